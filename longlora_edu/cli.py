@@ -1,0 +1,183 @@
+"""The command line: `longlora-edu demo` does the project's main job, `longlora-edu pretrain` makes the small model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import __version__
+
+app = typer.Typer(
+    help="Learn LongLoRA by running it: shifted sparse attention, and a small model that reads eight times further.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class RopeName(StrEnum):
+    default = "default"
+    linear = "linear"
+    ntk = "ntk"
+    dynamic = "dynamic"
+    yarn = "yarn"
+
+
+class BoundaryName(StrEnum):
+    split = "split"
+    wrap = "wrap"
+    masked = "masked"
+
+
+class TrainName(StrEnum):
+    adapters = "adapters"
+    all = "all"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"longlora-edu {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report, the adapter and the merged model.")] = Path(
+        "longlora-demo"
+    ),
+    context: Annotated[int | None, typer.Option(help="Target context in bytes.  [default: 2048]")] = None,
+    group_ratio: Annotated[float | None, typer.Option(help="Group as a part of the context.  [default: 0.25]")] = None,
+    rope: Annotated[RopeName | None, typer.Option(help="How positions are stretched.  [default: yarn]")] = None,
+    boundary: Annotated[BoundaryName | None, typer.Option(help="The ends of shifted heads.  [default: split]")] = None,
+    train: Annotated[
+        TrainName | None,
+        typer.Option(help="LoRA with embeddings and norms, or all weights.  [default: adapters]"),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.  [default: 100]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of data order, LoRA and samples.  [default: 0]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; results depend on them bitwise.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="A file or folder of your own text.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A look in under half a minute.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+) -> None:
+    """Extend the small model from 256 to 2,048 bytes with LongLoRA, and measure before and after."""
+    given = {
+        "context": context,
+        "group_ratio": group_ratio,
+        "rope": rope,
+        "boundary": boundary,
+        "train": train,
+        "steps": steps,
+        "seed": seed,
+        "threads": threads,
+        "corpus": str(corpus.resolve()) if corpus else None,
+    }
+    given = {
+        name: value.value if isinstance(value, StrEnum) else value
+        for name, value in given.items()
+        if value is not None
+    }
+    again = f"longlora-edu demo --resume --out {out}"
+    with _clear_errors(stopped=f"Stopped. Nothing but the steps since the last checkpoint is lost; go on with:\n  {again}"):
+        from .demo import DemoSettings, run_demo
+        from .progress import Terminal
+        from .records import read_json
+
+        started = out / "settings.json"
+        if resume and started.exists():
+            # An interrupted run goes on as it was started; a flag that says otherwise is refused by run_demo.
+            settings = DemoSettings(**(read_json(started)["settings"] | given))
+        else:
+            settings = DemoSettings.quick(**given) if quick else DemoSettings(**given)
+        report = run_demo(settings, out, resume=resume, progress=Terminal())
+        _show_demo(report, out)
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Folder for the model and the record of the run.")] = Path("pretrained"),
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Windows of 256 bytes a step.")] = None,
+    rope_base: Annotated[float | None, typer.Option(help="Base of the rotary frequencies.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights and data order.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="A file or folder of your own text.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+) -> None:
+    """Make the small model from scratch (the one in the package took over an hour on two cores)."""
+    given = {"steps": steps, "batch": batch, "rope_base": rope_base, "seed": seed}
+    given = {name: value for name, value in given.items() if value is not None}
+    again = f"longlora-edu pretrain --resume --out {out}"
+    with _clear_errors(stopped=f"Stopped. Repeat your command with --resume to go on:\n  {again}"):
+        from .corpus import read_corpus, standard_library
+        from .pretrain import PretrainConfig, run_pretraining
+        from .progress import Terminal
+
+        text = read_corpus(corpus) if corpus else standard_library()
+        record = run_pretraining(
+            PretrainConfig(**given), text, out, threads=threads, resume=resume, progress=Terminal()
+        )
+        context = record["config"]["context"]
+        typer.echo(
+            f"{out}: {record['parameters']:,} parameters, {record['bits_per_byte']:.3f} bits/byte held out "
+            f"at {context} bytes, passkey found in {record['passkey']['rate']:.1%} of trials"
+        )
+
+
+@contextmanager
+def _clear_errors(*, stopped: str) -> Iterator[None]:
+    """A sentence instead of a trace for what a user can put right; bugs keep their trace."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"\n{stopped}", err=True)
+        raise typer.Exit(130) from None
+    except (ValueError, OSError, FloatingPointError) as error:
+        typer.echo(f"longlora-edu: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _show_demo(report: dict, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    # Under a pipe rich would guess 80 columns and break lines.
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    before, after = report["before"], report["after"]
+    table = Table(title=f"From {report['model']['trained_context']} to {report['target_context']} bytes of context")
+    table.add_column("context")
+    for heading in ("bits/byte before", "after", "passkey before", "after"):
+        table.add_column(heading, justify="right")
+    for length in after["bits_per_byte"]:
+        table.add_row(
+            str(length),
+            f"{before['bits_per_byte'][length]:.3f}",
+            f"{after['bits_per_byte'][length]:.3f}",
+            f"{before['passkey'][length]:.1%}",
+            f"{after['passkey'][length]:.1%}",
+        )
+    console.print(table)
+    recipe, run = report["recipe"], report["train"]
+    console.print(
+        f"trained {recipe['trainable_share']:.1%} of the weights ({recipe['train']}) for {run['steps']} steps in "
+        f"{run['seconds']:.0f} s, {run['tokens_per_second']:,.0f} bytes/s, {run['attention']}"
+    )
+    console.print(f"{report['seconds']:.0f} s in all, peak memory {run['peak_rss_bytes'] / 1e9:.2f} GB")
+    console.print(f"open {out / 'report.html'}")
+
+
+if __name__ == "__main__":
+    app()

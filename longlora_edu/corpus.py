@@ -1,0 +1,173 @@
+"""Long documents as bytes: the standard library's own source, a package, a folder or a file.
+
+Every machine that can run this package already holds some ten megabytes of long documents in which names
+are defined early and used late. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sysconfig
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+HELD_OUT_SHARE = 16  # one document in sixteen is never trained on
+NOT_SOURCE = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document: its path relative to where it was found, in posix form, and its bytes (no NUL)."""
+
+    name: str
+    data: bytes
+
+    @property
+    def is_held_out(self) -> bool:
+        """Decided by a hash of the relative path alone, so that all Python versions agree."""
+        return hashlib.sha256(self.name.encode()).digest()[0] % HELD_OUT_SHARE == 0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents to train on and documents held out. Windows are cut inside a document, never across two."""
+
+    source: str
+    train: tuple[Document, ...]
+    held_out: tuple[Document, ...]
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 over the names and bytes of both sides: two records with equal hashes saw the same text."""
+        digest = hashlib.sha256()
+        for side in (self.train, self.held_out):
+            for document in side:
+                digest.update(f"{document.name}\0{len(document.data)}\0".encode())
+                digest.update(document.data)
+            digest.update(b"\1")
+        return digest.hexdigest()
+
+    def shared_lines(self, shortest: int = 40) -> dict:
+        """How many held-out lines of at least `shortest` bytes also stand on the training side."""
+
+        def lines(side):
+            return [line.strip() for document in side for line in document.data.splitlines()]
+
+        known = {line for line in lines(self.train) if len(line) >= shortest}
+        long = [line for line in lines(self.held_out) if len(line) >= shortest]
+        return {"shortest": shortest, "held_out_lines": len(long), "also_in_train": sum(line in known for line in long)}
+
+    def describe(self) -> dict:
+        """What a record says about its text."""
+        return {
+            "source": self.source,
+            "sha256": self.hash,
+            "python": platform.python_version(),
+            "train_documents": len(self.train),
+            "train_bytes": sum(len(document.data) for document in self.train),
+            "held_out_documents": len(self.held_out),
+            "held_out_bytes": sum(len(document.data) for document in self.held_out),
+            "shared_lines": self.shared_lines(),
+        }
+
+
+def standard_library() -> Corpus:
+    """The source of the running Python's standard library, tests left out."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    return _corpus("standard library", _read_tree(root, "*.py"))
+
+
+def package_document(name: str) -> Document:
+    """All source of one installed package as a single document, files in order of their names.
+
+    Raises:
+        ValueError: when no package of that name with source files is installed.
+    """
+    spec = find_spec(name)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    if not folders:
+        raise ValueError(f"package must be an installed package with a folder of source, got {name!r}")
+    return Document(name, b"\n".join(document.data for document in _read_tree(Path(folders[0]), "*.py")))
+
+
+def read_corpus(path: Path) -> Corpus:
+    """The user's own text: a file, or a folder of text files (hidden and binary files are left out).
+
+    A single file, or a folder whose hash holds nothing out, is cut in two: its last tenth is held out.
+
+    Raises:
+        ValueError: when the path holds no text.
+    """
+    path = Path(path)
+    if path.is_file():
+        documents = [Document(path.name, path.read_bytes())]
+    elif path.is_dir():
+        documents = _read_tree(path, "*")
+    else:
+        raise ValueError(f"corpus must be a file or a folder, got {path}, which does not exist")
+    documents = [document for document in documents if document.data and b"\0" not in document.data]
+    if not documents:
+        raise ValueError(f"corpus must hold at least one text file, got {path} with none")
+    corpus = _corpus(str(path), documents)
+    if corpus.train and corpus.held_out:
+        return corpus
+    cuts = [(document, len(document.data) * 9 // 10) for document in documents]
+    return Corpus(
+        str(path),
+        tuple(Document(document.name, document.data[:cut]) for document, cut in cuts),
+        tuple(Document(document.name, document.data[cut:]) for document, cut in cuts),
+    )
+
+
+class Windows:
+    """Draws windows of `length` bytes from documents, each position of each document equally likely.
+
+    A document ends with byte 0, which stands nowhere else: the model's sign for "no more".
+
+    Raises:
+        ValueError: when no document is long enough, naming the longest.
+    """
+
+    def __init__(self, documents: tuple[Document, ...], length: int) -> None:
+        if length <= 0:
+            raise ValueError(f"length must be positive, got {length}")
+        long = [document for document in documents if len(document.data) + 1 >= length]
+        if not long:
+            longest = max((len(document.data) for document in documents), default=0)
+            raise ValueError(f"corpus must hold a document of at least {length} bytes, got {longest} as the longest")
+        self.length = length
+        self._texts = [np.frombuffer(document.data + b"\0", dtype=np.uint8) for document in long]
+        self._ends = np.cumsum([len(text) - length + 1 for text in self._texts])
+
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """uint8 (count, length)."""
+        places = rng.integers(self._ends[-1], size=count)
+        which = np.searchsorted(self._ends, places, side="right")
+        starts = places - np.concatenate([[0], self._ends])[which]
+        return np.stack(
+            [self._texts[i][start : start + self.length] for i, start in zip(which, starts, strict=True)]
+        )
+
+
+def _read_tree(root: Path, pattern: str) -> list[Document]:
+    paths = sorted(path.relative_to(root).as_posix() for path in root.rglob(pattern) if path.is_file())
+    kept = [name for name in paths if not any(_is_skipped(part) for part in name.split("/"))]
+    documents = [Document(name, (root / name).read_bytes()) for name in kept]
+    return [document for document in documents if document.data and b"\0" not in document.data]
+
+
+def _is_skipped(part: str) -> bool:
+    return part in NOT_SOURCE or part.startswith(".")
+
+
+def _corpus(source: str, documents: list[Document]) -> Corpus:
+    return Corpus(
+        source,
+        tuple(document for document in documents if not document.is_held_out),
+        tuple(document for document in documents if document.is_held_out),
+    )

@@ -1,0 +1,208 @@
+"""Which token may look at which: groups, the shift of half the heads, and what happens at the ends.
+
+Everything in this package that needs to know about groups asks an `S2Geometry`. It holds five
+settings and no tensors, so that a mask, a kernel, a plot and a cost formula cannot disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from numbers import Rational
+from typing import Literal, get_args
+
+import numpy as np
+
+Boundary = Literal["split", "wrap", "masked"]
+Cell = tuple[range, ...]
+
+
+@dataclass(frozen=True)
+class S2Geometry:
+    """Shifted sparse attention (S²-Attn) for one sequence length, as a value.
+
+    Every head cuts the sequence into cells of `group_size` tokens, and a token looks only inside
+    its own cell, backwards. The first `num_heads // 2` heads are *plain*: cells begin at token 0.
+    The others are *shifted*: cells begin at token `shift`, as after `roll(-shift)`. What becomes of
+    the `shift` tokens before the first full cell is the `boundary` rule:
+
+    - `"split"`: they form a short cell of their own, and so does the short end. Nothing sees the
+      future. This is what the official flash path computes.
+    - `"wrap"`: they join the last `group_size - shift` tokens, *behind* them, so the earliest tokens
+      look at the latest ones: the future. The paper's Algorithm 1; kept to measure its leak.
+    - `"masked"`: the same cell in true order: late tokens may look at the first ones, never the
+      other way round. (Not `impl="masked"` of `attention.py`, which builds any mask as a tensor.)
+
+    Heads are *query* heads. `shift=None` means `group_size // 2`; 0 is short attention without a
+    shift; shifting the other way is `group_size - shift`. Under `"split"` the length need not be a
+    multiple of the group, and a group longer than the sequence is one cell (two on heads shifted within it).
+
+    Source: LongLoRA (arXiv 2309.12307) section 3.2; for the boundaries, its appendix B.3.
+
+    Raises:
+        ValueError: naming the field, its rule and the value, for anything out of range.
+    """
+
+    seq_len: int
+    group_size: int
+    num_heads: int
+    shift: int | None = None
+    boundary: Boundary = "split"
+
+    def __post_init__(self) -> None:
+        for name in ("seq_len", "group_size", "num_heads"):
+            object.__setattr__(self, name, _positive(name, getattr(self, name)))
+        shift = self.group_size // 2 if self.shift is None else _integer("shift", self.shift)
+        if not 0 <= shift < self.group_size:
+            raise ValueError(f"shift must be from 0 to group_size - 1 = {self.group_size - 1}, got {shift}")
+        object.__setattr__(self, "shift", shift)
+        if self.boundary not in get_args(Boundary):
+            raise ValueError(f"boundary must be one of {', '.join(get_args(Boundary))}, got {self.boundary!r}")
+        if self.boundary != "split" and self.seq_len % self.group_size:
+            raise ValueError(
+                f"seq_len must be a multiple of group_size under boundary={self.boundary!r}, "
+                f"got {self.seq_len} and {self.group_size}"
+            )
+
+    @classmethod
+    def with_groups(
+        cls, seq_len: int, num_groups: int, num_heads: int, shift: int | None = None, boundary: Boundary = "split"
+    ) -> S2Geometry:
+        """The geometry with at most `num_groups` groups: the group size is rounded up."""
+        return cls.with_ratio(seq_len, Fraction(1, _positive("num_groups", num_groups)), num_heads, shift, boundary)
+
+    @classmethod
+    def with_ratio(
+        cls,
+        seq_len: int,
+        ratio: float | Fraction,
+        num_heads: int,
+        shift: int | None = None,
+        boundary: Boundary = "split",
+    ) -> S2Geometry:
+        """The geometry whose group is `ratio` of the sequence, rounded up: 583 tokens at 1/4 give 146."""
+        return cls(seq_len, group_size_from_ratio(_positive("seq_len", seq_len), ratio), num_heads, shift, boundary)
+
+    @property
+    def plain_heads(self) -> range:
+        """Query heads whose cells begin at token 0."""
+        return range(self.num_heads // 2)
+
+    @property
+    def shifted_heads(self) -> range:
+        """Query heads whose cells begin at token `shift`; the larger half when `num_heads` is odd."""
+        return range(self.num_heads // 2, self.num_heads)
+
+    def allows(self, head, query, key):
+        """May `query` look at `key` on `head`? Integers or arrays (NumPy, torch) that broadcast.
+
+        The one rule. A token's coordinate on its head's grid is its position minus the head's
+        shift; tokens whose coordinates fall into the same cell may talk, later to earlier.
+        """
+        shift = (head >= self.num_heads // 2) * self.shift
+        query_coordinate, key_coordinate = query - shift, key - shift
+        if self.boundary != "split":
+            query_coordinate, key_coordinate = query_coordinate % self.seq_len, key_coordinate % self.seq_len
+        same_cell = query_coordinate // self.group_size == key_coordinate // self.group_size
+        earlier = key_coordinate <= query_coordinate if self.boundary == "wrap" else key <= query
+        return same_cell & earlier
+
+    def mask(self) -> np.ndarray:
+        """bool (h, n, n), True where query n (rows) may look at key n (columns)."""
+        head, query, key = np.ogrid[: self.num_heads, : self.seq_len, : self.seq_len]
+        return self.allows(head, query, key)
+
+    def cells(self, *, shifted: bool) -> tuple[Cell, ...]:
+        """The cells of a plain or a shifted head, in order of their coordinate.
+
+        A cell is one index range, or two where it wraps. Reading its ranges in turn gives its
+        tokens in the order in which causality is judged, so causal attention over the tokens as
+        listed is the whole meaning of a cell.
+        """
+        return _cells(self, shifted)
+
+    def pairs(self) -> int:
+        """How many (query, key) pairs are computed, over all heads: the work."""
+        per_head = [
+            sum(n * (n + 1) // 2 for n in (sum(map(len, cell)) for cell in self.cells(shifted=shifted)))
+            for shifted in (False, True)
+        ]
+        return len(self.plain_heads) * per_head[0] + len(self.shifted_heads) * per_head[1]
+
+    def future_pairs(self) -> int:
+        """How many of `pairs` look at a later token, over all heads: the leak. 0 unless `"wrap"`."""
+        if self.boundary != "wrap":
+            return 0
+        return len(self.shifted_heads) * self.shift * (self.group_size - self.shift)
+
+    def reach(self, num_layers: int) -> np.ndarray:
+        """bool (n, n): can a value at token n (columns) arrive at token n (rows) within `num_layers`?
+
+        Under `"split"` with a shift and both kinds of heads, the last of r groups' last token hears the very
+        first token after 2r - 1 layers.
+        """
+        layers = _positive("num_layers", num_layers)
+        step = np.logical_or.reduce(self.mask(), axis=0).astype(np.float32)
+        heard = np.eye(self.seq_len, dtype=np.float32)
+        for _ in range(layers):
+            further = np.minimum(step @ heard, 1)
+            if np.array_equal(further, heard):
+                break
+            heard = further
+        return heard > 0
+
+
+@dataclass(frozen=True)
+class S2Pattern:
+    """A geometry that has not met its sequence yet: the same group for every length.
+
+    A model carries this; each forward pass asks `geometry` for the length and heads at hand.
+    """
+
+    group_size: int
+    shift: int | None = None
+    boundary: Boundary = "split"
+
+    def __post_init__(self) -> None:
+        # One group of one head: the constructor that checks the fields, without a length to blame.
+        shift = S2Geometry(_positive("group_size", self.group_size), self.group_size, 1, self.shift, self.boundary).shift
+        object.__setattr__(self, "shift", shift)
+
+    def geometry(self, seq_len: int, num_heads: int) -> S2Geometry:
+        """This pattern laid over `seq_len` tokens and `num_heads` query heads."""
+        return S2Geometry(seq_len, self.group_size, num_heads, self.shift, self.boundary)
+
+
+def group_size_from_ratio(seq_len: int, ratio: float | Fraction) -> int:
+    """`seq_len * ratio` rounded up, in exact arithmetic: a third of 9 tokens is 3, never 4."""
+    if isinstance(ratio, bool) or not isinstance(ratio, Rational | float) or not 0 < ratio <= 1:
+        raise ValueError(f"ratio must be a number above 0 and at most 1, got {ratio!r}")
+    return max(1, math.ceil(seq_len * Fraction(ratio).limit_denominator(1_000_000)))
+
+
+@cache
+def _cells(geometry: S2Geometry, shifted: bool) -> tuple[Cell, ...]:
+    length, group = geometry.seq_len, geometry.group_size
+    first = geometry.shift if shifted else 0
+    wraps = geometry.boundary != "split" and first > 0
+    starts = range(first, length - group + first if wraps else length, group)
+    cells = [(range(start, min(start + group, length)),) for start in starts]
+    head, tail = range(min(first, length)), range(length - group + first, length)
+    if not wraps:
+        return ((head,), *cells) if first else tuple(cells)
+    return (*cells, (tail, head) if geometry.boundary == "wrap" else (head, tail))
+
+
+def _integer(name: str, value) -> int:
+    # numpy integers are welcome; True is an int to Python and a mistake here.
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise ValueError(f"{name} must be an integer, got {value!r}")
+    return int(value)
+
+
+def _positive(name: str, value) -> int:
+    if (number := _integer(name, value)) <= 0:
+        raise ValueError(f"{name} must be positive, got {number}")
+    return number

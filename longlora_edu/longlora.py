@@ -1,0 +1,161 @@
+"""The LongLoRA recipe on a TinyLlama: stretch the positions, sparsify training, add LoRA, free embeddings and norms."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from .geometry import Boundary, S2Pattern, group_size_from_ratio
+from .lora import add_lora, free_modules, merge_lora
+from .model import TinyLlama
+from .rope import Rope, RopeMethod
+
+ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
+EMBEDDINGS_AND_NORMS = ("embed_tokens", "input_layernorm", "post_attention_layernorm", "norm")
+
+
+@dataclass(frozen=True)
+class LongLoRAConfig:
+    """What to extend a model to, and how. The defaults are the paper's recipe, but for the position rule.
+
+    The group is `group_size`, or else `context_length * group_ratio` rounded up: one fixed number of tokens.
+    (`hf.use_s2(group_ratio=…)` takes a ratio of the length at hand; `LongLoRAAdapter` takes the original context.)
+
+    - `rope`: how positions are stretched. The paper uses `"linear"`; `"yarn"` works best with S² here.
+    - `rank`, `alpha`, `targets`, `also_train`: LoRA on the attention projections, and modules trained whole.
+      The paper calls this set LoRA+; we say *LoRA with embeddings and norms*, since LoRA+ is also another method.
+    - `train="all"` trains all weights instead and adds no LoRA.
+    - `trained_length`: the *original* context, when the model itself does not know it. A factor is never compounded.
+
+    Source: arXiv 2309.12307, sections 3.2 and 3.3.
+
+    Raises:
+        ValueError: naming the field, its rule and the value.
+    """
+
+    context_length: int
+    group_ratio: float = 1 / 4
+    group_size: int | None = None
+    shift: int | None = None
+    boundary: Boundary = "split"
+    rope: RopeMethod = "yarn"
+    rank: int = 8
+    alpha: float = 16
+    targets: tuple[str, ...] = ATTENTION_PROJECTIONS
+    also_train: tuple[str, ...] = EMBEDDINGS_AND_NORMS
+    train: Literal["adapters", "all"] = "adapters"
+    trained_length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.context_length <= 0:
+            raise ValueError(f"context_length must be positive, got {self.context_length}")
+        if self.train not in ("adapters", "all"):
+            raise ValueError(f"train must be 'adapters' or 'all', got {self.train!r}")
+        if self.trained_length is not None and self.trained_length <= 0:
+            raise ValueError(f"trained_length must be positive, got {self.trained_length}")
+        # A whole sequence of one head: every geometry field is checked by the geometry itself.
+        self.pattern.geometry(self.context_length, 1)
+        object.__setattr__(self, "targets", tuple(self.targets))
+        object.__setattr__(self, "also_train", tuple(self.also_train))
+
+    @property
+    def pattern(self) -> S2Pattern:
+        """The groups that training uses, for every length."""
+        group = self.group_size
+        if group is None:
+            group = group_size_from_ratio(self.context_length, self.group_ratio)
+        return S2Pattern(group, self.shift, self.boundary)
+
+
+@dataclass(frozen=True)
+class LongLoRAReport:
+    """What `apply_longlora` changed. `trainable_share` is of all weights, LoRA's own included."""
+
+    trained_context: int
+    target_context: int
+    rope: Rope
+    pattern: S2Pattern
+    train: str
+    rank: int | None
+    alpha: float | None
+    targets: tuple[str, ...]
+    also_train: tuple[str, ...]
+    trainable_parameters: int
+    all_parameters: int
+
+    @property
+    def trainable_share(self) -> float:
+        return self.trainable_parameters / self.all_parameters
+
+
+def stretched_rope(rope: Rope, method: RopeMethod, *, trained_length: int, target_length: int) -> Rope:
+    """`rope` stretched from its trained length to the target; the factor is of the original length.
+
+    Raises:
+        ValueError: when the target is not above the trained length, or the base is already stretched by another rule.
+    """
+    if target_length <= trained_length:
+        raise ValueError(f"context_length must be above the trained context of {trained_length}, got {target_length}")
+    if method == "default":
+        return dataclasses.replace(rope, method="default", factor=1.0, trained_length=trained_length)
+    if rope.method not in ("default", method):
+        raise ValueError(
+            f"rope must be {rope.method!r}, with which this model is already stretched by {rope.factor:g}, got {method!r}"
+        )
+    factor = target_length / trained_length
+    return dataclasses.replace(rope, method=method, factor=factor, trained_length=trained_length)
+
+
+def apply_longlora(
+    model: TinyLlama, config: LongLoRAConfig, *, generator: torch.Generator | None = None
+) -> LongLoRAReport:
+    """Make `model` ready to be trained at `config.context_length`, in place.
+
+    Training (`model.train()`) then computes S²-Attn; evaluation (`model.eval()`) stays dense. Calling it on a
+    merged model is the second stage of a two-stage extension.
+
+    Raises:
+        ValueError: before anything is changed, for a target context not above the trained one, a base that is
+            stretched by another rule, or a target that names no module.
+    """
+    trained = config.trained_length or model.config.trained_context
+    rope = stretched_rope(
+        model.config.rope, config.rope, trained_length=trained, target_length=config.context_length
+    )
+    if config.train == "adapters":
+        generator = generator or torch.Generator().manual_seed(0)
+        add_lora(model, config.targets, rank=config.rank, alpha=config.alpha, generator=generator)
+        free_modules(model, config.also_train)
+    else:
+        model.requires_grad_(True)
+    # transformers' dynamic rule measures the length at hand against this field, so it must stay the trained length.
+    maximum = trained if config.rope == "dynamic" else config.context_length
+    model.config = dataclasses.replace(model.config, rope=rope, max_position_embeddings=maximum)
+    for attention in model.attention_layers:
+        attention.config, attention.sparse = model.config, config.pattern
+    adapters = config.train == "adapters"
+    return LongLoRAReport(
+        trained_context=trained,
+        target_context=config.context_length,
+        rope=rope,
+        pattern=config.pattern,
+        train=config.train,
+        rank=config.rank if adapters else None,
+        alpha=config.alpha if adapters else None,
+        targets=config.targets if adapters else (),
+        also_train=config.also_train if adapters else (),
+        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        all_parameters=sum(p.numel() for p in model.parameters()),
+    )
+
+
+def merge_longlora(model: TinyLlama) -> TinyLlama:
+    """Fold LoRA into the weights and forget the sparse pattern: a plain dense model at the new context, in place."""
+    if any(".lora_A" in name for name, _ in model.named_modules()):
+        merge_lora(model)
+    for attention in model.attention_layers:
+        attention.sparse = None
+    return model.requires_grad_(True)

@@ -1,0 +1,135 @@
+"""Rotary positions, and five ways to make them last longer than the model was trained for.
+
+A rotary embedding turns the pair of features i of a query or key at position p by the angle
+`p * frequency[i]`. A context rule changes the frequencies, and YaRN also the size of the vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+RopeMethod = Literal["default", "linear", "ntk", "dynamic", "yarn"]
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Rotary position embedding of one head, as a value: frequencies in radians per token.
+
+    - `"default"`: frequency i is `base ** (-2 i / head_dim)`, as trained.
+    - `"linear"`: position interpolation (PI, arXiv 2306.15595): every frequency divided by `factor`.
+    - `"ntk"`: NTK-aware: a larger base, so that the lowest frequency is divided by `factor` and the
+      highest stays. The frequencies between are extrapolated past their trained distances.
+    - `"dynamic"`: the NTK rule with the factor that the length at hand needs, so short inputs stay as trained.
+    - `"yarn"`: (arXiv 2309.00071) frequencies that turn often within `trained_length` stay, those that never
+      complete a turn are divided by `factor`, a ramp joins them; queries and keys grow by `attention_factor`.
+
+    `factor` is the target length over `trained_length`, always the *original* one, never compounded.
+    The numbers equal those of transformers' `rope_parameters` of the same name (*ntk* is *default* there,
+    with another `rope_theta`).
+
+    Raises:
+        ValueError: naming the field, its rule and the value.
+    """
+
+    head_dim: int
+    base: float = 10_000.0
+    method: RopeMethod = "default"
+    factor: float = 1.0
+    trained_length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.head_dim < 2 or self.head_dim % 2:
+            raise ValueError(f"head_dim must be even and at least 2, got {self.head_dim}")
+        if not self.base > 1:
+            raise ValueError(f"base must be above 1, got {self.base}")
+        if self.method not in get_args(RopeMethod):
+            raise ValueError(f"method must be one of {', '.join(get_args(RopeMethod))}, got {self.method!r}")
+        if not (math.isfinite(self.factor) and self.factor >= 1):
+            raise ValueError(f"factor must be at least 1, got {self.factor}")
+        if self.method == "default" and self.factor != 1:
+            raise ValueError(f"factor must be 1 for method='default', which stretches nothing, got {self.factor}")
+        if self.method in ("ntk", "dynamic") and self.head_dim < 4:
+            raise ValueError(f"head_dim must be at least 4 for method={self.method!r}, got {self.head_dim}")
+        if self.trained_length is None:
+            if self.method in ("dynamic", "yarn"):
+                raise ValueError(f"trained_length must be given for method={self.method!r}, got None")
+        elif self.trained_length <= 0:
+            raise ValueError(f"trained_length must be positive, got {self.trained_length}")
+
+    @property
+    def stretched_base(self) -> float:
+        """The base after the NTK rule; `base` itself for the other methods."""
+        return self._ntk_base(self.factor) if self.method == "ntk" else self.base
+
+    @property
+    def attention_factor(self) -> float:
+        """What cos and sin are multiplied by: above 1 for YaRN only. Scores grow by its square."""
+        return 0.1 * math.log(self.factor) + 1 if self.method == "yarn" else 1.0
+
+    def frequencies(self, seq_len: int | None = None) -> np.ndarray:
+        """float64 (d/2,), radians per token, for a sequence of `seq_len` tokens (only *dynamic* looks at it)."""
+        base = self.stretched_base
+        if self.method == "dynamic" and seq_len is not None and seq_len > self.trained_length:
+            base = self._ntk_base(self.factor * seq_len / self.trained_length - (self.factor - 1))
+        frequencies = base ** -(np.arange(0, self.head_dim, 2) / self.head_dim)
+        if self.method == "linear":
+            return frequencies / self.factor
+        if self.method == "yarn":
+            interpolated = self._yarn_ramp()
+            return frequencies / self.factor * interpolated + frequencies * (1 - interpolated)
+        return frequencies
+
+    def tables(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """cos and sin, each float64 (n, d/2), for integer `positions` (n,)."""
+        positions = np.asarray(positions)
+        length = int(positions.max()) + 1 if positions.size else 0
+        angles = positions[:, None] * self.frequencies(length)
+        return np.cos(angles) * self.attention_factor, np.sin(angles) * self.attention_factor
+
+    def rope_parameters(self) -> dict:
+        """The same rule as the `rope_parameters` entry of a transformers config."""
+        kind = "default" if self.method == "ntk" else self.method
+        parameters: dict = {"rope_type": kind, "rope_theta": self.stretched_base}
+        if kind != "default":
+            parameters["factor"] = self.factor
+        if kind == "yarn":
+            parameters["original_max_position_embeddings"] = self.trained_length
+        return parameters
+
+    @classmethod
+    def from_rope_parameters(cls, parameters: dict, *, head_dim: int, max_position_embeddings: int) -> Rope:
+        """The rule that a transformers config states. *ntk* comes back as *default* with its larger base.
+
+        Raises:
+            ValueError: for a type that is not one of ours, or a field that would change its meaning.
+        """
+        parameters = dict(parameters)
+        kind = parameters.pop("rope_type", "default")
+        known = set(get_args(RopeMethod)) - {"ntk"}
+        if kind not in known:
+            raise ValueError(f"rope_type must be one of {', '.join(sorted(known))}, got {kind!r}")
+        factor = float(parameters.pop("factor", 1.0))
+        # Only yarn states the trained length; linear's is what its factor stretched, dynamic keeps it as the maximum.
+        trained = round(max_position_embeddings / factor) if kind == "linear" else max_position_embeddings
+        trained = int(parameters.pop("original_max_position_embeddings", trained))
+        rope = cls(head_dim, float(parameters.pop("rope_theta")), kind, factor, trained)
+        if unknown := {name: value for name, value in parameters.items() if value is not None}:
+            raise ValueError(f"rope_parameters must hold only the fields of {kind!r}, got {unknown}")
+        return rope
+
+    def _ntk_base(self, factor: float) -> float:
+        return self.base * factor ** (self.head_dim / (self.head_dim - 2))
+
+    def _yarn_ramp(self) -> np.ndarray:
+        # 32 turns and 1 turn within the trained length: YaRN's beta_fast and beta_slow.
+        def index_of(turns: float) -> float:
+            return self.head_dim * math.log(self.trained_length / (turns * 2 * math.pi)) / (2 * math.log(self.base))
+
+        low = max(math.floor(index_of(32)), 0)
+        high = min(math.ceil(index_of(1)), self.head_dim - 1)
+        width = high - low or 0.001  # transformers' own guard against a ramp of no width
+        return np.clip((np.arange(self.head_dim // 2) - low) / width, 0, 1)

@@ -1,0 +1,41 @@
+"""What several test files draw from: random inputs, random documents, random geometries."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from longlora_edu.geometry import S2Geometry
+
+
+def random_qkv(rng, batch, heads, kv_heads, length, width):
+    """float64 q (b h n d) and un-repeated k, v (b hk n d)."""
+    q = rng.standard_normal((batch, heads, length, width))
+    k, v = rng.standard_normal((2, batch, kv_heads, length, width))
+    return q, k, v
+
+
+def random_segments(rng, batch, length):
+    """int64 (b n): padding left and right of packed documents, whose ids may come back later in the row."""
+    segments = np.full((batch, length), -1, dtype=np.int64)
+    for row in segments:
+        left, right = rng.integers(0, length // 3 + 1, size=2)
+        document = rng.integers(4)
+        for position in range(left, length - right):
+            if rng.random() < 0.25:
+                document = rng.integers(4)
+            row[position] = document
+    return segments
+
+
+@st.composite
+def geometries(draw, max_len=24):
+    """Any valid geometry up to `max_len` tokens: odd head counts, ragged ends, every shift, every boundary."""
+    boundary = draw(st.sampled_from(["split", "wrap", "masked"]))
+    group_size = draw(st.integers(1, max_len))
+    if boundary == "split":
+        length = draw(st.integers(1, max_len))
+    else:
+        length = group_size * draw(st.integers(1, max_len // group_size))
+    shift = draw(st.integers(0, group_size - 1))
+    return S2Geometry(length, group_size, draw(st.integers(1, 5)), shift, boundary)
