@@ -18,20 +18,14 @@ from .geometry import Cell, S2Geometry
 
 
 def full_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    segments: Tensor | None = None,
-    scale: float | None = None,
-    dropout: float = 0.0,
+    q: Tensor, k: Tensor, v: Tensor, *, segments: Tensor | None = None, scale: float | None = None, dropout: float = 0.0
 ) -> Tensor:
     """Causal attention over the whole sequence: (b h n d), d being the width of v.
 
     Arguments, padding and errors are those of `s2_attention`; only the mask differs. Without segments
     there is none, and memory is linear in n where PyTorch has a fused kernel. Segments cost a mask of
-    b n n bytes and, on CPU, up to twice the time: a kernel told "causal" skips half of the table,
-    a kernel given a mask does not.
+    b n n bytes, PyTorch's copy of it in the dtype of q and, on CPU, up to twice the time: a kernel told
+    "causal" skips half of the table, a kernel given a mask does not.
     """
     _check(q, k, v, segments, scale, dropout)
     q, k, v = (_zero_at_padding(x, segments) for x in (q, k, v))
@@ -58,26 +52,22 @@ def s2_attention(
     left moves a document across them. `scale` defaults to 1 / sqrt(d). `dropout` is a probability and
     acts on every call: it is for the caller to pass 0 in evaluation.
 
-    - `impl="masked"`: dense attention under a mask of h n n bytes, b h n n with segments. The rule as
-      it is written, for short sequences. (Not `boundary="masked"`, a rule that both impls can follow.)
-    - `impl="grouped"`: cells become rows of the batch. Memory is linear in n. Without segments there is
-      no mask; with them one of b c g g bytes for half of the heads at a time and, on CPU, up to twice
-      the time, since a kernel given a mask cannot skip the future.
+    - `impl="masked"`: dense attention under a mask of h n n bytes, b h n n with segments, which PyTorch copies in
+      the dtype of q. The rule as it is written, for short sequences: on CPU up to twice the time of causal dense
+      attention, the mask itself not counted. (Not `boundary="masked"`, a rule that every impl can follow.)
+    - `impl="grouped"`: cells become rows of the batch, and memory is linear in n. Without segments there is no mask;
+      with them one of b c g g bytes, and its copy, for half of the heads at a time and, on CPU, up to twice the time.
     - `impl="auto"`: what `choose_impl` says.
 
     Source: LongLoRA (arXiv 2309.12307) section 3.2, cut into cells instead of rolled.
 
     Raises:
-        ValueError: if arguments do not fit each other or the geometry, or if `impl` is unknown or cannot
-            run them. Segments below -1 are refused where that can be read without waiting: on CPU, not
-            compiled. Elsewhere they are padding.
+        ValueError: if arguments do not fit each other or the geometry, or if `impl` is unknown or cannot run them.
+            Segments below -1 are refused on CPU; compiled, or where reading them means waiting, they are padding.
     """
     _check(q, k, v, segments, scale, dropout)
-    if tuple(q.shape[1:3]) != (geometry.num_heads, geometry.seq_len):
-        raise ValueError(
-            f"q must have the heads and tokens of the geometry, {geometry.num_heads} and {geometry.seq_len}, "
-            f"got {q.shape[1]} and {q.shape[2]}"
-        )
+    _equal("q must have as many heads as the geometry", q.shape[1], geometry.num_heads)
+    _equal("q must have as many tokens as the geometry", q.shape[2], geometry.seq_len)
     if impl == "auto":
         capability = torch.cuda.get_device_capability(q.device) if q.is_cuda else None
         impl = choose_impl(q.device.type, capability, q.dtype, dropout)
@@ -88,46 +78,45 @@ def s2_attention(
 
 
 def choose_impl(device_type: str, capability: tuple[int, int] | None, dtype: torch.dtype, dropout: float) -> str:
-    """What `impl="auto"` runs, decided by facts alone. `capability` is (major, minor) of a CUDA device, else None.
+    """What `impl="auto"` runs, decided by facts alone.
+
+    `capability` is (major, minor) of a CUDA device, else None. So far nothing depends on it or on `dtype`.
 
     | device_type  | dropout | impl      | why                                                |
     |--------------|---------|-----------|----------------------------------------------------|
     | cpu          | 0       | "grouped" | least work, and memory linear in n                 |
     | cpu          | above 0 | "masked"  | PyTorch has no fused attention with dropout on CPU |
     | cuda, others | any     | "grouped" | least work, and memory linear in n                 |
-
-    So far a row holds for every `capability` and `dtype`.
     """
     return "masked" if device_type == "cpu" and dropout > 0 else "grouped"
 
 
 def _masked(q, k, v, geometry: S2Geometry, segments, scale, dropout) -> Tensor:
     """The rule of the geometry as a tensor, and dense attention under it."""
-    head, token = (torch.arange(size, device=q.device) for size in (geometry.num_heads, geometry.seq_len))
-    mask = geometry.allows(head[:, None, None], token[:, None], token)
+    head, token = (torch.arange(size, device=q.device) for size in q.shape[1:3])
+    # The leading axis keeps PyTorch on its fused path: three axes would send it to the slow one.
+    mask = geometry.allows(head[:, None, None], token[:, None], token)[None]
     if segments is not None:
         mask = mask & _same_segment(segments)
     return _dense(q, k, v, mask, scale, dropout)
 
 
 def _grouped(q, k, v, geometry: S2Geometry, segments, scale, dropout) -> Tensor:
-    """Causal attention inside every cell: first the plain heads, then the shifted ones."""
+    """Causal attention inside every cell: one call for both halves of the heads where their cells are the same."""
     if dropout > 0 and q.device.type == "cpu":
         raise ValueError(f"dropout must be 0 on cpu under impl='grouped', got {dropout}: use impl='masked'")
     plain, shifted = geometry.cells(shifted=False), geometry.cells(shifted=True)
     halves = [(geometry.plain_heads, plain), (geometry.shifted_heads, shifted)]
-    if plain == shifted:
-        halves = [(range(geometry.num_heads), plain)]
+    if plain == shifted or not halves[0][0]:
+        halves = [(range(geometry.num_heads), shifted)]
     outputs = []
     for heads, cells in halves:
-        if len(heads):
-            half = q[:, heads.start : heads.stop], _read_by(heads, k, q), _read_by(heads, v, q)
-            outputs.append(_inside_cells(*half, cells, geometry.group_size, segments, scale, dropout))
+        half = q[:, heads.start : heads.stop], _read_by(heads, k, q), _read_by(heads, v, q)
+        outputs.append(_inside_cells(*half, cells, geometry.group_size, segments, scale, dropout))
     return rearrange(_joined(outputs, dim=2), "b n h d -> b h n d")
 
 
 _IMPLS = {"masked": _masked, "grouped": _grouped}
-_INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 
 
 def _inside_cells(q, k, v, cells: tuple[Cell, ...], group_size: int, segments, scale, dropout) -> Tensor:
@@ -161,31 +150,25 @@ def _joined(tensors: list[Tensor], dim: int) -> Tensor:
 
 
 def _read_by(heads: range, x: Tensor, q: Tensor) -> Tensor:
-    """Keys or values (b hk n d) as `heads`, a range of the query heads of q, read them: (b len(heads) n d).
+    """Keys or values (b hk n d) as `heads`, some query heads of q, read them: (b len(heads) n d).
 
     A view where every query head has its own; else a copy, but of no key/value head that none of `heads` reads.
     """
     share = q.shape[1] // x.shape[1]
     first, last = heads[0] // share, heads[-1] // share
-    x = x[:, first : last + 1]
-    if share == 1:
-        return x
     # Laid out as (b n h d), in which cutting tokens into cells is a view.
-    x = repeat(x, "b hk n d -> b n (hk share) d", share=share)
-    skip = heads[0] - first * share
-    return rearrange(x[:, :, skip : skip + len(heads)], "b n h d -> b h n d")
+    x = repeat(x[:, first : last + 1], "b hk n d -> b n (hk share) d", share=share)
+    return rearrange(x.narrow(2, heads[0] - first * share, len(heads)), "b n h d -> b h n d")
 
 
 def _dense(q, k, v, mask: Tensor | None, scale, dropout) -> Tensor:
-    heads = range(q.shape[1])
-    return _attend(q, _read_by(heads, k, q), _read_by(heads, v, q), mask, scale, dropout)
+    k, v = (_read_by(range(q.shape[1]), x, q) for x in (k, v))
+    return _attend(q, k, v, mask, scale, dropout)
 
 
 def _attend(q, k, v, mask: Tensor | None, scale, dropout) -> Tensor:
     """The one call into PyTorch. No mask means causal, which is faster than a causal mask."""
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scale
-    )
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None, scale=scale)
 
 
 def _same_segment(segments: Tensor) -> Tensor:
@@ -205,18 +188,14 @@ def _check(q, k, v, segments, scale, dropout) -> None:
             raise ValueError(f"{name} must be a floating-point tensor, got {getattr(x, 'dtype', type(x))}")
         if x.ndim != 4 or 0 in x.shape:
             raise ValueError(f"{name} must have 4 axes (b h n d), none of them empty, got {tuple(x.shape)}")
-        if x.device != q.device:
-            raise ValueError(f"{name} must be on the device of q, got {x.device} and {q.device}")
+        _equal(f"{name} must be on the device of q", x.device, q.device)
         # Autocast brings q, k and v to one dtype by itself; rotary positions often leave v behind.
         if x.dtype != q.dtype and not torch.is_autocast_enabled(q.device.type):
             raise ValueError(f"{name} must have the dtype of q, got {x.dtype} and {q.dtype}")
-        for axis, what in ((0, "sequences"), (2, "tokens")):
-            if x.shape[axis] != q.shape[axis]:
-                raise ValueError(f"{name} must have as many {what} as q, got {x.shape[axis]} and {q.shape[axis]}")
-    if k.shape[1] != v.shape[1]:
-        raise ValueError(f"v must have as many heads as k, got {v.shape[1]} and {k.shape[1]}")
-    if k.shape[3] != q.shape[3]:
-        raise ValueError(f"k must be as wide as q, got {k.shape[3]} and {q.shape[3]}")
+        _equal(f"{name} must have as many sequences as q", x.shape[0], q.shape[0])
+        _equal(f"{name} must have as many tokens as q", x.shape[2], q.shape[2])
+    _equal("k must be as wide as q", k.shape[3], q.shape[3])
+    _equal("v must have as many heads as k", v.shape[1], k.shape[1])
     if q.shape[1] % k.shape[1]:
         raise ValueError(f"num kv heads must divide num heads, got {k.shape[1]} and {q.shape[1]}")
     if scale is not None and not 0 < scale < math.inf:
@@ -225,11 +204,14 @@ def _check(q, k, v, segments, scale, dropout) -> None:
         raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
     if segments is None:
         return
-    if not isinstance(segments, Tensor) or segments.dtype not in _INTEGERS:
-        raise ValueError(f"segments must be a tensor of integers, got {getattr(segments, 'dtype', type(segments))}")
-    if segments.shape != (q.shape[0], q.shape[2]):
-        raise ValueError(f"segments must have shape (b n) = {(q.shape[0], q.shape[2])}, got {tuple(segments.shape)}")
-    if segments.device != q.device:
-        raise ValueError(f"segments must be on the device of q, got {segments.device} and {q.device}")
+    if not isinstance(segments, Tensor) or segments.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
+        raise ValueError(f"segments must hold signed integers, got {getattr(segments, 'dtype', type(segments))}")
+    _equal("segments must be on the device of q", segments.device, q.device)
+    _equal("segments must be shaped (b n), as q", tuple(segments.shape), (q.shape[0], q.shape[2]))
     if segments.device.type == "cpu" and not torch.compiler.is_compiling() and segments.min() < -1:
         raise ValueError(f"segments must be -1 for padding or a document's number from 0, got {segments.min()}")
+
+
+def _equal(rule: str, value, expected) -> None:
+    if value != expected:
+        raise ValueError(f"{rule}, got {value} and {expected}")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 HELD_OUT_SHARE = 16  # one document in sixteen is never trained on
-NOT_SOURCE = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+NOT_SOURCE = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,15 @@ def package_document(name: str) -> Document:
     Raises:
         ValueError: when no package of that name with source files is installed.
     """
-    spec = find_spec(name)
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError):  # the parent of a dotted name is missing; an empty name
+        spec = None
     folders = list(spec.submodule_search_locations or []) if spec else []
-    if not folders:
+    files = _read_tree(Path(folders[0]), "*.py") if folders else []
+    if not files:
         raise ValueError(f"package must be an installed package with a folder of source, got {name!r}")
-    return Document(name, b"\n".join(document.data for document in _read_tree(Path(folders[0]), "*.py")))
+    return Document(name, b"\n".join(document.data for document in files))
 
 
 def read_corpus(path: Path) -> Corpus:
@@ -107,7 +111,7 @@ def read_corpus(path: Path) -> Corpus:
     if path.is_file():
         documents = [Document(path.name, path.read_bytes())]
     elif path.is_dir():
-        documents = _read_tree(path, "*")
+        documents = _read_tree(path, "*", skip=frozenset())  # a reader's own folder may well be called "test"
     else:
         raise ValueError(f"corpus must be a file or a folder, got {path}, which does not exist")
     documents = [document for document in documents if document.data and b"\0" not in document.data]
@@ -146,6 +150,8 @@ class Windows:
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """uint8 (count, length)."""
+        if count <= 0:
+            raise ValueError(f"count must be positive, got {count}")
         places = rng.integers(self._ends[-1], size=count)
         which = np.searchsorted(self._ends, places, side="right")
         starts = places - np.concatenate([[0], self._ends])[which]
@@ -154,15 +160,11 @@ class Windows:
         )
 
 
-def _read_tree(root: Path, pattern: str) -> list[Document]:
+def _read_tree(root: Path, pattern: str, skip: frozenset[str] = NOT_SOURCE) -> list[Document]:
     paths = sorted(path.relative_to(root).as_posix() for path in root.rglob(pattern) if path.is_file())
-    kept = [name for name in paths if not any(_is_skipped(part) for part in name.split("/"))]
+    kept = [name for name in paths if not any(part in skip or part.startswith(".") for part in name.split("/"))]
     documents = [Document(name, (root / name).read_bytes()) for name in kept]
     return [document for document in documents if document.data and b"\0" not in document.data]
-
-
-def _is_skipped(part: str) -> bool:
-    return part in NOT_SOURCE or part.startswith(".")
 
 
 def _corpus(source: str, documents: list[Document]) -> Corpus:

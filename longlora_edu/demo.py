@@ -15,17 +15,16 @@ import torch
 
 from .corpus import Corpus, Windows, read_corpus, standard_library
 from .evaluate import evaluation_tokens, score_passkeys, score_text
+from .finetune import FinetuneSettings, finetune
 from .geometry import Boundary
 from .longlora import LongLoRAConfig, LongLoRAReport, apply_longlora, merge_longlora, stretched_rope
 from .lora import save_adapter
 from .model import TinyLlama, bundled_model, save_model
-from .objective import LanguageModelObjective
-from .passkey import PasskeyMix
 from .progress import Progress, Silent
 from .records import peak_memory, provenance, read_json, replace_file, write_json
 from .report import render_report
 from .rope import RopeMethod
-from .train import TrainResult, TrainSettings, train
+from .train import TrainResult
 
 WHY_ROPE = {
     "default": "positions are not stretched at all: a control, not a recipe",
@@ -41,8 +40,8 @@ WHY_ROPE = {
 class DemoSettings:
     """What `longlora-edu demo` can be told. `corpus=None` is the standard library's own source.
 
-    A step is `batch` windows of the target length, one at a time (the memory of one). `passkey_share` of
-    them carry a passkey, whose digits weigh `passkey_weight` in the loss.
+    `windows` held-out windows measure the text, `trials` passkeys at each length and depth the retrieval; the
+    rest is `LongLoRAConfig`'s and `FinetuneSettings`'s.
     """
 
     context: int = 2048
@@ -69,6 +68,11 @@ class DemoSettings:
     def recipe(self) -> LongLoRAConfig:
         return LongLoRAConfig(
             self.context, group_ratio=self.group_ratio, boundary=self.boundary, rope=self.rope, train=self.train
+        )
+
+    def finetune(self) -> FinetuneSettings:
+        return FinetuneSettings(
+            self.steps, self.batch, self.rate, self.seed, self.passkey_share, self.passkey_weight
         )
 
     def lengths(self, trained: int) -> list[int]:
@@ -106,7 +110,8 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     began = time.perf_counter()
     before = _stage(folder / "before.json", lambda: _measure(model, corpus, settings, progress, "Before"))
     changed = apply_longlora(model, recipe, generator=torch.Generator().manual_seed(settings.seed))
-    result = _train(model, windows, settings, folder / "checkpoint.safetensors", resume, progress)
+    checkpoint = folder / "checkpoint.safetensors"
+    result = finetune(model, windows, settings.finetune(), checkpoint=checkpoint, resume=resume, progress=progress)
     if settings.train == "adapters":
         save_adapter(model, folder / "adapter", also_trained=recipe.also_train)
         write_json(folder / "adapter" / "config.json", model.config.as_json())
@@ -174,34 +179,6 @@ def _measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress:
         "passkey_overall": {length: keys.at(length) for length in lengths},
         "passkey_by_depth": keys.cells,
     }
-
-
-def _train(
-    model: TinyLlama, windows: Windows, settings: DemoSettings, checkpoint: Path, resume: bool, progress: Progress
-) -> TrainResult:
-    model.train()
-    mix = PasskeyMix(settings.passkey_share, settings.passkey_weight)
-    objective = LanguageModelObjective(model, windows, batch=1, seed=settings.seed, mix=mix)
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=settings.rate, betas=(0.9, 0.95), weight_decay=0.0)
-    schedule = TrainSettings(
-        settings.steps,
-        accumulate=settings.batch,
-        warmup=min(10, settings.steps),
-        decay="cosine",
-        checkpoint_every=10,
-    )
-    tokens = settings.batch * settings.context
-    with progress.stage("Training: shifted sparse attention", settings.steps * tokens, "B") as advance:
-
-        def on_step(step, metrics):
-            advance(tokens, f"loss {metrics['loss']:.3f}")
-
-        result = train(
-            parameters, [optimizer], objective, schedule, checkpoint=checkpoint, resume=resume, on_step=on_step
-        )
-    model.eval()
-    return result
 
 
 def _report(

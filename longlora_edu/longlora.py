@@ -10,6 +10,7 @@ import torch
 
 from .geometry import Boundary, S2Pattern, group_size_from_ratio
 from .lora import add_lora, free_modules, merge_lora
+from .lora.layers import modules_to_free
 from .model import TinyLlama
 from .rope import Rope, RopeMethod
 
@@ -99,13 +100,16 @@ def stretched_rope(rope: Rope, method: RopeMethod, *, trained_length: int, targe
     """
     if target_length <= trained_length:
         raise ValueError(f"context_length must be above the trained context of {trained_length}, got {target_length}")
-    if method == "default":
-        return dataclasses.replace(rope, method="default", factor=1.0, trained_length=trained_length)
     if rope.method not in ("default", method):
         raise ValueError(
             f"rope must be {rope.method!r}, with which this model is already stretched by {rope.factor:g}, got {method!r}"
         )
-    factor = target_length / trained_length
+    if rope.method != "default" and rope.trained_length not in (None, trained_length):
+        raise ValueError(
+            f"trained_length must be {rope.trained_length}, from which this model is already stretched, "
+            f"got {trained_length}"
+        )
+    factor = 1.0 if method == "default" else target_length / trained_length
     return dataclasses.replace(rope, method=method, factor=factor, trained_length=trained_length)
 
 
@@ -119,13 +123,17 @@ def apply_longlora(
 
     Raises:
         ValueError: before anything is changed, for a target context not above the trained one, a base that is
-            stretched by another rule, or a target that names no module.
+            stretched by another rule, or a name in `targets` or `also_train` that is none of its modules.
     """
     trained = config.trained_length or model.config.trained_context
     rope = stretched_rope(
         model.config.rope, config.rope, trained_length=trained, target_length=config.context_length
     )
     if config.train == "adapters":
+        with torch.device("meta"):
+            rehearsal = TinyLlama(model.config)  # refuses what the model would refuse half-way
+        add_lora(rehearsal, config.targets, rank=config.rank, alpha=config.alpha, generator=torch.Generator())
+        modules_to_free(rehearsal, config.also_train, "also_train")
         generator = generator or torch.Generator().manual_seed(0)
         add_lora(model, config.targets, rank=config.rank, alpha=config.alpha, generator=generator)
         free_modules(model, config.also_train)

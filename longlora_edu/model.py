@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -29,7 +30,11 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 @dataclass(frozen=True)
 class LlamaConfig:
-    """The shape of a TinyLlama; field by field what a transformers `LlamaConfig` calls them."""
+    """The shape of a TinyLlama; field by field what a transformers `LlamaConfig` calls them.
+
+    Raises:
+        ValueError: naming the field, its rule and the value.
+    """
 
     rope: Rope
     hidden_size: int = 192
@@ -43,6 +48,7 @@ class LlamaConfig:
     tie_word_embeddings: bool = False
 
     def __post_init__(self) -> None:
+        _check_sizes(vars(self))
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
                 f"num_key_value_heads must divide num_attention_heads = {self.num_attention_heads}, "
@@ -97,6 +103,8 @@ class LlamaConfig:
         Raises:
             ValueError: for another model type, or a field whose value would change the computation.
         """
+        if not isinstance(values, dict):
+            raise ValueError(f"config must be a JSON object, got {type(values).__name__}")
         if values.get("model_type") != "llama":
             raise ValueError(f"model_type must be 'llama', got {values.get('model_type')!r}")
         fixed = {"attention_bias": False, "mlp_bias": False, "hidden_act": "silu"}
@@ -106,6 +114,7 @@ class LlamaConfig:
         names = [name for name in cls.__dataclass_fields__ if name != "rope"]
         if missing := [name for name in (*names, "rope_parameters") if name not in values]:
             raise ValueError(f"config must have the fields of a Llama, got none for {', '.join(missing)}")
+        _check_sizes(values)
         head_dim = values.get("head_dim") or values["hidden_size"] // values["num_attention_heads"]
         rope = Rope.from_rope_parameters(
             values["rope_parameters"],
@@ -113,11 +122,30 @@ class LlamaConfig:
             max_position_embeddings=values["max_position_embeddings"],
         )
         if "longlora_rope" in values:
-            stated = Rope(**values["longlora_rope"])
-            if (stated.head_dim, stated.rope_parameters()) != (head_dim, rope.rope_parameters()):
-                raise ValueError(f"longlora_rope must agree with rope_parameters {rope.rope_parameters()}, got {stated}")
-            rope = stated
+            rope = _stated_rope(values["longlora_rope"], rope)
         return cls(rope, **{name: values[name] for name in names})
+
+
+_SIZES = [name for name, field in LlamaConfig.__dataclass_fields__.items() if field.type == "int"]
+
+
+def _check_sizes(values: Mapping) -> None:
+    for name in _SIZES:
+        value = values[name]
+        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def _stated_rope(fields: dict, rope: Rope) -> Rope:
+    """The rule with its origin, if it turns every pair of features as `rope`, which transformers reads, does."""
+    names = {field.name for field in dataclasses.fields(Rope)}
+    if not isinstance(fields, dict) or set(fields) != names:
+        raise ValueError(f"longlora_rope must have the fields {', '.join(sorted(names))}, got {fields}")
+    stated = Rope(**fields)
+    same = (stated.head_dim, stated.rope_parameters()) == (rope.head_dim, rope.rope_parameters())
+    if not same or (stated.method == "dynamic" and stated.trained_length != rope.trained_length):
+        raise ValueError(f"longlora_rope must agree with what rope_parameters say, {rope}, got {stated}")
+    return stated
 
 
 class LlamaAttention(nn.Module):
@@ -154,6 +182,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class LlamaMLP(nn.Module):
+    """The feed-forward half of a layer, SwiGLU: a gate of the width `intermediate_size`."""
+
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
@@ -165,6 +195,8 @@ class LlamaMLP(nn.Module):
 
 
 class LlamaLayer(nn.Module):
+    """Attention, then feed-forward; each reads a normed copy and adds to what it read."""
+
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -178,6 +210,8 @@ class LlamaLayer(nn.Module):
 
 
 class LlamaBody(nn.Module):
+    """The modules between token ids and the head, under the names of transformers; `TinyLlama` runs them."""
+
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
@@ -220,7 +254,7 @@ class TinyLlama(nn.Module):
         `beyond_context=True` permits more tokens than the model was made for: to measure how it fails.
 
         Raises:
-            ValueError: for a sequence longer than the context, or ids of another shape.
+            ValueError: for a sequence longer than the context, ids of another shape, or `last` not from 1 to n.
         """
         if ids.dim() != 2:
             raise ValueError(f"ids must have shape (b, n), got {tuple(ids.shape)}")
@@ -230,6 +264,8 @@ class TinyLlama(nn.Module):
                 f"sequence must fit the context of {self.config.context_length} tokens, got {length}; "
                 "extend the model with apply_longlora, or pass beyond_context=True to see it fail"
             )
+        if last is not None and not 0 < last <= length:
+            raise ValueError(f"last must be from 1 to the {length} tokens there are, got {last}")
         x = self.model.embed_tokens(ids.long())
         rotation = rotation_tables(self.config.rope, length, x.device)
         for layer in self.model.layers:
@@ -241,14 +277,20 @@ class TinyLlama(nn.Module):
 
 def rotation_tables(rope: Rope, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """cos and sin, each float32 (n, d/2), computed in float32 as transformers does, so that logits agree."""
-    frequencies = torch.tensor(rope.frequencies(length), dtype=torch.float32, device=device)
+    frequencies = torch.from_numpy(rope.frequencies(length)).to(device, torch.float32)
     angles = torch.outer(torch.arange(length, dtype=torch.float32, device=device), frequencies)
     return angles.cos() * rope.attention_factor, angles.sin() * rope.attention_factor
 
 
 def save_model(model: TinyLlama, folder: Path) -> None:
-    """Write `config.json`, `model.safetensors` and the byte tokenizer: a folder that transformers loads."""
+    """Write `config.json`, `model.safetensors` and the byte tokenizer: a folder that transformers loads.
+
+    Raises:
+        ValueError: for a model with LoRA layers, which no plain Llama has.
+    """
     folder = Path(folder)
+    if any(".lora_A." in name for name in model.state_dict()):
+        raise ValueError("model must be merged before it is saved, got one with LoRA layers: see merge_longlora")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         state.pop("lm_head.weight")
@@ -274,7 +316,8 @@ def load_model(folder: Path) -> TinyLlama:
         state = load(weights.read_bytes())
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{weights} must be a safetensors file, got one that cannot be read: {error}") from None
-    model = TinyLlama(config)
+    with torch.random.fork_rng(devices=[]):  # fresh weights that nobody sees must not use up the caller's numbers
+        model = TinyLlama(config)
     if config.tie_word_embeddings:
         state.setdefault("lm_head.weight", state.get("model.embed_tokens.weight"))
     _check_state(weights, state, model.state_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,8 +50,8 @@ class PasskeyMix:
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must be from 0 to 1, got {self.share}")
-        if not self.weight > 0:
-            raise ValueError(f"weight must be positive, got {self.weight}")
+        if not 0 < self.weight < math.inf:
+            raise ValueError(f"weight must be positive and finite, got {self.weight}")
 
     def batch(self, windows: Windows, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         """`count` windows of n bytes, uint8 (b, n), and which end in a passkey's answer, bool (b,)."""

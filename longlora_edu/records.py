@@ -37,10 +37,12 @@ def replace_file(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes files private; results are for sharing
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C too must leave no temporary file
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+        raise
 
 
 def write_json(path: Path, value) -> None:
@@ -144,7 +146,7 @@ def _plain(value):
         return value.as_posix()
     if hasattr(value, "tolist"):  # NumPy scalars and arrays
         return value.tolist()
-    raise TypeError(f"a record must be made of numbers, text, lists and records, got {type(value).__name__}")
+    raise ValueError(f"a record must be made of numbers, text, lists and records, got {type(value).__name__}")
 
 
 def peak_memory() -> int:

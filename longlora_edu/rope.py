@@ -44,12 +44,12 @@ class Rope:
     def __post_init__(self) -> None:
         if self.head_dim < 2 or self.head_dim % 2:
             raise ValueError(f"head_dim must be even and at least 2, got {self.head_dim}")
-        if not self.base > 1:
-            raise ValueError(f"base must be above 1, got {self.base}")
+        if not (math.isfinite(self.base) and self.base > 1):
+            raise ValueError(f"base must be finite and above 1, got {self.base}")
         if self.method not in get_args(RopeMethod):
             raise ValueError(f"method must be one of {', '.join(get_args(RopeMethod))}, got {self.method!r}")
         if not (math.isfinite(self.factor) and self.factor >= 1):
-            raise ValueError(f"factor must be at least 1, got {self.factor}")
+            raise ValueError(f"factor must be finite and at least 1, got {self.factor}")
         if self.method == "default" and self.factor != 1:
             raise ValueError(f"factor must be 1 for method='default', which stretches nothing, got {self.factor}")
         if self.method in ("ntk", "dynamic") and self.head_dim < 4:
@@ -107,18 +107,26 @@ class Rope:
         Raises:
             ValueError: for a type that is not one of ours, or a field that would change its meaning.
         """
-        parameters = dict(parameters)
+        parameters = {name: value for name, value in parameters.items() if value is not None}
         kind = parameters.pop("rope_type", "default")
         known = set(get_args(RopeMethod)) - {"ntk"}
         if kind not in known:
             raise ValueError(f"rope_type must be one of {', '.join(sorted(known))}, got {kind!r}")
+        for name in ("rope_theta",) if kind == "default" else ("rope_theta", "factor"):
+            if name not in parameters:
+                raise ValueError(f"rope_parameters must state {name} for {kind!r}, got none")
         factor = float(parameters.pop("factor", 1.0))
         # Only yarn states the trained length; linear's is what its factor stretched, dynamic keeps it as the maximum.
         trained = round(max_position_embeddings / factor) if kind == "linear" else max_position_embeddings
         trained = int(parameters.pop("original_max_position_embeddings", trained))
+        if kind == "dynamic" and trained != max_position_embeddings:  # transformers would go by the latter
+            raise ValueError(
+                f"original_max_position_embeddings must equal max_position_embeddings = {max_position_embeddings} "
+                f"for 'dynamic', got {trained}"
+            )
         rope = cls(head_dim, float(parameters.pop("rope_theta")), kind, factor, trained)
-        if unknown := {name: value for name, value in parameters.items() if value is not None}:
-            raise ValueError(f"rope_parameters must hold only the fields of {kind!r}, got {unknown}")
+        if parameters:
+            raise ValueError(f"rope_parameters must hold only the fields of {kind!r}, got {parameters}")
         return rope
 
     def _ntk_base(self, factor: float) -> float:

@@ -11,7 +11,8 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -94,16 +95,13 @@ def train(
             message names the last good checkpoint.
     """
     curve: list[Metrics] = []
-    start_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     if resume and checkpoint is not None and checkpoint.exists():
         curve = load_checkpoint(checkpoint, parameters, optimizers, settings)
     saved = len(curve)
     before = curve[-1]["seconds"] if curve else 0.0
     began = time.perf_counter()
     for step in range(len(curve), settings.steps):
-        for optimizer, rates in zip(optimizers, start_rates, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * settings.learning_rate_factor(step)
+        for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         parts = []
         for part in range(settings.accumulate):
@@ -113,8 +111,9 @@ def train(
             parts.append({"loss": loss.item(), **metrics})
         norm = nn.utils.clip_grad_norm_(parameters.values(), settings.clip).item()
         _check_finite("gradient", norm, step, checkpoint if saved else None, saved)
-        for optimizer in optimizers:
-            optimizer.step()
+        with _rates_times(settings.learning_rate_factor(step), optimizers):
+            for optimizer in optimizers:
+                optimizer.step()
         seconds = before + time.perf_counter() - began
         curve.append({"step": step + 1, "seconds": seconds, "gradient_norm": norm, **mean_metrics(parts)})
         if checkpoint is not None and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps):
@@ -132,7 +131,7 @@ def save_checkpoint(
     curve: Sequence[Metrics],
 ) -> None:
     """Everything a run needs to go on, in one safetensors file: weights, optimizer state, settings and curve."""
-    about = {"settings": dataclasses.asdict(settings), "curve": list(curve)}
+    about = {"settings": _settings(settings, optimizers), "curve": list(curve)}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(parameters, optimizers).items()}
     replace_file(path, save(state, metadata={"longlora_edu": json.dumps(about)}))
 
@@ -146,7 +145,8 @@ def load_checkpoint(
     """Put a checkpoint's weights and optimizer state into place; returns the curve so far.
 
     Raises:
-        ValueError: for a file that is damaged, or that was written by a run with other settings or parameters.
+        ValueError: before anything changes, for a file that is damaged, or that was written by a run with other
+            settings, optimizers or parameters.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -156,10 +156,12 @@ def load_checkpoint(
         raise ValueError(f"checkpoint {path} must be readable, got a damaged file: {error}") from None
     if about is None:
         raise ValueError(f"checkpoint {path} must be one of longlora_edu, got a foreign safetensors file")
-    if about["settings"] != (now := dataclasses.asdict(settings)):
-        changed = [f"{name} {about['settings'].get(name)} then, {now[name]} now" for name in now
-                   if about["settings"].get(name) != now[name]]
-        raise ValueError(f"checkpoint {path} must be of the same run, got other settings: {', '.join(changed)}")
+    then, now = about["settings"], _settings(settings, optimizers)
+    if changed := [name for name in now | then if then.get(name) != now.get(name)]:
+        changes = ", ".join(f"{name} {then.get(name)} then, {now.get(name)} now" for name in changed)
+        raise ValueError(f"checkpoint {path} must be of the same run, got other settings: {changes}")
+    if others := sorted({name for name in state if name.startswith("parameter.")} - set(_tensors(parameters, []))):
+        raise ValueError(f"checkpoint {path} must hold the parameters of this run only, got {', '.join(others[:3])}")
     for name, parameter in parameters.items():
         found = state.get(f"parameter.{name}")
         if found is None or found.shape != parameter.shape:
@@ -177,6 +179,30 @@ def load_checkpoint(
                 own["state"].setdefault(int(parameter_index), {})[field] = tensor
         optimizer.load_state_dict(own)
     return about["curve"]
+
+
+@contextmanager
+def _rates_times(factor: float, optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[None]:
+    """Learning rates scaled for one step. They are the caller's, who may use the optimizers again."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    rates = [group["lr"] for group in groups]
+    try:
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * factor
+        yield
+    finally:
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+
+
+def _settings(settings: TrainSettings, optimizers: Sequence[torch.optim.Optimizer]) -> dict:
+    """What two processes must agree on to be one run, as JSON gives it back."""
+    values = dataclasses.asdict(settings)
+    for index, optimizer in enumerate(optimizers):
+        values[f"optimizer {index}"] = type(optimizer).__name__
+        for number, group in enumerate(optimizer.state_dict()["param_groups"]):
+            values |= {f"optimizer {index} group {number} {name}": value for name, value in group.items()}
+    return json.loads(json.dumps(values, default=float))
 
 
 def _tensors(parameters, optimizers) -> dict[str, Tensor]:

@@ -195,7 +195,7 @@ def test_embeddings_and_norms_are_sixteen_times_the_lora_of_llama_2():
     assert lora == 8_388_608
     trained = lora + LLAMA.parameters.embedding + LLAMA.parameters.norm
     assert trained / lora == pytest.approx(16.66, abs=0.01)
-    assert TINY.lora_parameters(3, ["k_proj"]) == 2 * 3 * (6 + 6)
+    assert TINY.lora_parameters(3, ["k_proj", "k_proj"]) == 2 * 3 * (6 + 6)
     assert TINY.lora_parameters(3, ["q_proj", "down_proj"]) == 2 * 3 * ((6 + 12) + (5 + 6))
 
 

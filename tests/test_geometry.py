@@ -313,7 +313,7 @@ def test_a_ragged_end_is_refused_where_the_shifted_cell_wraps(boundary, length):
 
 @pytest.mark.parametrize("ratio", [0, -0.5, 1.01, float("nan")])
 def test_a_ratio_outside_0_to_1_is_refused(ratio):
-    with pytest.raises(ValueError, match=r"ratio must be above 0 and at most 1, got "):
+    with pytest.raises(ValueError, match=r"ratio must be a number above 0 and at most 1, got "):
         S2Geometry.with_ratio(8, ratio, 2)
 
 

@@ -1,0 +1,67 @@
+"""Fine-tune an extended model on long documents: the training step of the recipe, with its hyper-parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .corpus import Windows
+from .model import TinyLlama
+from .objective import LanguageModelObjective
+from .passkey import PasskeyMix
+from .progress import Progress, Silent
+from .train import Metrics, TrainResult, TrainSettings, train
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """How long and how fast. A step is `batch` windows, one at a time: the memory of one.
+
+    `passkey_share` of the windows carry a passkey, whose digits weigh `passkey_weight` in the loss. The
+    learning rate rises over ten steps and falls along a cosine.
+    """
+
+    steps: int = 100
+    batch: int = 4
+    rate: float = 2e-3
+    seed: int = 0
+    passkey_share: float = 0.25
+    passkey_weight: float = 5.0
+
+
+def finetune(
+    model: TinyLlama,
+    windows: Windows,
+    settings: FinetuneSettings,
+    *,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train what `apply_longlora` left trainable, on windows of the target length plus one, in place.
+
+    The attention is the model's own in training: S² after `apply_longlora`. Leaves the model in evaluation mode.
+    """
+    mix = PasskeyMix(settings.passkey_share, settings.passkey_weight)
+    objective = LanguageModelObjective(model.train(), windows, batch=1, seed=settings.seed, mix=mix)
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    optimizer = torch.optim.AdamW(parameters.values(), lr=settings.rate, betas=(0.9, 0.95), weight_decay=0.0)
+    schedule = TrainSettings(
+        settings.steps, accumulate=settings.batch, warmup=min(10, settings.steps), decay="cosine", checkpoint_every=10
+    )
+    tokens = settings.batch * (windows.length - 1)
+    with (progress or Silent()).stage("Training", settings.steps * tokens, "B") as advance:
+        done = 0
+
+        def on_step(step: int, metrics: Metrics) -> None:
+            nonlocal done
+            advance((step + 1) * tokens - done, f"loss {metrics['loss']:.3f}")
+            done = (step + 1) * tokens
+
+        result = train(
+            parameters, [optimizer], objective, schedule, checkpoint=checkpoint, resume=resume, on_step=on_step
+        )
+    model.eval()
+    return result

@@ -1,0 +1,223 @@
+"""The layer itself, and the three changes it makes to a model: add, free, merge."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import torch
+from torch import nn
+
+
+class LoRALinear(nn.Module):
+    """`y = base(x) + alpha / rank · B A x`: a frozen Linear and a trained correction of rank at most `rank`.
+
+    `base` is the very module that is passed in, and is frozen. A starts as in PEFT (Kaiming uniform,
+    drawn in float32 on the generator's device, else the CPU), B at zero: at first nothing changes.
+
+    Source: LoRA (arXiv 2106.09685) section 4.1.
+
+    Raises:
+        ValueError: for a base that is no plain nn.Linear, a rank that is no positive integer, an alpha not above 0.
+    """
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        if type(base) is not nn.Linear:  # a subclass may hold its weight in another form, or compute something else
+            raise ValueError(f"base must be a plain nn.Linear, got {type(base).__name__}")
+        self.rank, self.alpha = checked_rank_and_alpha(rank, alpha)
+        self.base = base.requires_grad_(False)
+        like = {"bias": False, "device": base.weight.device, "dtype": base.weight.dtype}
+        self.lora_A = nn.utils.skip_init(nn.Linear, base.in_features, self.rank, **like)
+        self.lora_B = nn.utils.skip_init(nn.Linear, self.rank, base.out_features, **like)
+        device = "cpu" if generator is None else generator.device
+        start = torch.empty(self.rank, base.in_features, dtype=torch.float32, device=device)
+        nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
+        with torch.no_grad():
+            self.lora_A.weight.copy_(start)
+            self.lora_B.weight.zero_()
+        self.train(base.training)
+
+    @property
+    def scaling(self) -> float:
+        """alpha / rank: how much the side path counts."""
+        return self.alpha / self.rank
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., in) to (..., out)."""
+        return self.base(x) + self.scaling * self.lora_B(self.lora_A(x))
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """A new, frozen nn.Linear that computes the same. Half precision is summed in float32 and rounded once."""
+        weight, bias = self.base.weight, self.base.bias
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        update = self.scaling * (self.lora_B.weight.to(wide) @ self.lora_A.weight.to(wide))
+        linear = nn.Linear(self.base.in_features, self.base.out_features, bias=bias is not None, device="meta")
+        linear.weight = nn.Parameter((weight.to(wide) + update).to(weight.dtype), requires_grad=False)
+        if bias is not None:
+            linear.bias = nn.Parameter(bias.clone(), requires_grad=False)
+        return linear.train(self.training)
+
+    def extra_repr(self) -> str:
+        return f"rank={self.rank}, alpha={self.alpha:g}"
+
+
+@dataclass(frozen=True)
+class LoRAReport:
+    """What `add_lora` or `load_adapter` did: `replaced` and `freed` are full module names."""
+
+    targets: tuple[str, ...]
+    replaced: tuple[str, ...]
+    rank: int
+    alpha: float
+    added_parameters: int
+    freed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """What `merge_lora` did: the full names of layers that are plain nn.Linear again."""
+
+    merged: tuple[str, ...]
+    removed_parameters: int
+
+
+def add_lora(
+    model: nn.Module, targets: Sequence[str], *, rank: int, alpha: float, generator: torch.Generator | None = None
+) -> LoRAReport:
+    """Replace the target Linear layers by `LoRALinear`, in place, and freeze every other parameter of the model.
+
+    A target is one or more whole path segments at the end of a module's name: "q_proj" or
+    "self_attn.q_proj". What else is to train is freed afterwards, by `free_modules`.
+
+    Raises:
+        ValueError: before anything changes: a target that matches nothing or no plain nn.Linear, a weight
+            that is tied to another module, a model that has LoRA layers already, a bad rank or alpha.
+    """
+    targets, linears = linears_to_replace(model, targets)
+    rank, alpha = checked_rank_and_alpha(rank, alpha)
+    layers = {name: LoRALinear(linear, rank, alpha, generator=generator) for name, linear in linears.items()}
+    model.requires_grad_(False)
+    for name, layer in layers.items():
+        _put(model, name, layer)
+    added = rank * sum(linear.in_features + linear.out_features for linear in linears.values())
+    return LoRAReport(targets, tuple(linears), rank, alpha, added)
+
+
+def free_modules(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
+    """Let every parameter of the named modules train, and return the modules' full names.
+
+    Names are whole path segments at the end, as in `add_lora`: "norm" is "model.norm", never
+    "input_layernorm". A tied weight trains wherever it is used: freeing "embed_tokens" of a model
+    with a tied head trains the head. `add_lora` freezes everything, so it comes first.
+
+    Raises:
+        ValueError: before anything changes: a name that matches no module with parameters, or one that holds LoRA.
+    """
+    freed = modules_to_free(model, names, "names")
+    for name in freed:
+        model.get_submodule(name).requires_grad_(True)
+    return tuple(freed)
+
+
+def merge_lora(model: nn.Module) -> MergeReport:
+    """Replace each `LoRALinear` by its merged, frozen nn.Linear, in place. Freed modules stay as they are.
+
+    Raises:
+        ValueError: for a model without LoRA layers, such as one that has been merged.
+    """
+    layers = lora_layers(model)
+    if not layers:
+        raise ValueError("model must have LoRA layers to merge, got none")
+    for name, layer in layers.items():
+        _put(model, name, layer.merged())
+    removed = sum(layer.lora_A.weight.numel() + layer.lora_B.weight.numel() for layer in layers.values())
+    return MergeReport(tuple(layers), removed)
+
+
+def checked_rank_and_alpha(rank: int, alpha: float) -> tuple[int, float]:
+    """Both as plain numbers, if they are what LoRA can use. A rank above the layer's sizes is wasteful, not wrong."""
+    if isinstance(rank, bool) or not isinstance(rank, Integral) or rank <= 0:
+        raise ValueError(f"rank must be a positive integer, got {rank!r}")
+    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha < math.inf:
+        raise ValueError(f"alpha must be a number above 0, got {alpha!r}")
+    return int(rank), float(alpha)
+
+
+def named_parts(model: nn.Module) -> dict[str, nn.Module]:
+    """Modules by full name, under every name that they have; without the root and what is inside LoRA layers."""
+    parts = dict(model.named_modules(remove_duplicate=False))
+    inside = tuple(f"{name}." for name, part in parts.items() if isinstance(part, LoRALinear))
+    return {name: part for name, part in parts.items() if name and not name.startswith(inside)}
+
+
+def lora_layers(model: nn.Module) -> dict[str, LoRALinear]:
+    """The model's LoRA layers by full name."""
+    return {name: part for name, part in named_parts(model).items() if isinstance(part, LoRALinear)}
+
+
+def ends_with(name: str, ending: str) -> bool:
+    """Is `ending` the last whole path segments of `name`?"""
+    return f".{name}".endswith(f".{ending}")
+
+
+def linears_to_replace(model: nn.Module, targets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, nn.Linear]]:
+    """The targets as a tuple, and the layers they name; all that `add_lora` refuses but rank and alpha."""
+    parts = named_parts(model)
+    if any(isinstance(part, LoRALinear) for part in model.modules()):
+        raise ValueError(f"model must have no LoRA layers yet, got {some(list(lora_layers(model))) or 'one'}")
+    linears = [name for name, part in parts.items() if type(part) is nn.Linear]
+    targets = _names(targets, "targets")
+    if not targets:
+        raise ValueError("targets must name at least one module, got none")
+    chosen = {name: parts[name] for name in _matching(parts, targets, "targets", linears)}
+    homes: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        homes.setdefault(id(parameter), []).append(name)
+    for name, part in chosen.items():
+        if type(part) is not nn.Linear:
+            raise ValueError(f"targets must name plain nn.Linear modules, got {name}, which is {type(part).__name__}")
+        if len(names := homes[id(part.weight)]) > 1:
+            raise ValueError(f"targets must name layers with a weight of their own, got one shared by {some(names)}")
+    return targets, chosen
+
+
+def modules_to_free(model: nn.Module, names: Sequence[str], what: str) -> list[str]:
+    """Full names of the modules that `free_modules` frees."""
+    parts = named_parts(model)
+    owners = [name for name, part in parts.items() if next(part.parameters(), None) is not None]
+    freed = _matching(owners, _names(names, what), what, owners)
+    for name in freed:
+        if any(isinstance(part, LoRALinear) for part in parts[name].modules()):
+            raise ValueError(f"{what} must name modules without LoRA layers inside, got {name}")
+    return freed
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names of a list, for a message."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _names(names: Sequence[str], what: str) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise ValueError(f"{what} must be a list of names, got the text {names!r}")
+    return tuple(names)
+
+
+def _matching(parts: Collection[str], names: Sequence[str], what: str, candidates: Sequence[str]) -> list[str]:
+    for name in names:
+        if not any(ends_with(part, name) for part in parts):
+            last = sorted({candidate.rpartition(".")[2] for candidate in candidates})
+            near = difflib.get_close_matches(name, [*last, *candidates], cutoff=0.5)
+            there = f"near it: {', '.join(near) or 'none'}; in the model: {', '.join(last) or 'none'}"
+            raise ValueError(f"{what} must name modules of the model, got {name!r} ({there})")
+    return [part for part in parts if any(ends_with(part, name) for name in names)]
+
+
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, module)

@@ -1,0 +1,184 @@
+"""Bits per byte before and after, by context length and by position; and what training minimised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from .style import AFTER, BEFORE, FROZEN, INK, PASSKEY, SCREEN, TEXT, Style, dress, new_axes
+
+BITS_PER_NAT = 1 / math.log(2)
+GUESSED_DIGIT = math.log2(10)
+LINES = {
+    "before": {"color": BEFORE, "linestyle": "--", "marker": "o", "markerfacecolor": "white"},
+    "after": {"color": AFTER, "linestyle": "-", "marker": "s"},
+}
+
+
+def by_length(scores: Mapping) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths, int (l,), rising, and their scores, float (l,), of a mapping whose keys may be text, as JSON leaves them."""
+    ordered = sorted((int(length), float(score)) for length, score in scores.items())
+    if not ordered:
+        raise ValueError("scores must hold at least one length, got none")
+    return tuple(np.array(column) for column in zip(*ordered, strict=True))
+
+
+def running_mean(values: Sequence[float], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean over each `width` neighbours, (n - width + 1,), after the index in their middle: no padding at the ends.
+
+    Raises:
+        ValueError: when `width` is not from 1 to the number of values.
+    """
+    values = np.asarray(values, dtype=float)
+    if not 1 <= width <= len(values):
+        raise ValueError(f"width must be from 1 to the number of values, {len(values)}, got {width}")
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    return np.arange(len(values) - width + 1) + (width - 1) / 2, (sums[width:] - sums[:-width]) / width
+
+
+def means_between(values: Sequence[float], positions: Sequence[int]) -> dict[tuple[int, int], float]:
+    """The mean of `values[p - 1]`, which belong to position p = 1, 2, …, over first < p <= last of neighbouring `positions`.
+
+    Stretches without values are left out.
+    """
+    values = np.asarray(values, dtype=float)
+    stretches = zip(positions[:-1], positions[1:], strict=True)
+    return {(a, b): float(values[a:b].mean()) for a, b in stretches if len(values[a:b])}
+
+
+def loss_series(curve: Sequence[Mapping]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Steps and bits of `"loss"`, `"text"` and `"passkey"`: only the steps that measured them, only what was measured.
+
+    Raises:
+        ValueError: for an empty curve.
+    """
+    if not curve:
+        raise ValueError("curve must hold at least one step, got none")
+    fields = {"loss": ("loss", BITS_PER_NAT), "text": ("bits_per_byte", 1), "passkey": ("passkey_nats", BITS_PER_NAT)}
+    series = {}
+    for name, (field, scale) in fields.items():
+        measured = [(point["step"], point[field] * scale) for point in curve if point.get(field) is not None]
+        if measured:
+            series[name] = tuple(np.array(column) for column in zip(*measured, strict=True))
+    return series
+
+
+def plot_bits_by_length(
+    before: Mapping, after: Mapping, *, trained_context: int, style: Style = SCREEN, ax: Axes | None = None
+) -> Axes:
+    """Bits per byte of the same bytes, given more and more context: does more context help, or break the model?
+
+    `before` and `after` map a length (a number, or its text) to bits per byte.
+    """
+    ax = new_axes(style)[0] if ax is None else ax
+    curves = {"before": by_length(before), "after": by_length(after)}
+    for name, (lengths, bits) in curves.items():
+        line = LINES[name] | {"linewidth": style.line, "markersize": style.marker, "markeredgewidth": style.line * 0.8}
+        ax.plot(lengths, bits, label=name, zorder=3, **line)
+    highest = max(curves, key=lambda name: curves[name][1][-1])
+    for name, (lengths, bits) in curves.items():
+        offset = (0, style.marker) if name == highest else (0, -style.marker - style.small)
+        place = {"xytext": offset, "textcoords": "offset points", "ha": "center"}
+        ax.annotate(f"{bits[-1]:.2f}", (lengths[-1], bits[-1]), fontsize=style.small, color=INK, **place)
+    ticks = sorted({*curves["before"][0], *curves["after"][0]})
+    ax.set_xscale("log", base=2)
+    ax.set(xticks=ticks, ylim=(0, 1.12 * max(bits.max() for _, bits in curves.values())))
+    ax.margins(x=0.08)
+    ax.xaxis.set_minor_locator(NullLocator())
+    _mark_trained(ax, trained_context, style)
+    return dress(ax, style, x="context (bytes)", y="bits per byte")
+
+
+def plot_bits_by_position(
+    before: Sequence[float],
+    after: Sequence[float],
+    *,
+    trained_context: int,
+    width: int = 64,
+    style: Style = SCREEN,
+    ax: Axes | None = None,
+) -> Axes:
+    """Bits per byte at each position of long windows, as a running mean over `width` positions.
+
+    The first value belongs to position 1, the first byte that has one before it.
+    """
+    ax = new_axes(style)[0] if ax is None else ax
+    top = 0.0
+    for name, values in (("before", before), ("after", after)):
+        centres, means = running_mean(values, min(width, len(values)))
+        line = {"color": LINES[name]["color"], "linestyle": LINES[name]["linestyle"], "linewidth": style.line}
+        ax.plot(centres + 1, means, label=name, **line)
+        top = max(top, means.max())
+    ax.set(xlim=(0, len(before) + 1), ylim=(0, 1.12 * top))
+    _mark_trained(ax, trained_context, style)
+    y = f"bits per byte\n(running mean over {min(width, len(before))})"
+    return dress(ax, style, x="position in the window (bytes)", y=y)
+
+
+def plot_loss(curve: Sequence[Mapping], *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
+    """What training minimised, step by step, in bits: text and passkey digits apart, the weighted loss behind them.
+
+    `curve` is a list of mappings with `step`, `loss` (nats), and where measured `bits_per_byte` and `passkey_nats`.
+    """
+    series = loss_series(curve)
+    ax = new_axes(style)[0] if ax is None else ax
+    looks = {
+        "loss": ("loss, weighted mean", {"color": FROZEN, "linewidth": 2 * style.line}),
+        "text": ("text, per byte", {"color": TEXT, "linewidth": style.line}),
+        "passkey": (
+            "passkey, per digit",
+            {"color": PASSKEY, "linewidth": style.line / 2, "linestyle": ":", "marker": "D", "markersize": style.marker / 2},
+        ),
+    }
+    for name, (steps, bits) in series.items():
+        label, look = looks[name]
+        ax.plot(steps, bits, label=label, **look)
+    if "passkey" in series:
+        ax.axhline(GUESSED_DIGIT, color=PASSKEY, linewidth=style.line / 2, linestyle="--", label="a guessed digit")
+    ax.set_ylim(0, 1.12 * max([bits.max() for _, bits in series.values()] + [GUESSED_DIGIT] * ("passkey" in series)))
+    ax.legend(fontsize=style.small, framealpha=0.9, ncols=2, loc="lower left")
+    return dress(ax, style, x="step", y="bits")
+
+
+def describe_bits_by_length(before: Mapping, after: Mapping, *, trained_context: int) -> str:
+    """What `plot_bits_by_length` shows, as a sentence with its numbers."""
+    lists = [
+        ", ".join(f"{bits:.2f} at {length:,}" for length, bits in zip(*by_length(scores), strict=True))
+        for scores in (before, after)
+    ]
+    return (
+        f"Bits per byte by context length in bytes, trained context {trained_context:,}. "
+        f"Before: {lists[0]}. After: {lists[1]}."
+    )
+
+
+def describe_bits_by_position(before: Sequence[float], after: Sequence[float], *, trained_context: int) -> str:
+    """What `plot_bits_by_position` shows, as a sentence with its numbers."""
+    stretches = (0, trained_context, max(len(before), trained_context))
+    means = [means_between(values, stretches) for values in (before, after)]
+    parts = [
+        f"{means[0][stretch]:.2f} before and {means[1][stretch]:.2f} after over positions {stretch[0] + 1:,} to {stretch[1]:,}"
+        for stretch in means[0]
+    ]
+    return f"Bits per byte by position, trained context {trained_context:,} bytes: {'; '.join(parts)}."
+
+
+def describe_loss(curve: Sequence[Mapping]) -> str:
+    """What `plot_loss` shows, as a sentence with its numbers."""
+    names = {"text": "text, per byte", "passkey": "passkey digits, each", "loss": "the weighted loss"}
+    parts = []
+    for name, (_, bits) in loss_series(curve).items():
+        count = max(1, len(bits) // 10)
+        parts.append(f"{names[name]}: {bits[:count].mean():.2f} at first, {bits[-count:].mean():.2f} in the end")
+    return f"Bits over {curve[-1]['step']:,} steps (means of a tenth of them). {'; '.join(parts).capitalize()}."
+
+
+def _mark_trained(ax: Axes, trained_context: int, style: Style) -> None:
+    label = f"trained context: {trained_context:,}"
+    ax.axvline(trained_context, color=INK, linestyle=":", linewidth=style.line * 0.8, label=label, zorder=1)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda length, _: f"{length:,.0f}"))
+    ax.legend(fontsize=style.small, framealpha=0.9, loc="best")

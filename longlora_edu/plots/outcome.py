@@ -1,0 +1,99 @@
+"""What was found, by length and depth; and what was trained to get there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from .style import (
+    FROZEN,
+    INK,
+    MAGNITUDE,
+    SCREEN,
+    TRAINED,
+    TRAINED_HATCH,
+    Style,
+    dress,
+    new_axes,
+    percent,
+    readable_on,
+)
+
+
+def passkey_rates(cells: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lengths (l,), depths (d,), and the share of passkeys found at each, (d, l), of `cells[length][depth]`.
+
+    A cell is a `Proportion`, what JSON makes of one, or a plain rate; keys may be text, as JSON leaves them.
+
+    Raises:
+        ValueError: when there are no cells, or the lengths do not have the same depths.
+    """
+    by_length = {int(length): {float(depth): _rate(cell) for depth, cell in row.items()} for length, row in cells.items()}
+    lengths = sorted(by_length)
+    depths = sorted(by_length[lengths[0]]) if lengths else []
+    if not depths:
+        raise ValueError("cells must hold at least one length and depth, got none")
+    for length in lengths:
+        if sorted(by_length[length]) != depths:
+            raise ValueError(f"cells must have the depths {depths} at every length, got {sorted(by_length[length])}")
+    rates = np.array([[by_length[length][depth] for length in lengths] for depth in depths])
+    return np.array(lengths), np.array(depths), rates
+
+
+def parameter_counts(recipe: Mapping) -> tuple[int, int]:
+    """How many parameters were trained and how many frozen; LoRA's own count as trained."""
+    trained = recipe["trainable_parameters"]
+    return trained, round(trained / recipe["trainable_share"]) - trained
+
+
+def plot_passkeys(cells: Mapping, *, title: str = "", style: Style = SCREEN, ax: Axes | None = None) -> Axes:
+    """The share of hidden numbers found, by context length (columns) and by depth in the document (rows)."""
+    lengths, depths, rates = passkey_rates(cells)
+    ax = new_axes(style, height=0.85)[0] if ax is None else ax
+    edges = [np.arange(size + 1) - 0.5 for size in rates.shape]
+    ax.pcolormesh(edges[1], edges[0], rates, cmap=MAGNITUDE, vmin=0, vmax=1, edgecolors="white", linewidth=style.line / 2)
+    for (row, column), rate in np.ndenumerate(rates):
+        text = {"ha": "center", "va": "center", "fontsize": style.text, "color": readable_on(MAGNITUDE(rate))}
+        ax.text(column, row, percent(rate), **text)
+    ax.set(xticks=range(len(lengths)), xticklabels=[f"{length:,}" for length in lengths], ylim=edges[0][[-1, 0]])
+    ax.set(yticks=range(len(depths)), yticklabels=[f"{depth:g}" for depth in depths])
+    return dress(ax, style, title=title, x="context (bytes)", y="depth of the key\n(0: start, 1: end)", grid=False)
+
+
+def plot_trainable(recipe: Mapping, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
+    """One bar: the share of all parameters that was trained, and the share that stayed frozen."""
+    trained, frozen = parameter_counts(recipe)
+    ax = new_axes(style, height=0.4)[0] if ax is None else ax
+    share = trained / (trained + frozen)
+    look = {"edgecolor": INK, "linewidth": style.line / 2}
+    ax.barh(0, share, color=TRAINED, hatch=TRAINED_HATCH, label=f"trained: {trained:,} ({percent(share, 1)})", **look)
+    ax.barh(0, 1 - share, left=share, color=FROZEN, label=f"frozen: {frozen:,}", **look)
+    ax.set(xlim=(0, 1), ylim=(-0.5, 0.5), yticks=[])
+    ax.xaxis.set_major_formatter(lambda value, _: percent(value))
+    ax.legend(fontsize=style.small, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0)
+    return dress(ax, style, x="share of all parameters", grid=False)
+
+
+def describe_passkeys(cells: Mapping) -> str:
+    """What `plot_passkeys` shows, as a sentence with its numbers."""
+    lengths, depths, rates = passkey_rates(cells)
+    means = ", ".join(f"{percent(rate)} at {length:,}" for length, rate in zip(lengths, rates.mean(axis=0), strict=True))
+    row, column = np.unravel_index(rates.argmin(), rates.shape)
+    return (
+        f"Passkeys found, by context length in bytes (mean over depths): {means}. "
+        f"Fewest, {percent(rates[row, column])}, at {lengths[column]:,} and depth {depths[row]:g}."
+    )
+
+
+def describe_trainable(recipe: Mapping) -> str:
+    """What `plot_trainable` shows, as a sentence with its numbers."""
+    trained, frozen = parameter_counts(recipe)
+    return f"{trained:,} of {trained + frozen:,} parameters were trained ({percent(trained / (trained + frozen), 1)})."
+
+
+def _rate(cell) -> float:
+    if isinstance(cell, Mapping):
+        return float(cell["rate"])
+    return float(getattr(cell, "rate", cell))
