@@ -1,22 +1,17 @@
 """Do the tests notice? Plants one small fault at a time in the modules that define attention, and runs their tests.
 
-A mutant is the package with one token changed, dropped or added: an operator, constant, setting, bound, argument or
-result. It lives in a temporary copy, never in the working tree. A mutant that turns the tests red, or hangs, is killed;
-one that leaves them green survived: a gap in the tests, or a fault that changes nothing. Only reading it tells which.
+A mutant, one of those that `mutants.py` finds, lives in a temporary copy of the package, never in the working tree. One
+that turns the tests red, or hangs, is killed; one that leaves them green survived: a gap in the tests, or a fault that
+changes nothing. Only reading it tells which.
 
-Not mutated is what changes nothing that a test should hold: docstrings, annotations, `__all__`, blocks under
-`TYPE_CHECKING` and the wording of errors, which is all inside `raise`, f-strings, and strings of several words.
-
-A sample of 300 takes about three quarters of an hour on one core. An interrupted run goes on with `--resume`.
+A sample of 300 takes about a quarter of an hour on one core. An interrupted run goes on with `--resume`.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import dataclasses
 import hashlib
-import io
 import os
 import random
 import re
@@ -25,14 +20,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import tokenize
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
 
+from mutants import Mutant, mutants_of
 from tqdm import tqdm
 
 from longlora_edu.records import Proportion, provenance, read_json, write_json
@@ -47,143 +39,6 @@ TESTS = {
 ALL_TESTS = tuple(dict.fromkeys(test for tests in TESTS.values() for test in tests))
 HELPERS = ("tests/conftest.py", "tests/helpers.py", "tests/oracles.py")
 
-Edit = tuple[str, int, int, str]  # kind, first byte, byte after the last, replacement
-OPERATORS = {
-    **{"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="},
-    **{"is": "is not", "is not": "is", "in": "not in", "not in": "in", "and": "or", "or": "and"},
-    **{"+": "-", "-": "+", "*": "//", "/": "*", "//": "*", "%": "//", "**": "*", "@": "*", "&": "|", "|": "&"},
-    **{"+=": "-=", "-=": "+=", "*=": "+=", "/=": "*="},
-}
-OPPOSITES = [("min", "max"), ("minimum", "maximum"), ("amin", "amax"), ("argmin", "argmax"), ("any", "all")]
-NAMES = {one: other for pair in OPPOSITES for one, other in (pair, pair[::-1])}
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One fault: `file` with bytes `start` to `end` replaced. Everything else, comments too, stays as it is."""
-
-    file: str
-    kind: str
-    start: int
-    end: int
-    replacement: str
-
-    def applied(self, source: bytes) -> bytes:
-        return source[: self.start] + self.replacement.encode() + source[self.end :]
-
-    def described(self, source: bytes) -> dict:
-        """The fields, and the line where the fault begins, before and after."""
-        row = source.count(b"\n", 0, self.start)
-        before, after = (text.splitlines()[row].decode().strip() for text in (source, self.applied(source)))
-        return dataclasses.asdict(self) | {"line": row + 1, "original": before, "mutated": after}
-
-
-class Module:
-    """A source file with its nodes and tokens placed by byte, and every edit that makes a mutant of it."""
-
-    def __init__(self, source: bytes) -> None:
-        self.source = source
-        self.lines = source.splitlines(keepends=True)
-        self.first_byte = list(accumulate(map(len, self.lines), initial=0))
-        # (first byte, byte after the last, text) of what is neither comment nor layout.
-        self.tokens = [
-            (self._byte(*token.start), self._byte(*token.end), token.string)
-            for token in tokenize.tokenize(io.BytesIO(source).readline)
-            if token.type in (tokenize.OP, tokenize.NAME, tokenize.NUMBER, tokenize.STRING)
-        ]
-
-    def edits(self) -> Iterator[Edit]:
-        for node in _nodes_that_act(ast.parse(self.source)):
-            yield from self._edits_of(node)
-
-    def _edits_of(self, node: ast.AST) -> Iterator[Edit]:
-        match node:
-            case ast.BinOp(left=left, right=right) | ast.AugAssign(target=left, value=right):
-                yield from self._operators([left, right])
-            case ast.BoolOp(values=operands):
-                yield from self._operators(operands)
-            case ast.Compare(left=first, comparators=others):
-                yield from self._operators([first, *others])
-            case ast.UnaryOp(op=ast.Not() | ast.USub()):
-                start, _ = self._span(node)
-                yield "negation", start, start + len("not" if isinstance(node.op, ast.Not) else "-"), ""
-            case ast.Constant(value=bool() as value):
-                yield "constant", *self._span(node), str(not value)
-            case ast.Constant(value=int() | float() as value):
-                yield "constant", *self._span(node), repr(value + 1)
-            case ast.Constant(value=str() as value) if value.isidentifier():
-                _, end = self._span(node)
-                yield "setting", end - 1, end - 1, "X"
-            case ast.Slice(lower=lower, upper=upper):
-                for bound in filter(None, (lower, upper)):
-                    yield "bound", *self._span(bound), ""
-                    if not isinstance(bound, ast.Constant):
-                        yield "bound", self._span(bound)[1], self._span(bound)[1], " + 1"
-            case ast.Return(value=ast.expr() as value):
-                yield "result", *self._span(value), "None"
-            case ast.Call(keywords=keywords):
-                for keyword in keywords:
-                    if keyword.arg:
-                        yield "argument", *self._with_its_comma(*self._span(keyword)), ""
-            case ast.Name(id=name) if name in NAMES:
-                yield "opposite", *self._span(node), NAMES[name]
-            case ast.Attribute(attr=name) if name in NAMES:
-                _, end = self._span(node)
-                yield "opposite", end - len(name), end, NAMES[name]
-            case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
-                # Other conditions have an operator of their own to change.
-                if isinstance(test, ast.Name | ast.Attribute | ast.Subscript | ast.Call):
-                    start, _ = self._span(test)
-                    yield "condition", start, start, "not "
-
-    def _operators(self, operands: list[ast.expr]) -> Iterator[Edit]:
-        for left, right in pairwise(operands):
-            gap = self._tokens_within(self._span(left)[1], self._span(right)[0])
-            # Between operands stand the operator, of one word or two, and parentheses.
-            words = [token for token in gap if token[2] not in "()"]
-            yield "operator", words[0][0], words[-1][1], OPERATORS[" ".join(text for _, _, text in words)]
-
-    def _with_its_comma(self, start: int, end: int) -> tuple[int, int]:
-        after = next(token for token in self.tokens if token[0] >= end)
-        before = next(token for token in reversed(self.tokens) if token[1] <= start)
-        if after[2] == ",":
-            return start, after[1]
-        return (before[0] if before[2] == "," else start), end
-
-    def _tokens_within(self, start: int, end: int) -> list[tuple[int, int, str]]:
-        return [token for token in self.tokens if start <= token[0] and token[1] <= end]
-
-    def _span(self, node) -> tuple[int, int]:
-        # `ast` counts columns in bytes, `tokenize` in characters.
-        first = self.first_byte
-        return first[node.lineno - 1] + node.col_offset, first[node.end_lineno - 1] + node.end_col_offset
-
-    def _byte(self, row: int, column: int) -> int:
-        return self.first_byte[row - 1] + len(self.lines[row - 1].decode()[:column].encode())
-
-
-def _nodes_that_act(node: ast.AST) -> Iterator[ast.AST]:
-    match node:
-        case ast.Raise() | ast.JoinedStr() | ast.Expr(value=ast.Constant()):
-            return
-        case ast.Assign(targets=[ast.Name(id="__all__")]):
-            return
-        case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
-            return
-    yield node
-    for field, value in ast.iter_fields(node):
-        if field not in ("annotation", "returns"):
-            for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, ast.AST):
-                    yield from _nodes_that_act(child)
-
-
-def mutants_of(file: str, source: bytes) -> list[Mutant]:
-    found = [Mutant(file, *edit) for edit in Module(source).edits()]
-    for mutant in found:
-        ast.parse(mutant.applied(source))  # a mutant that is no Python would be killed by that alone
-    return found
-
 
 def sampled(mutants: dict[str, list[Mutant]], size: int, seed: int) -> list[Mutant]:
     """`size` mutants, of each file its share. A larger sample of the same seed begins with a smaller one."""
@@ -196,15 +51,20 @@ def sampled(mutants: dict[str, list[Mutant]], size: int, seed: int) -> list[Muta
 
 def run_tests(folder: Path, tests: tuple[str, ...], timeout: float | None) -> tuple[str, str]:
     """Outcome, and the first red test: `tests` in a process that sees the package in `folder` and no other."""
-    # Without the other plugins, and without shrinking what failed, a run takes two thirds of the time.
+    # Importing the other plugins would take a third of the time.
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider"]
     command += ["-p", "_hypothesis_pytestplugin", "--hypothesis-profile=mutation", *tests]
-    settings = {"PYTHONPATH": str(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}
-    # Bytecode is told apart by second and size: that of the mutant before could be taken for this one's.
-    settings |= {"PYTHONDONTWRITEBYTECODE": "1"}
+    settings = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | settings | {"PYTHONPATH": str(folder)}
     try:
         run = subprocess.run(
-            command, cwd=folder, env=os.environ | settings, timeout=timeout, text=True, stdout=-1, stderr=-2
+            command,
+            cwd=folder,
+            env=environment,
+            timeout=timeout,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
     except subprocess.TimeoutExpired:
         return "timed out", ""
@@ -266,7 +126,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--jobs", type=int, default=1, help="test processes at a time")
     options.add_argument("--timeout", type=float, default=120, help="seconds after which a mutant counts as killed")
-    options.add_argument("--resume", action="store_true", help="keep what --json holds of the same seed and files")
+    options.add_argument("--resume", action="store_true", help="keep what --json holds, if no file has changed")
     arguments = options.parse_args()
     if min(arguments.sample, arguments.jobs, arguments.timeout) <= 0:
         options.error("--sample, --jobs and --timeout must be positive")
@@ -278,8 +138,10 @@ def main() -> None:
         about = {"seed": arguments.seed, "sha256": copied_to(template)}
         if arguments.json.exists():
             before = read_json(arguments.json)
-            if changed := [name for name, value in about.items() if before[name] != value]:
-                options.error(f"--resume must find seed and files as they were, got another {' and '.join(changed)}")
+            if changed := [file for file, digest in about["sha256"].items() if before["sha256"].get(file) != digest]:
+                options.error(f"--resume must find the files as they were, got changes in {', '.join(changed)}")
+            if before["seed"] != arguments.seed:
+                options.error(f"--resume must be given the seed of {arguments.json}, got {arguments.seed}")
             results = before["mutants"]
         outcome, red = run_tests(template, ALL_TESTS, None)
         if outcome != "survived":
@@ -287,6 +149,7 @@ def main() -> None:
 
         possible = {file: mutants_of(file, (template / file).read_bytes()) for file in TESTS}
         about["possible"] = {file: len(found) for file, found in possible.items()}
+        about |= dataclasses.asdict(provenance(threads=1))
         fields = [field.name for field in dataclasses.fields(Mutant)]
         done = {Mutant(**{name: result[name] for name in fields}) for result in results}
         todo = [mutant for mutant in sampled(possible, arguments.sample, arguments.seed) if mutant not in done]
@@ -295,8 +158,9 @@ def main() -> None:
             futures = [pool.submit(judged, mutant, template, arguments.timeout) for mutant in todo]
             for future in tqdm(as_completed(futures), "mutants", len(todo) + len(done), initial=len(done)):
                 results.append(future.result())
-                record = about | {"files": summary(results), "mutants": results}
-                write_json(arguments.json, record | dataclasses.asdict(provenance(threads=1)))
+                write_json(arguments.json, about | {"files": summary(results), "mutants": results})
+        except KeyboardInterrupt:
+            sys.exit(f"interrupted after {len(results)} mutants: go on with --resume")
         finally:
             pool.shutdown(cancel_futures=True)
     show(results)

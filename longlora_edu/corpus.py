@@ -155,9 +155,7 @@ class Windows:
         places = rng.integers(self._ends[-1], size=count)
         which = np.searchsorted(self._ends, places, side="right")
         starts = places - np.concatenate([[0], self._ends])[which]
-        return np.stack(
-            [self._texts[i][start : start + self.length] for i, start in zip(which, starts, strict=True)]
-        )
+        return np.stack([self._texts[i][start : start + self.length] for i, start in zip(which, starts, strict=True)])
 
 
 def _read_tree(root: Path, pattern: str, skip: frozenset[str] = NOT_SOURCE) -> list[Document]:

@@ -62,12 +62,13 @@ def score_text(
     Raises:
         ValueError: when a length leaves no context before the last 128 bytes, or no document is long enough.
     """
-    if min(lengths) <= TAIL:
-        raise ValueError(f"lengths must be above {TAIL}, got {min(lengths)}")
-    longest = max(lengths)
+    lengths = _sorted(lengths)
+    if lengths[0] <= TAIL:
+        raise ValueError(f"lengths must be above {TAIL}, got {lengths[0]}")
+    longest = lengths[-1]
     texts = Windows(documents, longest).draw(np.random.default_rng([seed, 1]), windows)
     by_length = {}
-    for length in sorted(lengths):
+    for length in lengths:
         last = None if length == longest else TAIL
         nats = np.concatenate(
             [
@@ -95,7 +96,7 @@ def score_passkeys(
     ranked first when the ones before it are right.
     """
     cells: dict[int, dict[float, Proportion]] = {}
-    for length in sorted(lengths):
+    for length in _sorted(lengths):
         source = Windows(documents, length)
         for depth in depths:
             rng = np.random.default_rng([seed, 2, length, round(1000 * depth)])
@@ -108,9 +109,17 @@ def score_passkeys(
     return PasskeyScore(cells)
 
 
-def evaluation_tokens(lengths: Sequence[int], *, windows: int = 200, trials: int = 40, depths: int = len(DEPTHS)) -> int:
+def evaluation_tokens(
+    lengths: Sequence[int], *, windows: int = 200, trials: int = 40, depths: int = len(DEPTHS)
+) -> int:
     """How many tokens `score_text` and `score_passkeys` will read together: for a progress bar."""
     return sum(lengths) * (windows + trials * depths)
+
+
+def _sorted(lengths: Sequence[int]) -> list[int]:
+    if not lengths:
+        raise ValueError("lengths must name at least one length, got none")
+    return sorted(lengths)
 
 
 def _batches(texts: np.ndarray, on_batch: OnBatch):

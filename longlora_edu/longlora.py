@@ -10,7 +10,7 @@ import torch
 
 from .geometry import Boundary, S2Pattern, group_size_from_ratio
 from .lora import add_lora, free_modules, merge_lora
-from .lora.layers import modules_to_free
+from .lora.layers import lora_layers, modules_to_free
 from .model import TinyLlama
 from .rope import Rope, RopeMethod
 
@@ -59,8 +59,10 @@ class LongLoRAConfig:
             raise ValueError(f"trained_length must be positive, got {self.trained_length}")
         # A whole sequence of one head: every geometry field is checked by the geometry itself.
         self.pattern.geometry(self.context_length, 1)
-        object.__setattr__(self, "targets", tuple(self.targets))
-        object.__setattr__(self, "also_train", tuple(self.also_train))
+        for name in ("targets", "also_train"):
+            if isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a list of names, got the text {getattr(self, name)!r}")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def pattern(self) -> S2Pattern:
@@ -102,7 +104,8 @@ def stretched_rope(rope: Rope, method: RopeMethod, *, trained_length: int, targe
         raise ValueError(f"context_length must be above the trained context of {trained_length}, got {target_length}")
     if rope.method not in ("default", method):
         raise ValueError(
-            f"rope must be {rope.method!r}, with which this model is already stretched by {rope.factor:g}, got {method!r}"
+            f"rope must be {rope.method!r}, with which this model is already stretched by {rope.factor:g}, "
+            f"got {method!r}"
         )
     if rope.method != "default" and rope.trained_length not in (None, trained_length):
         raise ValueError(
@@ -126,9 +129,7 @@ def apply_longlora(
             stretched by another rule, or a name in `targets` or `also_train` that is none of its modules.
     """
     trained = config.trained_length or model.config.trained_context
-    rope = stretched_rope(
-        model.config.rope, config.rope, trained_length=trained, target_length=config.context_length
-    )
+    rope = stretched_rope(model.config.rope, config.rope, trained_length=trained, target_length=config.context_length)
     if config.train == "adapters":
         with torch.device("meta"):
             rehearsal = TinyLlama(model.config)  # refuses what the model would refuse half-way
@@ -137,6 +138,8 @@ def apply_longlora(
         generator = generator or torch.Generator().manual_seed(0)
         add_lora(model, config.targets, rank=config.rank, alpha=config.alpha, generator=generator)
         free_modules(model, config.also_train)
+    elif layers := lora_layers(model):
+        raise ValueError(f"model must have no LoRA layers yet, got {next(iter(layers))}: see merge_longlora")
     else:
         model.requires_grad_(True)
     # transformers' dynamic rule measures the length at hand against this field, so it must stay the trained length.
@@ -162,7 +165,7 @@ def apply_longlora(
 
 def merge_longlora(model: TinyLlama) -> TinyLlama:
     """Fold LoRA into the weights and forget the sparse pattern: a plain dense model at the new context, in place."""
-    if any(".lora_A" in name for name, _ in model.named_modules()):
+    if lora_layers(model):
         merge_lora(model)
     for attention in model.attention_layers:
         attention.sparse = None

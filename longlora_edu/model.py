@@ -233,7 +233,9 @@ class TinyLlama(nn.Module):
         # Each layer adds to the residual stream twice; without this its size would grow with depth.
         for layer in self.model.layers:
             for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
-                nn.init.normal_(projection.weight, std=0.02 / (2 * config.num_hidden_layers) ** 0.5, generator=generator)
+                nn.init.normal_(
+                    projection.weight, std=0.02 / (2 * config.num_hidden_layers) ** 0.5, generator=generator
+                )
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 

@@ -35,7 +35,7 @@ class PretrainConfig:
     layers: int = 4
     heads: int = 4
     rope_base: float = 10_000.0
-    steps: int = 4_800
+    steps: int = 3_500
     batch: int = 64
     muon_rate: float = 3e-2
     adam_rate: float = 4e-3

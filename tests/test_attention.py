@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from longlora_edu import reference
+from longlora_edu import attention, reference
 from longlora_edu.attention import choose_impl, full_attention, s2_attention
 from longlora_edu.geometry import S2Geometry
 
@@ -324,6 +324,13 @@ def test_grouped_copies_no_inputs_where_the_layout_is_that_of_a_model():
     assert copied(S2Geometry(16, 4, 4, shift=0), batch=2, layout="bhnd")
 
 
+def test_half_of_the_heads_copies_no_keys_that_only_the_other_half_reads():
+    q, k = torch.zeros(2, 8, 16, 4), torch.zeros(2, 4, 16, 4)
+    for heads in (range(4), range(4, 8)):
+        copy = attention._read_by(heads, k, q)
+        assert copy.untyped_storage().nbytes() == copy.numel() * copy.element_size()
+
+
 @pytest.mark.parametrize("impl", IMPLS)
 @pytest.mark.parametrize("with_segments", [False, True])
 def test_inputs_are_not_written_to(with_segments, impl):
@@ -433,7 +440,10 @@ def q_k_v(**changes):
             "segments must be on the device of q, got meta and cpu",
         ),
         ({"segments": torch.zeros(1, 8).long()}, r"segments must be shaped \(b n\), as q, got \(1, 8\) and \(2, 8\)"),
-        ({"segments": torch.full((2, 8), -2)}, "segments must be -1 for padding or a document's number from 0, got -2"),
+        (
+            {"segments": torch.tensor([[0] * 8, [5] * 7 + [-2]])},
+            "segments must be -1 for padding or a document's number from 0, got -2",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_at_the_door(changes, match):

@@ -176,7 +176,9 @@ def test_a_package_is_one_document_of_all_its_source():
     assert document.name == "json"
     assert b"class JSONDecoder" in document.data
     assert b"class JSONEncoder" in document.data
-    assert document.data.index(b"class JSONDecoder") < document.data.index(b"class JSONEncoder"), "in order of file names"
+    assert document.data.index(b"class JSONDecoder") < document.data.index(b"class JSONEncoder"), (
+        "in order of file names"
+    )
     assert b"\0" not in document.data
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -311,8 +312,13 @@ def test_a_ragged_end_is_refused_where_the_shifted_cell_wraps(boundary, length):
         S2Geometry(length, 4, 2, boundary=boundary)
 
 
-@pytest.mark.parametrize("ratio", [0, -0.5, 1.01, float("nan")])
-def test_a_ratio_outside_0_to_1_is_refused(ratio):
+def test_a_ratio_however_small_leaves_a_group_of_one_token():
+    assert group_size_from_ratio(8, 1e-9) == 1
+    assert S2Geometry.with_ratio(8, Fraction(1, 10**9), 2).group_size == 1
+
+
+@pytest.mark.parametrize("ratio", [0, -0.5, 1.01, float("nan"), True, np.True_, "1/4", Decimal("0.25"), 0.5j, None])
+def test_a_ratio_that_is_not_a_number_from_0_to_1_is_refused(ratio):
     with pytest.raises(ValueError, match=r"ratio must be a number above 0 and at most 1, got "):
         S2Geometry.with_ratio(8, ratio, 2)
 

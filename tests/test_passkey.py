@@ -69,7 +69,9 @@ def test_all_digits_occur_at_all_places_alike():
 
 
 def test_a_window_without_room_is_refused():
-    with pytest.raises(ValueError, match=f"window must have at least {OVERHEAD} bytes for a passkey, got {OVERHEAD - 1}"):
+    with pytest.raises(
+        ValueError, match=f"window must have at least {OVERHEAD} bytes for a passkey, got {OVERHEAD - 1}"
+    ):
         hidden(OVERHEAD - 1, 0)
 
 

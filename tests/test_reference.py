@@ -259,9 +259,10 @@ def test_inputs_are_left_as_they_were():
         np.testing.assert_array_equal(x, copy)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8, np.uint8])
 def test_every_real_dtype_is_computed_and_returned_in_float64(dtype):
-    q, k, v = ((4 * x).astype(dtype) for x in some_qkv())
+    lowest = 0 if dtype == np.uint8 else -np.inf
+    q, k, v = (np.maximum(4 * x, lowest).astype(dtype) for x in some_qkv())
     geometry = S2Geometry(8, 4, 2)
     wide = [x.astype(np.float64) for x in (q, k, v)]
     pairs = [
@@ -315,7 +316,7 @@ def test_tensors_that_do_not_fit_each_other_are_refused(q, k, v, message):
         (np.zeros((2, 8), dtype=bool), "segments must be integers, got dtype bool"),
         (np.zeros(8, dtype=int), r"segments must have shape \(b n\) = \(2, 8\), got \(8,\)"),
         (np.zeros((2, 7), dtype=int), r"segments must have shape \(b n\) = \(2, 8\), got \(2, 7\)"),
-        (np.full((2, 8), -2), "segments must be -1 for padding or a document's number from 0, got -2"),
+        ([[0] * 8, [5] * 7 + [-2]], "segments must be -1 for padding or a document's number from 0, got -2"),
     ],
 )
 def test_segments_that_do_not_fit_are_refused(segments, message):

@@ -177,7 +177,7 @@ def test_metrics_are_means_over_the_parts_that_have_them():
     assert (point["rare"], point["never"]) == (3.0, None)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_training_finds_the_least_squares(optimizer):
     toy = Toy(optimizer)
     result = toy.train(TrainSettings(200, decay="cosine"))
@@ -197,7 +197,7 @@ def test_progress_is_seen_after_every_step_and_seconds_never_fall():
 # Interrupted and resumed.
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("interrupted_after", range(1, 9))
 def test_an_interrupted_run_ends_at_the_same_bits(tmp_path, optimizer, interrupted_after):
     whole = Toy(optimizer)
@@ -257,7 +257,7 @@ def test_resume_begins_where_there_is_no_checkpoint_yet(tmp_path):
 # A real kill -9, from outside at any moment and from inside in the middle of a save.
 
 SIGKILL = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
-LONG = {"steps": 400, "warmup": 2, "decay": "cosine", "checkpoint_every": 1}
+LONG = {"steps": 150, "warmup": 2, "decay": "cosine", "checkpoint_every": 1}
 RUN = "import sys, test_train; test_train.run_to_be_killed(sys.argv[1], sys.argv[2])"
 
 
@@ -302,11 +302,9 @@ def test_a_killed_run_ends_at_the_same_bits(tmp_path, uninterrupted, where):
     finally:
         process.kill()
     toy, steps = Toy("muon"), []
-    toy.train(
-        TrainSettings(**LONG), checkpoint=checkpoint, resume=True, on_step=lambda step, _: steps.append(step)
-    )
+    toy.train(TrainSettings(**LONG), checkpoint=checkpoint, resume=True, on_step=lambda step, _: steps.append(step))
     if where == "from outside":
-        assert 0 < steps[0] < 399
+        assert 0 < steps[0] < 149
     else:
         assert steps[0] == 2
     assert_bitwise_equal(toy.weights(), uninterrupted)
@@ -366,7 +364,9 @@ def test_a_gradient_that_is_not_finite_stops_at_the_last_good_step():
         # The root has an infinite slope at 0, where its value is finite.
         return (loss + (0 * toy.parameters["offset"]).square().sum().sqrt() if step == 2 else loss), metrics
 
-    with pytest.raises(FloatingPointError, match="gradient must be finite, got nan at step 3; no checkpoint was written"):
+    with pytest.raises(
+        FloatingPointError, match="gradient must be finite, got nan at step 3; no checkpoint was written"
+    ):
         toy.train(objective=objective, on_step=lambda step, _: after.update({step: toy.weights()}))
     assert_bitwise_equal(toy.weights(), after[1])
 
