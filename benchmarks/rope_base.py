@@ -23,7 +23,7 @@ from longlora_edu.pretrain import PretrainConfig, run_pretraining
 from longlora_edu.progress import Terminal
 from longlora_edu.records import provenance, read_json, write_json
 
-SHAPE = {"hidden_size": 128, "intermediate_size": 344, "steps": 700, "batch": 32}
+SHAPE = {"hidden_size": 128, "intermediate_size": 344, "steps": 700, "batch": 32, "weight_decay": 0.01}
 SHARES = {"passkey_share": 0.5, "passkey_weight": 10.0}
 EXTENSIONS = [
     (method, factor, train) for factor in (2, 8) for method in ("linear", "yarn") for train in ("adapters", "all")
@@ -44,7 +44,7 @@ def main() -> None:
             run_pretraining(config, corpus, folder, resume=True, progress=progress)
         record = read_json(folder / "pretraining.json")
         model, context = load_model(folder), record["config"]["context"]
-        row = {"base": base, "bits_per_byte": record["bits_per_byte"], "passkey": record["passkey"]["rate"]}
+        row = {"base": base, "pretraining": record}
         for method, factor, train in EXTENSIONS:
             extended, target = copy.deepcopy(model), factor * context
             apply_longlora(extended, LongLoRAConfig(target, rope=method, train=train))
@@ -59,7 +59,8 @@ def main() -> None:
             }
         rows.append(row)
     about = {"shape": SHAPE | SHARES, "extension_steps": arguments.steps, "corpus": corpus.describe()}
-    write_json(arguments.out, {"rows": rows, **about, **dataclasses.asdict(provenance(threads=torch.get_num_threads()))})
+    about |= dataclasses.asdict(provenance(threads=torch.get_num_threads()))
+    write_json(arguments.out, {"rows": rows, **about})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -13,14 +12,21 @@ from .geometry import S2Pattern
 from .longlora import ATTENTION_PROJECTIONS
 from .lora import add_lora, merge_lora
 from .model import LlamaAttention, rotate
+from .records import check_integer
+
+# Layers of transformers that do nothing but project, rotate by halves, attend and project: those S² can stand in for.
+KNOWN_LAYERS = (
+    "LlamaAttention", "MistralAttention", "MixtralAttention", "Qwen2Attention", "Qwen2MoeAttention", "GemmaAttention",
+    "GraniteAttention",
+)  # fmt: skip
 
 
 class LongLoRAAdapter(nn.Module):
     """LoRA on one attention layer, and S²-Attn in that layer while it trains.
 
-    `attention_layer` is a TinyLlama's attention or one of transformers with the same four projections (Llama,
-    Mistral, Qwen2, …). It stays as it was: the adapter shares its weights and wraps them. The adapter stands in
-    for it: same arguments, same kind of result.
+    `attention_layer` is a TinyLlama's attention or one of transformers (Llama, Mistral, Qwen2, …; `KNOWN_LAYERS`).
+    It stays as it was, what trains in it included; the adapter is a layer of its own on the same weights, in the
+    same memory. The adapter stands in for it: same arguments, same kind of result.
 
     Sparse attention needs *both* switches: `is_training`, which reads and writes `module.training`, and
     `use_shifted_attention`. Otherwise the layer computes what it always did, with LoRA added. The group is
@@ -47,30 +53,27 @@ class LongLoRAAdapter(nn.Module):
     ) -> None:
         super().__init__()
         _check_layer(attention_layer)
-        for name, length in (
-            ("original_context_length", original_context_length),
-            ("extended_context_length", extended_context_length),
-        ):
-            if not isinstance(length, int) or isinstance(length, bool) or length <= 0:
-                raise ValueError(f"{name} must be a positive integer, got {length!r}")
+        check_integer("original_context_length", original_context_length, at_least=1)
+        check_integer("extended_context_length", extended_context_length, at_least=1)
         if extended_context_length <= original_context_length:
             raise ValueError(
                 f"extended_context_length must be above original_context_length = {original_context_length}, "
                 f"got {extended_context_length}"
             )
-        if attention_shift_size is not None and not 0 <= attention_shift_size < original_context_length:
-            raise ValueError(
-                f"attention_shift_size must be from 0 to original_context_length - 1 = "
-                f"{original_context_length - 1}, got {attention_shift_size}"
-            )
+        if attention_shift_size is not None:
+            check_integer("attention_shift_size", attention_shift_size, at_least=0)
+            if attention_shift_size >= original_context_length:
+                raise ValueError(
+                    f"attention_shift_size must be below original_context_length = {original_context_length}, "
+                    f"got {attention_shift_size}"
+                )
         alpha = rank if alpha is None else alpha
-        # A copy of the shell only: the projections are wrapped here and stay bare in the caller's layer.
-        layer = copy.copy(attention_layer)
-        layer._modules = dict(attention_layer._modules)
+        weights = {id(weight): nn.Parameter(weight.detach()) for weight in attention_layer.parameters()}
+        layer = _copy(attention_layer, weights)
         add_lora(layer, ATTENTION_PROJECTIONS, rank=rank, alpha=alpha)
         if not freeze_base_layer:
             layer.requires_grad_(True)
-        self.layer = layer
+        self.attention_layer = layer
         self.use_shifted_attention = True
         self._rank, self._alpha, self._freeze_base_layer = rank, alpha, freeze_base_layer
         self._extended_context_length = extended_context_length
@@ -85,6 +88,11 @@ class LongLoRAAdapter(nn.Module):
     attention_shift_size = property(lambda self: self._pattern.shift, doc="By how many tokens half the heads shift.")
 
     @property
+    def sparse(self) -> S2Pattern | None:
+        """The pattern that training uses, None with `use_shifted_attention` off: what TinyLlama asks its attention."""
+        return self._pattern if self.use_shifted_attention else None
+
+    @property
     def is_training(self) -> bool:
         """`module.training`, by the name other libraries use."""
         return self.training
@@ -96,33 +104,44 @@ class LongLoRAAdapter(nn.Module):
     def forward(self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], *args, **kwargs):
         """What the wrapped layer returns for (b n width) and its rotary tables: dense, or S² under both switches.
 
-        Under S² a TinyLlama layer takes `segments`; a transformers layer takes no mask and no cache.
+        Under S² a layer of transformers takes no mask and no cache.
 
         Raises:
             ValueError: for a sequence longer than `extended_context_length`, or a mask or cache under S².
         """
-        length = hidden_states.shape[1]
+        layer, cache = self.attention_layer, kwargs.get("past_key_values")
+        length = hidden_states.shape[1] + (0 if cache is None else cache.get_seq_length(layer.layer_idx))
         if length > self.extended_context_length:
-            raise ValueError(f"sequence must fit extended_context_length = {self.extended_context_length}, got {length}")
-        if not (self.is_training and self.use_shifted_attention):
-            return self.layer(hidden_states, position_embeddings, *args, **kwargs)
-        ours = isinstance(self.layer, LlamaAttention)
-        segments = _segments(*args, **kwargs) if ours else _refuse_masks(*args, **kwargs)
+            raise ValueError(
+                f"sequence must fit extended_context_length = {self.extended_context_length}, got {length}"
+            )
+        if isinstance(layer, LlamaAttention):
+            layer.sparse = self.sparse  # it does the rest itself
+        elif self.is_training and self.sparse:
+            _refuse_masks(*args, **kwargs)
+            return self._shifted(hidden_states, *position_embeddings), None
+        return layer(hidden_states, position_embeddings, *args, **kwargs)
+
+    def _shifted(self, hidden_states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """What a layer of transformers computes, with S² in place of its attention."""
+        layer = self.attention_layer
         q, k, v = (
-            rearrange(project(hidden_states), "b n (h d) -> b h n d", d=_head_dim(self.layer))
-            for project in (self.layer.q_proj, self.layer.k_proj, self.layer.v_proj)
+            rearrange(project(hidden_states), "b n (h d) -> b h n d", d=layer.head_dim)
+            for project in (layer.q_proj, layer.k_proj, layer.v_proj)
         )
-        cos, sin = (_half_table(table, q.shape[-1]) for table in position_embeddings)
-        out = s2_attention(
-            rotate(q, cos, sin), rotate(k, cos, sin), v, self._pattern.geometry(length, q.shape[1]), segments=segments
-        )
-        out = self.layer.o_proj(rearrange(out, "b h n d -> b n (h d)"))
-        return out if ours else (out, None)
+        # transformers hands over (b n d) with both halves equal.
+        cos, sin = (table[:, None, :, : layer.head_dim // 2] for table in (cos, sin))
+        geometry = self.sparse.geometry(q.shape[2], q.shape[1])
+        q, k, dropout = rotate(q, cos, sin), rotate(k, cos, sin), layer.attention_dropout
+        out = s2_attention(q, k, v, geometry, scale=layer.scaling, dropout=dropout)
+        return layer.o_proj(rearrange(out, "b h n d -> b n (h d)"))
 
     def merge_to_original_layer(self) -> nn.Module:
         """A new layer of the original's kind with LoRA folded in: plain and dense, equal to this in evaluation."""
-        merged = copy.deepcopy(self.layer)
+        merged = _copy(self.attention_layer)
         merge_lora(merged)
+        if isinstance(merged, LlamaAttention):
+            merged.sparse = None
         return merged.requires_grad_(True).eval()
 
     def reset_state(self) -> None:
@@ -133,36 +152,40 @@ class LongLoRAAdapter(nn.Module):
 def _check_layer(layer) -> None:
     if layer is None:
         raise ValueError("attention_layer must be an attention module, got None")
+    kind = type(layer).__name__
     missing = [name for name in ATTENTION_PROJECTIONS if not isinstance(getattr(layer, name, None), nn.Linear)]
     if missing:
         raise ValueError(
             f"attention_layer must have Linear projections {', '.join(ATTENTION_PROJECTIONS)}, "
-            f"got {type(layer).__name__} without {', '.join(missing)}"
+            f"got {kind} without {', '.join(missing)}"
         )
-    # What a layer does between projection and attention would be lost; refuse rather than compute something else.
-    for name in ("q_norm", "k_norm", "sliding_window", "sinks"):
-        if getattr(layer, name, None) is not None:
-            raise ValueError(f"attention_layer must not have {name}, got {type(layer).__name__} with it")
+    # Norms of q and k, another rotary layout, a cap on scores, …: refuse rather than compute something else.
+    from_transformers = type(layer).__module__.startswith("transformers.models.")
+    if not (type(layer) is LlamaAttention or (from_transformers and kind in KNOWN_LAYERS)):
+        more = [name for name, _ in layer.named_children() if name not in ATTENTION_PROJECTIONS]
+        raise ValueError(
+            f"attention_layer must be a TinyLlama's or one of transformers' {', '.join(KNOWN_LAYERS)}, "
+            f"got {kind}{', which also has ' if more else ''}{', '.join(more)}"
+        )
+    window = getattr(layer, "sliding_window", getattr(layer.config, "sliding_window", None))
+    if window is not None:
+        raise ValueError(f"attention_layer must have no sliding window, got {kind} with one of {window} tokens")
     if getattr(layer, "is_causal", True) is False:
-        raise ValueError(f"attention_layer must be causal, got {type(layer).__name__}, which is not")
+        raise ValueError(f"attention_layer must be causal, got {kind}, which is not")
 
 
-def _head_dim(layer: nn.Module) -> int:
-    return layer.head_dim if hasattr(layer, "head_dim") else layer.config.head_dim
-
-
-def _half_table(table: Tensor, head_dim: int) -> Tensor:
-    # transformers hands over (b n d) with both halves equal; TinyLlama (n, d/2).
-    half = table[..., : head_dim // 2]
-    return half.unsqueeze(1) if half.dim() == 3 else half
-
-
-def _segments(segments: Tensor | None = None) -> Tensor | None:
-    return segments
+def _copy(layer: nn.Module, known: dict | None = None) -> nn.Module:
+    """A deep copy, but for the objects `known` by id and the config, by which a whole model is switched."""
+    return copy.deepcopy(layer, {id(layer.config): layer.config} | (known or {}))
 
 
 def _refuse_masks(attention_mask=None, past_key_values=None, **_) -> None:
-    for name, value in (("attention_mask", attention_mask), ("past_key_values", past_key_values)):
+    for name, value, how in (
+        ("attention_mask", attention_mask, "under sdpa, without padding"),
+        ("past_key_values", past_key_values, "with use_cache=False"),
+    ):
         if value is not None:
-            kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
-            raise ValueError(f"{name} must be None while the adapter trains with S², got {kind}")
+            kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(
+                f"{name} must be None while the adapter trains with S² (a model passes none {how}), got {kind}"
+            )

@@ -22,15 +22,22 @@ def full_attention(
 ) -> Tensor:
     """Causal attention over the whole sequence: (b h n d), d being the width of v.
 
+    q may be shorter than k and v: its tokens are then the last ones, as in decoding.
     Arguments, padding and errors are those of `s2_attention`; only the mask differs. Without segments
     there is none, and memory is linear in n where PyTorch has a fused kernel. Segments cost a mask of
     b n n bytes, PyTorch's copy of it in the dtype of q and, on CPU, up to twice the time: a kernel told
     "causal" skips half of the table, a kernel given a mask does not.
     """
     _check(q, k, v, segments, scale, dropout)
-    q, k, v = (_zero_at_padding(x, segments) for x in (q, k, v))
-    mask = None if segments is None else _same_segment(segments).tril()
-    return _zero_at_padding(_dense(q, k, v, mask, scale, dropout), segments)
+    asked, length = q.shape[2], k.shape[2]
+    own = None if segments is None else segments[:, -asked:]
+    q, k, v = _zero_at_padding(q, own), _zero_at_padding(k, segments), _zero_at_padding(v, segments)
+    mask = None
+    if segments is not None:
+        mask = _same_segment(segments)[:, :, -asked:].tril(length - asked)
+    elif asked < length:
+        mask = torch.ones(asked, length, dtype=torch.bool, device=q.device).tril(length - asked)[None, None]
+    return _zero_at_padding(_dense(q, k, v, mask, scale, dropout), own)
 
 
 def s2_attention(
@@ -68,6 +75,7 @@ def s2_attention(
     _check(q, k, v, segments, scale, dropout)
     _equal("q must have as many heads as the geometry", q.shape[1], geometry.num_heads)
     _equal("q must have as many tokens as the geometry", q.shape[2], geometry.seq_len)
+    _equal("k must have as many tokens as q", k.shape[2], q.shape[2])
     if impl == "auto":
         capability = torch.cuda.get_device_capability(q.device) if q.is_cuda else None
         impl = choose_impl(q.device.type, capability, q.dtype, dropout)
@@ -193,7 +201,9 @@ def _check(q, k, v, segments, scale, dropout) -> None:
         if x.dtype != q.dtype and not torch.is_autocast_enabled(q.device.type):
             raise ValueError(f"{name} must have the dtype of q, got {x.dtype} and {q.dtype}")
         _equal(f"{name} must have as many sequences as q", x.shape[0], q.shape[0])
-        _equal(f"{name} must have as many tokens as q", x.shape[2], q.shape[2])
+    _equal("v must have as many tokens as k", v.shape[2], k.shape[2])
+    if q.shape[2] > k.shape[2]:
+        raise ValueError(f"q must have no more tokens than k, got {q.shape[2]} and {k.shape[2]}")
     _equal("k must be as wide as q", k.shape[3], q.shape[3])
     _equal("v must have as many heads as k", v.shape[1], k.shape[1])
     if q.shape[1] % k.shape[1]:
@@ -207,7 +217,7 @@ def _check(q, k, v, segments, scale, dropout) -> None:
     if not isinstance(segments, Tensor) or segments.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
         raise ValueError(f"segments must hold signed integers, got {getattr(segments, 'dtype', type(segments))}")
     _equal("segments must be on the device of q", segments.device, q.device)
-    _equal("segments must be shaped (b n), as q", tuple(segments.shape), (q.shape[0], q.shape[2]))
+    _equal("segments must be shaped (b n), as k", tuple(segments.shape), (k.shape[0], k.shape[2]))
     if segments.device.type == "cpu" and not torch.compiler.is_compiling() and segments.min() < -1:
         raise ValueError(f"segments must be -1 for padding or a document's number from 0, got {segments.min()}")
 

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from . import __version__
+from .geometry import Boundary
+from .rope import RopeMethod
 
 app = typer.Typer(
-    help="Learn LongLoRA by running it: shifted sparse attention, and a small model that reads eight times further.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class RopeName(StrEnum):
-    default = "default"
-    linear = "linear"
-    ntk = "ntk"
-    dynamic = "dynamic"
-    yarn = "yarn"
-
-
-class BoundaryName(StrEnum):
-    split = "split"
-    wrap = "wrap"
-    masked = "masked"
-
-
-class TrainName(StrEnum):
-    adapters = "adapters"
-    all = "all"
 
 
 def _show_version(wanted: bool) -> None:
@@ -50,7 +32,7 @@ def _show_version(wanted: bool) -> None:
 def main(
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
-    pass
+    """Learn LongLoRA by running it: shifted sparse attention, and a small model that reads eight times further."""
 
 
 @app.command()
@@ -58,16 +40,16 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the report, the adapter and the merged model.")] = Path(
         "longlora-demo"
     ),
-    context: Annotated[int | None, typer.Option(help="Target context in bytes.  [default: 2048]")] = None,
-    group_ratio: Annotated[float | None, typer.Option(help="Group as a part of the context.  [default: 0.25]")] = None,
-    rope: Annotated[RopeName | None, typer.Option(help="How positions are stretched.  [default: yarn]")] = None,
-    boundary: Annotated[BoundaryName | None, typer.Option(help="The ends of shifted heads.  [default: split]")] = None,
+    context: Annotated[int | None, typer.Option(help="Target context in bytes; 2048 by default.")] = None,
+    group_ratio: Annotated[float | None, typer.Option(help="Group as a part of the context; 0.25 by default.")] = None,
+    rope: Annotated[RopeMethod | None, typer.Option(help="How positions are stretched; yarn by default.")] = None,
+    boundary: Annotated[Boundary | None, typer.Option(help="The ends of shifted heads; split by default.")] = None,
     train: Annotated[
-        TrainName | None,
-        typer.Option(help="LoRA with embeddings and norms, or all weights.  [default: adapters]"),
+        Literal["adapters", "all"] | None,
+        typer.Option(help="LoRA with embeddings and norms, or all weights; adapters by default."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.  [default: 100]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of data order, LoRA and samples.  [default: 0]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; 100 by default.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of data order, LoRA and samples; 0 by default.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; results depend on them bitwise.")] = None,
     corpus: Annotated[Path | None, typer.Option(help="A file or folder of your own text.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A look in under half a minute.")] = False,
@@ -85,23 +67,15 @@ def demo(
         "threads": threads,
         "corpus": str(corpus.resolve()) if corpus else None,
     }
-    given = {
-        name: value.value if isinstance(value, StrEnum) else value
-        for name, value in given.items()
-        if value is not None
-    }
-    again = f"longlora-edu demo --resume --out {out}"
-    with _clear_errors(stopped=f"Stopped. Nothing but the steps since the last checkpoint is lost; go on with:\n  {again}"):
-        from .demo import DemoSettings, run_demo
+    with _clear_errors("demo", out):
+        from .demo import QUICK, DemoSettings, run_demo
         from .progress import Terminal
-        from .records import read_json
+        from .records import started_settings
 
-        started = out / "settings.json"
-        if resume and started.exists():
-            # An interrupted run goes on as it was started; a flag that says otherwise is refused by run_demo.
-            settings = DemoSettings(**(read_json(started)["settings"] | given))
-        else:
-            settings = DemoSettings.quick(**given) if quick else DemoSettings(**given)
+        # A run goes on as it was started; a flag that says otherwise is refused by run_demo.
+        started = _fields_of(DemoSettings, started_settings(out) if resume else None)
+        chosen = {name: value for name, value in given.items() if value is not None}
+        settings = DemoSettings(**started | (QUICK if quick else {}) | chosen)
         report = run_demo(settings, out, resume=resume, progress=Terminal())
         _show_demo(report, out)
 
@@ -118,18 +92,21 @@ def pretrain(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
 ) -> None:
     """Make the small model from scratch (the one in the package took over an hour on two cores)."""
-    given = {"steps": steps, "batch": batch, "rope_base": rope_base, "seed": seed}
-    given = {name: value for name, value in given.items() if value is not None}
-    again = f"longlora-edu pretrain --resume --out {out}"
-    with _clear_errors(stopped=f"Stopped. Repeat your command with --resume to go on:\n  {again}"):
+    with _clear_errors("pretrain", out):
         from .corpus import read_corpus, standard_library
         from .pretrain import PretrainConfig, run_pretraining
         from .progress import Terminal
+        from .records import started_settings
 
-        text = read_corpus(corpus) if corpus else standard_library()
-        record = run_pretraining(
-            PretrainConfig(**given), text, out, threads=threads, resume=resume, progress=Terminal()
-        )
+        started = (started_settings(out) if resume else None) or {}
+        given = {"steps": steps, "batch": batch, "rope_base": rope_base, "seed": seed}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        config = PretrainConfig(**_fields_of(PretrainConfig, started) | chosen)
+        library = standard_library()
+        source = str(corpus.resolve()) if corpus else started.get("corpus", library.source)
+        text = library if source == library.source else read_corpus(Path(source))
+        threads = threads or started.get("threads")
+        record = run_pretraining(config, text, out, threads=threads, resume=resume, progress=Terminal())
         context = record["config"]["context"]
         typer.echo(
             f"{out}: {record['parameters']:,} parameters, {record['bits_per_byte']:.3f} bits/byte held out "
@@ -138,16 +115,23 @@ def pretrain(
 
 
 @contextmanager
-def _clear_errors(*, stopped: str) -> Iterator[None]:
+def _clear_errors(command: str, out: Path) -> Iterator[None]:
     """A sentence instead of a trace for what a user can put right; bugs keep their trace."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"\n{stopped}", err=True)
+        resumable = (out / "settings.json").exists()
+        again = f"longlora-edu {command} --resume --out {shlex.quote(str(out))}"
+        lost = f"Nothing but the steps since the last checkpoint is lost; go on with:\n  {again}"
+        typer.echo(f"\nStopped. {lost if resumable else 'Nothing had been done yet.'}", err=True)
         raise typer.Exit(130) from None
     except (ValueError, OSError, FloatingPointError) as error:
         typer.echo(f"longlora-edu: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def _fields_of(kind: type, started: dict | None) -> dict:
+    return {name: started[name] for name in kind.__dataclass_fields__ if name in started} if started else {}
 
 
 def _show_demo(report: dict, out: Path) -> None:
@@ -171,12 +155,12 @@ def _show_demo(report: dict, out: Path) -> None:
         )
     console.print(table)
     recipe, run = report["recipe"], report["train"]
-    console.print(
+    typer.echo(
         f"trained {recipe['trainable_share']:.1%} of the weights ({recipe['train']}) for {run['steps']} steps in "
         f"{run['seconds']:.0f} s, {run['tokens_per_second']:,.0f} bytes/s, {run['attention']}"
     )
-    console.print(f"{report['seconds']:.0f} s in all, peak memory {run['peak_rss_bytes'] / 1e9:.2f} GB")
-    console.print(f"open {out / 'report.html'}")
+    typer.echo(f"{report['seconds']:.0f} s in all, peak memory {run['peak_rss_bytes'] / 1e9:.2f} GB")
+    typer.echo(f"open {out / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -21,11 +21,22 @@ from .longlora import LongLoRAConfig, LongLoRAReport, apply_longlora, merge_long
 from .lora import save_adapter
 from .model import TinyLlama, bundled_model, save_model
 from .progress import Progress, Silent
-from .records import peak_memory, provenance, read_json, replace_file, write_json
+from .records import (
+    as_json,
+    check_integer,
+    claim_folder,
+    peak_memory,
+    provenance,
+    read_json,
+    replace_file,
+    write_json,
+)
 from .report import render_report
 from .rope import RopeMethod
 from .train import TrainResult
 
+# A look in under half a minute: a shorter target, few steps, small samples.
+QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 4}
 WHY_ROPE = {
     "default": "positions are not stretched at all: a control, not a recipe",
     "linear": "the paper's own rule; at this size and factor it blurs the near distances and needs far more steps",
@@ -40,8 +51,12 @@ WHY_ROPE = {
 class DemoSettings:
     """What `longlora-edu demo` can be told. `corpus=None` is the standard library's own source.
 
-    `windows` held-out windows measure the text, `trials` passkeys at each length and depth the retrieval; the
-    rest is `LongLoRAConfig`'s and `FinetuneSettings`'s.
+    `windows` held-out windows measure the text, `trials` passkeys at each length and depth the retrieval. The
+    learning rate is 2e-3 for adapters and 1e-3 for all weights unless `rate` says otherwise; the rest is
+    `LongLoRAConfig`'s and `FinetuneSettings`'s.
+
+    Raises:
+        ValueError: naming the field, its rule and the value.
     """
 
     context: int = 2048
@@ -51,7 +66,7 @@ class DemoSettings:
     train: str = "adapters"
     steps: int = 100
     batch: int = 4
-    rate: float = 2e-3
+    rate: float | None = None
     seed: int = 0
     threads: int | None = None
     corpus: str | None = None
@@ -60,10 +75,12 @@ class DemoSettings:
     windows: int = 200
     trials: int = 40
 
-    @classmethod
-    def quick(cls, **changes) -> DemoSettings:
-        """A look in under half a minute: a shorter target, few steps, small samples."""
-        return cls(**{"context": 1024, "steps": 15, "windows": 24, "trials": 4} | changes)
+    def __post_init__(self) -> None:
+        for name in ("context", "windows", "trials"):
+            check_integer(name, getattr(self, name), at_least=1)
+        if self.threads is not None:
+            check_integer("threads", self.threads, at_least=1)
+        self.recipe(), self.finetune()  # each refuses what is its own
 
     def recipe(self) -> LongLoRAConfig:
         return LongLoRAConfig(
@@ -71,9 +88,10 @@ class DemoSettings:
         )
 
     def finetune(self) -> FinetuneSettings:
-        return FinetuneSettings(
-            self.steps, self.batch, self.rate, self.seed, self.passkey_share, self.passkey_weight
-        )
+        rate = self.rate
+        if rate is None:
+            rate = 2e-3 if self.train == "adapters" else 1e-3
+        return FinetuneSettings(self.steps, self.batch, rate, self.seed, self.passkey_share, self.passkey_weight)
 
     def lengths(self, trained: int) -> list[int]:
         """The lengths to measure: the trained context, doubled up to the target."""
@@ -87,8 +105,11 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     """Run or finish the demo in `folder`; returns what `report.json` holds.
 
     Raises:
-        ValueError: before any work, for a folder that holds a run already (finished, or to be resumed), or
-            settings that cannot work: a target not above the trained context, no document long enough.
+        ValueError: before any work and before anything is written, for a folder that holds a run already (finished,
+            or to be resumed), or settings that cannot work: a target not above the trained context, no document
+            long enough.
+        OSError: when the folder cannot be written, or the disk is full.
+        FloatingPointError: when a loss is not finite; the last good checkpoint stays.
     """
     progress = progress or Silent()
     folder = Path(folder)
@@ -100,14 +121,12 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     stretched_rope(
         model.config.rope, recipe.rope, trained_length=model.config.trained_context, target_length=settings.context
     )
-    corpus = read_corpus(Path(settings.corpus)) if settings.corpus else standard_library()
+    corpus = _corpus_of(settings, folder)
     windows = Windows(corpus.train, settings.context + 1)
-    Windows(corpus.held_out, settings.context)
-    finished = _open_folder(folder, settings, corpus, resume)
-    if finished is not None:
-        return finished
+    identity = {"run": "demo", **dataclasses.asdict(settings), "text": corpus.hash[:16]}
+    if claim_folder(folder, identity, result="report.json", resume=resume):
+        return read_json(folder / "report.json")
 
-    began = time.perf_counter()
     before = _stage(folder / "before.json", lambda: _measure(model, corpus, settings, progress, "Before"))
     changed = apply_longlora(model, recipe, generator=torch.Generator().manual_seed(settings.seed))
     checkpoint = folder / "checkpoint.safetensors"
@@ -119,39 +138,27 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     save_model(model, folder / "merged")
     after = _stage(folder / "after.json", lambda: _measure(model, corpus, settings, progress, "After"))
 
-    report = _report(settings, model, corpus, changed, before, after, result, time.perf_counter() - began)
+    report = as_json(_report(settings, model, corpus, changed, before, after, result))
     replace_file(folder / "report.html", render_report(report).encode())
     write_json(folder / "report.json", report)  # last: its presence says that the run is finished
+    checkpoint.unlink()
     return report
 
 
-def _open_folder(folder: Path, settings: DemoSettings, corpus: Corpus, resume: bool) -> dict | None:
-    identity = {"settings": dataclasses.asdict(settings), "corpus": corpus.hash}
-    stated = folder / "settings.json"
-    if (folder / "report.json").exists() and not resume:
+def _corpus_of(settings: DemoSettings, folder: Path) -> Corpus:
+    """The text, if it is long enough on both sides and will still be the same when the run is resumed."""
+    path = settings.corpus and Path(settings.corpus)
+    if path and path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
         raise ValueError(
-            f"{folder} must not hold a finished run, got one: choose another folder with --out, "
-            "or see its result again with --resume"
+            f"{folder} must lie outside of the corpus {path}, got a folder in it: choose another with --out"
         )
-    if stated.exists():
-        found = read_json(stated)
-        if not resume:
-            raise ValueError(
-                f"{folder} must be a new folder, got one with an unfinished run: go on with --resume, "
-                "or choose another with --out"
-            )
-        if found != identity:
-            then = found["settings"] | {"corpus text": found["corpus"][:12]}
-            now = identity["settings"] | {"corpus text": corpus.hash[:12]}
-            changes = ", ".join(f"{name} {then.get(name)} then, {now[name]} now" for name in now
-                                if then.get(name) != now[name])
-            raise ValueError(f"{folder} must be resumed with the settings it was started with, got {changes}")
-        if (folder / "report.json").exists():
-            return read_json(folder / "report.json")
-    elif folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} must be empty or new, got a folder with other files: choose another with --out")
-    write_json(stated, identity)
-    return None
+    corpus = read_corpus(path) if path else standard_library()
+    for side, documents in (("trained on", corpus.train), ("held out", corpus.held_out)):
+        try:
+            Windows(documents, settings.context + 1)
+        except ValueError as error:
+            raise ValueError(f"{error}, of the text that is {side} (of a single file, a tenth is held out)") from None
+    return corpus
 
 
 def _stage(path: Path, compute) -> dict:
@@ -164,6 +171,7 @@ def _stage(path: Path, compute) -> dict:
 def _measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress: Progress, when: str) -> dict:
     lengths = settings.lengths(model.config.trained_context)
     total = evaluation_tokens(lengths, windows=settings.windows, trials=settings.trials)
+    began = time.perf_counter()
     with progress.stage(f"{when}: dense attention, up to {settings.context} bytes", total, "B") as advance:
         text = score_text(
             model, corpus.held_out, lengths, windows=settings.windows, seed=settings.seed, on_batch=advance
@@ -178,6 +186,7 @@ def _measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress:
         "passkey": {length: keys.at(length).rate for length in lengths},
         "passkey_overall": {length: keys.at(length) for length in lengths},
         "passkey_by_depth": keys.cells,
+        "seconds": time.perf_counter() - began,
     }
 
 
@@ -189,7 +198,6 @@ def _report(
     before: dict,
     after: dict,
     result: TrainResult,
-    seconds: float,
 ) -> dict:
     tokens = settings.steps * settings.batch * settings.context
     return {
@@ -236,6 +244,6 @@ def _report(
         },
         "settings": dataclasses.asdict(settings),
         "corpus": corpus.describe(),
-        "seconds": seconds,
+        "seconds": before["seconds"] + result.seconds + after["seconds"],  # of whichever processes took part
         **dataclasses.asdict(provenance(threads=settings.threads)),
     }

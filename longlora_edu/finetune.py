@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from .corpus import Windows
 from .model import TinyLlama
 from .objective import LanguageModelObjective
 from .passkey import PasskeyMix
-from .progress import Progress, Silent
-from .train import Metrics, TrainResult, TrainSettings, train
+from .progress import Progress, Silent, step_by_step
+from .records import check_integer
+from .train import TrainResult, TrainSettings, train
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class FinetuneSettings:
 
     `passkey_share` of the windows carry a passkey, whose digits weigh `passkey_weight` in the loss. The
     learning rate rises over ten steps and falls along a cosine.
+
+    Raises:
+        ValueError: naming the field, its rule and the value.
     """
 
     steps: int = 100
@@ -29,6 +34,14 @@ class FinetuneSettings:
     seed: int = 0
     passkey_share: float = 0.25
     passkey_weight: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch"):
+            check_integer(name, getattr(self, name), at_least=1)
+        check_integer("seed", self.seed, at_least=0)
+        if not 0 < self.rate < math.inf:
+            raise ValueError(f"rate must be positive and finite, got {self.rate}")
+        PasskeyMix(self.passkey_share, self.passkey_weight)
 
 
 def finetune(
@@ -53,13 +66,7 @@ def finetune(
     )
     tokens = settings.batch * (windows.length - 1)
     with (progress or Silent()).stage("Training", settings.steps * tokens, "B") as advance:
-        done = 0
-
-        def on_step(step: int, metrics: Metrics) -> None:
-            nonlocal done
-            advance((step + 1) * tokens - done, f"loss {metrics['loss']:.3f}")
-            done = (step + 1) * tokens
-
+        on_step = step_by_step(advance, tokens, "loss", "loss")
         result = train(
             parameters, [optimizer], objective, schedule, checkpoint=checkpoint, resume=resume, on_step=on_step
         )

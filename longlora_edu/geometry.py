@@ -167,7 +167,9 @@ class S2Pattern:
 
     def __post_init__(self) -> None:
         # One group of one head: the constructor that checks the fields, without a length to blame.
-        shift = S2Geometry(_positive("group_size", self.group_size), self.group_size, 1, self.shift, self.boundary).shift
+        shift = S2Geometry(
+            _positive("group_size", self.group_size), self.group_size, 1, self.shift, self.boundary
+        ).shift
         object.__setattr__(self, "shift", shift)
 
     def geometry(self, seq_len: int, num_heads: int) -> S2Geometry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,16 @@ from pathlib import Path
 import torch
 
 from .corpus import Corpus, Windows
-from .evaluate import score_passkeys, score_text
+from .evaluate import TAIL, evaluation_tokens, score_passkeys, score_text
 from .model import LlamaConfig, TinyLlama, save_model
 from .objective import LanguageModelObjective
 from .passkey import PasskeyMix
-from .progress import Progress, Silent
-from .records import provenance, read_json, write_json
+from .progress import Progress, Silent, step_by_step
+from .records import check_integer, claim_folder, provenance, read_json, write_json
 from .rope import Rope
 from .train import Metrics, TrainResult, TrainSettings, mean_metrics, train
+
+WINDOWS, TRIALS = 2000, 200  # how many held-out windows, and passkeys at each depth, measure the result
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class PretrainConfig:
     Hidden matrices are trained by Muon (orthogonalised momentum), which needs about half the steps of AdamW at
     this size; embeddings, head and norms by AdamW. `passkey_share` of the windows carry a passkey and its
     digits weigh `passkey_weight`: counted like any other byte they were not learned in 41 MB of text.
+
+    Raises:
+        ValueError: naming the field, its rule and the value.
     """
 
     context: int = 256
@@ -47,10 +53,20 @@ class PretrainConfig:
     bf16: bool = True
     compile: bool = True
 
-    def model(self) -> TinyLlama:
-        """A fresh model of this shape, from the seed."""
+    def __post_init__(self) -> None:
+        for name in ("layers", "heads", "steps", "batch"):
+            check_integer(name, getattr(self, name), at_least=1)
+        check_integer("context", self.context, at_least=TAIL + 1)  # what `score_text` measures at least
+        for name in ("warmup", "seed"):
+            check_integer(name, getattr(self, name), at_least=0)
+        for name in ("muon_rate", "adam_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        self.shape(), self.mix()  # each refuses what is its own
+
+    def shape(self) -> LlamaConfig:
         rope = Rope(self.hidden_size // self.heads, self.rope_base, trained_length=self.context)
-        config = LlamaConfig(
+        return LlamaConfig(
             rope,
             hidden_size=self.hidden_size,
             intermediate_size=self.intermediate_size,
@@ -59,7 +75,13 @@ class PretrainConfig:
             num_key_value_heads=self.heads,
             max_position_embeddings=self.context,
         )
-        return TinyLlama(config, generator=torch.Generator().manual_seed(self.seed))
+
+    def mix(self) -> PasskeyMix:
+        return PasskeyMix(self.passkey_share, self.passkey_weight)
+
+    def model(self) -> TinyLlama:
+        """A fresh model of this shape, from the seed."""
+        return TinyLlama(self.shape(), generator=torch.Generator().manual_seed(self.seed))
 
 
 def pretrain(
@@ -85,10 +107,11 @@ def pretrain(
         Windows(corpus.train, config.context + 1),
         batch=config.batch,
         seed=config.seed,
-        mix=PasskeyMix(config.passkey_share, config.passkey_weight),
+        mix=config.mix(),
         bf16=config.bf16,
     )
-    settings = TrainSettings(config.steps, warmup=config.warmup, decay="linear", checkpoint_every=250)
+    warmup = min(config.warmup, config.steps)
+    settings = TrainSettings(config.steps, warmup=warmup, decay="linear", checkpoint_every=250)
     parameters = dict(model.named_parameters())
     result = train(parameters, optimizers, objective, settings, checkpoint=checkpoint, resume=resume, on_step=on_step)
     return model.eval(), result
@@ -106,26 +129,29 @@ def run_pretraining(
     """`pretrain`, measure, and leave a model folder with its record, `pretraining.json`; returns the record.
 
     Raises:
-        ValueError: before any work, when the folder holds a model, or an unfinished run without `resume`.
+        ValueError: before any work, for a folder that holds other files, a model, an unfinished run without
+            `resume` or one with other settings, and for a corpus without a document long enough.
     """
     progress = progress or Silent()
-    checkpoint = folder / "checkpoint.safetensors"
-    if (folder / "model.safetensors").exists():
-        raise ValueError(f"{folder} must not hold a model, got one: choose another folder with --out")
-    if checkpoint.exists() and not resume:
-        raise ValueError(f"{folder} must be new, got an unfinished run: go on with --resume, or choose another folder")
+    folder = Path(folder)
     if threads is not None:
         torch.set_num_threads(threads)
-    windows = Windows(corpus.held_out, config.context)
+    for documents in (corpus.train, corpus.held_out):
+        Windows(documents, config.context + 1)
+    identity = {"run": "pretrain", **dataclasses.asdict(config), "threads": torch.get_num_threads()}
+    identity |= {"corpus": corpus.source, "text": corpus.hash[:16]}
+    if claim_folder(folder, identity, result="pretraining.json", resume=resume):
+        return read_json(folder / "pretraining.json")
+    checkpoint = folder / "checkpoint.safetensors"
     tokens = config.batch * config.context
     with progress.stage("Pretraining", config.steps * tokens, "B") as advance:
-
-        def on_step(step: int, metrics: Metrics) -> None:
-            advance(tokens, f"bits/byte {metrics['bits_per_byte']:.3f}")
-
+        on_step = step_by_step(advance, tokens, "bits/byte", "bits_per_byte")
         model, result = pretrain(config, corpus, checkpoint=checkpoint, resume=resume, on_step=on_step)
-    text = score_text(model, corpus.held_out, [config.context], windows=2000, seed=config.seed)
-    keys = score_passkeys(model, corpus.held_out, [config.context], trials=200, seed=config.seed)
+    lengths, seed = [config.context], config.seed
+    total = evaluation_tokens(lengths, windows=WINDOWS, trials=TRIALS)
+    with progress.stage("Measuring", total, "B") as advance:
+        text = score_text(model, corpus.held_out, lengths, windows=WINDOWS, seed=seed, on_batch=advance)
+        keys = score_passkeys(model, corpus.held_out, lengths, trials=TRIALS, seed=seed, on_batch=advance)
     record = {
         "config": dataclasses.asdict(config),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -139,8 +165,8 @@ def run_pretraining(
         "corpus": corpus.describe(),
         **dataclasses.asdict(provenance(threads=torch.get_num_threads())),
     }
-    write_json(folder / "pretraining.json", record)
-    save_model(model, folder)  # last: its presence says that the run is finished
+    save_model(model, folder)
+    write_json(folder / "pretraining.json", record)  # last: its presence says that the run is finished
     checkpoint.unlink()
     return read_json(folder / "pretraining.json")
 

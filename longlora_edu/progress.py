@@ -17,6 +17,18 @@ class Progress(Protocol):
     def stage(self, what: str, total: int, unit: str) -> AbstractContextManager[Advance]: ...
 
 
+def step_by_step(advance: Advance, amount: int, name: str, metric: str) -> Callable[[int, dict], None]:
+    """An `on_step` for `train`: `amount` on for each step, at once for those that a resumed run had done before."""
+    done = 0
+
+    def on_step(step: int, metrics: dict) -> None:
+        nonlocal done
+        advance((step + 1 - done) * amount, f"{name} {metrics[metric]:.3f}")
+        done = step + 1
+
+    return on_step
+
+
 class Silent:
     """Shows nothing."""
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+SETTINGS_FILE = "settings.json"
 PACKAGES = ("longlora_edu", "numpy", "torch", "transformers", "peft", "safetensors")
 
 
@@ -51,6 +52,21 @@ def write_json(path: Path, value) -> None:
     replace_file(path, (text + "\n").encode())
 
 
+def check_integer(name: str, value, *, at_least: int) -> None:
+    """The rule of every count among the settings of a run.
+
+    Raises:
+        ValueError: for anything but an integer of that size; True is an int to Python and a mistake here.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ValueError(f"{name} must be an integer, at least {at_least}, got {value!r}")
+
+
+def as_json(value):
+    """`value` as `write_json` and `read_json` would give it back: keys are text, records are mappings."""
+    return json.loads(json.dumps(value, allow_nan=False, default=_plain))
+
+
 def read_json(path: Path):
     """The value in a JSON file.
 
@@ -63,6 +79,56 @@ def read_json(path: Path):
         raise ValueError(f"{path} must be JSON, got {error.msg} at line {error.lineno} column {error.colno}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} must be JSON, got bytes that are no UTF-8") from None
+
+
+def started_settings(folder: Path) -> dict | None:
+    """What the run in `folder` was started with; None where no run was started.
+
+    Raises:
+        ValueError: when the file of that name is not one of `claim_folder`.
+    """
+    path = Path(folder) / SETTINGS_FILE
+    if not path.is_file():
+        return None
+    stated = read_json(path)
+    if not (isinstance(stated, dict) and isinstance(stated.get("longlora_edu"), dict)):
+        raise ValueError(f"{path} must be of a run of longlora_edu, got another file: choose another folder with --out")
+    return stated["longlora_edu"]
+
+
+def claim_folder(folder: Path, settings: dict, *, result: str, resume: bool) -> bool:
+    """Make `folder` the place of the run with these settings. Is it finished, its last file `result` there?
+
+    A run begins in a new or empty folder. `resume` goes on with the run that is there, if any.
+
+    Raises:
+        ValueError: for a folder that holds other files, a run without `resume`, or a run with other settings,
+            naming those.
+    """
+    folder = Path(folder)
+    then, now = started_settings(folder), as_json(settings)
+    if then is None:
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder} must be a folder, got a file: choose another with --out")
+        if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise ValueError(f"{folder} must be empty or new, got a folder with other files: choose another with --out")
+        write_json(folder / SETTINGS_FILE, {"longlora_edu": now})
+        return False
+    finished = (folder / result).exists()
+    if not resume and finished:
+        raise ValueError(
+            f"{folder} must not hold a finished run, got one: choose another folder with --out, "
+            "or see its result again with --resume"
+        )
+    if not resume:
+        raise ValueError(
+            f"{folder} must be a new folder, got one with an unfinished run: go on with --resume, "
+            "or choose another with --out"
+        )
+    if changed := [name for name in now | then if then.get(name) != now.get(name)]:
+        changes = ", ".join(f"{name} {then.get(name)} then, {now.get(name)} now" for name in changed)
+        raise ValueError(f"{folder} must be resumed with the settings it was started with, got {changes}")
+    return finished
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,11 @@ def save_checkpoint(
     settings: TrainSettings,
     curve: Sequence[Metrics],
 ) -> None:
-    """Everything a run needs to go on, in one safetensors file: weights, optimizer state, settings and curve."""
-    about = {"settings": _settings(settings, optimizers), "curve": list(curve)}
+    """Everything a run needs to go on, in one safetensors file: weights, optimizer state, settings and curve.
+
+    The number of threads is noted, not compared: with another one a resumed run is right, but not the same bit for bit.
+    """
+    about = {"settings": _settings(settings, optimizers), "threads": torch.get_num_threads(), "curve": list(curve)}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(parameters, optimizers).items()}
     replace_file(path, save(state, metadata={"longlora_edu": json.dumps(about)}))
 

@@ -422,8 +422,8 @@ def q_k_v(**changes):
         ({"k": torch.zeros(2, 2, 8, 4, device="meta")}, "k must be on the device of q, got meta and cpu"),
         ({"v": torch.zeros(2, 2, 8, 4).double()}, "v must have the dtype of q, got torch.float64 and torch.float32"),
         ({"k": torch.zeros(1, 2, 8, 4)}, "k must have as many sequences as q, got 1 and 2"),
-        ({"k": torch.zeros(2, 2, 7, 4)}, "k must have as many tokens as q, got 7 and 8"),
-        ({"v": torch.zeros(2, 2, 9, 4)}, "v must have as many tokens as q, got 9 and 8"),
+        ({"k": torch.zeros(2, 2, 7, 4), "v": torch.zeros(2, 2, 7, 4)}, "q must have no more tokens than k, got 8 and 7"),
+        ({"v": torch.zeros(2, 2, 9, 4)}, "v must have as many tokens as k, got 9 and 8"),
         ({"k": torch.zeros(2, 2, 8, 5)}, "k must be as wide as q, got 5 and 4"),
         ({"v": torch.zeros(2, 4, 8, 4)}, "v must have as many heads as k, got 4 and 2"),
         ({name: torch.zeros(2, 3, 8, 4) for name in "kv"}, "num kv heads must divide num heads, got 3 and 4"),
@@ -439,7 +439,7 @@ def q_k_v(**changes):
             {"segments": torch.zeros(2, 8, device="meta").long()},
             "segments must be on the device of q, got meta and cpu",
         ),
-        ({"segments": torch.zeros(1, 8).long()}, r"segments must be shaped \(b n\), as q, got \(1, 8\) and \(2, 8\)"),
+        ({"segments": torch.zeros(1, 8).long()}, r"segments must be shaped \(b n\), as k, got \(1, 8\) and \(2, 8\)"),
         (
             {"segments": torch.tensor([[0] * 8, [5] * 7 + [-2]])},
             "segments must be -1 for padding or a document's number from 0, got -2",
@@ -461,6 +461,18 @@ def test_a_geometry_of_other_heads_or_another_length_is_refused(impl):
         s2_attention(**q_k_v(), geometry=S2Geometry(8, 4, 2), impl=impl)
     with pytest.raises(ValueError, match="q must have as many tokens as the geometry, got 8 and 12"):
         s2_attention(**q_k_v(), geometry=S2Geometry(12, 4, 4), impl=impl)
+    with pytest.raises(ValueError, match="k must have as many tokens as q, got 8 and 3"):
+        s2_attention(**q_k_v(q=torch.zeros(2, 4, 3, 4)), geometry=S2Geometry(3, 4, 4), impl=impl)
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+@pytest.mark.parametrize("asked", [1, 5, 11])
+def test_the_last_queries_alone_give_the_last_rows_of_full_attention(asked, segmented):
+    rng = np.random.default_rng(11)
+    q, k, v = (torch.tensor(x) for x in random_qkv(rng, 2, 4, 2, 11, 3))
+    segments = torch.tensor(random_segments(rng, 2, 11)) if segmented else None
+    whole = full_attention(q, k, v, segments=segments)
+    torch.testing.assert_close(full_attention(q[:, :, -asked:], k, v, segments=segments), whole[:, :, -asked:], **TIGHT)
 
 
 def test_an_impl_that_is_unknown_or_cannot_run_is_refused_by_name():

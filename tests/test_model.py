@@ -144,7 +144,12 @@ def test_rotation_keeps_the_dtype_of_its_input():
 @pytest.mark.parametrize("last", [1, 5, TRAINED])
 def test_the_last_logits_are_the_last_of_all(last):
     model, ids = some_model(), some_ids(TRAINED)
-    torch.testing.assert_close(logits_of(model, ids, last=last), logits_of(model, ids)[:, -last:])
+    segments = torch.arange(TRAINED).expand(2, -1) // 7
+    for options in ({}, {"segments": segments}):
+        alone, whole = logits_of(model, ids, last=last, **options), logits_of(model, ids, **options)
+        torch.testing.assert_close(alone, whole[:, -last:])
+    sparse(model).train()
+    torch.testing.assert_close(model(ids, last=last), model(ids)[:, -last:])
 
 
 def test_bytes_may_come_as_bytes():

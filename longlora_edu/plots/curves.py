@@ -131,7 +131,13 @@ def plot_loss(curve: Sequence[Mapping], *, style: Style = SCREEN, ax: Axes | Non
         "text": ("text, per byte", {"color": TEXT, "linewidth": style.line}),
         "passkey": (
             "passkey, per digit",
-            {"color": PASSKEY, "linewidth": style.line / 2, "linestyle": ":", "marker": "D", "markersize": style.marker / 2},
+            {
+                "color": PASSKEY,
+                "linewidth": style.line / 2,
+                "linestyle": ":",
+                "marker": "D",
+                "markersize": style.marker / 2,
+            },
         ),
     }
     for name, (steps, bits) in series.items():

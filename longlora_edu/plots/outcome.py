@@ -30,7 +30,9 @@ def passkey_rates(cells: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         ValueError: when there are no cells, or the lengths do not have the same depths.
     """
-    by_length = {int(length): {float(depth): _rate(cell) for depth, cell in row.items()} for length, row in cells.items()}
+    by_length = {
+        int(length): {float(depth): _rate(cell) for depth, cell in row.items()} for length, row in cells.items()
+    }
     lengths = sorted(by_length)
     depths = sorted(by_length[lengths[0]]) if lengths else []
     if not depths:
@@ -53,7 +55,9 @@ def plot_passkeys(cells: Mapping, *, title: str = "", style: Style = SCREEN, ax:
     lengths, depths, rates = passkey_rates(cells)
     ax = new_axes(style, height=0.85)[0] if ax is None else ax
     edges = [np.arange(size + 1) - 0.5 for size in rates.shape]
-    ax.pcolormesh(edges[1], edges[0], rates, cmap=MAGNITUDE, vmin=0, vmax=1, edgecolors="white", linewidth=style.line / 2)
+    ax.pcolormesh(
+        edges[1], edges[0], rates, cmap=MAGNITUDE, vmin=0, vmax=1, edgecolors="white", linewidth=style.line / 2
+    )
     for (row, column), rate in np.ndenumerate(rates):
         text = {"ha": "center", "va": "center", "fontsize": style.text, "color": readable_on(MAGNITUDE(rate))}
         ax.text(column, row, percent(rate), **text)
@@ -79,7 +83,9 @@ def plot_trainable(recipe: Mapping, *, style: Style = SCREEN, ax: Axes | None = 
 def describe_passkeys(cells: Mapping) -> str:
     """What `plot_passkeys` shows, as a sentence with its numbers."""
     lengths, depths, rates = passkey_rates(cells)
-    means = ", ".join(f"{percent(rate)} at {length:,}" for length, rate in zip(lengths, rates.mean(axis=0), strict=True))
+    means = ", ".join(
+        f"{percent(rate)} at {length:,}" for length, rate in zip(lengths, rates.mean(axis=0), strict=True)
+    )
     row, column = np.unravel_index(rates.argmin(), rates.shape)
     return (
         f"Passkeys found, by context length in bytes (mean over depths): {means}. "

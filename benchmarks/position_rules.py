@@ -1,0 +1,62 @@
+"""Which position rule goes with S²-Attn? Each of them on the bundled model, on one budget; and where the paper's works.
+
+First five rules, adapters, 256 to 2,048 bytes. Then linear interpolation, the paper's own rule, at gentler factors.
+Writes `benchmarks/results/position_rules.json`. About a quarter of an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from longlora_edu.corpus import Windows, standard_library
+from longlora_edu.evaluate import score_passkeys, score_text
+from longlora_edu.finetune import FinetuneSettings, finetune
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
+from longlora_edu.model import bundled_model
+from longlora_edu.progress import Terminal
+from longlora_edu.records import provenance, write_json
+
+RULES = [(method, 8, "adapters", 60) for method in ("default", "linear", "ntk", "dynamic", "yarn")]
+GENTLER = [("linear", 2, "adapters", 300), ("linear", 2, "all", 300), ("linear", 4, "all", 200)]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "position_rules.json")
+    arguments = options.parse_args()
+    corpus, rows = standard_library(), []
+    base = bundled_model()
+    context = base.config.trained_context
+    before = score_text(base, corpus.held_out, [context], windows=200).by_length[context]
+    for method, factor, train, steps in RULES + GENTLER:
+        model, target = bundled_model(), factor * context
+        apply_longlora(model, LongLoRAConfig(target, rope=method, train=train))
+        settings = FinetuneSettings(steps, rate=2e-3 if train == "adapters" else 1e-3)
+        result = finetune(model, Windows(corpus.train, target + 1), settings, progress=Terminal())
+        merge_longlora(model)
+        lengths = sorted({context, 2 * context, target})
+        text = score_text(model, corpus.held_out, lengths, windows=100)
+        keys = score_passkeys(model, corpus.held_out, [target], trials=20)
+        row = {
+            "rope": method,
+            "factor": factor,
+            "train": train,
+            "steps": steps,
+            "seconds": result.seconds,
+            "bits_per_byte": text.by_length,
+            "ratio_to_base": text.by_length[target] / before,
+            "passkey": keys.at(target),
+        }
+        print(f"{method} x{factor} {train}: {row['ratio_to_base']:.3f} of the base's bits, {keys.at(target).rate:.0%}")
+        rows.append(row)
+    about = {"base_bits_per_byte": before, "corpus": corpus.describe()}
+    about |= dataclasses.asdict(provenance(threads=torch.get_num_threads()))
+    write_json(arguments.out, {"rows": rows, **about})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The shape of a TinyLlama, and its `config.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..rope import Rope
+
+
+@dataclass(frozen=True)
+class LlamaConfig:
+    """The shape of a TinyLlama; field by field what a transformers `LlamaConfig` calls them.
+
+    Raises:
+        ValueError: naming the field, its rule and the value.
+    """
+
+    rope: Rope
+    hidden_size: int = 192
+    intermediate_size: int = 512
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 4
+    num_key_value_heads: int = 4
+    max_position_embeddings: int = 256
+    vocab_size: int = 256
+    rms_norm_eps: float = 1e-5
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self) -> None:
+        _check_sizes(vars(self))
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_key_value_heads must divide num_attention_heads = {self.num_attention_heads}, "
+                f"got {self.num_key_value_heads}"
+            )
+
+    @property
+    def head_dim(self) -> int:
+        return self.rope.head_dim
+
+    @property
+    def context_length(self) -> int:
+        """The longest sequence the model is meant for. *dynamic* keeps the trained length in the config."""
+        grows = self.rope.factor if self.rope.method == "dynamic" else 1
+        return round(self.max_position_embeddings * grows)
+
+    @property
+    def trained_context(self) -> int:
+        """The length before any stretching."""
+        return self.rope.trained_length or round(self.max_position_embeddings / self.rope.factor)
+
+    def as_json(self) -> dict:
+        """The `config.json` that transformers reads."""
+        return {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "max_position_embeddings": self.max_position_embeddings,
+            "rope_parameters": self.rope.rope_parameters(),
+            # transformers keeps and ignores this; it states what rope_parameters cannot: where the stretch began.
+            "longlora_rope": dataclasses.asdict(self.rope),
+            "rms_norm_eps": self.rms_norm_eps,
+            "tie_word_embeddings": self.tie_word_embeddings,
+            "attention_bias": False,
+            "mlp_bias": False,
+            "hidden_act": "silu",
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+            "dtype": "float32",
+        }
+
+    @classmethod
+    def from_json(cls, values: dict) -> LlamaConfig:
+        """The config in a `config.json` that TinyLlama can run.
+
+        Raises:
+            ValueError: for another model type, or a field whose value would change the computation.
+        """
+        if not isinstance(values, dict):
+            raise ValueError(f"config must be a JSON object, got {type(values).__name__}")
+        if values.get("model_type") != "llama":
+            raise ValueError(f"model_type must be 'llama', got {values.get('model_type')!r}")
+        fixed = {"attention_bias": False, "mlp_bias": False, "hidden_act": "silu"}
+        for name, value in fixed.items():
+            if values.get(name, value) != value:
+                raise ValueError(f"{name} must be {value!r}, got {values[name]!r}")
+        names = [name for name in cls.__dataclass_fields__ if name != "rope"]
+        if missing := [name for name in (*names, "rope_parameters") if name not in values]:
+            raise ValueError(f"config must have the fields of a Llama, got none for {', '.join(missing)}")
+        _check_sizes(values)
+        head_dim = values.get("head_dim") or values["hidden_size"] // values["num_attention_heads"]
+        rope = Rope.from_rope_parameters(
+            values["rope_parameters"],
+            head_dim=head_dim,
+            max_position_embeddings=values["max_position_embeddings"],
+        )
+        if "longlora_rope" in values:
+            rope = _stated_rope(values["longlora_rope"], rope)
+        return cls(rope, **{name: values[name] for name in names})
+
+
+_SIZES = [name for name, field in LlamaConfig.__dataclass_fields__.items() if field.type == "int"]
+
+
+def _check_sizes(values: Mapping) -> None:
+    for name in _SIZES:
+        value = values[name]
+        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def _stated_rope(fields: dict, rope: Rope) -> Rope:
+    """The rule with its origin, if it turns every pair of features as `rope`, which transformers reads, does."""
+    names = {field.name for field in dataclasses.fields(Rope)}
+    if not isinstance(fields, dict) or set(fields) != names:
+        raise ValueError(f"longlora_rope must have the fields {', '.join(sorted(names))}, got {fields}")
+    stated = Rope(**fields)
+    same = (stated.head_dim, stated.rope_parameters()) == (rope.head_dim, rope.rope_parameters())
+    if not same or (stated.method == "dynamic" and stated.trained_length != rope.trained_length):
+        raise ValueError(f"longlora_rope must agree with what rope_parameters say, {rope}, got {stated}")
+    return stated
