@@ -48,7 +48,7 @@ def demo(
         Literal["adapters", "all"] | None,
         typer.Option(help="LoRA with embeddings and norms, or all weights; adapters by default."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; 100 by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; 80 by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of data order, LoRA and samples; 0 by default.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; results depend on them bitwise.")] = None,
     corpus: Annotated[Path | None, typer.Option(help="A file or folder of your own text.")] = None,
@@ -102,9 +102,8 @@ def pretrain(
         given = {"steps": steps, "batch": batch, "rope_base": rope_base, "seed": seed}
         chosen = {name: value for name, value in given.items() if value is not None}
         config = PretrainConfig(**_fields_of(PretrainConfig, started) | chosen)
-        library = standard_library()
-        source = str(corpus.resolve()) if corpus else started.get("corpus", library.source)
-        text = library if source == library.source else read_corpus(Path(source))
+        source = str(corpus.resolve()) if corpus else started.get("corpus", "standard library")
+        text = standard_library() if source == "standard library" else read_corpus(Path(source))
         threads = threads or started.get("threads")
         record = run_pretraining(config, text, out, threads=threads, resume=resume, progress=Terminal())
         context = record["config"]["context"]

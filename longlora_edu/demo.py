@@ -64,7 +64,7 @@ class DemoSettings:
     rope: RopeMethod = "yarn"
     boundary: Boundary = "split"
     train: str = "adapters"
-    steps: int = 100
+    steps: int = 80
     batch: int = 4
     rate: float | None = None
     seed: int = 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -39,3 +42,20 @@ def geometries(draw, max_len=24):
         length = group_size * draw(st.integers(1, max_len // group_size))
     shift = draw(st.integers(0, group_size - 1))
     return S2Geometry(length, group_size, draw(st.integers(1, 5)), shift, boundary)
+
+
+def write_text(path, size=8000):
+    """A file of real text, of which nine tenths are trained on and one is held out."""
+    path.write_bytes(Path(argparse.__file__).read_bytes()[:size])
+    return path
+
+
+def tiny_bundled_model():
+    """In place of the small model of the package, for what does not depend on how good it is."""
+    import torch
+
+    from longlora_edu.model import LlamaConfig, TinyLlama
+    from longlora_edu.rope import Rope
+
+    config = LlamaConfig(Rope(8, trained_length=256), hidden_size=16, intermediate_size=16, num_hidden_layers=1)
+    return TinyLlama(config, generator=torch.Generator().manual_seed(0)).eval()

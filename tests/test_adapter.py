@@ -310,12 +310,12 @@ def test_a_pattern_that_the_layer_had_gives_way_to_the_adapters():
     layer = some_layer("tiny")
     layer.sparse = S2Pattern(2)
     adapter = LongLoRAAdapter(layer, **REQUIRED).train()
+    assert adapter.merge_to_original_layer().sparse is None
     adapter.use_shifted_attention = False
     hidden, tables = inputs("tiny")
     dense, _ = by_hand_dense(layer, hidden)
     torch.testing.assert_close(adapter(hidden, tables), dense, rtol=1e-10, atol=1e-10)
     assert layer.sparse == S2Pattern(2)
-    assert adapter.merge_to_original_layer().sparse is None
 
 
 # Its arguments and switches.
@@ -378,13 +378,14 @@ def test_reset_state_forgets_gradients_and_no_weights():
 @every_layer
 def test_the_merged_layer_is_plain_dense_and_equal_in_evaluation(kind):
     adapter, layer = some_adapter(kind)
-    merged = adapter.train().merge_to_original_layer()
+    hidden, tables = inputs(kind)
+    call(adapter.train(), kind, hidden, tables)
+    merged = adapter.merge_to_original_layer()
     assert type(merged) is type(layer)
     assert [type(getattr(merged, name)) for name in PROJECTIONS] == [nn.Linear] * 4
     assert set(merged.state_dict()) == set(layer.state_dict())
     assert not merged.training
     assert all(parameter.requires_grad for parameter in merged.parameters())
-    hidden, tables = inputs(kind)
     dense = call(adapter.eval(), kind, hidden, tables)
     for mode in (False, True):
         torch.testing.assert_close(call(merged.train(mode), kind, hidden, tables), dense, rtol=1e-11, atol=1e-11)

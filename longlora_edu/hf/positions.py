@@ -48,26 +48,40 @@ def context_length(config: PreTrainedConfig) -> int:
     return round(config.max_position_embeddings * grows)
 
 
+def stated_positions(config: PreTrainedConfig) -> dict:
+    """What a config says of positions, in a form that can be compared and written as JSON."""
+    stated = config.rope_parameters.items()
+    parameters = {name: value for name, value in stated if name not in ASIDE and value is not None}
+    return {"rope_parameters": parameters, "max_position_embeddings": config.max_position_embeddings}
+
+
 def rope_of(model: PreTrainedModel) -> Rope:
-    """The rotary rule of a model. `trained_length` is None where the config cannot tell it: a *linear* base that is not ours.
+    """The rotary rule of a model, as `rope_in` reads it.
 
     Raises:
-        ValueError: for a model without rotary positions, with several rules, or with a rule that is not in `Rope`.
+        ValueError: also for a model without rotary positions, or with several rules.
     """
-    rotary, config = _rotary_modules(model), model.config
-    stated = {name: value for name, value in config.rope_parameters.items() if name not in ASIDE}
-    if several := [name for name, value in stated.items() if isinstance(value, dict)]:
-        raise ValueError(f"rope_parameters must be one rule for all layers, got one each for {', '.join(several)}")
-    width = 2 * next(iter(rotary.values())).inv_freq.numel()
+    return rope_in(model.config, 2 * next(iter(_rotary_modules(model).values())).inv_freq.numel())
+
+
+def rope_in(config: PreTrainedConfig, head_dim: int) -> Rope:
+    """The rotary rule in a config, for heads of which `head_dim` features are turned.
+
+    `trained_length` is None where the config cannot tell it: for a *linear* factor that is not ours.
+
+    Raises:
+        ValueError: for a rule that `Rope` does not know, or a `longlora_rope` that contradicts it.
+    """
+    stated = stated_positions(config)
     try:
         rope = Rope.from_rope_parameters(
-            stated, head_dim=width, max_position_embeddings=config.max_position_embeddings
+            stated["rope_parameters"], head_dim=head_dim, max_position_embeddings=stated["max_position_embeddings"]
         )
     except ValueError as error:
         raise ValueError(f"model must have positions that can be stretched: {error}") from None
     if getattr(config, "longlora_rope", None) is not None:
         return _stated_rope(config.longlora_rope, rope)
-    # Most published models stretched by a linear factor kept the old maximum, some did not.
+    # Some published models stretched by a linear factor kept the old maximum, others state the new one.
     return dataclasses.replace(rope, trained_length=None) if rope.method == "linear" else rope
 
 
@@ -85,7 +99,8 @@ def new_positions(model: PreTrainedModel, rope: Rope, *, maximum: int) -> Positi
     try:
         read_back = type(config).from_dict(config.to_dict()).rope_parameters
     except Exception as error:  # each family checks its config in its own way, with its own kind of error
-        raise ValueError(f"rope must be a rule that {family} accepts, got {rope.method!r}: {error}") from None
+        why = " ".join(str(error).split())
+        raise ValueError(f"rope must be a rule that {family} accepts, got {rope.method!r}: {why}") from None
     if read_back != wanted:
         raise ValueError(f"rope must be a rule that {family} keeps, got {rope.method!r}, read back as {read_back}")
     rotary = {}
@@ -99,8 +114,11 @@ def new_positions(model: PreTrainedModel, rope: Rope, *, maximum: int) -> Positi
 
 
 def _rotary_modules(model: PreTrainedModel) -> dict[str, nn.Module]:
+    parameters = getattr(model.config, "rope_parameters", None) or {}
+    if several := [name for name, value in parameters.items() if isinstance(value, dict)]:
+        raise ValueError(f"rope_parameters must be one rule for all layers, got one each for {', '.join(several)}")
     found = {name: part for name, part in model.named_modules() if hasattr(part, "inv_freq")}
-    if not found or not getattr(model.config, "rope_parameters", None):
+    if not found or not parameters:
         raise ValueError(
             f"model must have rotary positions (RoPE) that its rope_parameters rule, got {type(model).__name__}"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import warnings
 from pathlib import Path
 
 import torch
@@ -20,24 +19,220 @@ from ..lora.layers import checked_rank_and_alpha, ends_with, modules_to_free, na
 from ..records import read_json
 from ..rope import Rope
 from .attention import use_dense, use_s2
-from .positions import Positions, new_positions, rope_of
+from .positions import context_length, new_positions, rope_in, rope_of, stated_positions
 
 SIZES = (
-    "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-    "num_attention_heads", "num_key_value_heads", "head_dim", "tie_word_embeddings",
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "tie_word_embeddings",
 )  # fmt: skip
 
 
 class LongLoRAModel(PeftModelForCausalLM):
     """A PEFT model whose `save_pretrained` writes the stretched `config.json` beside PEFT's files.
 
-    PEFT's files alone lose the positions (LongLoRA thread #181): loaded on the base they compute something
-    else and say nothing. Everything that saves through this method, `transformers.Trainer` too, keeps them.
+    PEFT's files alone lose the positions (LongLoRA thread #181): on the base they load without a word and
+    compute something else. Whatever saves through this method keeps them, `transformers.Trainer` included.
     """
 
     def save_pretrained(self, save_directory: str | Path, **options) -> None:
-        """As PEFT's, and `config.json`, which goes first: weights never stand without their positions."""
+        """As PEFT's; `config.json` is written first, so that weights never stand without their positions."""
         if options.get("is_main_process", True):
             self.get_base_model().config.save_pretrained(save_directory)
-        # "auto" would ask the hub whether the embedding changed; it is in the adapter where it trains.
+        # "auto" would ask the hub whether the embedding changed; where it trains, the adapter holds it anyway.
         super().save_pretrained(str(save_directory), **{"save_embedding_layers": False} | options)
+
+
+def longlora(model: PreTrainedModel, config: LongLoRAConfig) -> PeftModel | PreTrainedModel:
+    """Make a transformers model ready to be trained at `config.context_length`, in place, and wrap it for PEFT.
+
+    Training (`model.train()`) then computes S²-Attn in groups of a fixed size; evaluation, generation and caches
+    stay dense. `save_pretrained` of the result writes one adapter folder for `load_longlora`.
+
+    - The default `targets` are every Linear of an attention layer, whatever the family calls it, and the default
+      `also_train` is the input embedding and every norm. Names that are given are taken as they are.
+    - Where the head is tied to the embedding, it trains too and both stay one weight.
+    - LoRA's start is drawn by PEFT from torch's global generator; B is zero, so at first nothing changes but positions.
+    - Load the base in float32 and train under autocast: of a half-precision base, PEFT keeps only LoRA itself in
+      float32, and small steps of embedding and norms are rounded away.
+    - `train="all"` adds no LoRA: it returns `model` itself, whose own `save_pretrained` keeps the positions.
+
+    Source: arXiv 2309.12307, sections 3.2 and 3.3.
+
+    Raises:
+        ValueError: before anything is changed, for a context not above the trained one, positions that are already
+            stretched by another rule, a rule that the family does not keep, names that are none of its modules,
+            tied weights that PEFT would tear apart, and attention that cannot be made sparse.
+    """
+    _check_plain(model)
+    rope = rope_of(model)
+    trained = config.trained_length or rope.trained_length
+    if trained is None:
+        raise ValueError(f"trained_length must be stated for a base already stretched by {rope.method!r}, got None")
+    rope = stretched_rope(rope, config.rope, trained_length=trained, target_length=config.context_length)
+    maximum = trained if config.rope == "dynamic" else config.context_length  # at the target it would do nothing
+    positions = new_positions(model, rope, maximum=maximum)
+    adapter = _lora_config(model, config) if config.train == "adapters" else None
+    record = {"base": stated_positions(model.config), "s2": dataclasses.asdict(config.pattern)}
+    use_s2(model, **record["s2"])
+    positions.give_to(model)
+    model.config.longlora = record
+    return LongLoRAModel(model, adapter) if adapter else model.requires_grad_(True)
+
+
+def load_longlora(base: PreTrainedModel, folder: str | Path, *, trainable: bool = False) -> PeftModel:
+    """`base`, changed in place: the positions of an adapter folder, its weights, and its groups for further training.
+
+    The folder holds `config.json` beside PEFT's two files. One written by `lora.save_adapter` with the config of a
+    `TinyLlama` will do; it does not say which groups were used, so training it further is dense.
+    With `trainable=False` everything is frozen and in evaluation mode, as PEFT does.
+
+    Raises:
+        ValueError: before anything is changed, for a folder without one of its files or with a damaged one, and
+            for a base of another family, size, vocabulary or other positions than the one that was trained on.
+    """
+    _check_plain(base)
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder} must hold config.json, got none: PEFT's files alone lose the positions (LongLoRA thread #181)"
+        )
+    saved, rope = _matching_config(base, folder / "config.json")
+    positions = new_positions(base, rope, maximum=saved.max_position_embeddings)
+    adapter = _adapter_config(folder / CONFIG_FILE, trainable)
+    tensors = _read_weights(folder / WEIGHTS_FILE)
+    try:
+        with torch.device("meta"):  # what PEFT would refuse half-way
+            twin = LongLoRAModel(type(base)(copy.deepcopy(base.config)), copy.deepcopy(adapter))
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG_FILE} must fit the base: {error}") from None
+    _check_tensors(folder / WEIGHTS_FILE, get_peft_model_state_dict(twin, save_embedding_layers=False), tensors)
+    record = getattr(saved, "longlora", None)
+    use_s2(base, **(record["s2"] if record else {"group_ratio": 1, "when": "never"}))
+    positions.give_to(base)
+    base.config.longlora = record
+    with torch.random.fork_rng(devices=[]):  # a start that nobody sees must not use up the caller's numbers
+        model = LongLoRAModel(base, adapter)
+    set_peft_model_state_dict(model, tensors)
+    return model if trainable else model.eval()
+
+
+def merge_longlora(model: PeftModel | PreTrainedModel) -> PreTrainedModel:
+    """Fold everything into the base and return it: a plain, dense model at the new context that stock code loads.
+
+    Its `save_pretrained` writes `rope_parameters` and `max_position_embeddings`. `model` is used up.
+
+    Raises:
+        ValueError: for a model that did not come from `longlora` or `load_longlora`.
+    """
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if not hasattr(base.config, "longlora"):
+        raise ValueError(f"model must come from longlora or load_longlora, got a plain {type(base).__name__}")
+    if isinstance(model, PeftModel):
+        base = model.merge_and_unload()
+    use_dense(base)
+    del base.config.longlora
+    return base.requires_grad_(True)
+
+
+def _check_plain(model: PreTrainedModel) -> None:
+    if not isinstance(model, PreTrainedModel):
+        raise ValueError(f"model must be a transformers model without adapters, got {type(model).__name__}")
+    if layers := [name for name, part in model.named_modules() if isinstance(part, BaseTunerLayer)]:
+        raise ValueError(f"model must have no adapters yet, got {some(layers)}: merge or unload them first")
+
+
+def _lora_config(model: PreTrainedModel, config: LongLoRAConfig) -> LoraConfig:
+    parts = named_parts(model)
+    rank, alpha = checked_rank_and_alpha(config.rank, config.alpha)
+    targets = _attention_linears(model, parts) if config.targets == ATTENTION_PROJECTIONS else []
+    targets = targets or modules_to_free(model, config.targets, "targets")
+    if not targets:
+        raise ValueError("targets must name at least one module, got none")
+    if config.also_train == EMBEDDINGS_AND_NORMS:
+        freed = _embedding_and_norms(model, parts)
+    else:
+        freed = modules_to_free(model, config.also_train, "also_train")
+    for name in targets:
+        if not isinstance(parts[name], nn.Linear):
+            raise ValueError(f"targets must name Linear modules, got {name}, which is {type(parts[name]).__name__}")
+        if inside := [module for module in freed if f"{name}.".startswith(f"{module}.")]:
+            raise ValueError(f"also_train must name modules without LoRA layers inside, got {inside[0]}")
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=rank,
+        lora_alpha=int(alpha) if alpha.is_integer() else alpha,
+        target_modules=_names_for_peft(targets, parts, ends_with),
+        modules_to_save=_names_for_peft(freed, parts, str.endswith) or None,
+        ensure_weight_tying=_trains_tied_embedding(model, parts, targets, freed),
+    )
+
+
+def _attention_linears(model: PreTrainedModel, parts: dict[str, nn.Module]) -> list[str]:
+    linears = [name for name, part in parts.items() if isinstance(part, nn.Linear)]
+    return [name for name in linears if "Attention" in type(model.get_submodule(name.rpartition(".")[0])).__name__]
+
+
+def _embedding_and_norms(model: PreTrainedModel, parts: dict[str, nn.Module]) -> list[str]:
+    def trains(part: nn.Module) -> bool:
+        is_norm = "Norm" in type(part).__name__ and next(part.parameters(), None) is not None
+        return is_norm or part is model.get_input_embeddings()
+
+    return [name for name, part in parts.items() if trains(part)]
+
+
+def _trains_tied_embedding(model: PreTrainedModel, parts: dict, targets: list[str], freed: list[str]) -> bool:
+    """Does the embedding train while other modules share its weight? Refuses what PEFT would leave untied."""
+    embedding = model.get_input_embeddings()
+    sharing = [name for name, part in parts.items() if getattr(part, "weight", None) is embedding.weight]
+    own = [name for name in sharing if parts[name] is embedding]
+    tied = [name for name in sharing if name not in own]
+    if found := [name for name in tied if name in targets or name in freed]:
+        raise ValueError(f"targets and also_train must leave a head tied to {own[0]} to the embedding, got {found[0]}")
+    if not tied or not set(own) & set(freed):
+        return False
+    if own[0].rpartition(".")[2] not in EMBEDDING_LAYER_NAMES:  # PEFT recognises an embedding to tie by this name
+        raise ValueError(
+            f"also_train must leave out an embedding tied to {tied[0]} that PEFT cannot keep tied: "
+            f"it knows {', '.join(EMBEDDING_LAYER_NAMES)}, got {own[0]}"
+        )
+    return True
+
+
+def _matching_config(base: PreTrainedModel, path: Path) -> tuple[PreTrainedConfig, Rope]:
+    values, own = read_json(path), base.config
+    if not isinstance(values, dict) or not isinstance(values.get("longlora_rope"), dict):
+        raise ValueError(f"{path} must be the config of a model stretched by longlora, got none of its longlora_rope")
+    if values.get("model_type") != own.model_type:
+        raise ValueError(f"base must have model_type {values.get('model_type')!r} by {path}, got {own.model_type!r}")
+    saved = type(own).from_dict(values)
+
+    def check(wanted: dict, got: dict) -> None:
+        for name, value in wanted.items():
+            if got[name] != value:
+                raise ValueError(f"base must have the {name} of the one trained on, {value} by {path}, got {got[name]}")
+
+    check(*({name: getattr(config, name, None) for name in SIZES} for config in (saved, own)))
+    try:
+        rope = rope_in(saved, rope_of(base).head_dim)
+    except ValueError as error:
+        raise ValueError(f"{path} must fit the base: {error}") from None
+    if rope.method != "default" and context_length(saved) != (stretched := round(rope.trained_length * rope.factor)):
+        raise ValueError(f"{path} must reach {stretched} tokens by its longlora_rope, got {context_length(saved)}")
+    check(_trained_on(saved, rope), stated_positions(own))
+    return saved, rope
+
+
+def _trained_on(saved: PreTrainedConfig, rope: Rope) -> dict:
+    if record := getattr(saved, "longlora", None):
+        return record["base"]
+    unstretched = Rope(rope.head_dim, rope.base).rope_parameters()
+    return {"rope_parameters": unstretched, "max_position_embeddings": rope.trained_length}
+
+
+def _adapter_config(path: Path, trainable: bool) -> LoraConfig:
+    values = read_json(_existing(path))
+    if not isinstance(values, dict) or values.get("peft_type") != "LORA":
+        raise ValueError(f"{path} must be the config of a LoRA adapter, with peft_type 'LORA', got {values!r:.60}")
+    config = LoraConfig.from_pretrained(path.parent)
+    config.inference_mode = not trainable
+    return config

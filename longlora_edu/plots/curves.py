@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from .style import AFTER, BEFORE, FROZEN, INK, PASSKEY, SCREEN, TEXT, Style, dress, new_axes
+from .style import AFTER, BEFORE, INK, LOSS, PASSKEY, SCREEN, TEXT, Style, dress, new_axes
 
 BITS_PER_NAT = 1 / math.log(2)
 GUESSED_DIGIT = math.log2(10)
@@ -20,7 +20,11 @@ LINES = {
 
 
 def by_length(scores: Mapping) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths, int (l,), rising, and their scores, float (l,), of a mapping whose keys may be text, as JSON leaves them."""
+    """Lengths, int (l,), rising, and their scores, float (l,). Keys may be text, as JSON leaves them.
+
+    Raises:
+        ValueError: for a mapping without a length.
+    """
     ordered = sorted((int(length), float(score)) for length, score in scores.items())
     if not ordered:
         raise ValueError("scores must hold at least one length, got none")
@@ -41,9 +45,9 @@ def running_mean(values: Sequence[float], width: int) -> tuple[np.ndarray, np.nd
 
 
 def means_between(values: Sequence[float], positions: Sequence[int]) -> dict[tuple[int, int], float]:
-    """The mean of `values[p - 1]`, which belong to position p = 1, 2, …, over first < p <= last of neighbouring `positions`.
+    """The mean over a < p <= b for each two neighbours (a, b) in `positions`; stretches without values are left out.
 
-    Stretches without values are left out.
+    `values[p - 1]` belongs to position p = 1, 2, …
     """
     values = np.asarray(values, dtype=float)
     stretches = zip(positions[:-1], positions[1:], strict=True)
@@ -77,7 +81,7 @@ def plot_bits_by_length(
     ax = new_axes(style)[0] if ax is None else ax
     curves = {"before": by_length(before), "after": by_length(after)}
     for name, (lengths, bits) in curves.items():
-        line = LINES[name] | {"linewidth": style.line, "markersize": style.marker, "markeredgewidth": style.line * 0.8}
+        line = LINES[name] | {"linewidth": style.line, "markersize": style.marker, "markeredgewidth": style.line}
         ax.plot(lengths, bits, label=name, zorder=3, **line)
     highest = max(curves, key=lambda name: curves[name][1][-1])
     for name, (lengths, bits) in curves.items():
@@ -127,26 +131,21 @@ def plot_loss(curve: Sequence[Mapping], *, style: Style = SCREEN, ax: Axes | Non
     series = loss_series(curve)
     ax = new_axes(style)[0] if ax is None else ax
     looks = {
-        "loss": ("loss, weighted mean", {"color": FROZEN, "linewidth": 2 * style.line}),
+        "loss": ("loss, weighted mean", {"color": LOSS, "linewidth": 2 * style.line}),
         "text": ("text, per byte", {"color": TEXT, "linewidth": style.line}),
+        # Each mark is the mean of the few windows of a step that carry a key: a line between them would be noise.
         "passkey": (
             "passkey, per digit",
-            {
-                "color": PASSKEY,
-                "linewidth": style.line / 2,
-                "linestyle": ":",
-                "marker": "D",
-                "markersize": style.marker / 2,
-            },
+            {"color": PASSKEY, "linestyle": "", "marker": "D", "markersize": style.marker / 2},
         ),
     }
     for name, (steps, bits) in series.items():
         label, look = looks[name]
         ax.plot(steps, bits, label=label, **look)
     if "passkey" in series:
-        ax.axhline(GUESSED_DIGIT, color=PASSKEY, linewidth=style.line / 2, linestyle="--", label="a guessed digit")
+        ax.axhline(GUESSED_DIGIT, color=PASSKEY, linewidth=style.thin, linestyle="--", label="a guessed digit")
     ax.set_ylim(0, 1.12 * max([bits.max() for _, bits in series.values()] + [GUESSED_DIGIT] * ("passkey" in series)))
-    ax.legend(fontsize=style.small, framealpha=0.9, ncols=2, loc="lower left")
+    ax.legend(fontsize=style.small, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     return dress(ax, style, x="step", y="bits")
 
 
@@ -164,11 +163,11 @@ def describe_bits_by_length(before: Mapping, after: Mapping, *, trained_context:
 
 def describe_bits_by_position(before: Sequence[float], after: Sequence[float], *, trained_context: int) -> str:
     """What `plot_bits_by_position` shows, as a sentence with its numbers."""
-    stretches = (0, trained_context, max(len(before), trained_context))
-    means = [means_between(values, stretches) for values in (before, after)]
+    positions = (0, trained_context, max(len(before), trained_context))
+    means = [means_between(values, positions) for values in (before, after)]
     parts = [
-        f"{means[0][stretch]:.2f} before and {means[1][stretch]:.2f} after over positions {stretch[0] + 1:,} to {stretch[1]:,}"
-        for stretch in means[0]
+        f"{means[0][a, b]:.2f} before and {means[1][a, b]:.2f} after over positions {a + 1:,} to {b:,}"
+        for a, b in means[0]
     ]
     return f"Bits per byte by position, trained context {trained_context:,} bytes: {'; '.join(parts)}."
 
@@ -185,6 +184,6 @@ def describe_loss(curve: Sequence[Mapping]) -> str:
 
 def _mark_trained(ax: Axes, trained_context: int, style: Style) -> None:
     label = f"trained context: {trained_context:,}"
-    ax.axvline(trained_context, color=INK, linestyle=":", linewidth=style.line * 0.8, label=label, zorder=1)
+    ax.axvline(trained_context, color=INK, linestyle=":", linewidth=style.line, label=label, zorder=1)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda length, _: f"{length:,.0f}"))
     ax.legend(fontsize=style.small, framealpha=0.9, loc="best")

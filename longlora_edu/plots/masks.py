@@ -72,7 +72,7 @@ def plot_mask(geometry: S2Geometry, head: int, *, style: Style = SCREEN, ax: Axe
         patch = Patch(facecolor=FUTURE, edgecolor=INK, hatch=FUTURE_HATCH, linewidth=0, label=label)
         ax.legend(handles=[patch], loc="lower left", fontsize=style.small, framealpha=1)
     for cell in geometry.cells(shifted=shifted):
-        _outline(ax, cell, style)
+        _outline(ax, cell, kinds, style)
     kind = f"shifted by {geometry.shift}" if shifted else "plain"
     return dress(ax, style, title=f"Head {head}: {kind}", x="key: is looked at", y="query: looks", grid=False)
 
@@ -92,7 +92,7 @@ def plot_masks(
         ValueError: when there are not as many `axes` as heads.
     """
     heads = [kind[0] for kind in (geometry.plain_heads, geometry.shifted_heads) if kind] if heads is None else heads
-    axes = new_axes(style, len(heads), width=0.65 * len(heads)) if axes is None else np.ravel(axes)
+    axes = new_axes(style, len(heads), width=0.6 * len(heads)) if axes is None else np.ravel(axes)
     if len(axes) != len(heads):
         raise ValueError(f"axes must be one a head, {len(heads)}, got {len(axes)}")
     for ax, head in zip(axes, heads, strict=True):
@@ -117,7 +117,7 @@ def plot_reach(geometry: S2Geometry, num_layers: int, *, style: Style = SCREEN, 
         for row, column in np.argwhere(needed):
             layers = needed[row, column]
             colour = readable_on(colours(layers - 1))
-            ax.text(column, row, str(layers), ha="center", va="center", color=colour, fontsize=style.small - 1.5)
+            ax.text(column, row, str(layers), ha="center", va="center", color=colour, fontsize=0.88 * style.small)
     else:
         bar = ax.figure.colorbar(mesh, ax=ax, shrink=0.8, ticks=np.unique(np.linspace(1, num_layers, 6).astype(int)))
         bar.set_label("layers needed", fontsize=style.text)
@@ -129,28 +129,31 @@ def plot_reach(geometry: S2Geometry, num_layers: int, *, style: Style = SCREEN, 
 def plot_idea(geometry: S2Geometry, *, style: Style = SCREEN, axes: Sequence[Axes] | None = None) -> np.ndarray:
     """S²-Attn for somebody with two minutes: plain heads, shifted heads, what layers of both carry, use when trained.
 
-    Returns four axes. The README's picture is `png(plot_idea(S2Geometry(12, 4, 2)))`.
+    Returns four axes. The README's picture is `png(plot_idea(S2Geometry(12, 4, 2)), dpi=120)`.
 
     Raises:
         ValueError: when `axes` are not four.
     """
-    axes = new_axes(style, 4, width=2.5, height=1.1) if axes is None else np.ravel(axes)
+    axes = new_axes(style, 4, width=2.2, height=1.05) if axes is None else np.ravel(axes)
     if len(axes) != 4:
         raise ValueError(f"axes must be 4, got {len(axes)}")
     plot_masks(geometry, heads=(0, geometry.num_heads - 1), style=style, axes=axes[:2])
     plot_reach(geometry, 2 * -(-geometry.seq_len // geometry.group_size), style=style, ax=axes[2])
-    dense = S2Geometry(geometry.seq_len, geometry.seq_len, 2)
-    _draw_matrix(axes[3], mask_kinds(dense, 0), style, cmap=ListedColormap([EMPTY, DENSE]), vmin=0, vmax=1)
-    _outline(axes[3], (range(geometry.seq_len),), style)
-    dress(axes[3], style, x="key: is looked at", grid=False)
+    dense = mask_kinds(S2Geometry(geometry.seq_len, geometry.seq_len, 2), 0)
+    _draw_matrix(axes[3], dense, style, cmap=ListedColormap([EMPTY, DENSE]), vmin=0, vmax=1)
+    _outline(axes[3], (range(geometry.seq_len),), dense, style)
+    dress(axes[3], style, grid=False)
     titles = (
-        f"Training, half of the heads:\nlook inside groups of {geometry.group_size}",
-        f"Training, the other half:\ngroups begin {geometry.shift} later",
-        "Stacked: after this many layers\na token hears another",
-        "Use: every head is ordinary\nfull attention again",
+        f"Training, half the heads:\nlook inside groups of {geometry.group_size}",
+        f"Training, other half:\ngroups begin {geometry.shift} later",
+        "Stacked: number of layers\nuntil a token hears another",
+        "Use: every head has\nfull attention again",
     )
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, fontsize=style.text, loc="left", color=INK)
+    shown = (mask_kinds(geometry, 0), mask_kinds(geometry, geometry.num_heads - 1), dense)
+    for ax, kinds in zip(axes[[0, 1, 3]], shown, strict=True):
+        ax.set_xlabel(f"key: is looked at\n{np.count_nonzero(kinds)} pairs", fontsize=style.text, color=INK)
     return axes
 
 
@@ -176,10 +179,10 @@ def describe_reach(geometry: S2Geometry, num_layers: int) -> str:
     past = np.tri(geometry.seq_len, dtype=bool)
     first = needed[-1, 0]
     last = f"the last token hears the first after {first}" if first else "the last token does not hear the first yet"
+    one, through_all = (percent(np.mean(heard)) for heard in (needed[past] == 1, needed[past] > 0))
     return (
-        f"{geometry.seq_len} tokens in groups of {geometry.group_size}, shift {geometry.shift}: of all earlier tokens and "
-        f"itself a token hears {percent(np.mean(needed[past] == 1))} after 1 layer and {percent(np.mean(needed[past] > 0))} "
-        f"after {num_layers}; {last}."
+        f"{geometry.seq_len} tokens in groups of {geometry.group_size}, shift {geometry.shift}: of what stands "
+        f"before it and itself a token hears {one} after 1 layer and {through_all} after {num_layers}; {last}."
     )
 
 
@@ -196,15 +199,16 @@ def describe_idea(geometry: S2Geometry) -> str:
 def _draw_matrix(ax: Axes, values: np.ndarray, style: Style, **options):
     length = len(values)
     edges = np.arange(length + 1) - 0.5
-    mesh = ax.pcolormesh(edges, edges, values, edgecolors="white", linewidth=style.line / 3 * (length <= 64), **options)
+    mesh = ax.pcolormesh(edges, edges, values, edgecolors="white", linewidth=style.line / 3 * (length <= 32), **options)
     ticks = range(0, length, -(-length // 8))
     ax.set(aspect="equal", xlim=(-0.5, length - 0.5), ylim=(length - 0.5, -0.5), xticks=ticks, yticks=ticks)
     return mesh
 
 
-def _outline(ax: Axes, cell: Sequence[range], style: Style) -> None:
+def _outline(ax: Axes, cell: Sequence[range], kinds: np.ndarray, style: Style) -> None:
     line = {"edgecolor": INK, "linewidth": style.line, "linestyle": "-" if len(cell) == 1 else "--"}
     for rows in cell:
         for columns in cell:
-            corner = (columns.start - 0.5, rows.start - 0.5)
-            ax.add_patch(Rectangle(corner, len(columns), len(rows), fill=False, clip_on=False, zorder=3, **line))
+            if kinds[rows.start : rows.stop, columns.start : columns.stop].any():
+                corner = (columns.start - 0.5, rows.start - 0.5)
+                ax.add_patch(Rectangle(corner, len(columns), len(rows), fill=False, clip_on=False, zorder=3, **line))

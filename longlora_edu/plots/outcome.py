@@ -71,7 +71,7 @@ def plot_trainable(recipe: Mapping, *, style: Style = SCREEN, ax: Axes | None = 
     trained, frozen = parameter_counts(recipe)
     ax = new_axes(style, height=0.4)[0] if ax is None else ax
     share = trained / (trained + frozen)
-    look = {"edgecolor": INK, "linewidth": style.line / 2}
+    look = {"edgecolor": INK, "linewidth": style.thin}
     ax.barh(0, share, color=TRAINED, hatch=TRAINED_HATCH, label=f"trained: {trained:,} ({percent(share, 1)})", **look)
     ax.barh(0, 1 - share, left=share, color=FROZEN, label=f"frozen: {frozen:,}", **look)
     ax.set(xlim=(0, 1), ylim=(-0.5, 0.5), yticks=[])

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 # Okabe and Ito's palette. Each name stands for one thing in all pictures, notebooks and widgets.
 PLAIN, SHIFTED, FUTURE = "#0072B2", "#E69F00", "#CC79A7"
 BEFORE, AFTER = "#D55E00", "#009E73"
-TEXT, PASSKEY = "#56B4E9", "#000000"
+TEXT, PASSKEY, LOSS = "#56B4E9", "#000000", "#B4B4B4"
 TRAINED, FROZEN = "#F0E442", "#D0D0D0"
 DENSE, EMPTY, INK = "#666666", "#EFEFEF", "#222222"
 
@@ -29,16 +29,21 @@ class Style:
     text: float
     small: float
     line: float
+    thin: float
     marker: float
     size: tuple[float, float]
 
 
-SCREEN = Style(text=11, small=9.5, line=2, marker=6, size=(5.0, 3.4))
-PROJECTOR = Style(text=20, small=16, line=3.5, marker=11, size=(10.0, 6.4))
+# For a room: no text under 14 points, no line under 3 pixels at 100 dots an inch.
+SCREEN = Style(text=11, small=9.5, line=2, thin=1, marker=6, size=(5.0, 3.4))
+PROJECTOR = Style(text=20, small=16, line=4, thin=2.4, marker=11, size=(10.0, 6.4))
 
 
 def new_axes(style: Style, columns: int = 1, *, width: float = 1, height: float = 1) -> np.ndarray:
-    """Axes (columns,) on a figure of their own, `width` and `height` times the style's size. pyplot never hears of it."""
+    """Axes (columns,) on a figure of their own, `width` and `height` times the style's size.
+
+    pyplot never hears of it: nothing to close, nothing shown twice in a notebook.
+    """
     figure = Figure(figsize=(style.size[0] * width, style.size[1] * height), layout="constrained")
     return figure.subplots(1, columns, squeeze=False)[0]
 
