@@ -422,7 +422,10 @@ def q_k_v(**changes):
         ({"k": torch.zeros(2, 2, 8, 4, device="meta")}, "k must be on the device of q, got meta and cpu"),
         ({"v": torch.zeros(2, 2, 8, 4).double()}, "v must have the dtype of q, got torch.float64 and torch.float32"),
         ({"k": torch.zeros(1, 2, 8, 4)}, "k must have as many sequences as q, got 1 and 2"),
-        ({"k": torch.zeros(2, 2, 7, 4), "v": torch.zeros(2, 2, 7, 4)}, "q must have no more tokens than k, got 8 and 7"),
+        (
+            {"k": torch.zeros(2, 2, 7, 4), "v": torch.zeros(2, 2, 7, 4)},
+            "q must have no more tokens than k, got 8 and 7",
+        ),
         ({"v": torch.zeros(2, 2, 9, 4)}, "v must have as many tokens as k, got 9 and 8"),
         ({"k": torch.zeros(2, 2, 8, 5)}, "k must be as wide as q, got 5 and 4"),
         ({"v": torch.zeros(2, 4, 8, 4)}, "v must have as many heads as k, got 4 and 2"),

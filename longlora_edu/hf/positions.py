@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..model.config import _stated_rope
+from ..model.config import stated_rope
 from ..rope import Rope
 
 # Not part of the rule: the old name of rope_type, and the share of a head that is turned, which no rule changes.
@@ -80,7 +80,7 @@ def rope_in(config: PreTrainedConfig, head_dim: int) -> Rope:
     except ValueError as error:
         raise ValueError(f"model must have positions that can be stretched: {error}") from None
     if getattr(config, "longlora_rope", None) is not None:
-        return _stated_rope(config.longlora_rope, rope)
+        return stated_rope(config.longlora_rope, rope)
     # Some published models stretched by a linear factor kept the old maximum, others state the new one.
     return dataclasses.replace(rope, trained_length=None) if rope.method == "linear" else rope
 

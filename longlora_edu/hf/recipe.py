@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..longlora import ATTENTION_PROJECTIONS, EMBEDDINGS_AND_NORMS, LongLoRAConfig, stretched_rope
-from ..lora.files import CONFIG_FILE, WEIGHTS_FILE, _check_tensors, _existing, _names_for_peft, _read_weights
+from ..lora.files import CONFIG_FILE, WEIGHTS_FILE, check_tensors, existing_file, names_for_peft, read_weights
 from ..lora.layers import checked_rank_and_alpha, ends_with, modules_to_free, named_parts, some
 from ..records import read_json
 from ..rope import Rope
@@ -99,13 +99,13 @@ def load_longlora(base: PreTrainedModel, folder: str | Path, *, trainable: bool 
     saved, rope = _matching_config(base, folder / "config.json")
     positions = new_positions(base, rope, maximum=saved.max_position_embeddings)
     adapter = _adapter_config(folder / CONFIG_FILE, trainable)
-    tensors = _read_weights(folder / WEIGHTS_FILE)
+    tensors = read_weights(folder / WEIGHTS_FILE)
     try:
         with torch.device("meta"):  # what PEFT would refuse half-way
             twin = LongLoRAModel(type(base)(copy.deepcopy(base.config)), copy.deepcopy(adapter))
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG_FILE} must fit the base: {error}") from None
-    _check_tensors(folder / WEIGHTS_FILE, get_peft_model_state_dict(twin, save_embedding_layers=False), tensors)
+    check_tensors(folder / WEIGHTS_FILE, get_peft_model_state_dict(twin, save_embedding_layers=False), tensors)
     record = getattr(saved, "longlora", None)
     use_s2(base, **(record["s2"] if record else {"group_ratio": 1, "when": "never"}))
     positions.give_to(base)
@@ -161,8 +161,8 @@ def _lora_config(model: PreTrainedModel, config: LongLoRAConfig) -> LoraConfig:
         task_type="CAUSAL_LM",
         r=rank,
         lora_alpha=int(alpha) if alpha.is_integer() else alpha,
-        target_modules=_names_for_peft(targets, parts, ends_with),
-        modules_to_save=_names_for_peft(freed, parts, str.endswith) or None,
+        target_modules=names_for_peft(targets, parts, ends_with),
+        modules_to_save=names_for_peft(freed, parts, str.endswith) or None,
         ensure_weight_tying=_trains_tied_embedding(model, parts, targets, freed),
     )
 
@@ -230,7 +230,7 @@ def _trained_on(saved: PreTrainedConfig, rope: Rope) -> dict:
 
 
 def _adapter_config(path: Path, trainable: bool) -> LoraConfig:
-    values = read_json(_existing(path))
+    values = read_json(existing_file(path))
     if not isinstance(values, dict) or values.get("peft_type") != "LORA":
         raise ValueError(f"{path} must be the config of a LoRA adapter, with peft_type 'LORA', got {values!r:.60}")
     config = LoraConfig.from_pretrained(path.parent)

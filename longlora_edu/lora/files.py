@@ -70,8 +70,8 @@ def save_adapter(
         "r": rank,
         "lora_alpha": int(alpha) if alpha.is_integer() else alpha,
         "lora_dropout": 0.0,
-        "target_modules": _names_for_peft(list(layers), parts, ends_with),
-        "modules_to_save": _names_for_peft(freed, parts, str.endswith) or None,
+        "target_modules": names_for_peft(list(layers), parts, ends_with),
+        "modules_to_save": names_for_peft(freed, parts, str.endswith) or None,
         "bias": "none",
         "fan_in_fan_out": False,
         "init_lora_weights": True,
@@ -100,7 +100,7 @@ def load_adapter(model: nn.Module, folder: Path) -> LoRAReport:
             would change the meaning of the weights, keys or shapes that do not fit.
     """
     config_path, weights_path = Path(folder) / CONFIG_FILE, Path(folder) / WEIGHTS_FILE
-    config, tensors = _read_config(config_path), _read_weights(weights_path)
+    config, tensors = _read_config(config_path), read_weights(weights_path)
     parts = named_parts(model)
     try:
         rank, alpha = checked_rank_and_alpha(config.get("r"), config.get("lora_alpha"))
@@ -121,7 +121,7 @@ def load_adapter(model: nn.Module, folder: Path) -> LoRAReport:
     for name, linear in linears.items():
         expected[f"{name}.lora_A.weight"] = torch.empty(rank, linear.in_features, device="meta")
         expected[f"{name}.lora_B.weight"] = torch.empty(linear.out_features, rank, device="meta")
-    _check_tensors(weights_path, {PREFIX + key: tensor for key, tensor in expected.items()}, tensors)
+    check_tensors(weights_path, {PREFIX + key: tensor for key, tensor in expected.items()}, tensors)
     first_name: dict[int, str] = {}
     for key, tensor in state.items():
         first = first_name.setdefault(id(tensor), key)
@@ -138,7 +138,7 @@ def load_adapter(model: nn.Module, folder: Path) -> LoRAReport:
 
 
 def _read_config(path: Path) -> dict:
-    config = read_json(_existing(path))
+    config = read_json(existing_file(path))
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold a JSON object, got {type(config).__name__}")
     if config.get("peft_type") != "LORA":
@@ -158,21 +158,25 @@ def _read_config(path: Path) -> dict:
     return config
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file, read whole. A damaged or missing one is refused, saying what was found."""
     try:
-        return safetensors.torch.load(_existing(path).read_bytes())  # a map of the file would change if the file does
+        # Read, not mapped: a map would change, or crash, if somebody replaced the file.
+        return safetensors.torch.load(existing_file(path).read_bytes())
     except SafetensorError as error:
         raise ValueError(f"{path} must be a safetensors file, got {error}") from None
 
 
-def _existing(path: Path) -> Path:
+def existing_file(path: Path) -> Path:
+    """`path`, if it is a file; else a ValueError that lists what its folder holds."""
     if not path.is_file():
         there = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
         raise ValueError(f"{path.parent} must hold {path.name}, got {some(there) or 'nothing'}")
     return path
 
 
-def _check_tensors(path: Path, expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> None:
+def check_tensors(path: Path, expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> None:
+    """Refuse tensors whose names or shapes are not the expected ones, saying which."""
     missing = [key for key in expected if key not in tensors]
     unexpected = sorted(key for key in tensors if key not in expected)
     if missing or unexpected:
@@ -191,7 +195,7 @@ def _freed_by_peft(parts: dict[str, nn.Module], endings: Sequence[str]) -> list[
     return [name for name in parts if name.endswith(tuple(endings))]
 
 
-def _names_for_peft(wanted: list[str], parts: Iterable[str], matches: Callable[[str, str], bool]) -> list[str]:
+def names_for_peft(wanted: list[str], parts: Iterable[str], matches: Callable[[str, str], bool]) -> list[str]:
     """The shortest list of names that PEFT's rule takes for `wanted` and nothing else: last segments, or full names."""
     for names in (sorted({name.rpartition(".")[2] for name in wanted}), wanted):
         found = [part for part in parts if any(matches(part, name) for name in names)]

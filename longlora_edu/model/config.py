@@ -103,7 +103,7 @@ class LlamaConfig:
             max_position_embeddings=values["max_position_embeddings"],
         )
         if "longlora_rope" in values:
-            rope = _stated_rope(values["longlora_rope"], rope)
+            rope = stated_rope(values["longlora_rope"], rope)
         return cls(rope, **{name: values[name] for name in names})
 
 
@@ -117,7 +117,7 @@ def _check_sizes(values: Mapping) -> None:
             raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
-def _stated_rope(fields: dict, rope: Rope) -> Rope:
+def stated_rope(fields: dict, rope: Rope) -> Rope:
     """The rule with its origin, if it turns every pair of features as `rope`, which transformers reads, does."""
     names = {field.name for field in dataclasses.fields(Rope)}
     if not isinstance(fields, dict) or set(fields) != names:
