@@ -667,9 +667,10 @@ def test_the_real_135m_model_equals_stock_eager_in_training_and_sdpa_in_evaluati
     use_s2(real_model, group_size=40)
     ours = outputs_and_gradients(real_model, input_ids=ids)
     scale = expected[0].abs().max().item()
-    torch.testing.assert_close(ours[0], expected[0], rtol=0, atol=1e-5 * scale)
+    # Thirty layers in float32 leave a few parts in 100,000; a mask that is wrong anywhere, more than one in 100.
+    torch.testing.assert_close(ours[0], expected[0], rtol=0, atol=1e-4 * scale)
     for name, gradient in ours[1].items():
         largest = expected[1][name].abs().max().item()
-        torch.testing.assert_close(gradient, expected[1][name], rtol=0, atol=1e-4 * largest)
+        torch.testing.assert_close(gradient, expected[1][name], rtol=0, atol=1e-3 * largest)
     assert largest_difference(ours[0], dense) > 0.01 * scale
     torch.testing.assert_close(logits_of(real_model.eval(), ids), dense, rtol=0, atol=0)
