@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,13 @@ def test_the_readme_and_ci_hold_the_same_commands():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert TESTS in readme and DEMO in readme
     assert TESTS in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_ten_lines_in_the_readme_run(capsys):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    exec(code, {})
+    assert capsys.readouterr().out.splitlines()[-2:] == ["76 0", "True"]
 
 
 def test_every_module_is_on_the_map_in_the_readme():

@@ -405,6 +405,8 @@ def test_words_have_the_numbers_of_the_masks():
     said = plots.describe_masks(WRAP)
     assert said.startswith("8 tokens in groups of 4: of the 36 pairs of full attention a head plain computes 20 pairs")
     assert said.endswith("4 pairs of a shifted head look at the future.")
+    of_one_among_many = plots.describe_masks(S2Geometry(8, 4, 6, boundary="wrap"))
+    assert of_one_among_many == said
     assert "a head shifted by 2 computes 16 pairs (44\u00a0%); no pair looks" in plots.describe_masks(SPLIT)
     assert "plain" not in plots.describe_masks(S2Geometry(8, 4, 1))
 
