@@ -39,9 +39,9 @@ from .train import TrainResult
 QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 4}
 WHY_ROPE = {
     "default": "positions are not stretched at all: a control, not a recipe",
-    "linear": "the paper's own rule; at a large factor it squeezes the near distances too, which a small model reads by",
+    "linear": "the paper's own rule; at a large factor it squeezes the near distances too, by which this model reads",
     "ntk": "keeps near distances sharp, but leaves distances past the group extrapolated, where S² never trains",
-    "dynamic": "NTK with the factor the length at hand needs; the same weakness past the group as NTK",
+    "dynamic": "NTK with a factor that grows with the length at hand; at the target it stretches further than NTK does",
     "yarn": "maps the unseen far distances into the trained range and keeps the near ones: what S² needs, since it "
     "never trains a distance beyond its group",
 }
