@@ -32,7 +32,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--work", type=Path, default=Path("rope-base"), help="folder for the pretrained models")
     options.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "rope_base.json")
-    options.add_argument("--steps", type=int, default=60, help="of each extension")
+    options.add_argument("--steps", type=int, default=60, help="of each extension; 0 compares the pretraining alone")
     arguments = options.parse_args()
     corpus, progress, rows = standard_library(), Terminal(), []
     for base in (10_000.0, 200.0):
@@ -43,7 +43,7 @@ def main() -> None:
         record = read_json(folder / "pretraining.json")
         model, context = load_model(folder), record["config"]["context"]
         row = {"base": base, "pretraining": record}
-        for method, factor, train in EXTENSIONS:
+        for method, factor, train in EXTENSIONS if arguments.steps else ():
             extended, target = copy.deepcopy(model), factor * context
             apply_longlora(extended, LongLoRAConfig(target, rope=method, train=train))
             settings = FinetuneSettings(arguments.steps, rate=2e-3 if train == "adapters" else 1e-3)
