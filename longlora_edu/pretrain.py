@@ -27,9 +27,9 @@ WINDOWS, TRIALS = 2000, 200  # how many held-out windows, and passkeys at each d
 class PretrainConfig:
     """A pretraining run. The defaults are those of the model in the package.
 
-    Hidden matrices are trained by Muon (orthogonalised momentum), which needs about half the steps of AdamW at
-    this size; embeddings, head and norms by AdamW. `passkey_share` of the windows carry a passkey and its
-    digits weigh `passkey_weight`: counted like any other byte they were not learned in 41 MB of text.
+    Hidden matrices are trained by Muon (orthogonalised momentum); embeddings, head and norms by AdamW.
+    `passkey_share` of the windows carry a passkey and its digits weigh `passkey_weight`: five bytes among many
+    would otherwise hardly count.
 
     Raises:
         ValueError: naming the field, its rule and the value.
