@@ -1,7 +1,7 @@
 """Which position rule goes with S²-Attn? Each of them on the bundled model, on one budget; and where the paper's works.
 
 First five rules, adapters, 256 to 2,048 bytes. Then linear interpolation, the paper's own rule, at gentler factors.
-Writes `benchmarks/results/position_rules.json`. About eight minutes on two cores.
+Writes `longlora_edu/assets/results/position_rules.json`. About eight minutes on two cores.
 """
 
 from __future__ import annotations

@@ -456,6 +456,9 @@ def train(folder, rows_per_device, resume=None):
 
 if __name__ == "__main__":
     train(sys.argv[1], int(sys.argv[2]))
+    if torch.distributed.is_initialized():  # left to the interpreter's exit, gloo's threads now and then abort it
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 """
 
 
