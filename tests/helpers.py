@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from longlora_edu.geometry import S2Geometry
@@ -59,3 +62,19 @@ def tiny_bundled_model():
 
     config = LlamaConfig(Rope(8, trained_length=256), hidden_size=16, intermediate_size=16, num_hidden_layers=1)
     return TinyLlama(config, generator=torch.Generator().manual_seed(0)).eval()
+
+
+def need(what, present, reason):
+    """Skip, saying why, where something is missing; fail instead where `LONGLORA_EDU_NO_SKIP` names it."""
+    if present:
+        return
+    if what in os.environ.get("LONGLORA_EDU_NO_SKIP", "").split(","):
+        pytest.fail(f"{what} must be there, since LONGLORA_EDU_NO_SKIP names it: {reason}")
+    pytest.skip(reason)
+
+
+def chromium():
+    """The system's Chromium, or a skip."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    need("browser", found, "needs a Chromium: apt-get install chromium")
+    return found

@@ -4,6 +4,7 @@ Beside each `plot_…` stands `describe_…`, the same picture as a sentence wit
 and a function that computes what is drawn, for those who want the numbers. `style=PROJECTOR` is for a room.
 """
 
+from .compare import describe_comparison, plot_comparison
 from .curves import (
     by_length,
     describe_bits_by_length,
@@ -80,6 +81,7 @@ __all__ = [
     "by_length",
     "describe_bits_by_length",
     "describe_bits_by_position",
+    "describe_comparison",
     "describe_idea",
     "describe_loss",
     "describe_masks",
@@ -95,6 +97,7 @@ __all__ = [
     "percent",
     "plot_bits_by_length",
     "plot_bits_by_position",
+    "plot_comparison",
     "plot_idea",
     "plot_loss",
     "plot_mask",

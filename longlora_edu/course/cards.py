@@ -1,0 +1,26 @@
+"""Boxes of text in a notebook: the few styles that every front end leaves in place."""
+
+from __future__ import annotations
+
+import html
+
+from ..plots import AFTER, BEFORE, INK, PLAIN
+
+# Never colour alone: each kind has its own word and border.
+KINDS = {"right": ("✓", PLAIN), "wrong": ("✗", BEFORE), "todo": ("…", "#767676"), "note": ("→", AFTER)}
+
+
+def card(kind: str, title: str, body: str = "") -> str:
+    """A box as safe HTML: `title` is plain text, `body` may hold HTML."""
+    sign, colour = KINDS[kind]
+    return (
+        f'<div style="border-left:6px solid {colour};padding:6px 12px;margin:6px 0;background-color:#F7F7F7;'
+        f'color:{INK}"><b>{sign} {html.escape(title)}</b>{f"<div>{body}</div>" if body else ""}</div>'
+    )
+
+
+def publish(content: str, text: str) -> None:
+    """Show HTML in a notebook, with `text` for where there is no HTML."""
+    from IPython.display import display
+
+    display({"text/html": content, "text/plain": text}, raw=True)

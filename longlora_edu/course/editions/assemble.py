@@ -1,0 +1,191 @@
+"""Source cells → the cells of an edition: stubs or solutions, folded hints, nbgrader's marks, one set-up for all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import nbformat
+
+from ...records import replace_file
+from .outputs import execute
+from .source import DIRECTIVE, Lesson, lessons, read_lesson, sections, slug, stub, without_marks
+
+Edition = Literal["student", "solution", "instructor"]
+EDITIONS = get_args(Edition)
+LARGEST = 300_000
+SET_UP = """# @title Set-up: where am I?
+import importlib.util
+import sys
+
+if "google.colab" in sys.modules and importlib.util.find_spec("longlora_edu") is None:
+    raise ImportError("longlora_edu is not installed here: see 'Colab' in its README")
+from longlora_edu.course import environment
+
+profile = environment.check().profile
+environment.check()"""
+
+
+def edition(lesson: Lesson, kind: Edition, *, neighbours: Sequence[Lesson] = ()) -> nbformat.NotebookNode:
+    """One lesson as a notebook without outputs. `neighbours` are all lessons, for the links to the next one.
+
+    Raises:
+        ValueError: for an unknown edition, or a source that refers to what is not there.
+    """
+    if kind not in EDITIONS:
+        raise ValueError(f"edition must be one of {', '.join(EDITIONS)}, got {kind!r}")
+    cells = [_text(_head(lesson, neighbours), "head"), _set_up()]
+    for index, source in enumerate(lesson.cells):
+        if source.metadata.get("instructor") and kind != "instructor":
+            continue
+        after = lesson.cells[index + 1] if index + 1 < len(lesson.cells) else None
+        cells.append(_cell(lesson, source, after, kind))
+    cells.append(_text(_foot(lesson, neighbours), "foot"))
+    seen: set[str] = set()
+    for cell in cells:
+        # A cell keeps its id while others come and go; the second of two equal cells counts on.
+        cell.id = next(name for count in range(len(cells)) if (name := _digest(cell.id, count)) not in seen)
+        seen.add(cell.id)
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.nbformat_minor = 5
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            "accelerator": "GPU",
+            "colab": {"gpuType": "T4", "provenance": [], "toc_visible": True},
+            "longlora_edu": {"lesson": lesson.name, "edition": kind, "source_sha256": lesson.digest},
+        }
+    )
+    return notebook
+
+
+def build(source: Path, out: Path, kind: Edition, *, wanted: tuple[str, ...] = (), run: bool = True) -> list[Path]:
+    """Write the notebooks of an edition into `out`, with the outputs of the solution run unless `run=False`.
+
+    Raises:
+        ValueError: for a source with problems of form, or a notebook past the largest size that travels well.
+        nbclient.exceptions.CellExecutionError: when a solution fails.
+    """
+    everything = [read_lesson(path) for path in sorted(source.glob("[0-9][0-9]_*.py"))]
+    written = []
+    for lesson in lessons(source, wanted):
+        notebook = edition(lesson, kind, neighbours=everything)
+        if run:
+            solved = notebook if kind != "student" else edition(lesson, "solution", neighbours=everything)
+            outputs = execute(solved)
+            for cell in notebook.cells:
+                if cell.cell_type == "code":
+                    cell.outputs, cell.execution_count = outputs.get(cell.id, ([], None))
+        nbformat.validate(notebook)
+        text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        if len(text.encode()) > LARGEST:
+            raise ValueError(f"{lesson.name} must be at most {LARGEST} bytes, got {len(text.encode())}")
+        out.mkdir(parents=True, exist_ok=True)
+        replace_file(path := out / f"{lesson.name}.ipynb", text.encode())
+        written.append(path)
+    return written
+
+
+def _cell(lesson: Lesson, source, after, kind: Edition) -> nbformat.NotebookNode:
+    marks = source.metadata
+    if "hints" in marks:
+        return _text(_folded_hints(lesson, marks["hints"]), source.source)
+    if source.cell_type == "markdown":
+        text = DIRECTIVE.sub(lambda match: _directive(lesson, *match.groups()), source.source)
+        if after is not None and "exercise" in after.metadata:
+            text += f"\n\n{_rating(after)}"
+        return _text(text, source.source)
+    cell = nbformat.v4.new_code_cell(without_marks(source.source))
+    cell.id = source.source
+    if tags := list(marks.get("tags", [])):
+        cell.metadata["tags"] = tags
+    if "exercise" in marks:
+        if kind == "student":
+            cell.source = stub(source.source, marks["exercise"])
+        cell.metadata["nbgrader"] = _nbgrader(f"{marks['exercise']}", solution=True)
+    elif "check" in marks:
+        if kind == "student":  # so that "run all" goes on past what is not written yet
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "raises-exception"]
+        points = next(c.metadata.get("points", 1) for c in lesson.cells if c.metadata.get("exercise") == marks["check"])
+        cell.metadata["nbgrader"] = _nbgrader(f"check_{marks['check']}", grade=True, points=points)
+    return cell
+
+
+def _nbgrader(grade_id: str, *, solution: bool = False, grade: bool = False, points: int | None = None) -> dict:
+    about = {"grade": grade, "solution": solution, "locked": grade, "task": False}
+    return about | {"grade_id": grade_id, "schema_version": 3} | ({"points": points} if points is not None else {})
+
+
+def _directive(lesson: Lesson, what: str, name: str) -> str:
+    file = lesson.root / ("notebooks/glossary.md" if what == "beginners" else "docs/claims.md")
+    body = sections(file.read_text(encoding="utf-8")).get(name)
+    if body is None:
+        raise ValueError(f"{lesson.name} asks for {name!r}, which must be a heading of {file.name}")
+    if what == "claim":
+        return "\n".join(line for line in body.splitlines() if not line.startswith("**Computed in**")).strip()
+    said = next((part for part in body.split("\n\n") if part.startswith("*For beginners:*")), None)
+    if said is None:
+        raise ValueError(f"{name!r} in {file.name} must have a paragraph that begins with '*For beginners:*'")
+    text = said.removeprefix("*For beginners:*").strip()
+    return (
+        f"<details><summary>For beginners: {name[0].lower() + name[1:] if name[1:2].islower() else name}</summary>\n\n"
+        f"{text}\n\n[In the glossary](glossary.md#{slug(name)})\n\n</details>"
+    )
+
+
+def _folded_hints(lesson: Lesson, name: str) -> str:
+    """Hint in hint, the solution innermost: to see the next one you open it."""
+    folded = f"<details><summary>Solution</summary>\n\n```python\n{lesson.solutions[name].strip()}\n```\n\n</details>"
+    for number, hint in reversed(list(enumerate(lesson.hints[name], 1))):
+        folded = f"<details><summary>Hint {number}</summary>\n\n{hint}\n\n{folded}\n\n</details>"
+    return folded
+
+
+def _rating(cell) -> str:
+    marks = cell.metadata
+    dots = {name: "●" * marks[name] + "○" * (5 - marks[name]) for name in ("difficulty", "importance")}
+    inside = cell.source.partition("### BEGIN SOLUTION")[2].partition("### END SOLUTION")[0].strip().splitlines()
+    lines = f"roughly {len(inside)} lines" if len(inside) > 1 else "one line"
+    return (
+        f"*Difficulty {dots['difficulty']} · importance {dots['importance']} · about {marks['minutes']} minutes · "
+        f"{lines}. Stuck? Open a hint; skipping is fine too: nothing below needs it.*"
+    )
+
+
+def _head(lesson: Lesson, neighbours: Sequence[Lesson]) -> str:
+    return f"# {lesson.number} · {lesson.title}\n\n{_links(lesson, neighbours)}\n\n*About {lesson.minutes} minutes.*"
+
+
+def _foot(lesson: Lesson, neighbours: Sequence[Lesson]) -> str:
+    return f"---\n\n{_links(lesson, neighbours)}"
+
+
+def _links(lesson: Lesson, neighbours: Sequence[Lesson]) -> str:
+    names = [other.name for other in neighbours]
+    at = names.index(lesson.name) if lesson.name in names else None
+    links = ["[glossary](glossary.md)"]
+    if at:
+        links.insert(0, f"[← {neighbours[at - 1].number} {neighbours[at - 1].title}]({names[at - 1]}.ipynb)")
+    if at is not None and at + 1 < len(names):
+        links.append(f"[{neighbours[at + 1].number} {neighbours[at + 1].title} →]({names[at + 1]}.ipynb)")
+    return " · ".join(links)
+
+
+def _set_up() -> nbformat.NotebookNode:
+    cell = nbformat.v4.new_code_cell(SET_UP, metadata={"cellView": "form", "tags": ["set-up"]})
+    cell.id = SET_UP
+    return cell
+
+
+def _text(text: str, key: str) -> nbformat.NotebookNode:
+    cell = nbformat.v4.new_markdown_cell(text)
+    cell.id = key
+    return cell
+
+
+def _digest(text: str, count: int) -> str:
+    return hashlib.sha256(f"{text}\0{count}".encode()).hexdigest()[:12]

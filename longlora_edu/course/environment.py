@@ -1,0 +1,107 @@
+"""Where a notebook runs: on how many cores, with which device, and which sizes fit there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal, get_args
+
+ProfileName = Literal["binder", "laptop", "gpu", "ci"]
+# Where to look when a profile has no value of its own.
+FALLBACK = {"gpu": "laptop", "binder": "laptop", "ci": "binder"}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A kind of machine. `binder` is one core and little memory, `ci` as little work as still shows the point."""
+
+    name: ProfileName
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(ProfileName):
+            raise ValueError(f"profile must be one of {', '.join(get_args(ProfileName))}, got {self.name!r}")
+
+    def choose(self, **values):
+        """The value for this machine, out of `laptop=…` and, where it differs, `binder=…`, `gpu=…`, `ci=…`."""
+        if unknown := sorted(set(values) - set(get_args(ProfileName))):
+            raise ValueError(f"choose must be given profiles, got {', '.join(unknown)}")
+        if "laptop" not in values:
+            raise ValueError(f"choose must be given laptop=…, got {', '.join(values) or 'nothing'}")
+        name = self.name
+        while name not in values:
+            name = FALLBACK[name]
+        return values[name]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What `check` found. Its text is one line, and one more sentence where something can be done about it."""
+
+    profile: Profile
+    device: str
+    threads: int
+    versions: dict[str, str]
+    advice: str = ""
+
+    def __str__(self) -> str:
+        packages = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        line = f"profile {self.profile.name} · {self.device} · {self.threads} threads · {packages}"
+        return f"{line}\n{self.advice}" if self.advice else line
+
+    __repr__ = __str__
+
+
+def check() -> Environment:
+    """Look at this machine and say in one line what was found.
+
+    The profile is `LONGLORA_EDU_PROFILE` if that is set, else `gpu` with a CUDA device, `binder` under a JupyterHub's
+    limit of one core, else `laptop`. Where a hub grants fewer cores than the host has, torch is told so: left alone
+    it starts a thread for each core of the host, and they get in each other's way.
+
+    Raises:
+        ValueError: for a `LONGLORA_EDU_PROFILE` that is not a profile.
+    """
+    import torch
+
+    granted = granted_cores()
+    if granted is not None and torch.get_num_threads() > granted:
+        torch.set_num_threads(granted)
+    device = f"GPU {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "CPU"
+    advice = ""
+    if "google.colab" in sys.modules and not torch.cuda.is_available():
+        advice = (
+            "No GPU is attached: everything works, slower. For one, choose Runtime, Change runtime type, T4 GPU, "
+            "before you go on."
+        )
+    versions = {name: found for name in ("torch", "numpy", "ipywidgets", "longlora-edu") if (found := _version(name))}
+    return Environment(profile(), device, torch.get_num_threads(), versions, advice)
+
+
+def profile() -> Profile:
+    """The profile of this machine; see `check`."""
+    if chosen := os.environ.get("LONGLORA_EDU_PROFILE"):
+        return Profile(chosen)
+    import torch
+
+    if torch.cuda.is_available():
+        return Profile("gpu")
+    granted = granted_cores()
+    return Profile("binder" if granted is not None and granted <= 1 else "laptop")
+
+
+def granted_cores() -> int | None:
+    """How many cores a hub grants, from the `CPU_LIMIT` it sets; None where nothing is limited."""
+    try:
+        limit = float(os.environ.get("CPU_LIMIT", ""))
+    except ValueError:
+        return None
+    return max(1, int(limit)) if limit > 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,72 @@
+"""Questions with an answer to every choice, the wrong ones first of all."""
+
+from __future__ import annotations
+
+import html
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import ipywidgets
+
+from ..widgets import show
+from .cards import card
+from .journal import Journal
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its right choice and the wrong ones, each a pair of choice and feedback.
+
+    Raises:
+        ValueError: without a wrong choice, or for a choice without feedback.
+    """
+
+    text: str
+    right: tuple[str, str]
+    wrong: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        if not self.wrong:
+            raise ValueError(f"wrong must hold at least one choice, got none for {self.text!r}")
+        for choice, feedback in (self.right, *self.wrong):
+            if not feedback.strip():
+                raise ValueError(f"every choice must have feedback, got none for {choice!r}")
+
+    def choices(self, key: str) -> list[tuple[str, str]]:
+        """All choices, in an order that only depends on `key`."""
+        choices = [self.right, *self.wrong]
+        random.Random(f"{key} {self.text}").shuffle(choices)
+        return choices
+
+
+def quiz(key: str, *questions: Question, journal: Journal | None = None) -> ipywidgets.VBox:
+    """Ask `questions` one below the other; choosing shows the feedback and notes the answer."""
+    journal = journal or Journal()
+    rows, static = [], []
+    for number, question in enumerate(questions, 1):
+        choices = question.choices(key)
+        rows.append(_row(f"{key}.{number}", number, question, dict(choices), journal))
+        items = "".join(
+            f"<li><details><summary>{html.escape(choice)}</summary>{html.escape(feedback)}</details></li>"
+            for choice, feedback in choices
+        )
+        static.append(f"<p><b>{number}. {html.escape(question.text)}</b></p><ul>{items}</ul>")
+    panel = ipywidgets.VBox(rows)
+    show(panel, card("note", "Quiz: open a choice to see what speaks for or against it", "".join(static)))
+    return panel
+
+
+def _row(key: str, number: int, question: Question, feedback: dict[str, str], journal: Journal) -> ipywidgets.VBox:
+    answer = ipywidgets.RadioButtons(
+        options=list(feedback), value=None, description="Answer:", layout=ipywidgets.Layout(width="max-content")
+    )
+    said = ipywidgets.HTML()
+
+    def chosen(change):
+        right = change["new"] == question.right[0]
+        journal.note("quiz", key, {"answer": change["new"], "right": right})
+        said.value = card("right" if right else "wrong", "Right" if right else "Not this one", feedback[change["new"]])
+
+    answer.observe(chosen, names="value")
+    return ipywidgets.VBox([ipywidgets.HTML(value=f"<b>{number}. {html.escape(question.text)}</b>"), answer, said])

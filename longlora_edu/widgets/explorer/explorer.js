@@ -1,0 +1,242 @@
+// The explorer: controls, picture, words and tour around a model that anywidget or a plain page gives.
+
+import { BOUNDARIES, change, needsWholeGroups, range, toHash } from "./state.js";
+import { BOUNDARY_RULES, measure, sayAll, sayQuery, tokensIn } from "./words.js";
+import { draw, exported, tokenAt } from "./picture.js";
+import { STEPS } from "./tour.js";
+import { READOUT, SLIDERS, face } from "./face.js";
+
+const SYNCED = ["n", "g", "shift", "heads", "boundary", "layers", "projector", "tour"];
+
+function render({ model, el }) {
+  const root = document.createElement("div");
+  root.className = "s2x";
+  root.innerHTML = face(`s2x${Math.random().toString(36).slice(2, 10)}`);
+  el.append(root);
+  const find = (selector) => root.querySelector(selector);
+  const canvas = find(".s2x-picture");
+  const context = canvas.getContext("2d");
+  const read = () => Object.fromEntries(SYNCED.map((name) => [name, model.get(name)]));
+  const link = () => `${model.get("page") || "explorer.html"}#${toHash({ ...state, tour: false })}`;
+
+  let state = { ...read(), tour: false };
+  let facts = measure(state);
+  let tokens = state.n; // the length that was asked for, to come back to where a group size allows
+  let [query, pinned] = [-1, false];
+  let [step, done, before] = [0, false, facts];
+  let [place, writing, timer] = [null, false, 0];
+
+  // What the reader does.
+  function apply(patch) {
+    const [next, sentence] = change(state, patch, tokens);
+    if ("n" in patch) tokens = next.n;
+    settle(next, sentence);
+    writing = true;
+    for (const name of SYNCED) if (model.get(name) !== state[name]) model.set(name, state[name]);
+    writing = false;
+    model.save_changes();
+  }
+
+  // What the kernel, a link or another view of the same model does. Several settings may arrive one by one.
+  const follow = () => writing || queueMicrotask(() => {
+    const next = read();
+    tokens = next.n;
+    const opens = next.tour && !state.tour;
+    settle({ ...next, tour: next.tour && !opens }, model.get("note") || "");
+    if (opens) enter(0);
+  });
+
+  function settle(next, sentence) {
+    state = next;
+    facts = measure(state);
+    if (query >= state.n) query = -1;
+    find(".s2x-note").textContent = sentence;
+    paint();
+  }
+
+  function point(token, pin = pinned) {
+    pinned = pin && token >= 0;
+    if (token === query) return;
+    query = token;
+    paintTour();
+    paintPicture();
+    paintQuery();
+  }
+
+  function enter(at) {
+    if (at === STEPS.length) return leave();
+    [step, done, query, pinned] = [at, false, -1, false];
+    before = measure({ ...state, ...STEPS[at].start });
+    apply({ ...STEPS[at].start, tour: true });
+    find(`[data-part=${STEPS[at].parts[0]}]:is(canvas), [data-part=${STEPS[at].parts[0]}] :is(input, select)`)
+      .focus({ preventScroll: true });
+    speak(`${STEPS[at].text} ${STEPS[at].action}`);
+  }
+
+  function leave() {
+    apply({ tour: false });
+    find("[data-do=tour]").focus({ preventScroll: true });
+  }
+
+  // What is seen.
+  function paint() {
+    root.classList.toggle("s2x-projector", state.projector);
+    find("[data-do=projector]").setAttribute("aria-pressed", state.projector);
+    find("[data-do=tour]").setAttribute("aria-pressed", state.tour);
+    for (const [name] of SLIDERS) {
+      const input = find(`input[name=${name}]`);
+      const stride = name === "n" && needsWholeGroups(state) ? state.g : 1;
+      const [low, high] = name === "g" ? [1, Math.max(state.n, state.g)] : range(name, state);
+      Object.assign(input, { step: stride, min: Math.max(low, stride === 1 ? low : stride), max: high });
+      Object.assign(input, { value: state[name], disabled: low === high });
+      input.parentNode.querySelector(".s2x-value").textContent = state[name];
+    }
+    find("select").value = state.boundary;
+    find(".s2x-rule").textContent = `${state.boundary}: ${BOUNDARY_RULES[state.boundary]}`;
+    const values = root.querySelectorAll(".s2x-readout dd");
+    READOUT.forEach(([, say], at) => (values[at].textContent = say(state, facts)));
+    const sentences = sayAll(state, facts).join(" ");
+    canvas.setAttribute("aria-label", `Picture: ${sentences} Arrow keys choose a token.`);
+    find(".s2x-link input").value = link();
+    paintTour();
+    paintPicture();
+    paintQuery();
+    paintTable();
+    clearTimeout(timer); // a screen reader hears where a slider stopped, not all it passed
+    if (!state.tour) timer = setTimeout(() => speak(sentences), 700);
+  }
+
+  function paintPicture() {
+    const width = Math.floor(canvas.clientWidth);
+    if (width < 60) return; // not laid out yet: the observer comes back
+    const scale = window.devicePixelRatio || 1;
+    const focus = state.tour ? STEPS[step].panels : null;
+    place = draw(canvas, context, state, facts, { width, scale, query, focus });
+  }
+
+  function paintQuery() {
+    const chosen = query < 0 ? "No token is chosen: point at the picture to see whom a token looks at." : sayQuery(state, facts, query);
+    find(".s2x-query").textContent = chosen;
+    canvas.setAttribute("aria-valuemin", 0);
+    canvas.setAttribute("aria-valuemax", state.n - 1);
+    canvas.setAttribute("aria-valuenow", Math.max(query, 0));
+    canvas.setAttribute("aria-valuetext", chosen);
+  }
+
+  function paintTable() {
+    if (!find(".s2x-table").open) return;
+    const rows = Array.from({ length: state.n }, (_, token) => [
+      facts.plain ? tokensIn(facts.plain, state.n, token, Boolean) : "no plain head",
+      tokensIn(facts.shifted, state.n, token, Boolean),
+      tokensIn(facts.shifted, state.n, token, (kind) => kind === 2) || "none",
+      tokensIn(facts.needed, state.n, token, (needed) => needed > 0 && needed <= state.layers),
+    ]);
+    const html = rows.map((row, at) => `<tr><th scope="row">${at}</th>${row.map((cell) => `<td>${cell}</td>`).join("")}</tr>`);
+    find("tbody").innerHTML = html.join("");
+  }
+
+  function paintTour() {
+    const now = STEPS[step];
+    find(".s2x-tour").hidden = !state.tour;
+    for (const part of root.querySelectorAll("[data-part]")) {
+      part.inert = state.tour && !now.parts.includes(part.dataset.part);
+      part.classList.toggle("s2x-lit", state.tour && part.matches(`.s2x-control[data-part=${now.parts[0]}]`));
+    }
+    if (!state.tour) return;
+    const here = { state, facts, query, before };
+    const taken = !done && now.done(here);
+    done ||= taken;
+    find(".s2x-step").textContent = `Step ${step + 1} of ${STEPS.length}: ${now.title}`;
+    find(".s2x-text").textContent = now.text;
+    find(".s2x-action").textContent = `${done ? "✓" : "→"} ${now.action}`;
+    if (taken || !done) find(".s2x-outcome").textContent = taken ? now.outcome(here) : "";
+    find("[data-do=next]").disabled = !done;
+    find("[data-do=next]").innerHTML = `${step + 1 < STEPS.length ? "Next" : "Finish"} <kbd>Enter</kbd>`;
+    if (taken) speak(now.outcome(here));
+  }
+
+  const speak = (sentence) => (find(".s2x-live").textContent = sentence);
+
+  // What can be done.
+  const actions = {
+    tour: () => (state.tour ? leave() : enter(0)),
+    projector: () => apply({ projector: !state.projector }),
+    next: () => done && enter(step + 1),
+    leave,
+    save: () => exported(state, facts, query, sayAll(state, facts)),
+    copy: async () => {
+      const input = find(".s2x-link input");
+      // Pages opened as files, and some notebooks, keep the clipboard to themselves: the old way works there.
+      const old = () => (input.select(), document.execCommand("copy"));
+      const copied = await (navigator.clipboard?.writeText(link()) ?? Promise.reject()).then(() => true, old);
+      find(".s2x-note").textContent = copied ? "The link is copied." : "The link is selected below: copy it with Ctrl+C.";
+    },
+  };
+
+  function nudge(name, by) {
+    const input = find(`input[name=${name}]`);
+    if (input.closest("[inert]")) return;
+    const value = Number(input.value) + by * Number(input.step);
+    if (value >= Number(input.min) && value <= Number(name === "g" ? 128 : input.max)) apply({ [name]: value });
+  }
+
+  const onPicture = {
+    ArrowDown: () => (query + 1) % state.n,
+    ArrowUp: () => (query <= 0 ? state.n : query) - 1,
+    Home: () => 0,
+    End: () => state.n - 1,
+  };
+  onPicture.ArrowRight = onPicture.ArrowDown;
+  onPicture.ArrowLeft = onPicture.ArrowUp;
+
+  function pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!(event.key === "Enter" && event.shiftKey)) event.stopPropagation(); // else JupyterLab takes it for a command
+    const { key, target } = event;
+    const slider = SLIDERS.find(([, , letter]) => letter === key.toLowerCase());
+    if (target.matches("input[type=text], select") && !["Escape", "Enter"].includes(key)) return; // letters choose there
+    if (key === "Escape") {
+      if (state.tour) leave();
+      else point(-1, false);
+    } else if (key === "Enter" && state.tour && !target.matches("button, summary")) actions.next();
+    else if (target === canvas && key in onPicture) point(onPicture[key](), true);
+    else if (slider) nudge(slider[0], event.shiftKey ? -1 : 1);
+    else if (key === "b") {
+      if (!find("select").closest("[inert]")) apply({ boundary: BOUNDARIES[(BOUNDARIES.indexOf(state.boundary) + 1) % 3] });
+    } else if (key === "p") actions.projector();
+    else if (key === "t") actions.tour();
+    else return;
+    event.preventDefault();
+  }
+
+  const under = ({ clientX, clientY }) => {
+    const box = canvas.getBoundingClientRect();
+    return place ? tokenAt(state, place, clientX - box.left, clientY - box.top) : -1;
+  };
+  root.addEventListener("keydown", pressed);
+  root.addEventListener("click", ({ target }) => actions[target.closest("[data-do]")?.dataset.do]?.());
+  root.addEventListener("input", ({ target }) => {
+    if (target.name) apply({ [target.name]: target.matches("select") ? target.value : Number(target.value) });
+  });
+  canvas.addEventListener("pointermove", (event) => pinned || point(under(event)));
+  canvas.addEventListener("pointerleave", () => pinned || point(-1));
+  canvas.addEventListener("pointerdown", (event) => {
+    const token = under(event);
+    point(token, !(pinned && token === query));
+  });
+  find(".s2x-table").addEventListener("toggle", paintTable);
+  const observer = new ResizeObserver(paintPicture);
+  observer.observe(canvas);
+  for (const name of [...SYNCED, "note"]) model.on(`change:${name}`, follow);
+
+  settle(state, model.get("note") || "");
+  if (model.get("tour")) enter(0);
+
+  return () => {
+    observer.disconnect();
+    clearTimeout(timer);
+    for (const name of [...SYNCED, "note"]) model.off(`change:${name}`, follow);
+  };
+}
+
+export default { render };

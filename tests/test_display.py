@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import ipywidgets
+import numpy as np
+import pytest
+from PIL import Image
+
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.plots import describe_comparison, describe_masks, plot_comparison, plot_masks
+from longlora_edu.widgets import Picture, show
+
+GEOMETRY = S2Geometry(8, 4, 2)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return Picture(plot_masks(GEOMETRY), describe_masks(GEOMETRY))
+
+
+def test_a_picture_is_published_as_html_with_its_sentence(picture):
+    bundle = picture._repr_mimebundle_()
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert bundle["text/plain"] == picture.alt == describe_masks(GEOMETRY)
+    (alt,) = re.findall(r'<img alt="([^"]+)"', bundle["text/html"])
+    assert alt == picture.alt
+    (data,) = re.findall(r'src="data:image/png;base64,([^"]+)"', bundle["text/html"])
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size[0] > 300
+
+
+def test_a_sentence_that_is_code_elsewhere_is_escaped():
+    html = Picture(plot_masks(GEOMETRY), 'two <masks> & "more"').html
+    assert 'alt="two &lt;masks&gt; &amp; &quot;more&quot;"' in html
+
+
+def test_a_picture_on_disk_carries_its_sentence(picture, tmp_path):
+    picture.save(tmp_path / "mask.png")
+    with Image.open(tmp_path / "mask.png") as image:
+        assert image.text["Description"] == picture.alt
+
+
+def test_few_colours_make_small_pictures_that_look_the_same(picture):
+    from longlora_edu.plots import png
+
+    large = png(plot_masks(GEOMETRY), dpi=100)
+    assert len(picture.png) < 0.7 * len(large)
+    pixels = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int) for data in (large, picture.png)]
+    assert np.abs(pixels[0] - pixels[1]).mean() < 1
+
+
+@pytest.mark.parametrize("alt", ["", " ", None])
+def test_a_picture_without_a_sentence_is_refused(alt):
+    with pytest.raises(ValueError, match="alt must be a sentence"):
+        Picture(plot_masks(GEOMETRY), alt)
+
+
+def test_a_widget_is_published_with_what_stands_in_for_it(picture, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append((data, raw)))
+    slider = ipywidgets.IntSlider()
+    show(slider, picture)
+    ((bundle, raw),) = shown
+    assert raw is True
+    assert bundle["application/vnd.jupyter.widget-view+json"] == {
+        "version_major": 2,
+        "version_minor": 0,
+        "model_id": slider.model_id,
+    }
+    assert bundle["text/html"] == picture.html
+    assert bundle["text/plain"] == picture.alt
+    show(slider, "<b>words</b>")
+    assert shown[1][0]["text/html"] == "<b>words</b>"
+
+
+def test_two_masks_stand_side_by_side_with_what_differs_hatched():
+    right, mine = GEOMETRY.mask()[1], GEOMETRY.mask()[0]
+    axes = plot_comparison(mine, right)
+    assert [ax.get_title(loc="left") for ax in axes] == ["yours", "right"]
+    assert [np.asarray(ax.collections[0].get_array()).sum() for ax in axes] == [mine.sum(), right.sum()]
+    assert (np.ma.filled(axes[0].collections[1].get_array(), 0) > 0).sum() == (mine != right).sum()
+    extra, missing = (mine & ~right).sum(), (right & ~mine).sum()
+    sentence = describe_comparison(mine, right)
+    assert f"{extra} pairs too many, {missing} missing, of {right.sum()}" in sentence
+
+
+def test_masks_that_agree_or_have_other_shapes_are_described_too():
+    mask = GEOMETRY.mask()[0]
+    assert "are the same" in describe_comparison(mask, mask)
+    assert len(plot_comparison(mask, mask)[0].collections) == 1
+    assert "(3, 3), the right one (8, 8)" in describe_comparison(mask[:3, :3], mask)
+    assert len(plot_comparison(mask[:3, :3], mask)[0].collections) == 1
