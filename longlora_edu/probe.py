@@ -48,7 +48,7 @@ class ProbeSettings:
     layers: int = 1
     shift: int | None = None
     place: Place = "across"
-    steps: int = 150
+    steps: int = 100
     batch: int = 32
     seed: int = 0
 
@@ -80,16 +80,28 @@ class ProbeSettings:
 class ProbeResult:
     """How a probe went: `accuracy` under the training pattern, `dense` of the same model under full attention.
 
-    `curve` has a mapping a step: `step`, `loss` in nats, `accuracy` in that batch. `ceiling` is what the geometry
-    permits at most, see `ceiling`.
+    `curve` has a mapping a step: `step`, `loss` in nats, `accuracy` in that batch.
     """
 
+    settings: ProbeSettings
     curve: tuple[Metrics, ...]
     accuracy: Proportion
     dense: Proportion
-    chance: float
-    ceiling: float
-    pattern: S2Pattern
+
+    @property
+    def pattern(self) -> S2Pattern:
+        """What training computed."""
+        return self.settings.pattern
+
+    @property
+    def chance(self) -> float:
+        """What guessing scores."""
+        return self.settings.chance
+
+    @property
+    def ceiling(self) -> float:
+        """What the geometry permits at most under the training pattern; see `ceiling`."""
+        return ceiling(self.settings)
 
 
 def places(settings: ProbeSettings) -> np.ndarray:
@@ -154,10 +166,8 @@ def run_probe(
     optimizer = torch.optim.AdamW(parameters.values(), lr=RATE, weight_decay=0.0)
     schedule = TrainSettings(settings.steps, warmup=min(10, settings.steps), decay="cosine")
     curve = train(parameters, [optimizer], objective, schedule, on_step=on_step).curve
-    scores = {mode: _score(model.train(mode == "as trained"), settings) for mode in ("as trained", "dense")}
-    return ProbeResult(
-        curve, scores["as trained"], scores["dense"], settings.chance, ceiling(settings), settings.pattern
-    )
+    accuracy = _score(model, settings)
+    return ProbeResult(settings, curve, accuracy, dense=_score(model.eval(), settings))
 
 
 def _fresh_model(settings: ProbeSettings) -> TinyLlama:

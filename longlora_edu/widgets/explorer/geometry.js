@@ -12,8 +12,9 @@ const modulo = (value, length) => ((value % length) + length) % length;
 // May `query` look at `key` on `head`? A token's coordinate on its head's grid decides.
 export function allows({ n, g, shift, heads, boundary }, head, query, key) {
   const offset = head >= Math.floor(heads / 2) ? shift : 0;
-  let [q, k] = [query - offset, key - offset];
-  if (boundary !== "split") [q, k] = [modulo(q, n), modulo(k, n)];
+  const wraps = boundary !== "split";
+  const q = wraps ? modulo(query - offset, n) : query - offset;
+  const k = wraps ? modulo(key - offset, n) : key - offset;
   const earlier = boundary === "wrap" ? k <= q : key <= query;
   return earlier && Math.floor(q / g) === Math.floor(k / g);
 }
@@ -64,28 +65,26 @@ export const densePairs = ({ n, heads }) => (heads * n * (n + 1)) / 2;
 export function layersNeeded(setting, layers = Infinity) {
   const { n, heads } = setting;
   const words = Math.ceil(n / 32); // a row of bits holds whom a token hears
+  const [first, last] = [mask(setting, 0), mask(setting, heads - 1)];
   const looked = Array.from({ length: n }, (_, query) => {
     const keys = [];
-    for (let key = 0; key < n; key++)
-      if (allows(setting, heads - 1, query, key) || (heads > 1 && allows(setting, 0, query, key))) keys.push(key);
+    for (let key = 0; key < n; key++) if (first[query * n + key] || last[query * n + key]) keys.push(key);
     return keys;
   });
   let heard = new Uint32Array(n * words);
   for (let token = 0; token < n; token++) heard[token * words + (token >> 5)] = 1 << (token & 31);
+  let known = new Uint32Array(n * words);
   const needed = new Uint8Array(n * n);
   for (let layer = 1, grew = true; grew && layer <= layers; layer++) {
     const further = new Uint32Array(n * words);
     grew = false;
-    for (let query = 0; query < n; query++) {
-      for (const key of looked[query])
-        for (let word = 0; word < words; word++) further[query * words + word] |= heard[key * words + word];
-      for (let key = 0; key < n; key++)
-        if (!needed[query * n + key] && (further[query * words + (key >> 5)] >>> (key & 31)) & 1) {
-          needed[query * n + key] = layer;
-          grew = true;
-        }
-    }
-    heard = further;
+    for (let query = 0; query < n; query++)
+      for (let word = 0, at = query * words; word < words; word++, at++) {
+        for (const key of looked[query]) further[at] |= heard[key * words + word];
+        for (let fresh = further[at] & ~known[at]; fresh; fresh &= fresh - 1, grew = true)
+          needed[query * n + 32 * word + 31 - Math.clz32(fresh & -fresh)] = layer;
+      }
+    heard = known = further;
   }
   return needed;
 }

@@ -10,13 +10,12 @@ except ImportError as error:
     ) from error
 import traitlets
 
-from ...cost import ModelShape, attention_bytes, forward_flops
 from ...geometry import S2Geometry
-from ...plots import describe_masks, describe_reach, new_axes, percent, plot_masks, plot_reach
-from ..display import Picture, show
-from .page import LIMITS, module, style
+from ..display import show
+from .page import module, style
+from .still import Still, link
 
-HEAD_DIM = 64  # of what is counted; the module says the same
+LIMITS = {"n": (1, 128), "g": (1, 128), "heads": (1, 8), "layers": (1, 32)}
 
 
 def _setting(name: str, default: int) -> traitlets.Int:
@@ -27,8 +26,8 @@ def _setting(name: str, default: int) -> traitlets.Int:
 class S2Explorer(anywidget.AnyWidget):
     """S²-Attn to play with: who looks at whom, who hears whom, the leak and the cost, drawn without the kernel.
 
-    `geometry` is what is shown, as a value; assign one to move all settings at once. `shift=None` is half a group.
-    A single setting that contradicts the others is refused, as `S2Geometry` refuses it.
+    `geometry` is what is shown, as a value; assign one to move all its settings at once. A single setting that
+    contradicts the others is refused, as `S2Geometry` refuses it. A shift that is not given is half a group.
 
     Raises:
         traitlets.TraitError: naming the setting, its rule and the value.
@@ -45,17 +44,15 @@ class S2Explorer(anywidget.AnyWidget):
     projector = traitlets.Bool(False).tag(sync=True)
     tour = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, *, shift: int | None = None, **settings) -> None:
-        super().__init__(**settings, **({} if shift is None else {"shift": shift}))
-
     @traitlets.default("shift")
     def _half_a_group(self) -> int:
         return self.g // 2
 
     @traitlets.validate("n", "g", "shift", "heads", "boundary")
-    def _agrees(self, proposal):
+    def _agrees_with_the_others(self, proposal):
+        others = {name: getattr(self, name) for name in ("n", "g", "heads", "shift", "boundary")}
         try:
-            self.geometry  # noqa: B018  asking is the check
+            S2Geometry(*(others | {proposal["trait"].name: proposal["value"]}).values())
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from None
         return proposal["value"]
@@ -71,10 +68,14 @@ class S2Explorer(anywidget.AnyWidget):
             self.n, self.g, self.heads = geometry.seq_len, geometry.group_size, geometry.num_heads
             self.shift, self.boundary = geometry.shift, geometry.boundary
 
-    def picture(self) -> Picture:
-        """What stands for the explorer where nothing moves: the masks, who hears whom, and all numbers as its text."""
-        return explorer_picture(self.geometry, self.layers)
+    @property
+    def link(self) -> str:
+        """The page of the explorer and, behind the #, the settings that are shown now."""
+        return link(self.geometry, self.layers)
+
+    def still(self) -> Still:
+        """The picture that stands for the explorer where nothing moves."""
+        return Still(self.geometry, self.layers)
 
     def _ipython_display_(self, **_) -> None:
-        # The only hook that both ipywidgets 7 and 8 leave alone.
-        show(self, self.picture())
+        show(self, self.still())  # the one hook that ipywidgets 7 and 8 both leave to a subclass

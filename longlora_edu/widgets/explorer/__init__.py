@@ -1,0 +1,51 @@
+"""The explorer of S²-Attn: one ES module that draws in a notebook and on a page of its own.
+
+The rule is in `geometry.js`, and a test holds it equal to `S2Geometry`; `widget` (which needs anywidget) ties it to a
+kernel, `page` puts it into one HTML file.
+"""
+
+from __future__ import annotations
+
+from .page import module, page
+
+__all__ = ["S2Explorer", "explorer", "module", "page"]  # noqa: F822  S2Explorer comes with anywidget, on demand
+
+
+def explorer(
+    n: int = 16,
+    g: int = 4,
+    shift: int | None = None,
+    heads: int = 4,
+    boundary: str = "split",
+    layers: int = 3,
+    *,
+    tour: bool = False,
+    projector: bool = False,
+):
+    """An `S2Explorer` with these settings, ready to be the last line of a cell; its still picture goes with it.
+
+    n is the number of tokens, g the group size; `shift=None` is half a group.
+
+    Raises:
+        ValueError: for settings that `S2Geometry` refuses, or beyond what the explorer draws.
+        ImportError: without anywidget.
+    """
+    from traitlets import TraitError
+
+    from .widget import S2Explorer
+
+    settings = {"n": n, "g": g, "heads": heads, "boundary": boundary, "layers": layers}
+    if shift is not None:
+        settings["shift"] = shift
+    try:
+        return S2Explorer(**settings, tour=tour, projector=projector)
+    except TraitError as error:
+        raise ValueError(str(error)) from None
+
+
+def __getattr__(name: str):
+    if name == "S2Explorer":
+        from .widget import S2Explorer
+
+        return S2Explorer
+    raise AttributeError(f"module {__name__} has no attribute {name}")
