@@ -93,6 +93,7 @@ def lessons(folder: Path, wanted: tuple[str, ...] = ()) -> list[Lesson]:
 
 
 def without_marks(source: str) -> str:
+    """A cell without the lines that only mark its solution."""
     return "\n".join(line for line in source.splitlines() if line.strip() not in (BEGIN, END))
 
 

@@ -1,0 +1,202 @@
+"""What extending a model would cost, before anything is spent: parameters, time, memory, and whether S²-Attn would pay.
+
+Needs a model's `config.json` and no weights. Everything is closed form from `cost.py`; what is assumed is said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from .cost import Flops, ModelShape, forward_flops, training_flops
+from .geometry import S2Geometry, group_size_from_ratio
+
+# Decoders that `ModelShape` counts exactly but for biases and norms inside attention: thousandths of their weights.
+COUNTED = ("llama", "mistral", "qwen2", "qwen3", "olmo2", "phi3", "smollm3", "longlora_edu")
+PAYS, PAYS_A_LITTLE = 1.5, 1.15
+LOSS_CHUNK = 1024  # rows of logits that the loss holds at a time
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes on the one device that trains, by what needs them. An estimate: allocators add some tenths to it."""
+
+    weights: int
+    optimizer: int
+    activations: int
+    loss: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.optimizer + self.activations + self.loss
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `plan` found. `gain` is a whole training step, dense over S², in causal FLOPs, recomputation included:
+    flash kernels on both sides, and at best, since a step does more than count.
+    """
+
+    context: int
+    trained_context: int | None
+    group_size: int
+    parameters: int
+    trained: int
+    step: Flops
+    attention_share: float
+    gain: float
+    sequences: int
+    memory: TrainingMemory
+    hours: float | None
+    hours_dense: float | None
+    verdict: str
+
+    @property
+    def trained_share(self) -> float:
+        """Trained weights over all, adapters among both."""
+        return self.trained / self.parameters
+
+
+def shape_from_config(config: dict) -> tuple[ModelShape, int | None]:
+    """The shape in a `config.json`, and its context (`max_position_embeddings`, None where it is not stated).
+
+    Raises:
+        ValueError: naming the field, for a family whose layers are of another kind, or a size that is missing.
+    """
+    if not isinstance(config, dict):
+        raise ValueError(f"config must be a JSON object, got {type(config).__name__}")
+    if (family := config.get("model_type")) not in COUNTED:
+        raise ValueError(f"model_type must be one of {', '.join(COUNTED)}, got {family!r}: its layers are not counted")
+    names = {
+        "width": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads",
+        "ffn_width": "intermediate_size", "vocabulary": "vocab_size",
+    }  # fmt: skip
+    if missing := [name for name in names.values() if name not in config]:
+        raise ValueError(f"config must state {missing[0]}, got none")
+    sizes = {field: config[name] for field, name in names.items()}
+    shape = ModelShape(
+        **sizes,
+        kv_heads=config.get("num_key_value_heads") or sizes["heads"],
+        head_dim=config.get("head_dim") or sizes["width"] // sizes["heads"],
+        tied=bool(config.get("tie_word_embeddings", False)),
+    )
+    return shape, config.get("max_position_embeddings")
+
+
+def plan(
+    shape: ModelShape,
+    context: int,
+    *,
+    trained_context: int | None = None,
+    group_ratio: float = 1 / 4,
+    train: Literal["adapters", "all"] = "adapters",
+    rank: int = 8,
+    steps: int = 1000,
+    batch: int = 64,
+    memory: float | None = None,
+    tflops: float | None = None,
+    checkpointing: bool = True,
+    bf16: bool = True,
+) -> Plan:
+    """Plan `steps` of `batch` sequences of `context` tokens, one sequence at a time on one device.
+
+    `memory` is what the device has, in bytes; `tflops` what it reaches on such work, in 10¹² FLOPs a second (without it
+    there are no hours). With `checkpointing` the forward pass is computed twice.
+
+    Raises:
+        ValueError: for a context not above the trained one, and sizes that are not positive.
+    """
+    for name, value in (("steps", steps), ("batch", batch)):
+        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    for name, value in (("memory", memory), ("tflops", tflops)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+    if train not in ("adapters", "all"):
+        raise ValueError(f"train must be 'adapters' or 'all', got {train!r}")
+    if trained_context is not None and context <= trained_context:
+        raise ValueError(f"context must be above the trained context of {trained_context}, got {context}")
+    geometry = S2Geometry(context, group_size_from_ratio(context, group_ratio), shape.heads)
+    lora = rank if train == "adapters" else None
+    sparse, dense = (_step(shape, context, g, lora, checkpointing) for g in (geometry, None))
+    gain = dense.total / sparse.total
+    needed = training_memory(shape, context, train=train, rank=rank, checkpointing=checkpointing, bf16=bf16)
+    adapters = shape.lora_parameters(rank) if train == "adapters" else 0
+    hours = [steps * batch * flops.total / (tflops * 1e12) / 3600 if tflops else None for flops in (sparse, dense)]
+    return Plan(
+        context,
+        trained_context,
+        geometry.group_size,
+        shape.parameters.total + adapters,
+        trained_parameters(shape, train=train, rank=rank),
+        sparse,
+        dense.attention_share,
+        gain,
+        steps * batch,
+        needed,
+        *hours,
+        _verdict(gain, needed, memory, train, checkpointing),
+    )
+
+
+def trained_parameters(shape: ModelShape, *, train: Literal["adapters", "all"] = "adapters", rank: int = 8) -> int:
+    """How many weights learn: all, or LoRA on attention with the input embedding and the norms."""
+    weights = shape.parameters
+    if train == "all":
+        return weights.total
+    return shape.lora_parameters(rank) + weights.embedding + weights.norm
+
+
+def training_memory(
+    shape: ModelShape,
+    context: int,
+    *,
+    train: Literal["adapters", "all"] = "adapters",
+    rank: int = 8,
+    checkpointing: bool = True,
+    bf16: bool = True,
+) -> TrainingMemory:
+    """What one sequence of `context` tokens needs, with attention that keeps no score matrix.
+
+    Frozen weights in 2 bytes under bf16; trained ones in 4, and 12 for gradient and Adam's two moments. A layer keeps
+    its input, or without checkpointing about all that its Linear layers read and write. The loss goes chunk by chunk.
+    """
+    size = 2 if bf16 else 4
+    trained = trained_parameters(shape, train=train, rank=rank)
+    frozen = 0 if train == "all" else shape.parameters.total - shape.parameters.embedding - shape.parameters.norm
+    copies = trained * size if bf16 else 0  # autocast's own, of what is kept in float32
+    streams = 4 * shape.width + 2 * (shape.heads + shape.kv_heads) * shape.head_dim + 4 * shape.ffn_width
+    inside = size * context * streams
+    kept = shape.layers * context * shape.width * size + inside if checkpointing else shape.layers * inside
+    loss = min(context, LOSS_CHUNK) * shape.vocabulary * (size + 8)
+    return TrainingMemory(frozen * size + trained * 4 + copies, trained * 12, kept, loss)
+
+
+def _step(shape: ModelShape, context: int, geometry, rank: int | None, checkpointing: bool) -> Flops:
+    """One sequence through a step: forward, backward, and the forward pass again where it is not kept."""
+    step = training_flops(shape, context, geometry, rank=rank, causal=True)
+    if not checkpointing:
+        return step
+    again = forward_flops(shape, context, geometry, causal=True)
+    parts = ("attention", "projections", "ffn", "head")
+    return dataclasses.replace(step, **{part: getattr(step, part) + getattr(again, part) for part in parts})
+
+
+def _verdict(gain: float, needed: TrainingMemory, memory: float | None, train: str, checkpointing: bool) -> str:
+    if memory is not None and needed.total > memory:
+        lower = ["--gradient-checkpointing"] * (not checkpointing) + ["--train adapters"] * (train == "all")
+        lower += ["--bf16", "a shorter --context", "a smaller model"]
+        return (
+            f"does not fit: it needs about {needed.total / 1e9:.1f} GB of {memory / 1e9:.1f}; "
+            f"in this order, try {', '.join(lower)}"
+        )
+    if gain < PAYS_A_LITTLE:
+        return (
+            f"train dense with YaRN instead: S² would make a step {gain:.2f} times as fast at best, "
+            "and full attention trains the far distances that S² leaves out"
+        )
+    if gain < PAYS:
+        return f"S² pays a little: a step is at best {gain:.2f} times as fast as with full attention"
+    return f"S² pays: a step is at best {gain:.2f} times as fast as with full attention"
