@@ -2,7 +2,8 @@
 
 Each arm extends the bundled model from 256 to 2,048 bytes with the demo's recipe; only the pattern that training uses
 differs. All are measured with dense attention, and once more under the pattern they were trained with. Then the
-trained arms again with other seeds, on bits and passkeys at the target alone: how much of a difference is luck?
+trained arms again with other seeds, on bits and passkeys at the target alone: how much of a difference is luck? Last,
+a forward and backward pass of each by turns, so that what else the machine does slows all of them alike.
 
 Writes `longlora_edu/assets/results/training_attention.json` after each arm; run again, it goes on where it stopped.
 About 25 minutes on two cores.
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +39,13 @@ WINDOWS, TRIALS = 200, 40
 EVERY = 16  # positions averaged into one number: the file travels with the package
 OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "training_attention.json"
 # Full attention is a single group without a shift.
-ARMS = {"yarn": None, "short": S2Pattern(GROUP, 0), "s2": S2Pattern(GROUP), "full": S2Pattern(TARGET, 0)}
+ARMS = {
+    "yarn": None,
+    "short": S2Pattern(GROUP, 0),
+    "s2": S2Pattern(GROUP),
+    "full": S2Pattern(TARGET, 0),
+    "wrap": S2Pattern(GROUP, boundary="wrap"),  # the published form, which leaks
+}
 
 
 def main() -> None:
@@ -51,12 +60,12 @@ def main() -> None:
     corpus = standard_library()
     settings = {"steps": arguments.steps, "windows": arguments.windows, "trials": arguments.trials}
     settings |= dataclasses.asdict(FinetuneSettings(arguments.steps)) | {"rope": "yarn", "train": "adapters"}
-    record = {"target_context": TARGET, "settings": settings, "arms": {}, "other_seeds": {}}
+    record = {"target_context": TARGET, "settings": settings, "arms": {}, "other_seeds": {}, "speed": {}}
     if arguments.out.exists():
         found = read_json(arguments.out)
         if found["settings"] != settings:
             raise SystemExit(f"{arguments.out} must be of a run with the same settings, got {found['settings']}")
-        record["arms"], record["other_seeds"] = found["arms"], found["other_seeds"]
+        record |= {name: found[name] for name in ("arms", "other_seeds", "speed") if name in found}
 
     def save() -> None:
         about = dataclasses.asdict(
@@ -84,14 +93,20 @@ def main() -> None:
                 }
                 save()
                 print(name, seed, others[str(seed)], flush=True)
+    if not record["speed"]:
+        record["speed"] = speed(corpus)
+        save()
+        print(record["speed"])
+
+
+def recipe(pattern: S2Pattern) -> LongLoRAConfig:
+    return LongLoRAConfig(TARGET, group_size=pattern.group_size, shift=pattern.shift, boundary=pattern.boundary)
 
 
 def extended(pattern: S2Pattern | None, corpus: Corpus, steps: int, seed: int) -> tuple[TinyLlama, dict]:
     """The merged model, and how its training went: none at all without a pattern."""
     model = bundled_model()
-    group, shift = (pattern.group_size, pattern.shift) if pattern else (GROUP, None)
-    config = LongLoRAConfig(TARGET, group_size=group, shift=shift)
-    apply_longlora(model, config, generator=torch.Generator().manual_seed(seed))
+    apply_longlora(model, recipe(pattern or S2Pattern(GROUP)), generator=torch.Generator().manual_seed(seed))
     about = {"pattern": None, "steps": 0, "tokens": 0, "seconds": 0.0, "tokens_per_second": None, "curve": []}
     if pattern is not None:
         settings = FinetuneSettings(steps, seed=seed)
@@ -131,6 +146,24 @@ def measured(model: TinyLlama, corpus: Corpus, pattern: S2Pattern | None, window
         }
         merge_longlora(model.eval())
     return about | {"bits_per_byte_all_positions": dense.mean(), "positions_in_each_mean": EVERY}
+
+
+def speed(corpus: Corpus, rounds: int = 15) -> dict:
+    """Seconds of one window forward and backward, the median over rounds in which each arm has its turn."""
+    models = {}
+    for name in ("short", "s2", "full"):
+        models[name] = bundled_model()
+        apply_longlora(models[name], recipe(ARMS[name]))
+    texts = Windows(corpus.train, TARGET + 1).draw(np.random.default_rng(0), rounds)
+    seconds = {name: [] for name in models}
+    for text in texts:
+        ids = torch.from_numpy(text[None])
+        for name, model in models.items():
+            began = time.perf_counter()
+            next_byte_nats(model.train()(ids[:, :-1]), ids).mean().backward()
+            seconds[name].append(time.perf_counter() - began)
+    medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}
+    return {name: {"seconds": median, "tokens_per_second": TARGET / median} for name, median in medians.items()}
 
 
 @torch.inference_mode()

@@ -127,7 +127,7 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     if claim_folder(folder, identity, result="report.json", resume=resume):
         return read_json(folder / "report.json")
 
-    before = _stage(folder / "before.json", lambda: _measure(model, corpus, settings, progress, "Before"))
+    before = _stage(folder / "before.json", lambda: measure(model, corpus, settings, progress, "Before"))
     changed = apply_longlora(model, recipe, generator=torch.Generator().manual_seed(settings.seed))
     checkpoint = folder / "checkpoint.safetensors"
     result = finetune(model, windows, settings.finetune(), checkpoint=checkpoint, resume=resume, progress=progress)
@@ -136,7 +136,7 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
         write_json(folder / "adapter" / "config.json", model.config.as_json())
     merge_longlora(model)
     save_model(model, folder / "merged")
-    after = _stage(folder / "after.json", lambda: _measure(model, corpus, settings, progress, "After"))
+    after = _stage(folder / "after.json", lambda: measure(model, corpus, settings, progress, "After"))
 
     report = as_json(_report(settings, model, corpus, changed, before, after, result))
     replace_file(folder / "report.html", render_report(report).encode())
@@ -168,7 +168,8 @@ def _stage(path: Path, compute) -> dict:
     return read_json(path)
 
 
-def _measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress: Progress, when: str) -> dict:
+def measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress: Progress, when: str) -> dict:
+    """Bits per byte and passkeys at the lengths of `settings`, as `report.json` holds them; `when` names the stage."""
     lengths = settings.lengths(model.config.trained_context)
     total = evaluation_tokens(lengths, windows=settings.windows, trials=settings.trials)
     began = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from .objective import LanguageModelObjective
 from .passkey import PasskeyMix
 from .progress import Progress, Silent, step_by_step
 from .records import check_integer
-from .train import TrainResult, TrainSettings, train
+from .train import Metrics, TrainResult, TrainSettings, train
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,17 @@ def finetune(
     checkpoint: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    on_step: Callable[[int, Metrics], None] = lambda step, metrics: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrainResult:
     """Train what `apply_longlora` left trainable, on windows of the target length plus one, in place.
 
     The attention is the model's own in training: S² after `apply_longlora`. Leaves the model in evaluation mode.
+    `on_step` and `stop` are those of `train`.
     """
     mix = PasskeyMix(settings.passkey_share, settings.passkey_weight)
-    objective = LanguageModelObjective(model.train(), windows, batch=1, seed=settings.seed, mix=mix)
+    device = next(model.parameters()).device.type
+    objective = LanguageModelObjective(model.train(), windows, batch=1, seed=settings.seed, mix=mix, device=device)
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.rate, betas=(0.9, 0.95), weight_decay=0.0)
     schedule = TrainSettings(
@@ -66,9 +71,21 @@ def finetune(
     )
     tokens = settings.batch * (windows.length - 1)
     with (progress or Silent()).stage("Training", settings.steps * tokens, "B") as advance:
-        on_step = step_by_step(advance, tokens, "loss", "loss")
+        shown = step_by_step(advance, tokens, "loss", "loss")
+
+        def step_done(step: int, metrics: Metrics) -> None:
+            shown(step, metrics)
+            on_step(step, metrics)
+
         result = train(
-            parameters, [optimizer], objective, schedule, checkpoint=checkpoint, resume=resume, on_step=on_step
+            parameters,
+            [optimizer],
+            objective,
+            schedule,
+            checkpoint=checkpoint,
+            resume=resume,
+            on_step=step_done,
+            stop=stop,
         )
     model.eval()
     return result

@@ -83,11 +83,15 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
     on_step: Callable[[int, Metrics], None] = lambda step, metrics: None,
+    stop: Callable[[], bool] = lambda: False,
+    writes: bool = True,
 ) -> TrainResult:
     """Minimise `objective(step, part) -> (loss, metrics)` over `parameters`, in place.
 
     `checkpoint` is one file, replaced whole every `settings.checkpoint_every` steps and at the end. With
     `resume` the run goes on from it if it is there. `on_step` sees each finished step: draw progress there.
+    `stop` is asked before each step; if it says so, the run ends there, its checkpoint written: nothing is lost.
+    `writes=False` is for all but one of several processes that train together: they read the checkpoint only.
 
     Raises:
         ValueError: for a checkpoint that is damaged or belongs to another run, saying what was found.
@@ -101,6 +105,10 @@ def train(
     before = curve[-1]["seconds"] if curve else 0.0
     began = time.perf_counter()
     for step in range(len(curve), settings.steps):
+        if stop():
+            if checkpoint is not None and writes and saved < step:
+                save_checkpoint(checkpoint, parameters, optimizers, settings, curve)
+            break
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         parts = []
@@ -117,7 +125,8 @@ def train(
         seconds = before + time.perf_counter() - began
         curve.append({"step": step + 1, "seconds": seconds, "gradient_norm": norm, **mean_metrics(parts)})
         if checkpoint is not None and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps):
-            save_checkpoint(checkpoint, parameters, optimizers, settings, curve)
+            if writes:
+                save_checkpoint(checkpoint, parameters, optimizers, settings, curve)
             saved = step + 1
         on_step(step, curve[-1])
     return TrainResult(tuple(curve))

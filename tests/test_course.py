@@ -7,6 +7,7 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
 
 from longlora_edu.course import Journal, Question, environment, predict, quiz, recorded, recorded_line, reveal
 from longlora_edu.course.checks import (
@@ -135,6 +136,14 @@ def test_each_choice_of_a_quiz_has_its_own_feedback_and_is_noted(journal, publis
     assert "Yes." in said.value
     assert journal.get("quiz", "02.quiz.2")["right"] is True
     assert journal.get("quiz", "02.quiz.1") is None
+
+
+def test_a_panel_is_not_shown_again_for_being_the_last_line_of_a_cell(journal, published):
+    asked = predict("02.leak", "How many?", unit="pairs", journal=journal)
+    quizzed = quiz("02.q", Question("Right?", right=("yes", "it is"), wrong=[("no", "it is not")]), journal=journal)
+    assert len(published) == 2
+    assert [DisplayFormatter().format(panel) for panel in (asked, quizzed)] == [({}, {}), ({}, {})]
+    assert len(published) == 2
 
 
 def test_a_quiz_can_be_read_without_a_kernel(journal, published):

@@ -78,10 +78,13 @@ def test_a_widget_is_published_with_what_stands_in_for_it(picture, monkeypatch):
 def test_two_masks_stand_side_by_side_with_what_differs_hatched():
     right, mine = GEOMETRY.mask()[1], GEOMETRY.mask()[0]
     axes = plot_comparison(mine, right)
-    assert [ax.get_title(loc="left") for ax in axes] == ["yours", "right"]
-    assert [np.asarray(ax.collections[0].get_array()).sum() for ax in axes] == [mine.sum(), right.sum()]
-    assert (np.ma.filled(axes[0].collections[1].get_array(), 0) > 0).sum() == (mine != right).sum()
     extra, missing = (mine & ~right).sum(), (right & ~mine).sum()
+    titles = [f"yours: {extra} too many (hatched)\n{missing} missing (×)", "right"]
+    assert [ax.get_title(loc="left") for ax in axes] == titles
+    assert [np.asarray(ax.collections[0].get_array()).sum() for ax in axes] == [mine.sum(), right.sum()]
+    assert (np.ma.filled(axes[0].collections[1].get_array(), 0) > 0).sum() == extra
+    crosses = {(query, key) for key, query in axes[0].collections[2].get_offsets()}
+    assert crosses == {(query, key) for query, key in np.argwhere(right & ~mine)}
     sentence = describe_comparison(mine, right)
     assert f"{extra} pairs too many, {missing} missing, of {right.sum()}" in sentence
 

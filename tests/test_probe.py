@@ -46,7 +46,7 @@ def test_a_path_exists_exactly_where_walking_from_token_to_token_finds_one(place
     ("place", "shift", "layers", "best"),
     [
         ("across", 0, 1, 0.25), ("across", 0, 9, 0.25), ("across", 2, 1, 1), ("far", 2, 1, 0.25), ("far", 2, 2, 1),
-        ("inside", 0, 1, 1), ("inside", 2, 1, 1), ("across", 1, 1, 0.25 + 0.75 / 4),
+        ("inside", 0, 1, 1), ("inside", 2, 1, 1), ("across", 1, 1, 0.5 + 0.5 / 4),
     ],
 )  # fmt: skip
 def test_the_best_possible_accuracy_follows_from_the_geometry(place, shift, layers, best):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 
+import ipywidgets
+
 from ..plots import AFTER, BEFORE, INK, PLAIN
 
 # Never colour alone: each kind has its own word and border.
@@ -24,3 +26,10 @@ def publish(content: str, text: str) -> None:
     from IPython.display import display
 
     display({"text/html": content, "text/plain": text}, raw=True)
+
+
+class Shown(ipywidgets.VBox):
+    """A box that was shown when it was made: returned by the last line of a cell, it is not shown a second time."""
+
+    def _ipython_display_(self, **_) -> None:
+        """The hook that ipywidgets 7 and 8 both ask first."""

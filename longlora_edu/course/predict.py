@@ -10,7 +10,7 @@ from numbers import Real
 import ipywidgets
 
 from ..widgets import show
-from .cards import card, publish
+from .cards import Shown, card, publish
 from .journal import Journal
 
 
@@ -55,7 +55,7 @@ def predict(
         said.value = _said(answer.value, unit)
 
     button.on_click(commit)
-    panel = ipywidgets.VBox([ipywidgets.HTML(value=f"<b>Predict.</b> {html.escape(question)}"), answer, button, said])
+    panel = Shown([ipywidgets.HTML(value=f"<b>Predict.</b> {html.escape(question)}"), answer, button, said])
     items = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices or ())
     listed = f"<ul>{items}</ul>" if items else f"<p>Your answer, in {html.escape(unit or '')}?</p>"
     show(panel, card("note", f"Predict. {question}", listed))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import ipywidgets
 
 from ..widgets import show
-from .cards import card
+from .cards import Shown, card
 from .journal import Journal
 
 
@@ -52,7 +52,7 @@ def quiz(key: str, *questions: Question, journal: Journal | None = None) -> ipyw
             for choice, feedback in choices
         )
         static.append(f"<p><b>{number}. {html.escape(question.text)}</b></p><ul>{items}</ul>")
-    panel = ipywidgets.VBox(rows)
+    panel = Shown(rows)
     show(panel, card("note", "Quiz: open a choice to see what speaks for or against it", "".join(static)))
     return panel
 

@@ -4,7 +4,26 @@ Beside each `plot_…` stands `describe_…`, the same picture as a sentence wit
 and a function that computes what is drawn, for those who want the numbers. `style=PROJECTOR` is for a room.
 """
 
+from .angles import (
+    PairAngles,
+    describe_angles,
+    describe_wavelengths,
+    pair_angles,
+    plot_angles,
+    plot_wavelengths,
+)
+from .budget import Budget, describe_bytes, describe_flops, plot_bytes, plot_flops
 from .compare import describe_comparison, plot_comparison
+from .costs import (
+    attention_crossover,
+    describe_flop_shares,
+    describe_growth,
+    describe_measured,
+    flop_shares,
+    plot_flop_shares,
+    plot_growth,
+    plot_measured,
+)
 from .curves import (
     by_length,
     describe_bits_by_length,
@@ -17,6 +36,9 @@ from .curves import (
     plot_loss,
     running_mean,
 )
+from .fold import describe_fold, describe_folds, plot_fold, plot_folds
+from .hops import describe_boundaries, describe_hops, hops, plot_boundaries, plot_hops
+from .listening import describe_listening, plot_listening
 from .masks import (
     describe_idea,
     describe_masks,
@@ -36,6 +58,15 @@ from .outcome import (
     plot_passkeys,
     plot_trainable,
 )
+from .ranks import (
+    describe_energy,
+    describe_trained_weights,
+    kept_energy,
+    plot_energy,
+    plot_trained_weights,
+    trained_weights,
+)
+from .speed import crossover, describe_speed, plot_speed, speed_ratios
 from .style import (
     AFTER,
     BEFORE,
@@ -58,6 +89,7 @@ from .style import (
     percent,
     png,
 )
+from .tables import describe_tables, plot_tables
 
 __all__ = [
     "AFTER",
@@ -77,34 +109,76 @@ __all__ = [
     "SHIFTED",
     "TEXT",
     "TRAINED",
+    "Budget",
+    "PairAngles",
     "Style",
+    "attention_crossover",
     "by_length",
+    "crossover",
+    "describe_angles",
     "describe_bits_by_length",
     "describe_bits_by_position",
+    "describe_boundaries",
+    "describe_bytes",
     "describe_comparison",
+    "describe_energy",
+    "describe_flop_shares",
+    "describe_flops",
+    "describe_fold",
+    "describe_folds",
+    "describe_growth",
+    "describe_hops",
     "describe_idea",
+    "describe_listening",
     "describe_loss",
     "describe_masks",
+    "describe_measured",
     "describe_passkeys",
     "describe_reach",
+    "describe_speed",
+    "describe_tables",
     "describe_trainable",
+    "describe_trained_weights",
+    "describe_wavelengths",
+    "flop_shares",
+    "hops",
+    "kept_energy",
     "layers_needed",
     "loss_series",
     "mask_kinds",
     "means_between",
+    "pair_angles",
     "parameter_counts",
     "passkey_rates",
     "percent",
+    "plot_angles",
     "plot_bits_by_length",
     "plot_bits_by_position",
+    "plot_boundaries",
+    "plot_bytes",
     "plot_comparison",
+    "plot_energy",
+    "plot_flop_shares",
+    "plot_flops",
+    "plot_fold",
+    "plot_folds",
+    "plot_growth",
+    "plot_hops",
     "plot_idea",
+    "plot_listening",
     "plot_loss",
     "plot_mask",
     "plot_masks",
+    "plot_measured",
     "plot_passkeys",
     "plot_reach",
+    "plot_speed",
+    "plot_tables",
     "plot_trainable",
+    "plot_trained_weights",
+    "plot_wavelengths",
     "png",
     "running_mean",
+    "speed_ratios",
+    "trained_weights",
 ]

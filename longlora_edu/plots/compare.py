@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+from matplotlib.ticker import MaxNLocator
 
 from .style import EMPTY, FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, Style, dress, new_axes
 
@@ -14,25 +15,37 @@ from .style import EMPTY, FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, Style, dress
 def plot_comparison(
     mine: np.ndarray, right: np.ndarray, *, style: Style = SCREEN, axes: Sequence[Axes] | None = None
 ) -> np.ndarray:
-    """Two masks bool (n, n), rows look at columns, with hatching on `mine` where it differs from `right`."""
-    axes = new_axes(style, 2, width=1.3) if axes is None else np.ravel(axes)
-    for ax, mask, title in zip(axes, (mine, right), ("yours", "right"), strict=True):
-        mask = np.asarray(mask, bool)
-        edges = [np.arange(size + 1) - 0.5 for size in mask.shape[::-1]]
-        ax.pcolormesh(
-            *edges, mask, cmap=ListedColormap([EMPTY, PLAIN]), vmin=0, vmax=1, edgecolor="white", linewidth=0.5
-        )
+    """Two masks bool (n, n), rows look at columns. On `mine` surplus pairs are hatched, missing ones have a cross."""
+    axes = new_axes(style, 2, width=1.3, height=1.15) if axes is None else np.ravel(axes)
+    mine, right = np.asarray(mine, bool), np.asarray(right, bool)
+    for ax, mask in zip(axes, (mine, right), strict=True):
+        edges = _edges(mask)
+        line = style.line / 4 * (max(mask.shape, default=0) <= 32)
+        look = {"cmap": ListedColormap([EMPTY, PLAIN]), "vmin": 0, "vmax": 1}
+        ax.pcolormesh(*edges, mask, edgecolor="white", linewidth=line, **look)
         ax.invert_yaxis()
         ax.set_aspect("equal")
-        dress(ax, style, title=title, x="key: is looked at", y="query: looks", grid=False)
-    if np.shape(mine) == np.shape(right):
-        differs = np.ma.masked_equal(np.asarray(mine, bool) != np.asarray(right, bool), False)
-        if differs.count():
-            axes[0].pcolor(
-                *edges, differs, cmap=ListedColormap([FUTURE]), hatch=FUTURE_HATCH, edgecolor=INK, linewidth=0
-            )
-    axes[1].set_ylabel("")
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        ax.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+    wrong = []
+    if mine.shape == right.shape:
+        extra, missing = np.ma.masked_equal(mine & ~right, False), np.argwhere(right & ~mine)
+        if extra.count():
+            look = {"cmap": ListedColormap([FUTURE]), "hatch": FUTURE_HATCH, "edgecolor": INK, "linewidth": 0}
+            axes[0].pcolor(*_edges(mine), extra, **look)
+            wrong.append(f"{extra.count()} too many (hatched)")
+        if len(missing):
+            look = {"marker": "x", "s": style.marker**2, "linewidths": style.thin, "color": INK}
+            axes[0].scatter(*missing.T[::-1], **look)
+            wrong.append(f"{len(missing)} missing (×)")
+    title = "yours: " + "\n".join(wrong) if wrong else "yours"
+    dress(axes[0], style, title=title, x="key: is looked at", y="query: looks", grid=False)
+    dress(axes[1], style, title="right", x="key: is looked at", grid=False)
     return axes
+
+
+def _edges(mask: np.ndarray) -> list[np.ndarray]:
+    return [np.arange(size + 1) - 0.5 for size in mask.shape[::-1]]
 
 
 def describe_comparison(mine: np.ndarray, right: np.ndarray) -> str:

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from ..probe import ProbeResult, ProbeSettings, places
 from .curves import running_mean
-from .style import DENSE, EMPTY, INK, PASSKEY, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent
+from .style import DENSE, EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent
 
 LINES = {"inside": "--", "across": "-", "far": ":"}
 NAMES = {"inside": "inside a group", "across": "across a border", "far": "too far for the shift"}

@@ -71,14 +71,14 @@ def show(widget, picture) -> None:
 
 
 def _palette(data: bytes) -> bytes:
-    """The same PNG in at most 256 colours: figures have few, and notebooks travel."""
+    """The same PNG in few colours: figures have not many more, and notebooks travel."""
     image = Image.open(io.BytesIO(data))
     if image.mode == "P":
         return data
     flat = Image.new("RGB", image.size, "white")
     flat.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
     buffer = io.BytesIO()
-    flat.quantize(colors=128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+    flat.quantize(colors=64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
         buffer, format="png", optimize=True
     )
     return buffer.getvalue()

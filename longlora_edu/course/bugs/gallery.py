@@ -1,4 +1,7 @@
-"""The gallery: what each mistake is called, where it was seen, how it shows, and what to tell whoever made it."""
+"""The gallery: what each mistake is called, where it was seen, how it shows, and what to tell whoever made it.
+
+Where it was seen is as of 2026, from reading the code. Projects move on, and no mistake is a verdict on its authors.
+"""
 
 from __future__ import annotations
 
@@ -200,7 +203,8 @@ _ALL = (
     Bug(
         name="padding_left_behind",
         title="The padding mask stays behind when tokens are shifted",
-        seen_in="JIA-Lab-research/LongLoRA, both paths: the first group's mask is stamped on all; threads 126, 148",
+        seen_in="JIA-Lab-research/LongLoRA, the path without flash, which stamps the first group's mask on all, and "
+        "two integrations; the flash path has faults with padding of its own: thread 148",
         symptom="Right without padding; with it, shifted heads read padding and skip real tokens.",
         sentence="Tokens are shifted and the marks of padding are not: shifted heads skip the wrong tokens. Shift "
         "`segments` along with q, k and v.",

@@ -10,7 +10,7 @@ const SYNCED = ["n", "g", "shift", "heads", "boundary", "layers", "projector", "
 
 function render({ model, el }) {
   const root = document.createElement("div");
-  root.className = "s2x";
+  root.className = "s2x longlora-explorer";
   root.innerHTML = face(`s2x${Math.random().toString(36).slice(2, 10)}`);
   el.append(root);
   const find = (selector) => root.querySelector(selector);
@@ -108,14 +108,15 @@ function render({ model, el }) {
 
   function paintPicture() {
     const width = Math.floor(canvas.clientWidth);
-    if (width < 60) return; // not laid out yet: the observer comes back
+    if (width < 120) return; // not laid out yet: the observer comes back
     const scale = window.devicePixelRatio || 1;
     const focus = state.tour ? STEPS[step].panels : null;
     place = draw(canvas, context, state, facts, { width, scale, query, focus });
   }
 
   function paintQuery() {
-    const chosen = query < 0 ? "No token is chosen: point at the picture to see whom a token looks at." : sayQuery(state, facts, query);
+    const nobody = "No token is chosen: point at the picture to see whom a token looks at.";
+    const chosen = query < 0 ? nobody : sayQuery(state, facts, query);
     find(".s2x-query").textContent = chosen;
     canvas.setAttribute("aria-valuemin", 0);
     canvas.setAttribute("aria-valuemax", state.n - 1);
@@ -131,8 +132,8 @@ function render({ model, el }) {
       tokensIn(facts.shifted, state.n, token, (kind) => kind === 2) || "none",
       tokensIn(facts.needed, state.n, token, (needed) => needed > 0 && needed <= state.layers),
     ]);
-    const html = rows.map((row, at) => `<tr><th scope="row">${at}</th>${row.map((cell) => `<td>${cell}</td>`).join("")}</tr>`);
-    find("tbody").innerHTML = html.join("");
+    const html = (row, at) => `<tr><th scope="row">${at}</th>${row.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
+    find("tbody").innerHTML = rows.map(html).join("");
   }
 
   function paintTour() {
@@ -149,7 +150,8 @@ function render({ model, el }) {
     find(".s2x-step").textContent = `Step ${step + 1} of ${STEPS.length}: ${now.title}`;
     find(".s2x-text").textContent = now.text;
     find(".s2x-action").textContent = `${done ? "✓" : "→"} ${now.action}`;
-    if (taken || !done) find(".s2x-outcome").textContent = taken ? now.outcome(here) : "";
+    if (!done) find(".s2x-outcome").textContent = "";
+    else if (now.done(here)) find(".s2x-outcome").textContent = now.outcome(here);
     find("[data-do=next]").disabled = !done;
     find("[data-do=next]").innerHTML = `${step + 1 < STEPS.length ? "Next" : "Finish"} <kbd>Enter</kbd>`;
     if (taken) speak(now.outcome(here));
@@ -169,7 +171,7 @@ function render({ model, el }) {
       // Pages opened as files, and some notebooks, keep the clipboard to themselves: the old way works there.
       const old = () => (input.select(), document.execCommand("copy"));
       const copied = await (navigator.clipboard?.writeText(link()) ?? Promise.reject()).then(() => true, old);
-      find(".s2x-note").textContent = copied ? "The link is copied." : "The link is selected below: copy it with Ctrl+C.";
+      find(".s2x-note").textContent = copied ? "The link is copied." : "The link is selected: copy it with Ctrl+C.";
     },
   };
 
@@ -178,6 +180,11 @@ function render({ model, el }) {
     if (input.closest("[inert]")) return;
     const value = Number(input.value) + by * Number(input.step);
     if (value >= Number(input.min) && value <= Number(name === "g" ? 128 : input.max)) apply({ [name]: value });
+  }
+
+  function nextBoundary() {
+    const at = BOUNDARIES.indexOf(state.boundary);
+    if (!find("select").closest("[inert]")) apply({ boundary: BOUNDARIES[(at + 1) % BOUNDARIES.length] });
   }
 
   const onPicture = {
@@ -194,16 +201,16 @@ function render({ model, el }) {
     if (!(event.key === "Enter" && event.shiftKey)) event.stopPropagation(); // else JupyterLab takes it for a command
     const { key, target } = event;
     const slider = SLIDERS.find(([, , letter]) => letter === key.toLowerCase());
-    if (target.matches("input[type=text], select") && !["Escape", "Enter"].includes(key)) return; // letters choose there
+    // Letters choose in a list, and arrows move in a text.
+    if (target.matches("input[type=text], select") && !["Escape", "Enter"].includes(key)) return;
     if (key === "Escape") {
       if (state.tour) leave();
       else point(-1, false);
     } else if (key === "Enter" && state.tour && !target.matches("button, summary")) actions.next();
     else if (target === canvas && key in onPicture) point(onPicture[key](), true);
     else if (slider) nudge(slider[0], event.shiftKey ? -1 : 1);
-    else if (key === "b") {
-      if (!find("select").closest("[inert]")) apply({ boundary: BOUNDARIES[(BOUNDARIES.indexOf(state.boundary) + 1) % 3] });
-    } else if (key === "p") actions.projector();
+    else if (key === "b") nextBoundary();
+    else if (key === "p") actions.projector();
     else if (key === "t") actions.tour();
     else return;
     event.preventDefault();
@@ -225,7 +232,7 @@ function render({ model, el }) {
     point(token, !(pinned && token === query));
   });
   find(".s2x-table").addEventListener("toggle", paintTable);
-  const observer = new ResizeObserver(paintPicture);
+  const observer = new ResizeObserver(() => Math.floor(canvas.clientWidth) === place?.width || paintPicture());
   observer.observe(canvas);
   for (const name of [...SYNCED, "note"]) model.on(`change:${name}`, follow);
 

@@ -48,7 +48,8 @@ const cellSizes = (setting, shifted) =>
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
 // (query, key) pairs that one plain or shifted head computes.
-export const pairsOfHead = (setting, shifted) => sum(cellSizes(setting, shifted).map((size) => (size * (size + 1)) / 2));
+export const pairsOfHead = (setting, shifted) =>
+  sum(cellSizes(setting, shifted).map((size) => (size * (size + 1)) / 2));
 
 // The same over all heads: the work.
 export const pairs = (setting) =>
@@ -92,7 +93,7 @@ export function layersNeeded(setting, layers = Infinity) {
 // n × n: who can hear whom within `layers`, as 0 and 1.
 export const reach = (setting, layers) => layersNeeded(setting, layers).map((needed) => Math.min(needed, 1));
 
-// FLOPs of the scores and weighted values of one layer, forward, causal: full attention, and what S²-Attn leaves of it.
+// FLOPs of the scores and weighted values of one layer, forward, causal: full attention's, and each kind of head's.
 export const flops = (setting, headDim = HEAD_DIM) => ({
   dense: 4 * headDim * densePairs(setting),
   plain: 4 * headDim * plainHeads(setting) * pairsOfHead(setting, false),

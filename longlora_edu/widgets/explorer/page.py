@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-MODULES = ("geometry", "state", "words", "picture", "tour", "face", "explorer", "page")
+MODULES = (
+    "geometry", "state", "words", "colours", "layout", "pen", "matrices", "picture", "tour", "face", "explorer", "page",
+)  # fmt: skip
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -15,9 +17,11 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>S²-Attn explorer: who may look at whom</title>
 <style>
-body {{ margin: 0; padding: 16px; background: #FAFAFA; color: #222222; font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }}
+body {{ margin: 0; padding: 16px; background: #FAFAFA; color: #222222;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }}
 main {{ max-width: 1120px; margin: 0 auto; }}
 main:has(.s2x-projector) {{ max-width: 1600px; font-size: 20px; }}
+main:has(.s2x-projector) > :is(h1, p) {{ display: none; }}
 h1 {{ font-size: 1.6em; line-height: 1.2; margin: 0 0 6px; }}
 main > p {{ max-width: 72ch; margin: 0 0 14px; }}
 {style}</style>

@@ -43,9 +43,10 @@ export function fromHash(text) {
       if (BOUNDARIES.includes(value)) asked.boundary = value;
       else problems.push(`The boundary must be ${BOUNDARIES.join(", ")}, but the link says ${value || "nothing"}.`);
     } else if (name === "projector" || name === "tour") asked[name] = value === "1";
-    else if (name in NAMES && /^\d{1,9}$/.test(value)) asked[name] = Number(value);
-    else if (name in NAMES) problems.push(`${NAMES[name]} must be a number, but the link says ${value || "nothing"}.`);
-    else problems.push(`The link says ${part}, which is no setting here.`);
+    else if (Object.hasOwn(NAMES, name)) {
+      if (/^\d{1,9}$/.test(value)) asked[name] = Number(value);
+      else problems.push(`${NAMES[name]} must be a number, but the link says ${value || "nothing"}.`);
+    } else problems.push(`The link says ${part}, which is no setting here.`);
   }
   asked.shift ??= half(clamp(asked.g, LIMITS.g));
   const [state, note] = change(asked, asked);

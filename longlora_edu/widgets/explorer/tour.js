@@ -2,75 +2,90 @@
 
 import { count, number, tokensIn } from "./words.js";
 
-const TRACK = { n: 16, g: 4, shift: 2, heads: 4, boundary: "split", layers: 1 };
-const ratio = (after, before) => `${Math.round((10 * after) / before) / 10}`;
+const BEGIN = { n: 16, g: 4, shift: 2, heads: 4, boundary: "split", layers: 1 };
+const times = (after, before) => Math.round((10 * after) / before) / 10;
+const future = (kind) => kind === 2;
 
-// start: the settings it begins with; parts: what of the face, and panels: what of the picture stays bright.
+// start: the settings it begins with; parts: what of the face, and panels: what of the picture stays bright; the first
+// part is where the action is taken.
 export const STEPS = [
   {
     title: "One group",
-    start: TRACK,
+    start: BEGIN,
     parts: ["picture", "query"],
     panels: ["strip", "plain"],
-    text: "A row is a token that looks, a column a token that is looked at. A plain head cuts the sequence into groups of 4, and a token looks only inside its own group, backwards.",
+    text:
+      "A row is a token that looks, a column a token that is looked at. A plain head cuts the sequence into groups " +
+      "of 4, and a token looks only inside its own group, backwards.",
     action: "Point at token 6: move over its row, or go to the picture and press the arrow keys.",
     done: ({ query }) => query === 6,
-    outcome: ({ state, facts }) =>
-      `On a plain head token 6 looks at ${tokensIn(facts.plain, state.n, 6, Boolean)}. Token 3 stands behind the wall of its group.`,
+    outcome: ({ state: { n }, facts }) =>
+      `On a plain head token 6 looks at ${tokensIn(facts.plain, n, 6, Boolean)}. ` +
+      "Token 3 stands behind the wall of its group.",
   },
   {
     title: "The shift",
-    start: { ...TRACK, shift: 0 },
+    start: { ...BEGIN, shift: 0 },
     parts: ["shift", "picture", "query"],
     panels: ["strip", "plain", "shifted", "reach"],
-    text: "Now the shift is 0: all heads have the same walls, and no number of layers carries anything across them.",
+    text:
+      "Now the shift is 0: all heads have the same walls, and no number of layers carries anything across them.",
     action: "Set the shift to 2, half a group.",
     done: ({ state }) => state.shift === 2,
-    outcome: ({ state, facts }) =>
-      `Half of the heads now begin their groups 2 tokens later, so the walls of one half stand in the middle of the groups of the other. On a shifted head token 4 looks at ${tokensIn(facts.shifted, state.n, 4, Boolean)}.`,
+    outcome: ({ state: { n }, facts }) =>
+      "Half of the heads now begin their groups 2 tokens later, so the walls of one half stand in the middle of the " +
+      `groups of the other. On a shifted head token 4 looks at ${tokensIn(facts.shifted, n, 4, Boolean)}.`,
   },
   {
     title: "The boundary leaks",
-    start: TRACK,
+    start: BEGIN,
     parts: ["boundary", "picture", "query"],
     panels: ["strip", "shifted"],
-    text: "Shifted heads have 2 tokens left over at each end. Under “split” they are short cells of their own. The paper's pseudo-code rolls the sequence instead, and its two ends share one group.",
+    text:
+      "Shifted heads have 2 tokens left over at each end. Under “split” they are short cells of their own. The " +
+      "paper's pseudo-code rolls the sequence instead, and its two ends share one group.",
     action: "Choose the boundary “wrap”.",
     done: ({ state }) => state.boundary === "wrap",
-    outcome: ({ state, facts }) =>
-      `The hatched pairs: tokens 0 and 1 look at ${tokensIn(facts.shifted, state.n, 0, (kind) => kind === 2)}, which come later. ${count(facts.future, "pair")} over all heads look into the future.`,
+    outcome: ({ state: { n }, facts }) =>
+      `The hatched pairs: tokens 0 and 1 look at ${tokensIn(facts.shifted, n, 0, future)}, which come later. ` +
+      `${count(facts.future, "pair")} over all heads look into the future.`,
   },
   {
     title: "The leak is closed",
-    start: { ...TRACK, boundary: "wrap" },
+    start: { ...BEGIN, boundary: "wrap" },
     parts: ["boundary", "picture", "query"],
     panels: ["strip", "shifted"],
     text: "The ends may share a group without any leak, if its order is the true one.",
     action: "Choose the boundary “masked”.",
     done: ({ state }) => state.boundary === "masked",
-    outcome: ({ state, facts }) =>
-      `${count(facts.future, "pair")} ahead. The last token now looks at ${tokensIn(facts.shifted, state.n, state.n - 1, Boolean)}: back to the beginning, never the other way round.`,
+    outcome: ({ state: { n }, facts }) =>
+      `${count(facts.future, "pair")} ahead. The last token now looks at ` +
+      `${tokensIn(facts.shifted, n, n - 1, Boolean)}: back to the beginning, never the other way round.`,
   },
   {
     title: "Reach",
-    start: TRACK,
+    start: BEGIN,
     parts: ["layers", "picture", "query"],
     panels: ["reach"],
-    text: "One layer carries a value as far as a cell goes. Through the cells of both kinds of heads the next layer carries it on.",
+    text:
+      "One layer carries a value as far as a cell goes. Through the cells of both kinds of heads the next layer " +
+      "carries it on.",
     action: "Add layers until the last token hears the first.",
     done: ({ state, facts }) => facts.lastHearsFirst > 0 && state.layers >= facts.lastHearsFirst,
-    outcome: ({ state, facts }) =>
-      `${facts.lastHearsFirst} layers for ${state.n / state.g} groups. With r groups, a shift and “split” it is 2r − 1.`,
+    outcome: ({ state: { n, g }, facts }) =>
+      `${facts.lastHearsFirst} layers for ${n / g} groups. With r groups, a shift and “split” it is 2r − 1.`,
   },
   {
     title: "The price",
-    start: { ...TRACK, n: 32, g: 8, shift: 4 },
+    start: { ...BEGIN, n: 32, g: 8, shift: 4 },
     parts: ["n", "picture", "numbers"],
-    panels: ["costs", "strip"],
+    panels: ["strip", "costs"],
     text: "Groups of 8 tokens, and now the text becomes longer while the groups stay.",
     action: "Double the tokens: set them to 64.",
     done: ({ state }) => state.n >= 64,
-    outcome: ({ facts, before }) =>
-      `Full attention went from ${number(before.dense)} to ${number(facts.dense)} pairs, ${ratio(facts.dense, before.dense)} times as many; S²-Attn from ${number(before.pairs)} to ${number(facts.pairs)}, ${ratio(facts.pairs, before.pairs)} times.`,
+    outcome: ({ state: { n }, facts, before }) =>
+      `With ${n} tokens full attention has ${number(facts.dense)} pairs instead of ${number(before.dense)}, ` +
+      `${times(facts.dense, before.dense)} times as many; S²-Attn has ${number(facts.pairs)} instead of ` +
+      `${number(before.pairs)}, ${times(facts.pairs, before.pairs)} times.`,
   },
 ];

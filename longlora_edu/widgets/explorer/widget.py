@@ -18,11 +18,6 @@ from .still import Still, link
 LIMITS = {"n": (1, 128), "g": (1, 128), "heads": (1, 8), "layers": (1, 32)}
 
 
-def _setting(name: str, default: int) -> traitlets.Int:
-    low, high = LIMITS[name]
-    return traitlets.Int(default, min=low, max=high).tag(sync=True)
-
-
 class S2Explorer(anywidget.AnyWidget):
     """S²-Attn to play with: who looks at whom, who hears whom, the leak and the cost, drawn without the kernel.
 
@@ -35,12 +30,12 @@ class S2Explorer(anywidget.AnyWidget):
 
     _esm = module()
     _css = style()
-    n = _setting("n", 16)
-    g = _setting("g", 4)
+    n = traitlets.Int(16).tag(sync=True)
+    g = traitlets.Int(4).tag(sync=True)
     shift = traitlets.Int().tag(sync=True)
-    heads = _setting("heads", 4)
+    heads = traitlets.Int(4).tag(sync=True)
     boundary = traitlets.Unicode("split").tag(sync=True)
-    layers = _setting("layers", 3)
+    layers = traitlets.Int(3).tag(sync=True)
     projector = traitlets.Bool(False).tag(sync=True)
     tour = traitlets.Bool(False).tag(sync=True)
 
@@ -48,11 +43,17 @@ class S2Explorer(anywidget.AnyWidget):
     def _half_a_group(self) -> int:
         return self.g // 2
 
-    @traitlets.validate("n", "g", "shift", "heads", "boundary")
+    @traitlets.validate("n", "g", "shift", "heads", "boundary", "layers")
     def _agrees_with_the_others(self, proposal):
-        others = {name: getattr(self, name) for name in ("n", "g", "heads", "shift", "boundary")}
+        # All of them each time: which one traitlets asks for first is its own affair.
+        fields = {name: getattr(self, name) for name in ("n", "g", "heads", "shift", "boundary", "layers")}
+        fields[proposal["trait"].name] = proposal["value"]
+        for name, (low, high) in LIMITS.items():
+            if not low <= fields[name] <= high:
+                raise traitlets.TraitError(f"{name} must be from {low} to {high}, got {fields[name]}")
+        del fields["layers"]
         try:
-            S2Geometry(*(others | {proposal["trait"].name: proposal["value"]}).values())
+            S2Geometry(*fields.values())
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from None
         return proposal["value"]

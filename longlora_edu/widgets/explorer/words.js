@@ -1,6 +1,8 @@
 // The picture in words: every number that is drawn is also said.
 
-import { HEAD_DIM, plainHeads, shiftedHeads, pairs, pairsOfHead, futurePairs, densePairs, layersNeeded, flops, bytes, mask } from "./geometry.js";
+import {
+  HEAD_DIM, bytes, densePairs, flops, futurePairs, layersNeeded, mask, pairs, pairsOfHead, plainHeads, shiftedHeads,
+} from "./geometry.js";
 
 export const number = (value) => value.toLocaleString("en-US");
 export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
@@ -42,11 +44,6 @@ const looksAt = (values, n, query) => {
   const ahead = tokensIn(values, n, query, (kind) => kind === 2);
   return tokensIn(values, n, query, (kind) => kind === 1) + (ahead && ` and, in its future, ${ahead}`);
 };
-
-export function headNames(state, shifted) {
-  const [from, to] = shifted ? [plainHeads(state), state.heads - 1] : [0, plainHeads(state) - 1];
-  return to < from ? "" : from === to ? `head ${from}` : `heads ${from} to ${to}`;
-}
 
 // What one token looks at and hears.
 export function sayQuery(state, facts, query) {

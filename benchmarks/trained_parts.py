@@ -1,0 +1,94 @@
+"""What must be trained? LoRA alone, with norms, with embeddings, with both, all weights; and does a higher rank help?
+
+Every arm extends the bundled model from 256 to 2,048 bytes with S²-Attn and YaRN on the same windows; only what
+trains differs. A method is no worse than its best learning rate, so the main arms try three. alpha is twice the rank,
+so that the side path counts the same at every rank.
+
+Writes `longlora_edu/assets/results/trained_parts.json` after each run; started again, it goes on where it stopped.
+About fifteen minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from longlora_edu.corpus import Windows, standard_library
+from longlora_edu.evaluate import score_passkeys, score_text
+from longlora_edu.finetune import FinetuneSettings, finetune
+from longlora_edu.longlora import EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_longlora
+from longlora_edu.model import bundled_model
+from longlora_edu.progress import Terminal
+from longlora_edu.records import provenance, read_json, write_json
+
+TARGET, WINDOWS, TRIALS = 2048, 200, 16
+OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "trained_parts.json"
+EMBEDDINGS, *NORMS = EMBEDDINGS_AND_NORMS
+RATES = (1e-3, 2e-3, 4e-3)
+# name: (rank, what trains besides, rates); no rank: all weights and no LoRA
+ARMS = {
+    "LoRA": (8, (), RATES),
+    "LoRA + norms": (8, NORMS, RATES[1:2]),
+    "LoRA + embeddings": (8, [EMBEDDINGS], RATES[1:2]),
+    "LoRA + embeddings + norms": (8, EMBEDDINGS_AND_NORMS, RATES),
+    "all weights": (None, (), (5e-4, 1e-3, 2e-3)),
+    "LoRA, rank 2": (2, (), RATES[1:2]),
+    "LoRA, rank 32": (32, (), RATES[1:2]),
+    "LoRA, rank 128": (128, (), RATES[1:2]),
+}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--out", type=Path, default=OUT)
+    options.add_argument("--steps", type=int, default=40)
+    options.add_argument("--threads", type=int, default=2)
+    arguments = options.parse_args()
+    torch.set_num_threads(arguments.threads)
+    corpus = standard_library()
+    windows = Windows(corpus.train, TARGET + 1)
+    base = bundled_model()
+    context = base.config.trained_context
+    settings = {"steps": arguments.steps, "target_context": TARGET, "windows": WINDOWS, "trials": TRIALS}
+    rows = []
+    if arguments.out.exists():
+        found = read_json(arguments.out)
+        if found["settings"] != settings:
+            raise SystemExit(f"{arguments.out} must be of a run with the same settings, got {found['settings']}")
+        rows = found["rows"]
+    before = score_text(base, corpus.held_out, [context], windows=WINDOWS).by_length[context]
+    done = {(row["arm"], row["rate"]) for row in rows}
+    for name, (rank, besides, rates) in ARMS.items():
+        for rate in rates:
+            if (name, rate) in done:
+                continue
+            model = bundled_model()
+            config = LongLoRAConfig(TARGET, train="all")
+            if rank is not None:
+                config = LongLoRAConfig(TARGET, rank=rank, alpha=2 * rank, also_train=besides)
+            changed = apply_longlora(model, config)
+            finetune(model, windows, FinetuneSettings(arguments.steps, rate=rate), progress=Terminal(interval=30))
+            merge_longlora(model)
+            text = score_text(model, corpus.held_out, [context, TARGET], windows=WINDOWS)
+            row = {
+                "arm": name,
+                "rank": rank,
+                "rate": rate,
+                "trainable_parameters": changed.trainable_parameters,
+                "trainable_share": changed.trainable_share,
+                "bits_per_byte": text.by_length,
+                "passkey": score_passkeys(model, corpus.held_out, [TARGET], trials=TRIALS).at(TARGET),
+            }
+            rows.append(row)
+            print(row, flush=True)
+            command = "python benchmarks/trained_parts.py"
+            about = dataclasses.asdict(provenance(threads=arguments.threads, command=command))
+            record = {"settings": settings, "base_bits_per_byte": before, "rows": rows}
+            write_json(arguments.out, record | {"corpus": corpus.describe()} | about)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""The command line: the small model, real models, the course."""
+
+from . import course, real, small
+from .app import app
+
+__all__ = ["app", "course", "real", "small"]

@@ -1,0 +1,175 @@
+"""Lesson 01: the FLOPs of attention, and the length from which it costs more than everything else."""
+
+from __future__ import annotations
+
+from ...cost import ModelShape, forward_flops
+from ...plots import attention_crossover, describe_growth, plot_growth
+from ...widgets import Picture
+from .diagnosis import Passed, exercise
+from .numbers import Wrong, expect_numbers
+
+# (seq_len, heads, head_dim, causal)
+ATTENTION_CASES = [(8, 2, 4, False), (8, 2, 4, True), (9, 3, 16, True), (100, 1, 8, False), (64, 4, 32, True)]
+
+
+def _attention(n: int, heads: int, head_dim: int, causal: bool) -> int:
+    shape = ModelShape(heads * head_dim, 1, heads, heads, head_dim, ffn_width=1, vocabulary=1)
+    return forward_flops(shape, n, causal=causal).attention
+
+
+WRONG_ATTENTION = (
+    Wrong(
+        "half",
+        lambda n, h, d, c: _attention(n, h, d, c) / 2,
+        "exactly half of it. Two things come in twos here: attention is two products (scores, then weighted values), "
+        "and a multiply-add is two FLOPs",
+    ),
+    Wrong(
+        "quarter",
+        lambda n, h, d, c: _attention(n, h, d, c) / 4,
+        "exactly a quarter of it: that is one multiply-add for each pair and feature. A multiply-add is two FLOPs, and "
+        "attention is two products: scores, then weighted values",
+    ),
+    Wrong(
+        "never causal",
+        lambda n, h, d, c: _attention(n, h, d, False),
+        "right for full squares, but `causal=True` changes nothing: a query then looks at itself and what is before it",
+    ),
+    Wrong(
+        "causal the other way round",
+        lambda n, h, d, c: _attention(n, h, d, not c),
+        "the two cases are swapped: `causal=True` is the smaller number",
+    ),
+    Wrong(
+        "half a square",
+        lambda n, h, d, c: 2 * h * d * n * n if c else _attention(n, h, d, c),
+        "the causal case is half of the square, and it is a little more: the diagonal is not cut in two. "
+        "Query 0 sees 1 key, query 1 sees 2, and so on: what is the sum?",
+    ),
+    Wrong(
+        "without itself",
+        lambda n, h, d, c: 2 * h * d * n * (n - 1) if c else _attention(n, h, d, c),
+        "in the causal case a query is missing from its own keys: a token may look at itself",
+    ),
+    Wrong(
+        "linear",
+        lambda n, h, d, c: 4 * n * h * d,
+        "this grows with `seq_len`, not with its square: every query meets many keys, so count pairs first",
+    ),
+    Wrong(
+        "one head",
+        lambda n, h, d, c: _attention(n, 1, d, c),
+        "the FLOPs of one head: every head computes all pairs",
+    ),
+    Wrong(
+        "no features",
+        lambda n, h, d, c: _attention(n, h, 1, c),
+        "`head_dim` is missing: the product of a query and a key runs over all features",
+    ),
+    Wrong(
+        "projections",
+        lambda n, h, d, c: _attention(n, h, d, c) + 8 * n * (h * d) ** 2,
+        "that counts the projections q, k, v and o as well: they have weights and grow with n. Here it is scores and "
+        "weighted values only",
+    ),
+)
+
+
+@exercise("01.attention_flops")
+def attention_flops(function) -> Passed:
+    """FLOPs of scores and weighted values of one layer, for (seq_len, heads, head_dim, causal)."""
+    expect_numbers(function, ATTENTION_CASES, _attention, WRONG_ATTENTION)
+    return Passed("Pairs, times features, times two products, times two: the same as `cost.forward_flops`.")
+
+
+# Heads that do not fill the width, grouped keys, a tied head: sizes that tell formulas apart.
+CROSSOVER_CASES = [
+    (ModelShape.llama2_7b(),),
+    (ModelShape(64, 2, 4, 2, 8, 101, 51),),
+    (ModelShape(48, 3, 4, 4, 16, 80, 1000, tied=True),),
+    (ModelShape(64, 2, 4, 4, 16, 128, 640),),
+]
+
+
+def _weights(shape: ModelShape) -> int:
+    """Everything that is multiplied with each token: all weights but norms and the look-up of the embedding."""
+    parameters = shape.parameters
+    return parameters.attention + parameters.ffn + shape.width * shape.vocabulary
+
+
+def _first_length(weights: int, keys_width: int, layers: int) -> int:
+    """The first n with 4 · layers · keys_width · n² > 2 · weights · n."""
+    return weights // (2 * layers * keys_width) + 1
+
+
+def _crossover_with(**changes):
+    def formula(shape: ModelShape) -> int:
+        weights = changes.get("weights", _weights)(shape)
+        width = changes.get("width", lambda shape: shape.heads * shape.head_dim)(shape)
+        return _first_length(weights, width, changes.get("layers", lambda shape: shape.layers)(shape))
+
+    return formula
+
+
+WRONG_CROSSOVER = (
+    Wrong(
+        "one too early",
+        lambda shape: attention_crossover(shape) - 1,
+        "one token too early: at this length attention does not cost more than the rest yet. Mind `>` and `>=`, and "
+        "rounding",
+    ),
+    Wrong(
+        "no head",
+        _crossover_with(weights=lambda shape: _weights(shape) - shape.width * shape.vocabulary),
+        "the language model's head is missing from the rest: `forward_flops(...).head`, a product with the whole "
+        "vocabulary",
+    ),
+    Wrong(
+        "all parameters",
+        _crossover_with(weights=lambda shape: shape.parameters.total),
+        "that counts all parameters, but the embedding is looked up, not multiplied, and norms are left out here. "
+        "Add up the fields of `forward_flops` instead",
+    ),
+    Wrong(
+        "feed-forward only",
+        _crossover_with(weights=lambda shape: shape.parameters.ffn),
+        "that is where attention passes the feed-forward half alone: projections and head are part of the rest",
+    ),
+    Wrong(
+        "projections only",
+        _crossover_with(weights=lambda shape: shape.parameters.attention),
+        "that is where attention passes its own projections: the feed-forward half and the head are part of the rest",
+    ),
+    Wrong(
+        "one layer",
+        _crossover_with(layers=lambda shape: 1),
+        "the attention of one layer against the weights of all layers: count the same layers on both sides",
+    ),
+    Wrong(
+        "width",
+        _crossover_with(width=lambda shape: shape.width),
+        "attention works on `heads * head_dim` features, which need not be `width`",
+    ),
+    Wrong(
+        "key heads",
+        _crossover_with(width=lambda shape: shape.kv_heads * shape.head_dim),
+        "sharing keys and values saves memory and projections, not scores: every *query* head computes all pairs",
+    ),
+    Wrong(
+        "causal",
+        lambda shape: _weights(shape) // (shape.layers * shape.heads * shape.head_dim),
+        "that is the length for a causal kernel, which computes half of the pairs. Count as the paper does here: "
+        "`causal=False`",
+    ),
+)
+
+
+@exercise("01.crossover")
+def crossover(function) -> Passed:
+    """The smallest length at which the attention of a forward pass costs more FLOPs than everything else."""
+    expect_numbers(function, CROSSOVER_CASES, attention_crossover, WRONG_CROSSOVER)
+    shape = ModelShape.llama2_7b()
+    picture = Picture(plot_growth(shape), describe_growth(shape))
+    return Passed(
+        f"For Llama-2-7B attention is the larger half from {attention_crossover(shape):,} tokens on.", picture
+    )

@@ -1,0 +1,42 @@
+"""Where a learner stands: what the journal holds, lesson by lesson."""
+
+from __future__ import annotations
+
+from .cards import publish
+from .journal import Journal
+
+COLUMNS = ("lesson", "predictions", "exercises", "quiz")
+
+
+def standing(journal: Journal | None = None) -> list[tuple[str, int, str, str]]:
+    """A row for each lesson with an entry: its number, predictions committed, exercises solved, questions right.
+
+    Keys of the journal begin with the number of their lesson.
+    """
+    entries = (journal or Journal()).all()
+    kinds = [entries.get(kind, {}) for kind in ("predictions", "exercises", "quiz")]
+    rows = []
+    for lesson in sorted({key.partition(".")[0] for kind in kinds for key in kind}):
+        predictions, tried, answers = ([kind[key] for key in kind if key.startswith(f"{lesson}.")] for kind in kinds)
+        solved, attempts = (sum(exercise[what] for exercise in tried) for what in ("passed", "attempts"))
+        exercises = (
+            f"{solved} of {len(tried)} tried, {attempts} attempt{'s' * (attempts != 1)}" if tried else "none yet"
+        )
+        right = f"{sum(answer['right'] for answer in answers)} right of {len(answers)}" if answers else "none yet"
+        rows.append((lesson, len(predictions), exercises, right))
+    return rows
+
+
+def overview(journal: Journal | None = None) -> None:
+    """Show `standing` as a table, and where it is kept."""
+    rows = standing(journal)
+    if not rows:
+        text = "Nothing noted yet: commit a prediction, answer a quiz or run a check, then run this cell again."
+        publish(f"<p>{text}</p>", text)
+        return
+    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+    body = "".join(
+        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
+    )
+    said = "; ".join(f"lesson {row[0]}: {row[1]} predictions, exercises {row[2]}, quiz {row[3]}" for row in rows)
+    publish(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>", said)

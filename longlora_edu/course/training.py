@@ -1,0 +1,177 @@
+"""Panels of lesson 07: train with a button, watch the curve, stop without loss; and replay a run that was recorded."""
+
+from __future__ import annotations
+
+import html
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import ipywidgets
+from matplotlib.axes import Axes
+
+from ..demo import DemoSettings
+from ..plots import SCREEN, Style, describe_loss, plot_loss
+from ..plots.style import new_axes
+from ..progress import Advance
+from ..train import Metrics
+from ..widgets import Picture, show
+from ..widgets.panel import Panel
+from .cards import card
+from .live import ExtendResult, extend
+from .recorded import recorded
+
+# Of the time that passes, at most this share goes into drawing: training is what the reader waits for.
+DRAWING_SHARE = 0.05
+
+
+class Training:
+    """A button that calls `extend(settings, …)` in a thread of its own, and shows how it goes.
+
+    `take()` calls the same function here and now, unless the button has done so. `result` is the last run that
+    finished or was stopped, None before. Values of controls never start anything.
+    """
+
+    def __init__(
+        self, settings: DemoSettings, *, extend: Callable[..., ExtendResult] = extend, style: Style = SCREEN
+    ) -> None:
+        self.settings, self.result, self.error = settings, None, None
+        self._extend, self._style = extend, style
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._ax = new_axes(style)[0]
+        self._curve: list[Metrics] = []
+        self._draw_after = 0.0
+        self.start = ipywidgets.Button(description="Start training", tooltip="Extend the small model on this machine")
+        self.stop = ipywidgets.Button(
+            description="Stop", tooltip="End after this step; keep what was learned", disabled=True
+        )
+        self.bar = ipywidgets.FloatProgress(min=0, max=1, description="Waiting")
+        self.line = ipywidgets.HTML(value="Nothing runs yet.")
+        self.picture = ipywidgets.HTML()
+        buttons = ipywidgets.HBox([self.start, self.stop])
+        self.panel = ipywidgets.VBox([buttons, self.bar, self.line, self.picture])
+        self.start.on_click(lambda _: self.press_start())
+        self.stop.on_click(lambda _: self.press_stop())
+
+    def show(self) -> None:
+        """Publish the panel; where nothing is live, the recorded curve stands in its place."""
+        curve = recorded("demo")["train"]["curve"]
+        show(self.panel, Picture(plot_loss(curve, style=self._style), f"A recorded run. {describe_loss(curve)}"))
+
+    def press_start(self) -> None:
+        """What the first button does: nothing while a run is under way."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def press_stop(self) -> None:
+        """What the second button does: the run ends after its step, and is measured."""
+        self._stop.set()
+        self.line.value = "Stopping after this step; what was learned so far is measured."
+
+    def wait(self) -> None:
+        """Return when the run under way, if any, is over. An interrupt stops the run.
+
+        Raises:
+            Exception: what the run raised.
+        """
+        while self._thread is not None and self._thread.is_alive():
+            try:
+                self._thread.join(timeout=0.2)
+            except KeyboardInterrupt:
+                self.press_stop()
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+    def take(self) -> ExtendResult:
+        """The result of the button's run, waiting for it to finish; without one, of a run here and now.
+
+        Raises:
+            Exception: what the run raised.
+        """
+        self.wait()
+        if self.result is None:
+            self._run()
+            self.wait()
+        return self.result
+
+    def _run(self) -> None:
+        self.error, self._curve, self._draw_after = None, [], 0.0
+        self._stop.clear()
+        self.start.disabled, self.stop.disabled = True, False
+        try:
+            self.result = self._extend(self.settings, on_step=self._step, stop=self._stop.is_set, progress=self)
+            self._draw()
+            self.bar.description, self.line.value = "Done", self._summary(self.result)
+        except Exception as error:  # a thread would swallow it: `wait` raises it again
+            self.error = error
+            self.bar.description, self.line.value = "Failed", card("wrong", f"{type(error).__name__}: {error}")
+        finally:
+            self.start.disabled, self.stop.disabled = False, True
+
+    @contextmanager
+    def stage(self, what: str, total: int, unit: str) -> Iterator[Advance]:
+        """This panel as the `Progress` of a run: the bar moves, the line says how fast and how long still."""
+        began, done = time.perf_counter(), 0
+        self.bar.value, self.bar.description = 0.0, what.partition(":")[0]
+        self.line.value = html.escape(what)
+
+        def advance(amount: int, text: str = "") -> None:
+            nonlocal done
+            done += amount
+            rate = done / max(time.perf_counter() - began, 1e-9)
+            self.bar.value = done / total
+            words = [text, f"{rate:,.0f} bytes a second", f"{(total - done) / rate:.0f} s left"]
+            if not self._stop.is_set():
+                self.line.value = html.escape(" · ".join(word for word in words if word))
+
+        yield advance
+
+    def _step(self, step: int, metrics: Metrics) -> None:
+        self._curve.append(metrics)
+        if (now := time.perf_counter()) >= self._draw_after:
+            self._draw()
+            took = time.perf_counter() - now
+            self._draw_after = now + took / DRAWING_SHARE
+
+    def _draw(self) -> None:
+        if self._curve:
+            self.picture.value = _loss_picture(self._ax, self._curve, self.settings.steps, self._style).html
+
+    def _summary(self, result: ExtendResult) -> str:
+        how = (
+            f"Stopped after {len(result.curve)} of {self.settings.steps}" if result.stopped else f"{len(result.curve)}"
+        )
+        text = f"{how} steps at {result.tokens_per_second:,.0f} bytes a second; {result.seconds:.0f} s with measuring."
+        return html.escape(text)
+
+
+def replay(curve: Sequence[Metrics], *, style: Style = SCREEN) -> Panel:
+    """A recorded curve up to the step on a slider, on the axes of the whole. Nothing is trained.
+
+    Raises:
+        ValueError: for an empty curve.
+    """
+    curve, ax = tuple(curve), new_axes(style)[0]
+    plot_loss(curve, style=style, ax=ax)  # refuses an empty one
+    height = ax.get_ylim()
+
+    def view(step: int) -> Picture:
+        return _loss_picture(ax, curve[:step], len(curve), style, height)
+
+    slider = ipywidgets.IntSlider(value=len(curve), min=1, max=len(curve), description="Step")
+    return Panel(view, {"step": slider})
+
+
+def _loss_picture(
+    ax: Axes, curve: Sequence[Metrics], steps: int, style: Style, height: tuple[float, float] | None = None
+) -> Picture:
+    """`plot_loss` on axes that are used again, wide enough for all `steps`."""
+    ax.clear()
+    plot_loss(curve, style=style, ax=ax)
+    ax.set(xlim=(0, steps + 1), ylim=height)
+    return Picture(ax, describe_loss(curve), dpi=80)

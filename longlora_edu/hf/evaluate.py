@@ -1,0 +1,184 @@
+"""Did it work on a real model? Perplexity by length and position, passkeys by length and depth, answers word for word.
+
+Everything here runs with the attention that the model has in evaluation: dense, but for `use_s2(when="always")`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..evaluate import DEPTHS
+from ..passkey import DIGITS, QUESTION, STATEMENT
+from ..records import Proportion
+from .data import Pair, tokenised_pair
+from .loss import CHUNK
+
+TAIL = 128
+OnTokens = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class NatsScore:
+    """Nats a token on held-out text; perplexity is their exponential.
+
+    `by_length[L]` is the mean over the same last `TAIL` tokens of all windows given L - TAIL before them;
+    `by_position[p]` the mean at token p + 1 of the longest windows. Windows begin every `stride` tokens.
+    """
+
+    windows: int
+    stride: int
+    by_length: dict[int, float]
+    by_position: np.ndarray
+
+    @property
+    def perplexity(self) -> dict[int, float]:
+        """By length."""
+        return {length: float(np.exp(nats)) for length, nats in self.by_length.items()}
+
+
+def windows_of(texts: Sequence[np.ndarray], length: int, stride: int) -> np.ndarray:
+    """int64 (w, length): every `stride` tokens of each text, whole ones only, in order.
+
+    Raises:
+        ValueError: when no text is long enough, naming the longest.
+    """
+    rows = [text[start : start + length] for text in texts for start in range(0, len(text) - length + 1, stride)]
+    if not rows:
+        longest = max(map(len, texts), default=0)
+        raise ValueError(f"data must hold a text of at least {length} tokens, got {longest} as the longest")
+    return np.stack(rows)
+
+
+def score_perplexity(
+    model: PreTrainedModel,
+    texts: Sequence[np.ndarray],
+    lengths: Sequence[int],
+    *,
+    stride: int | None = None,
+    most: int = 50,
+    on_tokens: OnTokens = lambda tokens: None,
+) -> NatsScore:
+    """Score `lengths` on held-out texts. `stride` defaults to the longest length: windows that do not overlap.
+
+    At most `most` windows are taken, evenly out of all.
+    """
+    if not lengths or min(lengths) <= TAIL:
+        raise ValueError(f"lengths must each be above {TAIL}, got {list(lengths)}")
+    longest = max(lengths)
+    stride = stride or longest
+    rows = windows_of(texts, longest, stride)
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))]
+    sums = dict.fromkeys(sorted(lengths), 0.0)
+    positions = np.zeros(longest - 1)
+    for row in rows:
+        for length in sums:
+            nats = _next_token_nats(model, torch.from_numpy(row[None, longest - length :]))[0]
+            sums[length] += float(nats[-TAIL:].mean()) / len(rows)
+            if length == longest:
+                positions += nats.numpy() / len(rows)
+            on_tokens(length)
+    return NatsScore(len(rows), stride, sums, positions)
+
+
+def score_retrieval(
+    model: PreTrainedModel,
+    tokenizer,
+    texts: Sequence[np.ndarray],
+    lengths: Sequence[int],
+    *,
+    depths: Sequence[float] = DEPTHS,
+    trials: int = 10,
+    seed: int = 0,
+    on_tokens: OnTokens = lambda tokens: None,
+) -> dict[int, dict[float, Proportion]]:
+    """Passkeys found, `cells[length][depth]`: five digits stated in a long text and asked for at its end.
+
+    One forward pass decides a trial: each token of the answer is ranked first given all before it, as greedy
+    decoding would have it.
+    """
+    cells: dict[int, dict[float, Proportion]] = {}
+    for length in sorted(lengths):
+        for depth in depths:
+            rng = np.random.default_rng([seed, 4, length, round(1000 * depth)])
+            found = sum(_finds(model, tokenizer, texts, length, depth, rng) for _ in range(trials))
+            on_tokens(length * trials)
+            cells.setdefault(length, {})[depth] = Proportion(found, trials)
+    return cells
+
+
+def score_answers(
+    model: PreTrainedModel,
+    tokenizer,
+    pairs: Sequence[Pair],
+    is_right: Callable[[str, str], bool],
+    *,
+    on_tokens: OnTokens = lambda tokens: None,
+) -> Proportion:
+    """How many answers are right, written greedily, with a little more room than the right one needs."""
+    right = 0
+    for pair in pairs:
+        ids, labels = tokenised_pair(pair, tokenizer)
+        prompt = ids[labels < 0]
+        said = answer(model, tokenizer, prompt, most=len(ids) - len(prompt) + 8)
+        right += bool(is_right(said, pair.output))
+        on_tokens(len(ids))
+    return Proportion(right, len(pairs))
+
+
+@torch.inference_mode()
+def answer(model: PreTrainedModel, tokenizer, prompt: np.ndarray, *, most: int) -> str:
+    """What the model writes after the prompt's ids, greedily, with a cache."""
+    device = next(model.parameters()).device
+    ids = torch.from_numpy(prompt[None]).to(device)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    written = model.eval().generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False, pad_token_id=pad
+    )
+    return tokenizer.decode(written[0, len(prompt) :], skip_special_tokens=True)
+
+
+@torch.inference_mode()
+def _next_token_nats(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    """(b, n - 1) on the CPU; logits are held for `CHUNK` positions at a time."""
+    model.eval()
+    ids = ids.to(next(model.parameters()).device)
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    head, parts = model.get_output_embeddings(), []
+    for start in range(0, hidden.shape[1], CHUNK):
+        logits = head(hidden[:, start : start + CHUNK]).float()
+        targets = ids[:, 1 + start : 1 + start + logits.shape[1]]
+        parts.append(F.cross_entropy(logits.transpose(1, 2), targets, reduction="none").cpu())
+    return torch.cat(parts, dim=1)
+
+
+@torch.inference_mode()
+def _finds(model, tokenizer, texts, length: int, depth: float, rng: np.random.Generator) -> bool:
+    def ids_of(text: str) -> np.ndarray:
+        return np.array(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int64)
+
+    key = "".join(map(str, rng.integers(10, size=DIGITS)))
+    # The space belongs to the answer: tokenizers that have words glue it to what follows.
+    parts = [ids_of(f"{STATEMENT.decode()}{key}\n"), ids_of(QUESTION.decode().rstrip()), ids_of(f" {key}")]
+    room = length - sum(map(len, parts))
+    if room < 0:
+        raise ValueError(f"lengths must each have room for a passkey, at least {length - room} tokens, got {length}")
+    rows = [text for text in texts if len(text) >= room]
+    if not rows:
+        longest = max(map(len, texts), default=0)
+        raise ValueError(f"data must hold a text of at least {room} tokens, got {longest} as the longest")
+    row = rows[rng.integers(len(rows))]
+    start = rng.integers(len(row) - room + 1)
+    text, cut = row[start : start + room], round(depth * room)
+    ids = torch.from_numpy(np.concatenate([text[:cut], parts[0], text[cut:], parts[1], parts[2]]))[None]
+    ids = ids.to(next(model.parameters()).device)
+    asked = len(parts[2])
+    hidden = model.eval().base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state[:, -asked:]
+    guesses = model.get_output_embeddings()(hidden).argmax(-1)
+    return bool((guesses == ids[:, -asked:]).all())

@@ -1,0 +1,111 @@
+"""Whole measurements of a real model, with or without its adapter, as records: what the commands call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from ..corpus import read_corpus
+from ..longqa import is_exact
+from ..progress import Progress, Silent
+from ..records import provenance
+from .data import Pair, read_pairs, tokenised, tokenised_pair
+from .evaluate import answer, score_answers, score_perplexity, score_retrieval
+from .loading import load_model, load_tokenizer
+from .positions import context_length
+from .recipe import load_longlora, merge_longlora
+
+
+def with_adapter(model: str, adapter: Path | None) -> PreTrainedModel:
+    """The model, an adapter merged into it if one is named: dense, in evaluation mode, on the GPU if there is one."""
+    base = load_model(model)
+    if adapter is not None:
+        base = merge_longlora(load_longlora(base, adapter))
+    return base.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def measure_text(
+    model: str,
+    data: Path,
+    lengths: Sequence[int] | None = None,
+    *,
+    adapter: Path | None = None,
+    stride: int | None = None,
+    windows: int = 50,
+    trials: int = 10,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict:
+    """Perplexity by length and position and passkeys, on the held-out side of `data`; its own context by default."""
+    tokenizer, loaded = load_tokenizer(model), with_adapter(model, adapter)
+    lengths = sorted(lengths or [context_length(loaded.config)])
+    texts = tokenised(read_corpus(data).held_out, tokenizer)
+    total = sum(lengths) * (windows + 5 * trials)
+    with (progress or Silent()).stage("Measuring", total, "tok") as advance:
+        score = score_perplexity(loaded, texts, lengths, stride=stride, most=windows, on_tokens=advance)
+        keys = {}
+        if trials:
+            keys = score_retrieval(loaded, tokenizer, texts, lengths, trials=trials, seed=seed, on_tokens=advance)
+    return {
+        "model": model,
+        "adapter": str(adapter) if adapter else None,
+        "windows": score.windows,
+        "stride": score.stride,
+        "perplexity": score.perplexity,
+        "nats_by_position": [round(float(nats), 4) for nats in score.by_position],
+        "passkey": keys,
+        **dataclasses.asdict(provenance(threads=torch.get_num_threads())),
+    }
+
+
+def measure_answers(model: str, data: Path, *, adapter: Path | None = None, progress: Progress | None = None) -> dict:
+    """How many pairs of a `.json` or `.jsonl` file are answered exactly."""
+    pairs = read_pairs(data)
+    tokenizer, loaded = load_tokenizer(model), with_adapter(model, adapter)
+    total = sum(len(tokenised_pair(pair, tokenizer)[0]) for pair in pairs)
+    with (progress or Silent()).stage("Answering", total, "tok") as advance:
+        exact = score_answers(loaded, tokenizer, pairs, is_exact, on_tokens=advance)
+    return {
+        "model": model,
+        "adapter": str(adapter) if adapter else None,
+        "exact": exact,
+        **dataclasses.asdict(provenance(threads=torch.get_num_threads())),
+    }
+
+
+def ask(model: str, text: str, question: str, *, adapter: Path | None = None, most: int = 64) -> dict:
+    """One question about a long text, answered greedily.
+
+    Raises:
+        ValueError: when text and question are longer than the context.
+    """
+    tokenizer, loaded = load_tokenizer(model), with_adapter(model, adapter)
+    ids, labels = tokenised_pair(Pair(f"{text}\n\n{question}" if text else question, ""), tokenizer)
+    prompt: np.ndarray = ids[labels < 0]
+    context = context_length(loaded.config)
+    if len(prompt) + most > context:
+        raise ValueError(f"text, question and answer must fit into {context} tokens, got {len(prompt)} and {most}")
+    return {"prompt_tokens": len(prompt), "answer": answer(loaded, tokenizer, prompt, most=most).strip()}
+
+
+def merge_into(model: str, adapter: Path, out: Path) -> dict:
+    """Write the merged model and its tokenizer to a new folder.
+
+    Raises:
+        ValueError: for a folder that holds something already.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"out must be a new or an empty folder, got {out} with something in it")
+    merged = with_adapter(model, adapter)
+    merged.save_pretrained(out)
+    load_tokenizer(model).save_pretrained(out)
+    return {
+        "out": str(out),
+        "parameters": sum(weight.numel() for weight in merged.parameters()),
+        "context": context_length(merged.config),
+    }

@@ -1,0 +1,262 @@
+"""Extend a real model: its recipe, its data and its run, from settings to an adapter folder.
+
+Works on one device, or under torchrun on several: each process takes its share of a step's windows, and the curve is
+that of one process which takes them all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..corpus import read_corpus
+from ..geometry import Boundary
+from ..longlora import LongLoRAConfig
+from ..progress import Progress, Silent, step_by_step
+from ..records import as_json, check_integer, claim_folder, peak_memory, provenance, read_json, write_json
+from ..rope import RopeMethod
+from ..train import Metrics, TrainSettings, train
+from .attention import use_dense
+from .data import TokenWindows, length_histogram, read_pairs, tokenised, tokenised_pair
+from .loading import load_model, load_tokenizer
+from .loss import NextTokenLoss
+from .recipe import longlora
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What `longlora-edu train` can be told.
+
+    A step is `accumulate` micro-batches of `batch` windows, over all processes together. `data` is a file or folder of
+    text, or a `.json`/`.jsonl` file of instruction pairs. `dense=True` trains with full attention, for comparison.
+
+    Raises:
+        ValueError: naming the field, its rule and the value.
+    """
+
+    model: str
+    data: str
+    context: int
+    group_ratio: float = 1 / 4
+    rope: RopeMethod = "yarn"
+    boundary: Boundary = "split"
+    train: Literal["adapters", "all"] = "adapters"
+    rank: int = 8
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    dense: bool = False
+    batch: int = 1
+    accumulate: int = 8
+    rate: float = 2e-4
+    warmup: int = 20
+    steps: int = 1000
+    seed: int = 0
+    threads: int | None = None
+    checkpoint_every: int = 25
+
+    def __post_init__(self) -> None:
+        for name in ("context", "rank", "batch", "accumulate", "steps", "checkpoint_every"):
+            check_integer(name, getattr(self, name), at_least=1)
+        for name in ("warmup", "seed"):
+            check_integer(name, getattr(self, name), at_least=0)
+        if not 0 < self.rate < math.inf:
+            raise ValueError(f"rate must be positive and finite, got {self.rate}")
+        self.recipe()
+
+    def recipe(self) -> LongLoRAConfig:
+        """The recipe of the run."""
+        return LongLoRAConfig(
+            self.context,
+            group_ratio=self.group_ratio,
+            boundary=self.boundary,
+            rope=self.rope,
+            rank=self.rank,
+            alpha=2 * self.rank,
+            train=self.train,
+        )
+
+
+@dataclass(frozen=True)
+class TextData:
+    """Windows of long documents. `held_out` are the texts that are never trained on."""
+
+    windows: TokenWindows
+    held_out: tuple[np.ndarray, ...]
+    lengths: tuple[int, ...]
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        ids = self.windows.draw(rng, count)
+        return ids, ids
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Instruction pairs, drawn one at a time; those longer than the context are left out and counted."""
+
+    pairs: tuple[tuple[np.ndarray, np.ndarray], ...]
+    left_out: int
+    lengths: tuple[int, ...]
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        ids, labels = self.pairs[rng.integers(len(self.pairs))]
+        return ids[None], labels[None]
+
+
+def read_data(settings: TrainingSettings, tokenizer) -> TextData | PairData:
+    """The data of a run, tokenised.
+
+    Raises:
+        ValueError: when nothing in it can be trained on at this context, naming the longest.
+    """
+    path = Path(settings.data)
+    if path.suffix in (".json", ".jsonl") and path.is_file():
+        if settings.batch != 1:
+            raise ValueError(f"batch must be 1 for instruction pairs, whose lengths differ, got {settings.batch}")
+        everything = [tokenised_pair(pair, tokenizer) for pair in read_pairs(path)]
+        fitting = tuple(pair for pair in everything if len(pair[0]) <= settings.context)
+        lengths = tuple(len(ids) for ids, _ in everything)
+        if not fitting:
+            raise ValueError(f"data must hold a pair of at most {settings.context} tokens, got {min(lengths)} at least")
+        return PairData(fitting, len(everything) - len(fitting), lengths)
+    corpus = read_corpus(path)
+    texts, held_out = tokenised(corpus.train, tokenizer), tokenised(corpus.held_out, tokenizer)
+    windows = TokenWindows(texts, settings.context)
+    return TextData(windows, tuple(held_out), tuple(map(len, texts)))
+
+
+def run_training(
+    settings: TrainingSettings, folder: Path, *, resume: bool = False, progress: Progress | None = None, on_data=None
+) -> dict:
+    """Run or finish a training in `folder`; returns what `run.json` holds. `adapter/` (or `model/`) is what it made.
+
+    `on_data(histogram, data)` is called before training, so that a face can show what there is to train on.
+
+    Raises:
+        ValueError: before anything is written, for settings, model or data that cannot work, and for a folder that
+            holds a run already.
+        FloatingPointError: when a loss is not finite; the last good checkpoint stays.
+    """
+    rank, world = _process()
+    if settings.accumulate % world:
+        raise ValueError(f"accumulate must be a multiple of the {world} processes, got {settings.accumulate}")
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = _device()
+    tokenizer = load_tokenizer(settings.model)
+    data = read_data(settings, tokenizer)
+    if on_data is not None and rank == 0:
+        on_data(length_histogram(data.lengths, settings.context), data)
+    model = load_model(settings.model, bf16=settings.bf16 and settings.train == "adapters")
+    torch.manual_seed(settings.seed)
+    model = longlora(model, settings.recipe())
+    if settings.dense:
+        use_dense(model)
+    parameters = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    for weight in parameters.values():
+        weight.data = weight.data.float()  # small steps of half-precision weights would be rounded away
+    identity = {"run": "train", **dataclasses.asdict(settings), "threads": torch.get_num_threads()}
+    if rank == 0 and claim_folder(folder, identity, result="run.json", resume=resume):
+        return read_json(folder / "run.json")
+
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    loss = NextTokenLoss(model.to(device).train())
+    if world > 1:
+        loss = DistributedDataParallel(loss)
+    objective = _Objective(loss, data, settings, rank, world, device)
+    optimizer = torch.optim.AdamW(parameters.values(), lr=settings.rate, betas=(0.9, 0.95), weight_decay=0.0)
+    schedule = TrainSettings(
+        settings.steps,
+        accumulate=settings.accumulate // world,
+        warmup=min(settings.warmup, settings.steps),
+        decay="cosine",
+        checkpoint_every=settings.checkpoint_every,
+    )
+    tokens = settings.accumulate * settings.batch * settings.context
+    checkpoint = folder / "checkpoint.safetensors"
+    shown = progress if progress is not None and rank == 0 else Silent()
+    with shown.stage("Training", settings.steps * tokens, "tok") as advance:
+        on_step = step_by_step(advance, tokens, "loss", "loss")
+        result = train(
+            parameters,
+            [optimizer],
+            objective,
+            schedule,
+            checkpoint=checkpoint,
+            resume=resume,
+            on_step=on_step,
+            writes=rank == 0,
+        )
+    if rank != 0:
+        return {}
+    model.eval()
+    out = folder / ("adapter" if settings.train == "adapters" else "model")
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    record = as_json(
+        {
+            "settings": dataclasses.asdict(settings),
+            "attention": "dense" if settings.dense else "S2",
+            "trainable_parameters": sum(weight.numel() for weight in parameters.values()),
+            "parameters": sum(weight.numel() for weight in model.parameters()),
+            "seconds": result.seconds,
+            "tokens_per_second": settings.steps * tokens / result.seconds,
+            "peak_rss_bytes": peak_memory(),
+            "peak_device_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else None,
+            "processes": world,
+            "curve": result.curve,
+            **dataclasses.asdict(provenance(threads=torch.get_num_threads())),
+        }
+    )
+    write_json(folder / "run.json", record)
+    checkpoint.unlink()
+    return record
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """The windows of (seed, step, part) and nothing else; part `p` of process `r` is part `p · world + r`."""
+
+    loss: nn.Module
+    data: TextData | PairData
+    settings: TrainingSettings
+    rank: int
+    world: int
+    device: str
+
+    def __call__(self, step: int, part: int) -> tuple[Tensor, Metrics]:
+        rng = np.random.default_rng([self.settings.seed, step, part * self.world + self.rank])
+        ids, labels = (torch.from_numpy(a).to(self.device) for a in self.data.draw(rng, self.settings.batch))
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.bf16):
+            nats, count = self.loss(ids, labels)
+        loss = nats / count
+        mean = loss.detach().clone()
+        if self.world > 1:
+            torch.distributed.all_reduce(mean, torch.distributed.ReduceOp.SUM)
+            mean /= self.world
+        return loss, {"nats_per_token": mean.item()}
+
+
+def _process() -> tuple[int, int]:
+    """This process's rank and how many there are; joins the group of torchrun if there is one."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return (torch.distributed.get_rank(), world) if world > 1 else (0, 1)
+
+
+def _device() -> str:
+    if not torch.cuda.is_available():
+        return "cpu"
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return "cuda"

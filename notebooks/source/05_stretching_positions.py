@@ -1,0 +1,623 @@
+# ---
+# jupyter:
+#   longlora_edu:
+#     title: Stretching positions
+#     minutes: 60
+# ---
+
+# %% [markdown]
+# **After this lesson you can**
+#
+# - turn queries and keys by their positions, and show that their scores know the distance and nothing else;
+# - say what interpolation, NTK-aware scaling and YaRN do to near and to far, from their frequencies alone;
+# - foretell which rule still works at eight times the trained length, and measure it on a real small model;
+# - explain why that choice depends on the group of S²-Attn.
+#
+# **You need first**
+#
+# - [Lesson 02](02_groups_shift_boundary.ipynb): which tokens share a [group](glossary.md#group)? In groups of four,
+#   who can token 5 look at?
+# - Sine and cosine: where does a hand that starts at the right point after a quarter turn against the clock?
+#
+# **Where it runs**: anywhere, on one core, without a GPU. Nothing is trained here.
+
+# %%
+import numpy as np
+import torch
+
+from longlora_edu.corpus import standard_library
+from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal
+from longlora_edu.course.checks import positions as check
+from longlora_edu.course.tables import show_table
+from longlora_edu.evaluate import score_text
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora
+from longlora_edu.model import bundled_model, rotate, rotation_tables
+from longlora_edu.plots.angles import pair_angles
+from longlora_edu.plots.positions import (
+    RULE_NAMES,
+    describe_by_pair,
+    describe_clocks,
+    describe_rules_by_length,
+    plot_by_pair,
+    plot_clocks,
+    plot_rules_by_length,
+)
+from longlora_edu.reference import full_attention
+from longlora_edu.rope import Rope
+from longlora_edu.widgets import Picture, show
+from longlora_edu.widgets.rope import rope_explorer
+from longlora_edu.widgets.task import Bar
+
+# %% [markdown]
+# ## Why
+#
+# Attention is a weighted sum over a *set*. Shuffle what stands before the last token, and what the last token hears
+# is the same:
+
+# %%
+rng = np.random.default_rng(0)
+q, k, v = rng.normal(size=(3, 1, 1, 6, 4))  # one head, six tokens, four features
+shuffled = np.array([3, 0, 4, 1, 2, 5])  # the last token stays last
+
+heard = full_attention(q, k, v)[0, 0, -1]
+heard_shuffled = full_attention(q, k[:, :, shuffled], v[:, :, shuffled])[0, 0, -1]
+print("difference after shuffling:", np.abs(heard - heard_shuffled).max().round(12))
+
+# %% [markdown]
+# So "dog bites man" and "man bites dog" would be one sentence. The model must be told where each token stands, and
+# [RoPE](glossary.md#rope) tells it with clocks: take the features of a query or key in pairs, and turn each pair like
+# the hand of a clock, by its position times the pair's own frequency.
+#
+# {{beginners: Position}}
+#
+# {{beginners: RoPE}}
+
+# %%
+trained_rope = bundled_model().config.rope
+frequencies = trained_rope.frequencies()  # base ** (-2 i / d), in radians per token
+TRAINED, TARGET = trained_rope.trained_length, 2048
+print(f"a head of the small model has {trained_rope.head_dim} features, so {len(frequencies)} clocks")
+
+positions, pairs = [0, 1, 2, 3, 8, 64, 255], [0, 4, 10, 23]
+Picture(plot_clocks(frequencies, positions, pairs), describe_clocks(frequencies, positions, pairs))
+
+# %% [markdown]
+# Fast clocks tell neighbours apart and soon repeat themselves. Slow clocks tell far from near, and in a short
+# training the slowest hardly move at all. Keep that picture: all of this lesson is about the hands that have only
+# ever been seen in a part of their circle.
+
+# %% [markdown]
+# ## Predict: past the trained length
+#
+# The small model was trained on windows of 256 bytes. We measure [bits per byte](glossary.md#bits-per-byte) of the
+# *same* last 128 bytes of a text, while it gets more and more of what stands before them.
+
+# %%
+BEYOND = [
+    "It gets better: there is more to go by",
+    "It stays as it is: what is too far is ignored",
+    "It gets worse at once, from 512 bytes on",
+    "It gets worse, but only at 2,048",
+]
+predict("05.beyond", "Trained on 256 bytes, the model now reads 512, then 2,048. What happens?", BEYOND)
+
+# %% [markdown]
+# ## Play: the clocks, past the trained length
+#
+# **Task.** Leave the rule at *default* and move *Stretch by* from 1 to 2, 4 and 8. On the right: how many pairs meet
+# an angle that they never had in training? Which pairs are they: the fast or the slow ones? And why does the number
+# not grow any more after 2?
+
+# %%
+rope_explorer(method="default").show()
+
+# %% [markdown] instructor=true
+# *What to say*: a pair that has turned full circle has pointed everywhere, so no position is new to it. The slow
+# pairs have not; every one of them meets new angles one token past the trained length, so the number jumps at once
+# and then stays. What grows with the length is how far past the seen angle they go. Predicted wrong answers: "the
+# fast ones, because they turn most"; "better, because more context is more information" (true of a model that was
+# trained there).
+
+# %% [markdown]
+# ## Reveal: past the trained length
+
+# %%
+held_out = standard_library().held_out
+lengths = profile.choose(laptop=(256, 512, 1024, 2048), ci=(256, 512, 2048))
+windows = profile.choose(laptop=24, binder=6, ci=2)
+
+
+def untrained(rule, advance=lambda tokens: None):
+    """Bits per byte by length when only the position rule changes, and no weight."""
+    model = bundled_model()
+    apply_longlora(model, LongLoRAConfig(TARGET, rope=rule, train="all"))
+    return score_text(model, held_out, lengths, windows=windows, on_batch=advance).by_length
+
+
+bits = {"default": untrained("default")}
+own = bits["default"][TRAINED]
+reveal(
+    "05.beyond",
+    BEYOND[2] if bits["default"][512] > 1.1 * own else BEYOND[3],
+    f"{own:.2f} bits per byte at 256, {bits['default'][512]:.2f} at 512 and {bits['default'][2048]:.2f} at 2,048, "
+    f"where a coin for each bit would cost 8. More context, and the model breaks.",
+)
+Picture(plot_rules_by_length(bits, trained_context=TRAINED), describe_rules_by_length(bits, trained_context=TRAINED))
+
+# %% [markdown]
+# Nothing in the program fails, no shape is wrong. The weights have simply never met such angles. There are two ways
+# out: train on long texts, which is dear, or change the clocks so that even a far token points where some token of
+# the training has pointed. Both together are what LongLoRA does. First, the clocks.
+
+# %% [markdown]
+# ## Build: rotated scores
+#
+# ### Exercise 5.1 · The scores of rotated queries and keys
+#
+# Turn each query and each key by its own position, then multiply every query with every key. A pair is *(i, i +
+# d/2)*: the first half of the features beside the second half, as Llama's weights are stored. Turning a pair (a, b)
+# by an angle gives (a · cos − b · sin, b · cos + a · sin).
+
+
+# %% exercise="rotary_scores" difficulty=2 importance=5 minutes=10 points=2
+def rotary_scores(q, k, positions, frequencies):
+    """float (n, n): every q (n, d) with every k (n, d), turned by positions (n,) · frequencies (d/2,)."""
+    ### BEGIN SOLUTION
+    angles = positions[:, None] * frequencies
+    cos, sin = np.cos(angles), np.sin(angles)
+
+    def turned(x):
+        first, second = np.split(x, 2, axis=-1)
+        return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+    return turned(q) @ turned(k).T
+    ### END SOLUTION
+
+
+# %% check="rotary_scores"
+check.rotary_scores(rotary_scores)
+
+# %% [markdown] hints="rotary_scores"
+# The angles are a table: one row a token, one column a pair, so its shape is (n, d/2). Broadcasting makes it from a
+# column of positions and a row of frequencies.
+#
+# ---
+# `np.split(x, 2, axis=-1)` gives the two halves of the features. Each has the shape of the angles, so that cos and
+# sin of the angles can be multiplied with them element by element.
+#
+# ---
+# Both new halves need both old halves: write them into a new array with `np.concatenate`, and use the same little
+# function for q and for k.
+
+# %% [markdown]
+# The same query and the same key, moved together through the text: here with the functions that the small model
+# itself uses.
+
+# %%
+q, k = (torch.from_numpy(row).expand(1, 1, 2048, 48) for row in rng.normal(size=(2, 48)))
+cos, sin = rotation_tables(trained_rope, 2048, torch.device("cpu"))
+rotated_q, rotated_k = rotate(q, cos.double(), sin.double()), rotate(k, cos.double(), sin.double())
+for distance in (0, 5, 100):
+    scores = [(rotated_q[0, 0, p] @ rotated_k[0, 0, p - distance]).item() for p in (100, 500, 2047)]
+    print(f"distance {distance:3}, at 100, 500, 2,047:", *(f"{score:.4f}" for score in scores))
+    np.testing.assert_allclose(scores, scores[0], atol=2e-3)
+
+# %% [markdown]
+# A score knows the *distance* of the two tokens and not where they stand. So what counts is not which positions were
+# trained but which distances: this sentence will matter when S²-Attn comes in.
+
+# %% [markdown]
+# ## Predict: near and far
+#
+# We want to read eight times the trained length. The simplest remedy is **position interpolation** (PI): divide every
+# position by eight, so that 2,047 points where about 256 pointed. No angle is new any more. Still nothing is trained.
+
+# %%
+UNTRAINED = [RULE_NAMES[rule] for rule in ("default", "linear", "ntk", "dynamic", "yarn")]
+predict(
+    "05.untrained",
+    "Five rules, made for eight times the length, no training at all. Which reads 2,048 bytes best?",
+    UNTRAINED,
+)
+
+# %% [markdown]
+# ## Build: slower clocks
+#
+# Position interpolation slows all clocks alike. That squeezes near distances too: between neighbours the fastest hand
+# then turns an eighth of what it did. **NTK-aware** scaling wants both: leave the fastest clock alone, slow the
+# slowest by the factor, and everything between in between. It does so by raising the base: with $b' = b \cdot
+# s^{d/(d-2)}$ pair $i$ turns by $b'^{-2i/d}$ a token. **Dynamic NTK** does the same with the factor that the length
+# at hand needs.
+#
+# {{beginners: Position interpolation}}
+#
+# {{beginners: NTK-aware scaling}}
+#
+# {{beginners: Dynamic NTK}}
+#
+# ### Exercise 5.2 · Frequencies of the two rules
+#
+# Return the frequencies of all pairs under `rule="linear"` (position interpolation) and under `rule="ntk"`.
+
+
+# %% exercise="stretched_frequencies" difficulty=2 importance=4 minutes=8 points=2
+def stretched_frequencies(head_dim, base, factor, rule):
+    """float (d/2,): radians per token of each pair, the fastest first."""
+    ### BEGIN SOLUTION
+    if rule == "ntk":
+        base = base * factor ** (head_dim / (head_dim - 2))
+    frequencies = base ** -(np.arange(0, head_dim, 2) / head_dim)
+    return frequencies / factor if rule == "linear" else frequencies
+    ### END SOLUTION
+
+
+# %% check="stretched_frequencies"
+check.stretched_frequencies(stretched_frequencies)
+
+# %% [markdown] hints="stretched_frequencies"
+# Begin with the trained frequencies: pair i has `base ** (-2 i / head_dim)`, and `np.arange(0, head_dim, 2)` is 2 i
+# for all pairs at once.
+#
+# ---
+# One rule divides these by the factor. The other leaves the formula alone and changes the base that goes into it.
+#
+# ---
+# For NTK the new base is `base * factor ** (head_dim / (head_dim - 2))`. Check it at the last pair, whose exponent is
+# -(d - 2)/d: the two exponents cancel, and the last clock is slower by exactly the factor.
+
+# %%
+for rule in ("linear", "ntk"):
+    stretched = Rope(48, method=rule, factor=8).frequencies() / frequencies
+    print(f"{RULE_NAMES[rule]:12} fastest clock: {stretched[0]:.3f} of its speed, slowest: {stretched[-1]:.3f}")
+
+# %% [markdown]
+# The factor is the target length over the *original* trained length. Two things are often said about it:
+#
+# {{claim: rounded-factor}}
+
+# %% claim="rounded-factor"
+import math
+
+for original, target in ((4096, 8192), (4096, 32768), (4096, 100_000), (4096, 6000)):
+    exact, rounded = target / original, math.ceil(target / original)
+    last = target / Rope(128, method="linear", factor=rounded, trained_length=original).factor
+    print(
+        f"{original:,} to {target:7,}: ratio {exact:6.3f}, rounded {rounded:2}; "
+        f"the last position then stands where {last:5.0f} stood, of {original:,}"
+    )
+
+# %% [markdown]
+# {{claim: two-stage-training}}
+
+# %% claim="two-stage-training"
+from longlora_edu.longlora import merge_longlora
+
+model = bundled_model()
+print("one stage:", apply_longlora(bundled_model(), LongLoRAConfig(2048)).rope.factor)
+for target in (512, 2048):
+    report = apply_longlora(model, LongLoRAConfig(target, trained_length=256))
+    print(f"stage to {target}: trained length {report.trained_context}, factor {report.rope.factor}")
+    merge_longlora(model)
+
+# %% [markdown]
+# ## Build: YaRN
+#
+# NTK-aware scaling spreads the slowing evenly over the pairs. But the pairs are of two kinds, and it is the number of
+# *turns within the trained length* that tells them apart:
+#
+# - a pair that has turned many times has pointed everywhere: leave it, near distances depend on it;
+# - a pair that has never turned full circle will meet new angles: slow it by the whole factor.
+#
+# {{beginners: YaRN}}
+#
+# YaRN does just that, with a straight ramp from the last pair that turns 32 times to the first that does not turn
+# once.
+
+# %%
+turns = frequencies * TRAINED / (2 * np.pi)
+low, high = max(int((turns >= 32).sum()) - 1, 0), int((turns > 1).sum())
+print("turns within 256 tokens:", ", ".join(f"{count:.1f}" for count in turns[:12]), "…")
+print(f"the ramp goes from pair {low} to pair {high}; {len(turns) - high} pairs never turn full circle")
+
+# %% [markdown]
+# ### Exercise 5.3 · YaRN's frequencies
+#
+# Pair `low` and the faster ones keep their frequency, pair `high` and the slower ones have it divided by `factor`.
+# Between the two, the share of the divided frequency rises in a straight line from 0 to 1, and the rest is the
+# trained one.
+
+
+# %% exercise="yarn_frequencies" difficulty=3 importance=4 minutes=8 points=2
+def yarn_frequencies(frequencies, factor, low, high):
+    """float (d/2,): the trained `frequencies` (d/2,) under YaRN's ramp from pair `low` to pair `high`."""
+    ### BEGIN SOLUTION
+    share = np.clip((np.arange(len(frequencies)) - low) / (high - low), 0, 1)
+    return frequencies / factor * share + frequencies * (1 - share)
+    ### END SOLUTION
+
+
+# %% check="yarn_frequencies"
+check.yarn_frequencies(yarn_frequencies)
+
+# %% [markdown] hints="yarn_frequencies"
+# First the share of each pair: 0 at pair `low` and before, 1 at pair `high` and after. A straight line between two
+# points is (i − low) / (high − low).
+#
+# ---
+# That line goes on below 0 and above 1. `np.clip(line, 0, 1)` stops it.
+#
+# ---
+# Mix frequencies, not wavelengths: the share times the divided frequency, plus one minus the share times the trained
+# one.
+
+# %% [markdown]
+# All five rules in one picture. On the left of the dotted line stand the pairs that turned full circle in training,
+# on the right those that did not.
+
+# %%
+ropes = {"default": trained_rope} | {
+    rule: Rope(48, method=rule, factor=TARGET / TRAINED, trained_length=TRAINED)
+    for rule in ("linear", "ntk", "dynamic", "yarn")
+}
+slowed = {rule: rope.frequencies(TARGET) / frequencies for rule, rope in ropes.items()}
+Picture(
+    plot_by_pair(slowed, y="frequency, over the trained one", turns_once=high),
+    describe_by_pair(slowed, what="Frequency over the trained one"),
+)
+
+# %% [markdown]
+# YaRN does one thing more: it makes queries and keys a little longer, so that scores grow and attention over many
+# more tokens stays as sharp as it was.
+
+# %%
+factor = ropes["yarn"].attention_factor
+print(f"YaRN multiplies cos and sin by {factor:.3f}, so scores by {factor**2:.3f}")
+
+# %% [markdown]
+# ## Reveal: five rules, no training
+
+# %%
+bar = Bar()
+show(bar.box, "<p>(While this cell runs, a bar shows how far it is.)</p>")
+with bar.stage("Measuring four rules", 4 * windows * sum(lengths), "bytes") as advance:
+    for rule in ("linear", "ntk", "dynamic", "yarn"):
+        bits[rule] = untrained(rule, advance)
+best = min(bits, key=lambda rule: bits[rule][TARGET])
+reveal(
+    "05.untrained",
+    RULE_NAMES[best],
+    f"{bits[best][TARGET]:.2f} bits per byte at 2,048 without any training; the model's own score at 256 is {own:.2f}. "
+    f"Interpolation costs {bits['linear'][TRAINED] - own:+.2f} even at 256.",
+)
+Picture(plot_rules_by_length(bits, trained_context=TRAINED), describe_rules_by_length(bits, trained_context=TRAINED))
+
+# %% [markdown]
+# The frequencies foretold it. *Near* is the angle between neighbours, over that of training, at the fastest pair;
+# *new* counts the pairs that meet an angle at 2,048 which they never had; *how far past* is the worst of them.
+
+# %%
+rows = []
+for rule, rope in ropes.items():
+    angles = pair_angles(rope, TARGET)
+    past = angles.far[angles.unseen].max() if angles.unseen.any() else 1.0
+    numbers = (f"{angles.near[0]:.3f}", angles.unseen.sum(), f"{past:.2f} times")
+    rows.append((RULE_NAMES[rule], *numbers, f"{bits[rule][TRAINED]:.2f}", f"{bits[rule][TARGET]:.2f}"))
+show_table(
+    ("rule", "near", "new", "how far past", "bits/byte at 256", "at 2,048"),
+    rows,
+    caption="What the frequencies say, and what was measured without training",
+)
+
+# %% [markdown]
+# Only YaRN has both: the fastest clock as fast as ever, and no new angle. It is not free, as the column for 256
+# shows: the pairs on its ramp turn slower too, and scores are larger than trained. Interpolation has no new angle,
+# but blurs what is near, and a byte is mostly guessed from the bytes just before it. And where angles are new, it
+# matters by how much: dynamic NTK goes a little too far on two pairs and loses little.
+#
+# {{claim: interpolation-blurs}}
+
+# %% claim="interpolation-blurs"
+for method in ("linear", "ntk", "yarn"):
+    rope = Rope(48, method=method, factor=8, trained_length=256)
+    print(f"{method:6} angle between neighbours, fastest pair: {rope.frequencies()[0]:.3f} rad (untouched: 1)")
+print(f"bits/byte at 256, the base's own: {recorded('position_rules')['base_bits_per_byte']:.3f}")
+for row in recorded("position_rules")["rows"]:
+    if row["rope"] in ("linear", "ntk", "yarn"):
+        print(f"{row['rope']:6} by {row['factor']}, {row['train']:8}: {row['bits_per_byte']['256']:.3f}")
+
+# %% [markdown]
+# ## Reveal: the same rules after S²-Attn
+#
+# Then each of the five was fine-tuned on the same budget: 2,048 bytes, S²-Attn in groups of 512, dense in evaluation.
+
+# %%
+record = recorded("position_rules")
+trained_with_s2 = {row["rope"]: row["bits_per_byte"] for row in record["rows"] if row["factor"] == 8}
+print(recorded_line("position_rules"))
+Picture(
+    plot_rules_by_length(trained_with_s2, trained_context=TRAINED),
+    describe_rules_by_length(trained_with_s2, trained_context=TRAINED),
+)
+
+# %% [markdown]
+# Look at 512, the length of a group: default and NTK-aware are as good there as anyone. And then look at 2,048.
+#
+# {{claim: any-position-rule}}
+
+# %% claim="any-position-rule"
+for row in recorded("position_rules")["rows"]:
+    if row["factor"] == 8:
+        print(
+            f"{row['rope']:8} bits/byte at the target over the base's own: {row['ratio_to_base']:.2f}, "
+            f"passkey {row['passkey']['rate']:.0%}"
+        )
+print(recorded_line("position_rules"))
+
+# %% [markdown]
+# ## Predict: what S²-Attn leaves untrained
+#
+# In training a query looks no further back than its group is wide. In use attention is dense, and looks back over the
+# whole text. So the angles that a pair has *seen* are those of 256 tokens of pretraining, with the trained
+# frequencies, and those of one group of 512 in fine-tuning, with the new ones. *Asked for* are those of 2,048.
+
+# %%
+before = pair_angles(ropes["ntk"], TARGET).unseen.sum()
+predict(
+    "05.shown",
+    f"Before any training, {before} pairs met new angles at 2,048 under NTK-aware scaling. To how many of them has "
+    "fine-tuning in groups of 512 shown these angles?",
+    unit="pairs",
+)
+
+# %% [markdown]
+# ## Reveal: what S²-Attn leaves untrained
+
+
+# %%
+def asked_over_seen(rope, reach):
+    """float (d/2,): the angle over the target length, over the largest one seen; bool (d/2,): is it new?
+
+    `reach` is the longest distance that fine-tuning at the target length trains.
+    """
+    new = rope.frequencies(TARGET)
+    seen = np.maximum(frequencies * TRAINED, new * reach)
+    ratio = new * TARGET / seen
+    return ratio, (seen < 2 * np.pi) & (ratio > 1 + 1e-9)  # after a full turn no angle is new
+
+
+ratios, news = {}, {}
+for rule, rope in ropes.items():
+    ratios[rule], news[rule] = asked_over_seen(rope, reach=512)
+reveal(
+    "05.shown",
+    int(before - news["ntk"].sum()),
+    f"{news['ntk'].sum()} of {before} are as new as before, the worst asked for {ratios['ntk'][news['ntk']].max():.1f} "
+    "times the angle it has seen: with slower clocks, 512 tokens turn these pairs no further than 256 tokens did in "
+    "pretraining.",
+    unit="pairs",
+)
+Picture(
+    plot_by_pair(ratios, y="angle asked for, over angle seen", turns_once=high),
+    describe_by_pair(ratios, what="Angle asked for over angle seen"),
+)
+
+# %% [markdown]
+# Right of the dotted line, above 1 is trouble. Default and NTK-aware are well above it, and fail past the group in
+# the recorded results; dynamic NTK is a little above it on two pairs and loses a little; interpolation and YaRN are
+# not, and their curves are flat from the trained length to the target, each at the height that its near distances
+# set.
+#
+# **Position rule and group are one choice, not two.** Either the rule maps unseen distances into seen angles, or
+# training must show the distances themselves. Full attention shows them all. So with full attention the rules should
+# come together, and they do:
+
+# %%
+full = {row["rope"]: row for row in recorded("position_rules_full")["rows"]}
+sparse = {row["rope"]: row for row in record["rows"] if row["factor"] == 8}
+rows = []
+for rule, rope in ropes.items():
+    new = news[rule].sum(), asked_over_seen(rope, reach=TARGET)[1].sum()
+    both = sparse[rule], full[rule]
+    scores = [f"{row['bits_per_byte']['2048']:.2f}" for row in both]
+    keys = [f"{row['passkey']['rate']:.0%}" for row in both]
+    rows.append((RULE_NAMES[rule], *new, *scores, *keys))
+show_table(
+    ("rule", "new angles, S²", "full", "bits/byte at 2,048, S²", "full", "passkeys found, S²", "full"),
+    rows,
+    caption="The same rules and the same texts, trained with S²-Attn in groups of 512 and with full attention",
+)
+print(recorded_line("position_rules_full"))
+
+# %% [markdown]
+# TEXT_AFTER_FULL
+#
+# {{claim: embeddings-hold-positions}}
+
+# %% claim="embeddings-hold-positions"
+short, long = bundled_model(), bundled_model()
+apply_longlora(long, LongLoRAConfig(2048, train="all"))
+for name, model in (("256", short), ("2,048", long)):
+    print(
+        f"context of {name:>5}: {sum(p.numel() for p in model.parameters()):,} weights, "
+        f"{model.model.embed_tokens.num_embeddings} rows in the embedding, {model.config.vocab_size} possible bytes"
+    )
+
+# %% [markdown]
+# ## Break it: the other pairing
+#
+# Some checkpoints keep the two features of a pair next to each other, (0, 1), (2, 3), …, others half a head apart. A
+# file of the one kind in a program of the other kind loads without a word: all shapes fit. We reorder the rows of the
+# query and key weights as such a file would have them, and change nothing else.
+
+# %%
+wrong = bundled_model()
+for attention in wrong.attention_layers:
+    for projection in (attention.q_proj, attention.k_proj):
+        heads = projection.weight.detach().unflatten(0, (-1, 2, 24))  # heads, halves, pairs
+        projection.weight.data = heads.transpose(1, 2).flatten(0, 2)  # heads, pairs, halves
+broken = score_text(wrong, held_out, [TRAINED], windows=windows).by_length[TRAINED]
+print(f"bits per byte at 256: {own:.2f} as it should be, {broken:.2f} with the pairs mixed up")
+
+# %% [markdown]
+# Every score is still a score of rotated vectors and still knows only the distance: only, each feature now turns with
+# a clock that it was not trained with. When a converted model talks nonsense although everything loads, look here
+# first.
+
+# %% [markdown]
+# ## Recap
+#
+# - Rotary positions are clocks, and scores know the distance only. Past the trained length the slow clocks point
+#   where they never pointed, and the model breaks at once.
+# - Interpolation slows all clocks and blurs what is near; NTK-aware scaling keeps near sharp and leaves new angles
+#   far away; YaRN decides by the turns that each clock made, and has neither fault.
+# - S²-Attn trains no distance beyond its group. A rule that leaves new angles there fails in dense use, however low
+#   its training loss is: choose group and rule together.
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+quiz(
+    "05",
+    Question(
+        "Which pairs of features meet new angles right past the trained length?",
+        right=("The slow ones", "They have not turned full circle, so there are directions they never had."),
+        wrong=[
+            ("The fast ones", "They turn most, and just for that they have pointed everywhere already."),
+            ("All of them", "A pair that has turned full circle has pointed everywhere: nothing is new to it."),
+        ],
+    ),
+    Question(
+        "What does position interpolation pay for having no new angles?",
+        right=("Neighbours get harder to tell apart", "The fastest clock too is slowed by the factor."),
+        wrong=[
+            ("More weights", "The rule has no weights at all, it only changes the frequencies."),
+            ("A shorter context", "The target length is what it is made for; near distances are what it squeezes."),
+        ],
+    ),
+    Question(
+        "You fine-tune with S²-Attn and NTK-aware scaling, and the training loss is excellent. What do you check?",
+        right=(
+            "Dense bits per byte at distances beyond the group",
+            "Training never looked there, and the rule leaves new angles there: the loss cannot know.",
+        ),
+        wrong=[
+            ("Nothing, the loss says it all", "The loss is measured inside groups, use is dense: see the table above."),
+            ("Bits per byte at the trained length", "That is where this rule is at its best; the trouble is far away."),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Discuss
+#
+# YaRN reads eight times the length untrained, and fine-tuning repairs the little that it costs. If the rule does the
+# work, what exactly does the long training teach: to *point* at far tokens, or to have something to say to them? How
+# would you find out?
+
+# %% [markdown] instructor=true
+# *Worth bringing up*: lesson 08 has the arm "YaRN, no training" beside short, S² and full attention on one budget.
+# Passkeys are found by YaRN alone to a good part, so pointing survives; bits per byte fall with training at every
+# length, also at 256, so much of what training repairs is the damage of the rule itself. At large scale the two
+# cannot be told apart by perplexity alone. Also: dynamic NTK changes the angles of old tokens while the text grows,
+# so keys in a cache have been turned by other frequencies than new queries: what does that do in generation?

@@ -1,0 +1,637 @@
+# ---
+# jupyter:
+#   longlora_edu:
+#     title: LoRA, and what LongLoRA trains besides
+#     minutes: 75
+# ---
+
+# %% [markdown]
+# **After this lesson you can**
+#
+# - build a LoRA layer, merge it into an ordinary one, and say why its B starts at zero;
+# - count what trains in any Llama-like model, and foresee where "parameter-efficient" stops being true;
+# - show what embeddings and norms add, and why a higher rank does not do it;
+# - keep apart the two methods that are called LoRA+.
+#
+# **You need first**
+#
+# - Products of matrices: what shape has B A, when B is 5 by 2 and A is 2 by 6, and how many numbers do A and B hold
+#   together?
+# - A training step in PyTorch: what does `loss.backward()` write, and where? [Lesson 03](03_reference.ipynb) did it
+#   by hand.
+#
+# **Where it runs**: anywhere, on one core. One cell trains, for some seconds; a longer run is replayed beside it.
+
+# %%
+import torch
+from torch import nn
+
+from longlora_edu.corpus import Windows, standard_library
+from longlora_edu.cost import ModelShape
+from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal
+from longlora_edu.course.checks import low_rank as check
+from longlora_edu.evaluate import score_text
+from longlora_edu.finetune import FinetuneSettings, finetune
+from longlora_edu.longlora import (
+    ATTENTION_PROJECTIONS,
+    EMBEDDINGS_AND_NORMS,
+    LongLoRAConfig,
+    apply_longlora,
+    merge_longlora,
+)
+from longlora_edu.lora import LoRALinear, add_lora, free_modules, merge_lora
+from longlora_edu.model import bundled_model
+from longlora_edu.plots.low_rank import (
+    describe_low_rank,
+    describe_parts,
+    describe_shares,
+    plot_low_rank,
+    plot_parts,
+    plot_shares,
+)
+from longlora_edu.plots.ranks import trained_weights
+from longlora_edu.widgets import Picture, show
+from longlora_edu.widgets.lora import rank_explorer
+from longlora_edu.widgets.task import Bar
+
+# %% [markdown]
+# ## Why
+#
+# Long texts fill the memory by themselves, and training needs more than the weights: each weight that trains wants
+# its gradient and two numbers of the optimiser beside it. LoRA freezes the weights and trains a thin correction.
+
+# %%
+llama = ModelShape.llama2_7b()
+for name, trained in (("all weights", llama.parameters.total), ("LoRA of rank 8", llama.lora_parameters(8))):
+    size = 3 * 4 * trained / 2**30  # three numbers of four bytes each
+    print(f"{name:15} {trained:13,} train: {size:6.2f} GiB of gradients and optimiser")
+
+# %%
+Picture(plot_low_rank(4096, 4096, 64), describe_low_rank(4096, 4096, 64))
+
+# %% [markdown]
+# That is one projection of Llama-2-7B with rank 64, to scale: as much ink as there are numbers. LongLoRA uses rank 8,
+# an eighth of the yellow.
+#
+# {{beginners: LoRA}}
+#
+# {{beginners: Rank}}
+#
+# {{beginners: Alpha}}
+
+# %% [markdown]
+# ## Predict: how much trains?
+#
+# LongLoRA adds LoRA of rank 8 to the four projections of attention, and trains the input embedding and all norms as
+# they are.
+
+# %%
+predict(
+    "06.times",
+    "In Llama-2-7B: how many times as many weights does that train as LoRA of rank 8 alone?",
+    unit="times",
+)
+
+# %% [markdown]
+# ## Play: what can a rank keep?
+#
+# The small model was fine-tuned to eight times its length with all weights, and this is what was added to its
+# matrices.
+#
+# **Task.** Choose *layer 0, q_proj*: which rank keeps nine tenths of that update? Then choose *embed_tokens*. Which
+# of the two is nearer to low rank, and what would LoRA on the embeddings lose?
+
+# %%
+rank_explorer().show()
+
+# %% [markdown] instructor=true
+# *What to say*: the attention updates are far from random, a low rank keeps much of them; the update of the
+# embeddings is spread over many directions, rows for many bytes move each their own way. So the two halves of the
+# recipe fit together: thin corrections where updates are thin, whole training where they are not. It is one small
+# model, and an observation, no proof. Predicted wrong answers in the poll above: "twice" (the norms are thought to
+# matter), "1.1 times" (embeddings are thought of as small).
+
+# %% [markdown]
+# ## Reveal: how much trains?
+
+# %%
+parts = trained_weights(llama, 8)  # LoRA, embeddings, norms
+for part, count in parts.items():
+    print(f"{part:18} {count:12,} of {llama.parameters.total:,} weights")
+lora = llama.lora_parameters(8)
+reveal(
+    "06.times",
+    round(sum(parts.values()) / lora, 1),
+    "Nearly all of what LongLoRA trains is the embedding. The norms hardly count.",
+    unit="times",
+)
+
+# %% [markdown]
+# {{claim: minimal-overhead}}
+
+# %% claim="minimal-overhead"
+shape = ModelShape.llama2_7b()
+lora = shape.lora_parameters(8)
+freed = shape.parameters.embedding + shape.parameters.norm
+print(
+    f"trained by LoRA {lora / 1e6:.1f} M, with embeddings and norms {(lora + freed) / 1e6:.1f} M: "
+    f"{(lora + freed) / lora:.1f} times as many"
+)
+for name, weights in (("LoRA", lora), ("with embeddings and norms", lora + freed)):
+    print(f"{name:26} gradient and AdamW's two moments: {3 * 4 * weights / 2**30:.2f} GiB")
+
+# %% [markdown]
+# {{claim: norms-are-tiny}}
+
+# %% claim="norms-are-tiny"
+parameters = ModelShape.llama2_7b().parameters
+print(f"{parameters.norm:,} of {parameters.total:,} weights: {parameters.norm / parameters.total:.4%}")
+
+# %% [markdown]
+# ## Build: a LoRA layer
+#
+# ### Exercise 6.1 · The layer
+#
+# Write the rest of `__init__`, and `forward`. The layer keeps the Linear it is given as `self.base`, frozen, and two
+# parameters: `self.A` (rank, in), random, and `self.B` (out, rank), zero, both of the base's dtype and on its device.
+# Its output is what the base says, plus alpha / rank times B A x.
+
+
+# %% exercise="lora_layer" difficulty=3 importance=5 minutes=12 points=3
+class LoRALayer(nn.Module):
+    """`base(x) + alpha / rank · B A x` for x (…, in): a frozen Linear, a trained correction."""
+
+    def __init__(self, base, rank, alpha):
+        super().__init__()
+        ### BEGIN SOLUTION
+        self.base, self.scaling = base.requires_grad_(False), alpha / rank
+        like = {"dtype": base.weight.dtype, "device": base.weight.device}
+        self.A = nn.Parameter(torch.randn(rank, base.in_features, **like) / base.in_features**0.5)
+        self.B = nn.Parameter(torch.zeros(base.out_features, rank, **like))
+
+    def forward(self, x):
+        return self.base(x) + self.scaling * (x @ self.A.T @ self.B.T)
+        ### END SOLUTION
+
+
+# %% check="lora_layer"
+check.lora_layer(LoRALayer)
+
+# %% [markdown] hints="lora_layer"
+# A tensor becomes something that an optimizer finds when it is an `nn.Parameter` and an attribute of the module.
+# `base.weight.dtype` and `base.weight.device` say what the new tensors must be like.
+#
+# ---
+# `nn.Linear` keeps its weight as (out, in) and computes x Wᵀ. With A and B kept the same way, (to, from), the side
+# path of a row vector is `x @ self.A.T @ self.B.T`: down to the rank first, then up.
+#
+# ---
+# `base.requires_grad_(False)` freezes and returns the base. Call it in forward, `self.base(x)`, so that its bias is
+# not lost. B starts as `torch.zeros(...)`.
+
+# %% [markdown]
+# Why must B be zero, and A not? Look at the first step of the library's own layer: at the start the output is the
+# base's own, bit for bit, and only B has a gradient. A's gradient passes through B, which is zero.
+
+# %%
+generator = torch.Generator().manual_seed(0)
+base = nn.Linear(16, 16)
+x = torch.randn(8, 16, generator=generator)
+layer = LoRALinear(base, rank=4, alpha=8, generator=generator)
+assert torch.equal(layer(x), base(x))
+
+optimizer = torch.optim.SGD([layer.lora_A.weight, layer.lora_B.weight], lr=0.1)
+for step in range(3):
+    optimizer.zero_grad()
+    (layer(x) - x).square().mean().backward()
+    sizes = [side.weight.grad.norm().item() for side in (layer.lora_A, layer.lora_B)]
+    print(f"step {step}: gradient of A {sizes[0]:.5f}, of B {sizes[1]:.5f}")
+    optimizer.step()
+
+# %% [markdown]
+# However long it trains, the correction B A cannot have a higher rank than the number of rows of A. Here are the
+# singular values of one after those steps: four, and the rest is rounding.
+
+# %%
+update = layer.scaling * layer.lora_B.weight.detach() @ layer.lora_A.weight.detach()
+print("singular values:", " ".join(f"{value:.4f}" for value in torch.linalg.svdvals(update)))
+assert torch.linalg.matrix_rank(update) <= layer.rank
+
+# %% [markdown]
+# ## Build: merge
+#
+# In use, the side path would cost two more products in every layer. It need not: W x + s B A x is (W + s B A) x, and
+# that is one matrix again.
+#
+# {{beginners: Merge}}
+#
+# ### Exercise 6.2 · One matrix again
+#
+# Return a *new* plain `nn.Linear` that computes what the layer computes, bias included. The layer stays as it is. It
+# is a `LoRALinear`: `layer.base`, `layer.lora_A.weight` (rank, in), `layer.lora_B.weight` (out, rank),
+# `layer.scaling`.
+
+
+# %% exercise="merged" difficulty=2 importance=4 minutes=6 points=2
+def merged(layer):
+    """nn.Linear that computes the same as `layer`, a LoRALinear, without a trace of LoRA."""
+    ### BEGIN SOLUTION
+    import copy
+
+    linear = copy.deepcopy(layer.base)
+    with torch.no_grad():
+        linear.weight += layer.scaling * layer.lora_B.weight @ layer.lora_A.weight
+    return linear
+    ### END SOLUTION
+
+
+# %% check="merged"
+check.merged(merged)
+
+# %% [markdown] hints="merged"
+# The update is `layer.scaling * layer.lora_B.weight @ layer.lora_A.weight`, of the shape of the base's weight.
+#
+# ---
+# `copy.deepcopy(layer.base)` is a new Linear with the same weight and bias: change that one.
+#
+# ---
+# A parameter can be changed in place under `torch.no_grad()`: `linear.weight += update`. Return the copy.
+
+# %% [markdown]
+# The library merges a whole model in the same way. There is no flag "merged" that could be wrong: the layers *are*
+# plain Linears afterwards, and a second merge is refused because there is nothing left to merge.
+
+# %%
+torch.testing.assert_close(layer.merged()(x), layer(x))
+
+model = bundled_model()
+add_lora(model, ATTENTION_PROJECTIONS, rank=8, alpha=16)
+report = merge_lora(model)
+print(f"{len(report.merged)} layers merged, {report.removed_parameters:,} parameters gone;", end=" ")
+print("q_proj is now a", type(model.attention_layers[0].q_proj).__name__)
+try:
+    merge_lora(model)
+except ValueError as error:
+    print("a second merge:", error)
+
+# %% [markdown]
+# {{claim: merged-model-is-plain}}
+
+# %% claim="merged-model-is-plain"
+model, ids = bundled_model(), torch.randint(0, 256, (1, 512), generator=torch.Generator().manual_seed(0))
+apply_longlora(model, LongLoRAConfig(512))
+with torch.no_grad():
+    for name, weight in model.named_parameters():
+        weight.add_(0.02 * torch.ones_like(weight)) if "lora_B" in name else None  # as if it had been trained
+    before = model.eval()(ids)
+    after = merge_longlora(model).eval()(ids)
+difference = (before - after).abs().max()
+print(f"largest difference of a logit: {difference:.1e}, of logits up to {before.abs().max():.1f}")
+
+# %% [markdown]
+# ## Build: count what trains
+#
+# {{beginners: Trainable parameters}}
+#
+# ### Exercise 6.3 · The share that trains
+#
+# LoRA of this rank on q, k, v and o of every layer, the input embedding, and all norms: which share is that of all
+# weights, LoRA's own included? `shape` is a `ModelShape`: `shape.layers`, `shape.width`, `shape.vocabulary`,
+# `shape.parameters.total`, and `shape.linears`, which maps "q_proj", "k_proj", … to (in, out).
+
+
+# %% exercise="trainable_share" difficulty=3 importance=4 minutes=10 points=2
+def trainable_share(shape, rank):
+    """From 0 to 1: what LongLoRA trains, over all weights of the model with LoRA in it."""
+    ### BEGIN SOLUTION
+    sides = sum(sum(shape.linears[name]) for name in ("q_proj", "k_proj", "v_proj", "o_proj"))
+    lora = shape.layers * rank * sides
+    embedding = shape.vocabulary * shape.width
+    norms = (2 * shape.layers + 1) * shape.width
+    return (lora + embedding + norms) / (shape.parameters.total + lora)
+    ### END SOLUTION
+
+
+# %% check="trainable_share"
+check.trainable_share(trainable_share)
+
+# %% [markdown] hints="trainable_share"
+# A and B of one Linear hold rank · in and out · rank numbers: rank · (in + out). Sum that over the four projections,
+# and over the layers.
+#
+# ---
+# The embedding is a table of vocabulary rows, each as wide as the model. Norms: two in each layer, before attention
+# and before the feed-forward half, and one at the end, each a vector as wide as the model.
+#
+# ---
+# Above the line stand the three, below it `shape.parameters.total` plus LoRA's own. A tied head needs no care:
+# `total` has it once already.
+
+# %%
+# width, layers, heads, key heads, width of a head, of the feed-forward half, vocabulary; biases left out
+SHAPES = {
+    "Llama-2-7B": ModelShape.llama2_7b(),
+    "TinyLlama-1.1B": ModelShape(2048, 22, 32, 4, 64, 5632, 32000),
+    "SmolLM2-360M": ModelShape(960, 32, 15, 5, 64, 2560, 49152, tied=True),
+    "SmolLM2-135M": ModelShape(576, 30, 9, 3, 64, 1536, 49152, tied=True),
+    "Qwen2.5-0.5B": ModelShape(896, 24, 14, 2, 64, 4864, 151936, tied=True),
+    "our small model": ModelShape(192, 4, 4, 4, 48, 512, 256),
+}
+shares = {}
+for name, shape in SHAPES.items():
+    lora, everything = shape.lora_parameters(8), shape.parameters.total
+    counts = {"LoRA": lora, "norms": shape.parameters.norm, "embeddings": shape.parameters.embedding}
+    shares[name] = {part: count / (everything + lora) for part, count in counts.items()}
+
+model = bundled_model()  # the closed form against the model itself
+report = apply_longlora(model, LongLoRAConfig(2048))
+assert abs(sum(shares["our small model"].values()) - report.trainable_share) < 1e-12
+Picture(plot_shares(shares), describe_shares(shares))
+
+# %% [markdown]
+# The recipe was made for a large model with a vocabulary of a usual size. In a small model with a large one, a good
+# part of the weights *is* the embedding, and where the head is tied to it, the head trains along.
+#
+# {{claim: embeddings-are-few}}
+
+# %% claim="embeddings-are-few"
+shapes = {
+    "Llama-2-7B": ModelShape.llama2_7b(),
+    "SmolLM2-135M": ModelShape(576, 30, 9, 3, 64, 1536, 49152, tied=True),
+    "Qwen2.5-0.5B (biases left out)": ModelShape(896, 24, 14, 2, 64, 4864, 151936, tied=True),
+    "the model of this course": ModelShape(192, 4, 4, 4, 48, 512, 256),
+}
+for name, shape in shapes.items():
+    print(f"{name:31} {shape.embedding_share():6.1%} of {shape.parameters.total / 1e6:8.1f} M weights")
+
+# %% [markdown]
+# {{claim: fewer-weights-fewer-flops}}
+
+# %% claim="fewer-weights-fewer-flops"
+from longlora_edu.cost import training_flops
+
+shape = ModelShape.llama2_7b()
+full, lora = training_flops(shape, 8192), training_flops(shape, 8192, rank=8)
+share = shape.lora_parameters(8) / shape.parameters.total
+print(f"trained: {share:.3%} of the weights; FLOPs of a step: {lora.total / full.total:.1%} of full fine-tuning")
+
+# %% [markdown]
+# ## Build: choose what trains
+#
+# {{beginners: LoRA with embeddings and norms}}
+#
+# ### Exercise 6.4 · Free embeddings and norms
+#
+# LoRA has been added to this model. Let LoRA, the input embedding and all norms train, and nothing else, by the names
+# of the parameters: `model.layers.0.self_attn.q_proj.lora_A.weight`, `model.layers.0.input_layernorm.weight`,
+# `model.norm.weight`, `model.embed_tokens.weight`, `lm_head.weight`, … The paper's own script does it in one line.
+
+
+# %% exercise="train_as_longlora" difficulty=1 importance=4 minutes=5 points=1
+def train_as_longlora(model):
+    """Set requires_grad of every parameter of `model`, in place."""
+    ### BEGIN SOLUTION
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(any(part in name for part in ("lora_", "embed", "norm")))
+    ### END SOLUTION
+
+
+# %% check="train_as_longlora"
+check.train_as_longlora(train_as_longlora)
+
+# %% [markdown] hints="train_as_longlora"
+# `model.named_parameters()` gives pairs of name and parameter; `parameter.requires_grad_(True or False)` switches
+# one.
+#
+# ---
+# Every norm of a Llama has "norm" in its name, "input_layernorm" too; the embedding has "embed"; LoRA's have "lora_".
+#
+# ---
+# Set it for every parameter, so that the rest is frozen whatever it was before. The head has none of the three words.
+
+# %%
+model = bundled_model()
+add_lora(model, ATTENTION_PROJECTIONS, rank=8, alpha=16)
+freed = free_modules(model, EMBEDDINGS_AND_NORMS)
+by_name = {name for name, _ in model.named_parameters() if any(part in name for part in ("lora_", "embed", "norm"))}
+assert by_name == {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+print(f"free_modules freed {len(freed)} modules: {', '.join(freed[:4])}, …")
+
+# %% [markdown]
+# ## Predict: what closes the gap?
+#
+# The small model goes from 256 to 2,048 bytes with S²-Attn and YaRN, forty steps for everybody. Training all weights
+# sets the mark.
+
+# %%
+HELPS = ["a rank of 128 instead of 8", "norms", "embeddings", "nothing: LoRA of rank 8 is there already"]
+predict(
+    "06.helps",
+    "LoRA of rank 8 ends behind training all weights. What alone closes most of the gap?",
+    HELPS,
+)
+
+# %% [markdown]
+# ## Reveal: what embeddings and norms add
+#
+# First on your machine, with a shorter target and a few steps: the two recipes, the same texts in the same order.
+
+# %% tags=["training"]
+corpus = standard_library()
+target = profile.choose(laptop=1024, ci=512)
+settings = FinetuneSettings(steps=profile.choose(laptop=24, binder=12, ci=2), batch=2)
+windows, live = profile.choose(laptop=24, binder=8, ci=2), {}
+bar = Bar()
+show(bar.box, "<p>(While this cell runs, a bar shows how far it is.)</p>")
+for name, besides in (("LoRA", ()), ("LoRA with embeddings and norms", EMBEDDINGS_AND_NORMS)):
+    model = bundled_model()
+    apply_longlora(model, LongLoRAConfig(target, also_train=besides))
+    finetune(model, Windows(corpus.train, target + 1), settings, progress=bar)
+    live[name] = score_text(merge_longlora(model), corpus.held_out, [target], windows=windows).by_length[target]
+    print(f"{name:31} {live[name]:.3f} bits per byte at {target:,}, after {settings.steps} steps")
+
+# %% [markdown]
+# So short a run can tell which way it goes, not how far. The recorded one has more steps, more text to measure on,
+# and three learning rates for those that are compared most: a method is no worse than its best rate.
+
+# %%
+record = recorded("trained_parts")
+arms = {}
+for row in record["rows"]:
+    arms.setdefault(row["arm"], {})[row["rate"]] = row["bits_per_byte"]["2048"]
+best = {name: min(scores.values()) for name, scores in arms.items()}
+print(recorded_line("trained_parts"))
+mark = record["base_bits_per_byte"]
+Picture(
+    plot_parts(arms, base=mark, y="bits per byte at 2,048; dotted: the base model at 256"),
+    describe_parts(arms, base=mark, what="Bits per byte at 2,048"),
+)
+
+# %%
+gap = best["LoRA"] - best["all weights"]
+closed = {
+    HELPS[0]: best["LoRA, rank 128"],
+    HELPS[1]: best["LoRA + norms"],
+    HELPS[2]: best["LoRA + embeddings"],
+}
+for name, score in closed.items():
+    print(f"{name:27} closes {(best['LoRA'] - score) / gap:5.0%} of the gap of {gap:.3f} bits per byte")
+print(f"{'embeddings and norms':27} close  {(best['LoRA'] - best['LoRA + embeddings + norms']) / gap:5.0%}")
+most = min(closed, key=closed.get)
+reveal("06.helps", most, f"It closes {(best['LoRA'] - closed[most]) / gap:.0%} of the gap.")
+
+# %% [markdown]
+# TEXT_AFTER_PARTS
+#
+# What the paper reports of a model thousands of times as large, as others quote it:
+#
+# {{claim: ranks-of-8-to-64}}
+
+# %% claim="ranks-of-8-to-64"
+shape = ModelShape.llama2_7b()
+table = shape.parameters
+rows = [
+    ("rank 8", shape.lora_parameters(8), 11.44),
+    ("rank 256", shape.lora_parameters(256), 11.98),
+    ("rank 8, embeddings, norms", shape.lora_parameters(8) + table.embedding + table.norm, 8.12),
+    ("all weights", table.total, 8.08),
+]
+for name, weights, quoted in rows:  # 32,768 tokens, PG19 validation, as quoted from Table 2 by reviews of the paper
+    print(f"{name:26} {weights / 1e6:8.1f} M weights, perplexity {quoted}")
+
+# %% [markdown]
+# {{claim: lora-plus-shows-no-gain}}
+
+# %% claim="lora-plus-shows-no-gain"
+shape = ModelShape.llama2_7b()
+table = shape.parameters
+adapters, freed = shape.lora_parameters(8), table.embedding + table.norm
+rows = (("S2 (full fine-tuning)", table.total), ("S2 and LoRA+", adapters + freed), ("S2 and plain LoRA", adapters))
+for (name, trained), quoted in zip(rows, (8.08, 8.12, 11.44), strict=True):  # PG19 at 32,768, as quoted by reviews
+    print(f"{name:22} trains {trained / (table.total + adapters * (trained < table.total)):8.3%}, perplexity {quoted}")
+
+# %% [markdown]
+# ## Build: the other LoRA+
+#
+# Two methods have the same name. What the LongLoRA paper calls LoRA⁺ is what you have just built, LoRA *with
+# embeddings and norms trained besides*. Half a year later another paper (Hayou and others, arXiv 2402.12354) called
+# LoRA+ something else: the same LoRA, but **B learns faster than A**, by a fixed ratio of their learning rates.
+# PEFT's `create_loraplus_optimizer` is that second one. They do not exclude each other.
+#
+# {{beginners: The two methods called LoRA+}}
+#
+# Why B? You have seen it: in the first steps all learning goes through B, which has to come from zero.
+#
+# ### Exercise 6.5 · Learning rates of the other LoRA+
+#
+# Return groups for an optimizer, a list of `{"params": [...], "lr": ...}`, in which every parameter that trains
+# stands once: the B of each LoRA layer (`lora_B` is in its name) with `ratio * rate`, all others with `rate`.
+
+
+# %% exercise="loraplus_groups" difficulty=2 importance=3 minutes=7 points=2
+def loraplus_groups(model, rate, ratio):
+    """Groups of the parameters that train, for torch.optim.AdamW(groups)."""
+    ### BEGIN SOLUTION
+    trains = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    fast = [parameter for name, parameter in trains if "lora_B" in name]
+    slow = [parameter for name, parameter in trains if "lora_B" not in name]
+    return [{"params": slow, "lr": rate}, {"params": fast, "lr": ratio * rate}]
+    ### END SOLUTION
+
+
+# %% check="loraplus_groups"
+check.loraplus_groups(loraplus_groups)
+
+# %% [markdown] hints="loraplus_groups"
+# First keep only what trains: pairs from `model.named_parameters()` whose parameter has `requires_grad`.
+#
+# ---
+# Split these in two by name: `"lora_B" in name`, and the rest, where A, embeddings and norms are.
+#
+# ---
+# Two groups come back: the rest with `rate`, the Bs with `ratio * rate`.
+
+# %% [markdown]
+# ## Break it: a random B
+#
+# B starts at zero so that the layer starts as the model was. What if somebody initialises both at random, as one does
+# with layers? Nothing has been trained yet.
+
+# %%
+held_out = standard_library().held_out
+for name, size in (("B zero, as it should be", 0.0), ("B random, as A is", 1.0)):
+    model = bundled_model()
+    add_lora(model, ATTENTION_PROJECTIONS, rank=8, alpha=16, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    for name_of, parameter in model.named_parameters():
+        if "lora_B" in name_of:
+            parameter.data = size * torch.empty_like(parameter).uniform_(-1, 1, generator=generator) / 8**0.5
+    bits = score_text(model, held_out, [256], windows=24).by_length[256]
+    print(f"{name:25} {bits:.2f} bits per byte at 256, before the first step")
+
+# %% [markdown]
+# The random correction speaks up in every projection of every layer, and part of what pretraining taught is gone
+# before training begins: the first steps would go into finding it again. And both zero? Then A waits for B and B for
+# A, and neither ever moves: the check of exercise 6.1 knows that one too.
+
+# %% [markdown]
+# ## Recap
+#
+# - LoRA is a frozen matrix plus s B A. B starts at zero, so nothing changes at first; afterwards it merges into one
+#   matrix, without a flag.
+# - LongLoRA trains embeddings and norms besides. The norms cost next to nothing; the embedding is most of what
+#   trains, few weights in a large model and a good part of a small one.
+# - A higher rank does not replace that. And "LoRA+" means two things: *what* trains besides, and *how fast* B learns.
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+quiz(
+    "06",
+    Question(
+        "Why does B start at zero and A not?",
+        right=(
+            "So that nothing changes at first, and B still gets a gradient",
+            "The product is zero, but the gradient of B is what A lets through: learning can begin.",
+        ),
+        wrong=[
+            ("To save memory", "Zeros take as much memory as any numbers."),
+            ("It could as well be both", "With both at zero, the gradient of each is zero: neither would ever move."),
+        ],
+    ),
+    Question(
+        "A model has 135 million weights and a vocabulary of 49,152. What does training its embedding mean?",
+        right=(
+            "About a fifth of all weights trains",
+            "The table is 49,152 rows of width 576. Parameter-efficient is no longer the word.",
+        ),
+        wrong=[
+            ("About two weights in a hundred train", "That is Llama-2-7B, where the rest is so much larger."),
+            ("Nothing, embeddings are look-ups", "A row that is looked up has a gradient; AdamW keeps all rows."),
+        ],
+    ),
+    Question(
+        "Somebody reports gains from LoRA+ with a ratio of 16. What did they do?",
+        right=("B learned 16 times as fast as A", "That is the LoRA+ of Hayou and others, not LongLoRA's."),
+        wrong=[
+            ("They trained embeddings and norms", "That is what the LongLoRA paper calls LoRA+; it has no ratio."),
+            ("They used rank 16", "The ratio is between two learning rates; the rank is something else."),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Discuss
+#
+# A new context length changes no word's meaning. Why should the *embeddings* have to train for it, of all things, and
+# not more of attention? And how would you test your answer?
+
+# %% [markdown] instructor=true
+# *Worth bringing up*: the paper finds it and does not explain it. Candidates: the embedding is the only full-rank
+# part of the recipe, so it is where anything can go that thin corrections cannot hold (the explorer above speaks for
+# it); embeddings and norms set the scale of what attention sees, and interpolation has changed what the right scale
+# is; or it is simply many more trained weights. Tests: LoRA of a rank with as many weights as the embedding; LoRA
+# *on* the embedding; norms alone. The recorded run has some of these. Also ask whether alpha was kept fixed or grew
+# with the rank in the paper's sweep: with alpha fixed, a rank of 256 has a side path that counts a thirty-second of
+# that of rank 8, and the comparison says less.

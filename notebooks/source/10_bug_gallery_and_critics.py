@@ -1,0 +1,540 @@
+# ---
+# jupyter:
+#   longlora_edu:
+#     title: The bug gallery, and the critics
+#     minutes: 60
+# ---
+
+# %% [markdown]
+# **You will be able to**
+#
+# - find out who hears whom in any attention function, without reading its code;
+# - write a test that catches every mistake which was published, and say which tests would have missed which;
+# - place S²-Attn among its neighbours, and LoRA among the other ways to train little;
+# - say what later studies criticise, what speaks for and against them, and which questions are open.
+#
+# **You need first**
+#
+# - You can draw the mask of a plain and of a [shifted head](glossary.md#plain-and-shifted-heads) (lesson 02).
+# - You know what the [reference](glossary.md#reference-implementation) computes (lesson 03).
+#
+# **Where it runs**: anywhere, on one core, no GPU needed.
+
+# %%
+import numpy as np
+from einops import rearrange
+
+from longlora_edu.cost import ModelShape, attention_bytes, step_ratio, training_flops
+from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal
+from longlora_edu.course.bugs import BUGS, diagnose
+from longlora_edu.course.checks import bugs as check
+from longlora_edu.course.gallery import exhibit, gallery_explorer, show_caught
+from longlora_edu.course.refrain import describe_refrain, plot_refrain, run_refrain
+from longlora_edu.course.related import bits_under, describe_patterns, patterns, plot_patterns
+from longlora_edu.course.tuning import tunings
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.reference import full_attention, s2_attention
+from longlora_edu.widgets import Picture
+
+# %% [markdown]
+# ## Why
+#
+# S²-Attn is famous for fitting into two lines, and it was published wrong in more ways than it has lines. None of
+# these mistakes raises an error: shapes are right, the loss falls. The picture shows one that stood in a widely used
+# library: what a shifted head hears there, and what it should hear.
+
+# %%
+exhibit("rolled_back_inside_groups", "3 groups of 4", False)
+
+# %% [markdown]
+# {{claim: two-lines-of-code}}
+
+
+# %% claim="two-lines-of-code"
+def two_lines(q, k, v, geometry):  # shift and group; attend; ungroup and shift back
+    late, g, b = geometry.num_heads // 2, geometry.group_size, len(q)
+
+    def turn(x, by):
+        return np.concatenate([x[:, :late], np.roll(x[:, late:], by, axis=2)], axis=1)
+
+    q, k, v = (rearrange(turn(x, -geometry.shift), "b h (c g) d -> (b c) h g d", g=g) for x in (q, k, v))
+    return turn(rearrange(full_attention(q, k, v), "(b c) h g d -> b h (c g) d", b=b), geometry.shift)
+
+
+for boundary in ("wrap", "split"):
+    found = diagnose(two_lines, boundary=boundary)
+    print(f"against boundary={boundary!r}: {found.title if found else 'equal to the reference'}")
+print("ways in which it was published otherwise:", sum(bug.published for bug in BUGS.values()))
+
+# %% [markdown]
+# {{beginners: Perturbation test}}
+
+# %% [markdown]
+# ## Predict: how much of it is wrong?
+#
+# The library of the picture rolls the output of the shifted heads back *before* it joins the groups again, so that
+# each group turns in itself. Take 16 tokens in groups of 4.
+
+# %%
+predict("10.turned", "On a shifted head, how many of the 16 tokens get another token's output?", unit="tokens")
+
+# %% [markdown]
+# ## Play: the gallery
+#
+# **One task.** Find the mistake that does not show in groups of 4 and shows in groups of 5. Then find the one that
+# shows only when there is padding. Hatched pairs are too many, crosses are missing; the words below the picture say
+# where it was seen.
+
+# %%
+gallery_explorer().show()
+
+# %% [markdown]
+# ## Reveal
+#
+# To count, we let every token look at itself only, and give it its own number as value. Then the output says whose
+# result stands where.
+
+# %%
+geometry = S2Geometry(16, 4, 2)
+alone = 100 * np.broadcast_to(np.eye(16), (1, 2, 16, 16))  # queries and keys that fit nobody else
+numbers = np.broadcast_to(np.arange(16.0)[:, None], (1, 2, 16, 1))
+out = BUGS["rolled_back_inside_groups"].function(alone, alone, numbers, geometry, scale=1.0)
+print("plain head:  ", out[0, 0, :, 0].round().astype(int).tolist())
+print("shifted head:", out[0, 1, :, 0].round().astype(int).tolist())
+moved = int((out[0, 1, :, 0].round() != np.arange(16)).sum())
+reveal(
+    "10.turned",
+    moved,
+    "The first half of every group gets the output of the token one group later, which has read the future. It "
+    "happens in half of the heads, in every layer, and nothing complains.",
+    unit="tokens",
+)
+
+# %% [markdown]
+# Would a test have noticed? The table runs seven kinds of tests against every mistake in the gallery:
+#
+# - *shapes*: the output has the right shape and is finite. This is what most projects test.
+# - *future*: no output moves when a later value is pushed. It needs no reference at all.
+# - *mask*: the outputs that move are those that the geometry allows.
+# - *gradient*: the slope of the output agrees with the gradient derived in lesson 03.
+# - *reference*: the numbers agree with the reference, in even sizes.
+# - *odd sizes*: the same with an odd group and an odd head count. *padding*: the same with padding at the end.
+
+# %%
+show_caught()
+
+# %% [markdown]
+# Three lessons are in this table. Testing shapes catches nothing. One push of a value, without any reference, catches
+# all those that see the future. And every nice even size hides something: an odd group, an odd head count and a bit of
+# padding each catch a mistake that nothing else does.
+
+# %% [markdown]
+# ## Build: who hears whom?
+#
+# ### Exercise 10.1 · The perturbation test
+#
+# `attend(q, k, v, geometry)` is some attention function; you cannot see inside. Draw random q, k and v, push the
+# *value* of one token on all heads, and report which outputs move.
+
+
+# %% exercise="who_hears" difficulty=2 importance=5 minutes=8 points=2
+def who_hears(attend, geometry, token):
+    """bool (h, n): does the output of head h at token n move when the value of `token` is pushed?"""
+    ### BEGIN SOLUTION
+    shape = (3, 1, geometry.num_heads, geometry.seq_len, 4)
+    q, k, v = np.random.default_rng(0).normal(size=shape)
+    pushed = v.copy()
+    pushed[:, :, token] += 1
+    change = np.abs(attend(q, k, pushed, geometry) - attend(q, k, v, geometry))
+    return (change > 1e-9).any(axis=3)[0]
+    ### END SOLUTION
+
+
+# %% check="who_hears"
+check.who_hears(who_hears)
+
+# %% [markdown] hints="who_hears"
+# Call `attend` twice with the same q and k: once with v, once with a copy of v in which one token is different.
+#
+# ---
+# `pushed = v.copy()`, then `pushed[:, :, token] += 1`. Without the copy both calls get the same v.
+#
+# ---
+# Compare with a small tolerance, not with `!=`, then reduce the last axis (d) with `any` and take the one sequence.
+
+# %% [markdown] instructor=true
+# **Seen often.** v is changed in place, so nothing moves. The key is pushed instead of the value: nearly the same
+# answer, wrong for the first token of each cell, whose weight is 1 whatever its key says. `geometry.mask()` is returned
+# without calling `attend`: right for right functions only, which is the point of the exercise.
+
+# %% [markdown]
+# ### Exercise 10.2 · A test that nothing escapes
+#
+# Write the test that each of those projects lacked. `is_s2(attend)` returns True for what computes S²-Attn under the
+# split boundary, and False for every mistake in the gallery. All of them take `segments=`, as the reference does. The
+# check is a *mutation test*: it counts which mistakes your test lets pass, and shows you one.
+
+
+# %% exercise="is_s2" difficulty=3 importance=5 minutes=12 points=3
+def is_s2(attend):
+    """Does `attend(q, k, v, geometry, segments=…)` compute what `s2_attention` computes?"""
+    ### BEGIN SOLUTION
+    for geometry in (S2Geometry(16, 4, 2), S2Geometry(15, 5, 3)):
+        shape = (3, 1, geometry.num_heads, geometry.seq_len, 4)
+        q, k, v = np.random.default_rng(0).normal(size=shape)
+        padding = np.where(np.arange(geometry.seq_len) < 12, 0, -1)[None]
+        for segments in (None, padding):
+            mine, right = (f(q, k, v, geometry, segments=segments) for f in (attend, s2_attention))
+            if not np.allclose(mine, right):
+                return False
+    return True
+    ### END SOLUTION
+
+
+# %% check="is_s2"
+check.is_s2(is_s2)
+
+# %% [markdown] hints="is_s2"
+# Compare with `s2_attention` on random inputs. Use `np.allclose`: sums in another order differ in the last digits.
+#
+# ---
+# One geometry is not enough. Look at the table above: which column catches what the column *reference* lets pass?
+#
+# ---
+# Two geometries, one even and one with an odd group and an odd head count, each without segments and with
+# `np.where(np.arange(n) < 12, 0, -1)[None]`.
+
+# %% [markdown] instructor=true
+# **Seen often.** One even size only: three mistakes escape, one of them published. Only with padding at the end: the
+# leak escapes, because the tokens that would be looked at are padding. `==` instead of a tolerance: the right function,
+# summed in another order, is refused. Masks compared instead of numbers: the missing scale escapes.
+
+# %% [markdown]
+# ## Break it: a loss that is too good
+#
+# The boundary that wraps is not a bug of somebody's copy: it stands in the paper's pseudo-code. Does it matter? We
+# train one small layer on random tokens, whose end repeats the beginning: a refrain. Reading from left to right, the
+# beginning *cannot* be known, and the refrain can, by looking back.
+
+# %%
+predict(
+    "10.refrain",
+    "One layer, boundary wrap: what does the model learn to guess in training?",
+    ["the refrain", "the beginning", "both", "neither"],
+)
+
+# %% tags=["training"]
+steps = profile.choose(laptop=150, binder=120, ci=60)
+runs = [run_refrain(boundary, steps=steps) for boundary in ("split", "wrap", "masked")]
+Picture(plot_refrain(runs), describe_refrain(runs))
+
+# %%
+wrap = runs[1]
+reveal(
+    "10.refrain",
+    "the beginning",
+    f"{wrap.trained[0]:.0%} of it under the training pattern, and {wrap.dense[0]:.0%} in use, where attention is dense "
+    f"and the future is not there: chance is {1 / 8:.0%}. Under masked the same cell in true order learns the refrain, "
+    f"and keeps it in use: {runs[2].dense[1]:.0%}. Under split the two ends cannot meet in one layer.",
+)
+
+# %% [markdown]
+# The falling loss was a lie: what the model learned was to look up the answer. This text was built so that the leak
+# shows; how much it matters on ordinary text is another question, and lesson 08 is where it can be measured.
+
+# %% [markdown]
+# ## Predict: the neighbours
+#
+# S²-Attn is one of many sparse patterns. All of them can be drawn by one rule: a key is allowed if it is not later
+# than the query and *any* part of the pattern allows it. Blue is what a plain head or even layer sees, hatched orange
+# what only the shifted kind sees, grey what both see.
+
+# %%
+shown = patterns(32)
+Picture(plot_patterns(shown, 96), describe_patterns(shown, 96))
+
+# %%
+rivals = ["S²-Attn (heads)", "short attention", "sliding window", "dilated window"]
+predict("10.nearest", "Put into the small model as it is, without training: which of these hurts least?", rivals)
+
+# %% [markdown]
+# {{claim: other-sparse-patterns-cannot}}
+
+# %% claim="other-sparse-patterns-cannot"
+names = profile.choose(laptop=list(patterns(64)), ci=["full attention", *rivals])
+shown = {name: patterns(64)[name] for name in names}
+untrained = {name: bits_under(pattern, windows=profile.choose(laptop=24, binder=12)) for name, pattern in shown.items()}
+for name, bits in untrained.items():
+    share = shown[name].pairs(256) / shown["full attention"].pairs(256)
+    print(f"{name:24} {share:4.0%} of the pairs, untrained: {bits:.2f} bits/byte")
+
+# %% [markdown]
+# ## Reveal: the neighbours
+
+# %%
+nearest = min(rivals, key=untrained.get)
+reveal(
+    "10.nearest",
+    nearest,
+    f"{untrained[nearest]:.2f} bits/byte, full attention {untrained['full attention']:.2f}, S²-Attn "
+    f"{untrained['S²-Attn (heads)']:.2f}. Every token keeps its nearest neighbours there. Borders cost more, and gaps "
+    "most. What speaks for S²-Attn is not this number but that its cells are ordinary dense attention on short rows.",
+)
+
+# %% [markdown]
+# How the neighbours differ, in one sentence each:
+#
+# | method | who may look at whom | what it is for |
+# |---|---|---|
+# | Longformer | a window, and some tokens that see and are seen by all | encoders for long documents |
+# | BigBird | a window, some global tokens, random blocks | the same, with a proof of what it can express |
+# | Swin | windows, shifted in every second layer; what wraps is masked | images; S²-Attn took the shift from it |
+# | sparse transformer | a window and every r-th key, or cells and their last keys | training from scratch |
+# | dilated attention | every r-th key | far reach with few keys; near ones are lost |
+# | sinks and a window | the first tokens and the last ones | endless generation; the middle is forgotten |
+# | Landmark attention | a landmark closes each block; queries pick blocks by it | random *access*, not chance |
+# | FoT (LongLLaMA) | some layers look up keys of a memory, nearest first | very long inputs, trained by contrast |
+# | position rules | everybody, at stretched distances | *where* a key seems to be, not *whether* it is seen |
+#
+# The last three do not fit into a fixed mask: who is looked at depends on what is asked. With position rules S²-Attn
+# can be combined, and lesson 05 shows that the choice is not free.
+
+# %% [markdown]
+# ## Build: a neighbour's mask
+#
+# ### Exercise 10.3 · Longformer in one line
+#
+# Causal form: a query sees the last `width` keys, itself included, and besides them the first `globals_` keys.
+
+
+# %% exercise="longformer_mask" difficulty=2 importance=3 minutes=6 points=2
+def longformer_mask(seq_len, width, globals_):
+    """bool (n, n), True where query n (rows) may look at key n (columns)."""
+    ### BEGIN SOLUTION
+    query, key = np.ogrid[:seq_len, :seq_len]
+    return (key <= query) & ((query - key < width) | (key < globals_))
+    ### END SOLUTION
+
+
+# %% check="longformer_mask"
+check.longformer_mask(longformer_mask)
+
+# %% [markdown] hints="longformer_mask"
+# `query, key = np.ogrid[:seq_len, :seq_len]` gives you a column of queries and a row of keys that broadcast.
+#
+# ---
+# Three conditions: not later than the query; near; among the first. Which of them belong together with *and*, which
+# with *or*?
+#
+# ---
+# `key <= query` must hold in any case. Besides it, `query - key < width` or `key < globals_`.
+
+# %% [markdown] instructor=true
+# **Seen often.** `query - key <= width`, one key too many. The causal condition is put on the window only, so the
+# first queries see later global keys. `query < globals_`: the first tokens look everywhere instead of being seen.
+
+# %% [markdown]
+# ## Play: beside LoRA
+#
+# LoRA too has neighbours. The table has the share of weights that each trains, on Llama-2-7B and on the small model
+# of this course. Change rank, prompt length or the width of the adapter and look who moves.
+
+# %%
+shapes = {"Llama-2-7B": ModelShape.llama2_7b(), "the small model": ModelShape(192, 4, 4, 4, 48, 512, 256)}
+for name, shape in shapes.items():
+    print(f"{name}, {shape.parameters.total:,} weights")
+    for method in tunings(shape, rank=8, prompt=20, bottleneck=64, masked=0.005):
+        room = "   (takes room in the context)" if method.uses_context else ""
+        print(f"  {method.name:42} {method.weights / shape.parameters.total:9.4%}{room}")
+
+# %% [markdown]
+# {{beginners: Prompt tuning}}
+#
+# {{beginners: Prefix tuning}}
+#
+# Two things stand out. What is tiny on a large model need not be tiny on a small one. And a prompt or a prefix lies in
+# the very context that is to be extended. Which of them can learn longer contexts at all is not in this table: for that
+# one must train, and for most of them nobody has published it.
+
+# %% [markdown]
+# ## Reveal: the limits, each with a number
+#
+# **Encoder–decoder models.** The method was published for models that read from left to right. In an encoder there is
+# no future to leak and no causal mask; cross-attention has two lengths, and this package refuses such models by name
+# rather than guess. Nothing here was tried on them.
+#
+# **Extreme lengths.** Beyond the length it was extended to, a model fails at once; and in training, news needs layers.
+
+# %%
+demo = recorded("demo")
+for length, bits in demo["before"]["bits_per_byte"].items():
+    print(f"the base model, trained at {demo['model']['trained_context']}, at {length:>4} bytes: {bits:.2f} bits/byte")
+print(recorded_line("demo"))
+for tokens, group in ((32768, 8192), (100_000, 25_000), (100_000, 2048)):
+    groups = -(-tokens // group)
+    print(f"{tokens:7,} tokens in {groups:2} groups: {2 * groups - 1:2} layers until the ends meet (Llama-2-7B has 32)")
+
+# %% [markdown]
+# **Memory of trained embeddings.** They want a gradient and the optimiser's two moments, whatever LoRA's rank is.
+
+# %%
+shapes = {"Llama-2-7B": ModelShape.llama2_7b(), "SmolLM2-135M": ModelShape(576, 30, 9, 3, 64, 1536, 49152, tied=True)}
+for name, shape in shapes.items():
+    lora, table = shape.lora_parameters(8), shape.parameters.embedding
+    extra = [f"{12 * weights / 2**20:8,.0f} MiB" for weights in (lora, table)]
+    print(f"{name:13} in float32: LoRA of rank 8 {extra[0]}, embedding {extra[1]}, {table / lora:.0f} times as much")
+
+# %% [markdown]
+# **Interpolation against exact positions.** Whatever is squeezed is harder to tell apart: lesson 05 measures it.
+#
+# **Short horizons.** Where attention is a small part of a step, there is little to save.
+#
+# {{claim: saves-on-short-horizons}}
+
+# %% claim="saves-on-short-horizons"
+llama = ModelShape.llama2_7b()
+for length in (64, 128, 8192, 65536):
+    share = training_flops(llama, length, causal=True).attention_share
+    ratio = step_ratio(llama, S2Geometry.with_ratio(length, 1 / 4, llama.heads))
+    print(f"{length:6,} tokens: attention is {share:6.2%} of a step, with S2 at best {ratio:.3f} times as fast")
+
+# %% [markdown]
+# **The mismatch of training and inference, measured.** A model that never saw the pattern is put under it, group by
+# group: that is the step which fine-tuning has to undo, and which is undone again when attention becomes dense.
+
+# %%
+windows = profile.choose(laptop=24, binder=12)
+dense = bits_under(patterns(64)["full attention"], windows=windows)
+print(f"dense: {dense:.2f} bits/byte")
+for group in profile.choose(laptop=(32, 64, 128, 256), ci=(64, 256)):
+    bits = bits_under(patterns(group)["S²-Attn (heads)"], windows=windows)
+    print(f"groups of {group:3}: {bits:.2f} bits/byte, {bits - dense:+.2f}")
+after = demo["after"]["bits_per_byte"]
+print(f"trained under S2, used dense (the demo): {after['256']:.2f} at 256 bytes, {after['2048']:.2f} at 2,048")
+
+# %% [markdown]
+# ## Reveal: the critics
+#
+# What follows are other people's numbers, each with its source and with what to keep in mind when you quote it.
+
+# %%
+critics = [
+    ("a controlled study of context extension (arXiv 2409.12181), Llama-2-7B to 32k",
+     "RULER at 32k: LongLoRA 3.5, position interpolation 57.7, NTK 59.4; needle 20.3, 42.1, 83.7",
+     "LoRA against full fine-tuning, at one learning rate; by our reading of its scripts about 120 steps, not 1,000"),
+    ("RULER's own table, LongAlpaca-13B, said to read 32k",
+     "effective length below 4k",
+     "the released configuration lacked the position factor, as the same author reported (thread 181)"),
+    ("LongICLBench (arXiv 2404.02060), the 100k model",
+     "zero on three tasks of learning from many examples",
+     "the missing position factor may have played a part; we know of no repetition"),
+    ("SinkLoRA (arXiv 2406.05678)",
+     "LongLoRA reaches 39 parts of 100 of the gain of full attention, their own method 92",
+     "by the authors of a competing method"),
+    ("LongQLoRA, at 8,192 tokens",
+     "perplexity on PG19: LongLoRA with LoRA 8.20, fully fine-tuned 7.93, LongQLoRA 7.96",
+     "LoRA on all linear layers there, on one GPU"),
+    ("the paper's reviewers",
+     "perplexity and retrieval only; the ratio of the group unexplained; FLOPs unclear; names inconsistent",
+     "results after instruction tuning were added in answer"),
+]  # fmt: skip
+for study, found, keep_in_mind in critics:
+    print(f"{study}\n  found:        {found}\n  keep in mind: {keep_in_mind}\n")
+
+# %% [markdown]
+# Nothing of this says that sparse training cannot work; most of it says that *this recipe as released* did badly on
+# tests that look beyond perplexity, and one cause, the lost position factor, has little to do with attention.
+#
+# {{claim: no-errors-no-disputes}}
+
+# %% claim="no-errors-no-disputes"
+for bug in BUGS.values():
+    if bug.published:
+        print(f"- {bug.title}: {bug.seen_in}")
+
+# %% [markdown]
+# ## Reveal: questions, answered or open
+#
+# | question | where it stands |
+# |---|---|
+# | Left or right shift? | answered: for half of an even group the cells are the same (and thread 5) |
+# | Which attention in use? | answered: dense (threads 14, 170; lesson 08) |
+# | Does the shift leak? | answered: the wrapped form does (lesson 02, and above); split and masked do not |
+# | Does the leak hurt a large model? | open: the authors say no (threads 15, 90); we know of no ablation |
+# | Which rank? | answered for the paper's setting: a higher one does not help (lesson 06); open elsewhere |
+# | Train embeddings, put LoRA on them, freeze them? | open: the paper trains them; LoRA on them was not compared |
+# | Does S²-Attn suit training from scratch? | open: asked (thread 173), not answered |
+# | Which position rule? | open for large models; on the small one here the choice decides (lesson 05) |
+# | Is sparse attention or LoRA to blame for bad results? | open: the studies change both at once |
+# | Sequences of mixed resolution, uncertain positions? | open: ideas, no results |
+#
+# And one that can at least be computed:
+#
+# {{claim: group-must-be-a-quarter}}
+
+# %% claim="group-must-be-a-quarter"
+for groups in (2, 4, 6, 8):
+    geometry = S2Geometry.with_groups(32768, groups, llama.heads)
+    size = attention_bytes(llama, geometry)
+    print(
+        f"1/{groups} of 32,768: a step is {step_ratio(llama, geometry):.2f} times as fast at best, its scores take "
+        f"{size.grouped / size.masked:.0%} of the table, and the ends are connected after {2 * groups - 1} layers"
+    )
+
+# %% [markdown]
+# ## Recap
+#
+# - Push one value and see who moves: this test needs no reference and no reading of code, and it catches the future.
+# - Even sizes without padding hide mistakes; a test is as good as the mistakes that it was shown to catch.
+# - Criticism of a method is criticism of a recipe as it was run: ask what else was different before you quote it.
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+quiz(
+    "10.quiz",
+    Question(
+        "A project tests that its S²-Attn returns the right shape and that the training loss falls. What is proven?",
+        right=("nothing about who hears whom", "every published mistake in the gallery passes this test."),
+        wrong=[
+            ("that no token sees the future", "seeing the future makes the loss fall faster, not slower."),
+            ("that the shift is undone", "an output in the wrong place has the right shape, and the loss still falls."),
+        ],
+    ),
+    Question(
+        "Your function agrees with the reference for 16 tokens, groups of 4 and 2 heads. What may still be wrong?",
+        right=(
+            "odd groups, odd head counts, padding",
+            "each hides a mistake that even sizes cannot show: `-G // 2` and `G // 2`, the middle head, the marks.",
+        ),
+        wrong=[
+            ("nothing: the numbers agree", "they agree for one size, and several mistakes are invisible in that one."),
+            ("the scale", "a wrong scale shows in any size as soon as numbers are compared."),
+        ],
+    ),
+    Question(
+        "A study reports that LongLoRA does badly on a long-context test. What do you ask first?",
+        right=(
+            "how many steps, which weights, and was the position factor there",
+            "one study trained far fewer steps than the paper, and released models were run without their factor.",
+        ),
+        wrong=[
+            ("nothing: independent results settle it", "they settle what that run did; several things were different."),
+            ("whether perplexity was good", "it can be good while retrieval fails; that is what such tests are for."),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Discuss
+#
+# Suppose that you review a library's pull request "add LongLoRA". You may ask for three tests and one experiment.
+# Which ones, and what result would make you say no?
+
+# %% [markdown] instructor=true
+# **What to listen for.** Tests: a push of values against the mask, in odd sizes; agreement with a slow form, with
+# padding; evaluation bit-identical to the stock model. Experiment: an ablation in which only the attention differs,
+# with the same steps and trained weights, and a retrieval test beside perplexity. A reason to say no: the training loss
+# under the sparse pattern is better than dense. Strong groups notice that a *too good* loss is the alarm, not a bad
+# one. More questions with notes are in INSTRUCTOR.md.

@@ -1,0 +1,205 @@
+"""Lesson 09: the exercises, the families, and what happens where transformers is not installed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+
+from longlora_edu.course import Journal  # noqa: E402
+from longlora_edu.course.checks import CheckFailed  # noqa: E402
+from longlora_edu.course.checks import real_model as check  # noqa: E402
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora  # noqa: E402
+from longlora_edu.model import LlamaConfig, TinyLlama  # noqa: E402
+from longlora_edu.rope import Rope  # noqa: E402
+from longlora_edu.widgets import families  # noqa: E402
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "progress.json")
+
+
+@torch.no_grad()
+def is_dense(model, stock, ids):
+    mode = model.training
+    same = torch.equal(model.eval()(ids).logits, stock.eval()(ids).logits)
+    model.train(mode)
+    return same
+
+
+@torch.no_grad()
+def forgets_eval(model, stock, ids):
+    return torch.equal(model(ids).logits, stock(ids).logits)
+
+
+@torch.no_grad()
+def within_tolerance(model, stock, ids):
+    mode = model.training
+    same = torch.allclose(model.eval()(ids).logits, stock.eval()(ids).logits, atol=1e-3)
+    model.train(mode)
+    return same
+
+
+@torch.no_grad()
+def by_argmax(model, stock, ids):
+    mode = model.training
+    same = torch.equal(model.eval()(ids).logits.argmax(-1), stock.eval()(ids).logits.argmax(-1))
+    model.train(mode)
+    return same
+
+
+@torch.no_grad()
+def of_the_first_tokens(model, stock, ids):
+    mode = model.training
+    same = torch.equal(model.eval()(ids[:, :4]).logits, stock.eval()(ids[:, :4]).logits)
+    model.train(mode)
+    return same
+
+
+@torch.no_grad()
+def loses_the_mode(model, stock, ids):
+    return torch.equal(model.eval()(ids).logits, stock.eval()(ids).logits)
+
+
+def asks_the_mode(model, stock, ids):
+    return model.training and is_dense(model, stock, ids)
+
+
+def asks_the_config(model, stock, ids):
+    return model.config._attn_implementation == stock.config._attn_implementation
+
+
+WRONG_TESTS = {
+    "training compared": (forgets_eval, "rejects a good model. It arrived in training mode"),
+    "mode asked": (asks_the_mode, "arrives in evaluation mode"),
+    "sparse passes": (of_the_first_tokens, "compare the logits of all tokens"),
+    "tolerance": (within_tolerance, "slightly different weights"),
+    "mode lost": (loses_the_mode, "leaves the model in evaluation mode"),
+    "type": (lambda model, stock, ids: None, "True or False, got NoneType .did you forget"),
+    "exception": (lambda model, stock, ids: model(ids).logit, "raised AttributeError"),
+}
+
+
+def test_a_right_test_passes(journal):
+    check.evaluation_is_dense(is_dense, journal=journal)
+    check.evaluation_is_dense(lambda *given: torch.tensor(is_dense(*given)), journal=journal)
+    assert journal.get("exercises", "09.evaluation_is_dense") == {"attempts": 1, "passed": True}
+
+
+@pytest.mark.parametrize("mistake", WRONG_TESTS)
+def test_tests_that_are_none_are_told_why(mistake, journal):
+    wrong, sentence = WRONG_TESTS[mistake]
+    with pytest.raises(CheckFailed, match=sentence) as failed:
+        check.evaluation_is_dense(wrong, journal=journal)
+    assert failed.value.mistake == mistake
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mistake"),
+    [
+        (lambda *given: True, "sparse passes"),
+        (lambda *given: False, "training compared"),
+        (asks_the_config, "training compared"),
+        (by_argmax, "tolerance"),
+    ],
+)
+def test_other_tests_that_are_none_get_the_nearest_sentence(wrong, mistake, journal):
+    with pytest.raises(CheckFailed) as failed:
+        check.evaluation_is_dense(wrong, journal=journal)
+    assert failed.value.mistake == mistake
+
+
+def share(model):
+    used = [weight for name, weight in model.named_parameters() if "original_module" not in name]
+    return sum(weight.numel() for weight in used if weight.requires_grad) / sum(weight.numel() for weight in used)
+
+
+def by_peft(model):
+    weights = list(model.parameters())
+    return sum(weight.numel() for weight in weights if weight.requires_grad) / sum(w.numel() for w in weights)
+
+
+def by_tensors(model):
+    weights = [weight for name, weight in model.named_parameters() if "original_module" not in name]
+    return sum(weight.requires_grad for weight in weights) / len(weights)
+
+
+def all_tensors(model):
+    weights = list(model.parameters())
+    return sum(weight.requires_grad for weight in weights) / len(weights)
+
+
+def only_lora(model):
+    used = {name: weight.numel() for name, weight in model.named_parameters() if "original_module" not in name}
+    return sum(count for name, count in used.items() if "lora_" in name) / sum(used.values())
+
+
+WRONG_SHARES = {
+    "frozen originals counted": (by_peft, "as its own `print_trainable_parameters` does"),
+    "tensors counted": (by_tensors, "counts tensors"),
+    "tensors counted, originals too": (all_tensors, "counts tensors"),
+    "percent": (lambda model: 100 * share(model), "between 0 and 1"),
+    "LoRA only": (only_lora, "counts LoRA's matrices only"),
+    "trained over frozen": (lambda model: share(model) / (1 - share(model)), "over frozen ones"),
+    "frozen": (lambda model: 1 - share(model), "stays frozen"),
+    "not a share": (lambda model: check.weights_of(model)[0], "divide by how many"),
+    "value": (lambda model: 0.5, r"\(a model under the paper's recipe\) must give 0\.238.*, got 0\.5"),
+    "type": (lambda model: None, "must return a number"),
+    "exception": (lambda model: share(model) / 0, "raised ZeroDivisionError"),
+}
+
+
+def test_the_right_share_passes_and_is_that_of_the_report(journal):
+    check.trained_share(share, journal=journal)
+    paper = next(iter(check._recipes().values()))
+    rope = Rope(8, trained_length=check.TOKENS)
+    shape = LlamaConfig(
+        rope, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=check.TOKENS, vocab_size=48,
+    )  # fmt: skip
+    assert share(paper) == apply_longlora(TinyLlama(shape), LongLoRAConfig(4 * check.TOKENS)).trainable_share
+
+
+@pytest.mark.parametrize("mistake", WRONG_SHARES)
+def test_mistakes_about_the_share_are_named(mistake, journal):
+    wrong, sentence = WRONG_SHARES[mistake]
+    with pytest.raises(CheckFailed, match=sentence) as failed:
+        check.trained_share(wrong, journal=journal)
+    assert failed.value.mistake == mistake
+
+
+@pytest.mark.parametrize("run", [check.evaluation_is_dense, check.trained_share])
+def test_a_stub_is_told_apart_from_a_mistake(run, journal):
+    def stub(*given):
+        raise NotImplementedError("your lines go here")
+
+    with pytest.raises(NotImplementedError):
+        run(stub, journal=journal)
+
+
+# Families.
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_each_family_is_taken_or_refused_by_name(name):
+    taken, said = families.verdict(name)
+    refused = {"Mistral, window of 8 tokens", "Gemma 2", "BERT", "T5", "Mamba"}
+    assert taken == (name not in refused)
+    assert ("got" in said or "does not" in said) != taken
+
+
+def test_a_family_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="family must be one of Llama, .*, got 'GPT-9'"):
+        families.verdict("GPT-9")
+
+
+def test_the_panel_answers_to_every_choice():
+    panel = families.show_panel()
+    chosen, said = panel.children
+    for name in chosen.options:
+        chosen.value = name
+        assert said.value == families.describe(name)
+    assert families.table().count("<tr>") == len(families.FAMILIES) + 1
