@@ -121,6 +121,14 @@ def test_exercises_are_rated_and_cells_carry_the_marks_of_nbgrader(lesson):
     ]
 
 
+def test_the_source_of_a_quiz_is_folded_because_its_answers_stand_in_it(checkout):
+    path = checkout / "notebooks/source/08_next.py"
+    path.write_text(HEADER + '\n# %%\nquiz("08.quiz")\n\n# %%\nprint("quiz(")\n')
+    asked, other = edition(read_lesson(path), "student").cells[2:4]
+    assert asked.metadata == {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    assert other.metadata == {}
+
+
 def test_boxes_and_claims_are_pulled_in(lesson):
     text = "\n".join(sources(edition(lesson, "student"), "markdown"))
     assert "<summary>For beginners: mask</summary>\n\nOne. Two. Three.\n" in text

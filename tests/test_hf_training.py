@@ -101,7 +101,7 @@ def test_pairs_are_read_from_both_formats(tmp_path):
         (
             "x.jsonl",
             '{"instruction": "a", "output": "b"}\n{"instruction" 1}',
-            "x.jsonl, line 2, column 16, must be JSON",
+            "line 2, column 16, must be JSON",
         ),
         ("x.json", '[\n {"instruction": }]', "x.json, line 2, column 18, must be JSON"),
         ("x.json", "{}", "must hold a list of instruction pairs, got dict"),
@@ -179,22 +179,10 @@ def test_a_run_trains_and_leaves_an_adapter_that_evaluation_loads(text, tmp_path
     assert record["trainable_parameters"] == 100_032
     assert record["attention"] == "S2"
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
-    done = invoke(
-        "evaluate",
-        "--model",
-        MODEL,
-        "--adapter",
-        tmp_path / "run" / "adapter",
-        "--data",
-        text,
-        "--context",
-        320,
-        "--json",
-        "--trials",
-        1,
-    )
+    measured = ["--model", MODEL, "--adapter", tmp_path / "run" / "adapter", "--data", text, "--context", 320]
+    done = invoke("evaluate", *measured, "--trials", 1, "--json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output[done.output.index("{") :])
+    found = json.loads(done.stdout)
     assert found["perplexity"]["320"] < 8
     assert found["stride"] == 320
     assert len(found["nats_by_position"]) == 319
@@ -243,7 +231,7 @@ def test_dense_training_is_for_comparison_and_differs(text, tmp_path, threads):
 
 def test_pairs_train_on_their_answers_alone(tmp_path, threads):
     made = invoke("longqa", "--out", tmp_path / "qa", "--length", 200, "--train", 40, "--held-out", 5, "--json")
-    assert json.loads(made.output) == {"train": 40, "held_out": 5}
+    assert json.loads(made.stdout) == {"train": 40, "held_out": 5}
     data = tmp_path / "qa" / "train.jsonl"
     settings = settings_for(data, context=512, steps=8, bf16=True, gradient_checkpointing=True)
     record = run_training(settings, tmp_path / "run")
@@ -264,10 +252,21 @@ def test_all_weights_can_train(text, tmp_path, threads):
     assert model.config.max_position_embeddings == 320
 
 
+def test_within_the_trained_context_positions_stay_as_they_are(text, tmp_path, threads):
+    run_training(settings_for(text, context=200, steps=1), tmp_path / "run")
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "run" / "adapter")
+    stock = transformers.AutoConfig.from_pretrained(MODEL)
+    assert config.max_position_embeddings == stock.max_position_embeddings == 256
+    assert config.rope_parameters == stock.rope_parameters
+    done = invoke("merge", "--model", MODEL, "--adapter", tmp_path / "run" / "adapter", "--out", tmp_path / "merged")
+    assert done.exit_code == 0, done.output
+    assert "256 tokens of context" in done.output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"context": 256}, "context_length must be above the trained context of 256, got 256"),
+        ({"context": 256, "rope": "yarn"}, "context_length must be above the trained context of 256, got 256"),
         ({"context": 100_000}, "must hold a document of at least 100000 tokens, got 72"),
         ({"boundary": "wrap", "group_ratio": 0.3}, "seq_len must be a multiple of group_size under boundary='wrap'"),
         ({"rate": 0}, "rate must be positive and finite, got 0"),
@@ -335,13 +334,14 @@ def test_perplexity_is_that_of_the_logits(tokenizer, text, monkeypatch):
     texts = tokenised([Document("a", text.read_bytes())], tokenizer)
     score = score_perplexity(model, texts, [160, 256], most=3)
     rows = torch.from_numpy(windows_of(texts, 256, 256))
-    picked = rows[[0, (len(rows) - 1) // 2 + (len(rows) - 1) % 2 * 0, len(rows) - 1]] if len(rows) > 3 else rows
+    picked = rows[np.linspace(0, len(rows) - 1, 3).round().astype(int)]
     assert score.windows == len(picked) == 3
+
+    def nats_of(row):
+        return -model(row[None]).logits[0, :-1].log_softmax(-1).gather(1, row[1:, None])[:, 0]
+
     with torch.inference_mode():
-        nats = [-model(row[None]).logits[0, :-1].log_softmax(-1).gather(1, row[1:, None])[:, 0] for row in picked]
-        short = [
-            -model(row[None, 96:]).logits[0, :-1].log_softmax(-1).gather(1, row[97:, None])[:, 0] for row in picked
-        ]
+        nats, short = ([nats_of(row[start:]) for row in picked] for start in (0, 96))
     assert score.by_length[256] == pytest.approx(float(torch.stack(nats)[:, -TAIL:].mean()), rel=1e-4)
     assert score.by_length[160] == pytest.approx(float(torch.stack(short)[:, -TAIL:].mean()), rel=1e-4)
     assert score.perplexity[256] == pytest.approx(np.exp(score.by_length[256]))
@@ -376,7 +376,7 @@ def test_a_merged_model_is_stock_and_answers_questions_about_a_file(text, tmp_pa
     adapter = tmp_path / "run" / "adapter"
     done = invoke("merge", "--model", MODEL, "--adapter", adapter, "--out", tmp_path / "merged", "--json")
     assert done.exit_code == 0, done.output
-    assert json.loads(done.output.splitlines()[-1])["context"] == 320
+    assert json.loads(done.stdout)["context"] == 320
     stock = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert stock.config.rope_parameters["rope_type"] == "yarn"
     refused = invoke("merge", "--model", MODEL, "--adapter", adapter, "--out", tmp_path / "merged")
@@ -384,10 +384,10 @@ def test_a_merged_model_is_stock_and_answers_questions_about_a_file(text, tmp_pa
     (tmp_path / "note.txt").write_text("x = 1\n")
     question = ["--question", "x?", "--file", tmp_path / "note.txt", "--max-new-tokens", 4]
     outputs = [
-        invoke("generate", "--model", MODEL, "--adapter", adapter, *question, "--json").output,
-        invoke("generate", "--model", tmp_path / "merged", *question, "--json").output,
+        invoke("generate", "--model", MODEL, "--adapter", adapter, *question, "--json").stdout,
+        invoke("generate", "--model", tmp_path / "merged", *question, "--json").stdout,
     ]
-    answers = [json.loads(output[output.index("{") :]) for output in outputs]
+    answers = [json.loads(output) for output in outputs]
     assert answers[0] == answers[1]
     long = invoke("generate", "--model", tmp_path / "merged", "--file", text, "--question", "x?")
     assert (long.exit_code, "must fit into 320 tokens, got" in long.output) == (1, True)

@@ -60,7 +60,7 @@ def train(
     context: Annotated[int | None, typer.Option(help="Target context in tokens.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for checkpoint, adapter and record.")] = Path("longlora-run"),
     group_ratio: Annotated[float | None, typer.Option(help="Group as a part of the context; 0.25.")] = None,
-    rope: Annotated[RopeMethod | None, typer.Option(help="How positions are stretched; yarn.")] = None,
+    rope: Annotated[RopeMethod | None, typer.Option(help="How positions are stretched; yarn, where they are.")] = None,
     boundary: Annotated[Boundary | None, typer.Option(help="The ends of shifted heads; split.")] = None,
     what: Annotated[Literal["adapters", "all"] | None, typer.Option("--train", help="What learns; adapters.")] = None,
     rank: Annotated[int | None, typer.Option(help="Of LoRA; 8.")] = None,
@@ -218,10 +218,8 @@ def _screen(settings) -> None:
     except ValueError as error:
         typer.echo(f"plan: {error}")
         return
-    if trained is not None and settings.context <= trained:
-        return  # the recipe refuses it in its own words
     found = make_plan(
-        shape, settings.context, trained_context=trained, group_ratio=settings.group_ratio, train=settings.train,
+        shape, settings.context, trained_context=trained if trained and trained < settings.context else None, group_ratio=settings.group_ratio, train=settings.train,
         rank=settings.rank, steps=settings.steps, batch=settings.batch * settings.accumulate,
         checkpointing=settings.gradient_checkpointing, bf16=settings.bf16,
     )  # fmt: skip

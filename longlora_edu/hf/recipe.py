@@ -55,6 +55,8 @@ def longlora(model: PreTrainedModel, config: LongLoRAConfig) -> PeftModel | PreT
     - Load the base in float32 and train under autocast: of a half-precision base, PEFT keeps only LoRA itself in
       float32, and small steps of embedding and norms are rounded away.
     - `train="all"` adds no LoRA: it returns `model` itself, whose own `save_pretrained` keeps the positions.
+    - Within the trained context there is nothing to stretch: `rope="default"` then leaves the positions as they are,
+      and the rest of the recipe stands.
 
     Source: arXiv 2309.12307, sections 3.2 and 3.3.
 
@@ -68,8 +70,11 @@ def longlora(model: PreTrainedModel, config: LongLoRAConfig) -> PeftModel | PreT
     trained = config.trained_length or rope.trained_length
     if trained is None:
         raise ValueError(f"trained_length must be stated for a base already stretched by {rope.method!r}, got None")
-    rope = stretched_rope(rope, config.rope, trained_length=trained, target_length=config.context_length)
-    maximum = trained if config.rope == "dynamic" else config.context_length  # at the target it would do nothing
+    if config.rope == rope.method == "default" and config.context_length <= trained:
+        maximum = model.config.max_position_embeddings
+    else:
+        rope = stretched_rope(rope, config.rope, trained_length=trained, target_length=config.context_length)
+        maximum = trained if config.rope == "dynamic" else config.context_length  # at the target it would do nothing
     positions = new_positions(model, rope, maximum=maximum)
     adapter = _lora_config(model, config) if config.train == "adapters" else None
     record = {"base": stated_positions(model.config), "s2": dataclasses.asdict(config.pattern)}

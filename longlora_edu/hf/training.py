@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,6 +32,7 @@ from .attention import use_dense
 from .data import TokenWindows, length_histogram, read_pairs, tokenised, tokenised_pair
 from .loading import load_model, load_tokenizer
 from .loss import NextTokenLoss
+from .positions import context_length
 from .recipe import longlora
 
 
@@ -38,7 +41,8 @@ class TrainingSettings:
     """What `longlora-edu train` can be told.
 
     A step is `accumulate` micro-batches of `batch` windows, over all processes together. `data` is a file or folder of
-    text, or a `.json`/`.jsonl` file of instruction pairs. `dense=True` trains with full attention, for comparison.
+    text, or a `.json`/`.jsonl` file of instruction pairs. `rope=None` is YaRN where the context is stretched, and the
+    model's own positions within its trained context. `dense=True` trains with full attention, for comparison.
 
     Raises:
         ValueError: naming the field, its rule and the value.
@@ -48,7 +52,7 @@ class TrainingSettings:
     data: str
     context: int
     group_ratio: float = 1 / 4
-    rope: RopeMethod = "yarn"
+    rope: RopeMethod | None = None
     boundary: Boundary = "split"
     train: Literal["adapters", "all"] = "adapters"
     rank: int = 8
@@ -73,13 +77,14 @@ class TrainingSettings:
             raise ValueError(f"rate must be positive and finite, got {self.rate}")
         self.recipe()
 
-    def recipe(self) -> LongLoRAConfig:
-        """The recipe of the run."""
+    def recipe(self, trained_context: int | None = None) -> LongLoRAConfig:
+        """The recipe of the run, on a model of this context."""
+        within = trained_context is not None and self.context <= trained_context
         return LongLoRAConfig(
             self.context,
             group_ratio=self.group_ratio,
             boundary=self.boundary,
-            rope=self.rope,
+            rope=self.rope or ("default" if within else "yarn"),
             rank=self.rank,
             alpha=2 * self.rank,
             train=self.train,
@@ -146,7 +151,11 @@ def run_training(
             holds a run already.
         FloatingPointError: when a loss is not finite; the last good checkpoint stays.
     """
-    rank, world = _process()
+    with _group() as (rank, world):
+        return _run(settings, folder, rank, world, resume, progress, on_data)
+
+
+def _run(settings: TrainingSettings, folder: Path, rank: int, world: int, resume: bool, progress, on_data) -> dict:
     if settings.accumulate % world:
         raise ValueError(f"accumulate must be a multiple of the {world} processes, got {settings.accumulate}")
     if settings.threads is not None:
@@ -158,7 +167,7 @@ def run_training(
         on_data(length_histogram(data.lengths, settings.context), data)
     model = load_model(settings.model, bf16=settings.bf16 and settings.train == "adapters")
     torch.manual_seed(settings.seed)
-    model = longlora(model, settings.recipe())
+    model = longlora(model, settings.recipe(context_length(model.config)))
     if settings.dense:
         use_dense(model)
     parameters = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -247,12 +256,18 @@ class _Objective:
         return loss, {"nats_per_token": mean.item()}
 
 
-def _process() -> tuple[int, int]:
-    """This process's rank and how many there are; joins the group of torchrun if there is one."""
+@contextmanager
+def _group() -> Iterator[tuple[int, int]]:
+    """This process's rank and how many there are, in the group of torchrun if there is one."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return (torch.distributed.get_rank(), world) if world > 1 else (0, 1)
+    if world == 1:
+        yield 0, 1
+        return
+    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    yield torch.distributed.get_rank(), world
+    # The first process still writes; leaving now would end the others' threads, and them, with an abort.
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def _device() -> str:

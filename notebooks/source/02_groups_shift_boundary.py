@@ -63,7 +63,7 @@ left, right = axes = new_axes(SCREEN, 2, width=1.2)
 plot_mask(dense, 0, ax=left).set_title("Full attention: 36 pairs", loc="left", fontsize=SCREEN.text)
 plot_mask(grouped, 0, ax=right).set_title("Groups of 4: 20 pairs", loc="left", fontsize=SCREEN.text)
 assert (dense.mask()[0].sum(), grouped.mask()[0].sum()) == (36, 20)
-Picture(axes, "Masks over 8 tokens: full causal attention computes 36 pairs, two groups of 4 tokens compute 20.")
+Picture(axes, "Masks over 8 tokens: full attention computes 36 pairs, two groups of 4 tokens 20.")
 
 # %% [markdown]
 # {{beginners: Attention mask}}
@@ -84,8 +84,8 @@ Picture(axes, "Masks over 8 tokens: full causal attention computes 36 pairs, two
 # %%
 predict(
     "02.wall",
-    "Groups of 4 tokens, nothing shifted, a model of 100 layers. How many tokens can token 4, the first of the second "
-    "group, hear, itself included?",
+    "8 tokens in groups of 4, nothing shifted, a model of 100 layers. How many of them can "
+    "token 4, the first of the second group, hear, itself included?",
     unit="tokens",
 )
 
@@ -96,19 +96,19 @@ predict(
 # arrow keys once the picture has the focus), and add layers until the slider ends. Does it hear more?
 
 # %%
-explorer(n=16, g=4, shift=0, heads=2, layers=1)
+explorer(n=8, g=4, shift=0, heads=2, layers=1)
 
 # %% [markdown]
 # ## Reveal: the wall
 
 # %%
-heard = S2Geometry(16, 4, 2, shift=0).reach(100)[4]
+heard = S2Geometry(8, 4, 2, shift=0).reach(100)[4]
 reveal(
     "02.wall",
     int(heard.sum()),
-    "Itself, and nobody else. Its group begins with it, and what a group does not hear in the first layer it does not "
-    "hear in the hundredth either: nobody inside has it to pass it on.",
-    unit="token",
+    "Itself, and nobody else. Its group begins with it, and what a group does not hear in the "
+    "first layer it does not hear in the hundredth either: nobody inside has it to pass on.",
+    unit="of 8 tokens",
 )
 
 # %% [markdown]
@@ -185,19 +185,20 @@ predict(
 # watch which of the pictures change: that is your answer to the question above.
 
 # %%
-explorer(n=16, g=4, heads=4, layers=1)
+explorer(n=8, g=4, heads=4, layers=1)
 
 # %% [markdown]
 # ## Reveal: half of the heads
 
 # %%
-moved = (S2Geometry(16, 4, 4).mask() != S2Geometry(16, 4, 4, shift=0).mask()).any(axis=(1, 2))
-print("heads that the shift changes:", np.flatnonzero(moved).tolist(), "of", [0, 1, 2, 3])
+moved = (S2Geometry(8, 4, 4).mask() != S2Geometry(8, 4, 4, shift=0).mask()).any(axis=(1, 2))
+print("the shift changes heads", np.flatnonzero(moved).tolist(), "of", [0, 1, 2, 3])
 reveal(
     "02.half",
     "In half of the heads all groups begin half a group later",
-    "The first half of the heads stays as it was: the plain heads. On the others, the shifted heads, all groups begin "
-    "later. Where one half of the heads has its walls, the other half has the middle of a group.",
+    "The first half of the heads stays as it was: the plain heads. On the others, the shifted "
+    "heads, all groups begin later. Where one half of the heads has its walls, the other half has "
+    "the middle of a group.",
 )
 
 # %%
@@ -219,9 +220,9 @@ Picture(plot_masks(geometry), describe_masks(geometry))
 
 # %% claim="half-of-the-tokens"
 eight_heads = S2Geometry(seq_len=16, group_size=4, num_heads=8)
-differs = (eight_heads.mask() != eight_heads.mask()[0]).any(axis=2)  # (h, n): does this row differ from plain head 0?
+differs = (eight_heads.mask() != eight_heads.mask()[0]).any(axis=2)  # (h, n): other than on head 0?
 print("shifted heads:", list(eight_heads.shifted_heads), "of", eight_heads.num_heads)
-print("tokens whose row differs, head by head:", differs.sum(axis=1).tolist(), "of", eight_heads.seq_len)
+print("tokens whose row differs, head by head:", differs.sum(axis=1).tolist(), "of 16")
 
 # %% [markdown]
 # All tokens of a shifted head are shifted. That two of its rows look like those of a plain head is because the text
@@ -235,10 +236,15 @@ from longlora_edu.course.bugs import BUGS
 sixteen = S2Geometry(seq_len=16, group_size=4, num_heads=2)
 q, k, v = np.random.default_rng(0).normal(size=(3, 1, 2, 16, 8))
 pushed = v + (np.arange(16) == 6)[:, None]  # one token's value, in group 1
-for name, attend in (("alternate groups", BUGS["alternate_groups"].function), ("half of the heads", s2_attention)):
-    changed = np.abs(attend(q, k, pushed, sixteen) - attend(q, k, v, sixteen)).max(axis=(0, 1, 3)) > 0
+two_readings = {
+    "alternate groups": BUGS["alternate_groups"].function,
+    "half of the heads": s2_attention,
+}
+for name, attend in two_readings.items():
+    changed = np.abs(attend(q, k, pushed, sixteen) - attend(q, k, v, sixteen)).max(axis=(0, 1, 3))
     tokens = np.flatnonzero(changed)
-    print(f"{name:17}: token 6 is heard by {tokens.tolist()}, in groups {np.unique(tokens // 4).tolist()}")
+    groups = np.unique(tokens // 4)
+    print(f"{name:17}: token 6 is heard by {tokens.tolist()}, in groups {groups.tolist()}")
 
 # %% [markdown]
 # ## Build: all heads
@@ -315,7 +321,8 @@ check.s2_mask(s2_mask)
 # %%
 head, query, key = np.ogrid[:2, :8, :8]
 start = np.where(head < 1, 0, 2)
-assert np.array_equal(geometry.mask(), ((query - start) // 4 == (key - start) // 4) & (key <= query))
+same_cell = (query - start) // 4 == (key - start) // 4
+assert np.array_equal(geometry.mask(), same_cell & (key <= query))
 for name, shifted in (("plain head:  ", False), ("shifted head:", True)):
     print(name, [[*cell[0]] for cell in geometry.cells(shifted=shifted)])
 
@@ -370,7 +377,8 @@ check.count_pairs(count_pairs)
 for length, group in ((8, 4), (1024, 256), (32768, 8192), (32768, 2048)):
     full = S2Geometry(length, length, 2, shift=0).pairs()
     sparse = S2Geometry(length, group, 2).pairs()
-    print(f"{length:6,} tokens in groups of {group:5,}: {sparse:13,} of {full:13,} pairs, {sparse / full:6.1%}")
+    share = f"{sparse:13,} of {full:13,} pairs, {sparse / full:6.1%}"
+    print(f"{length:6,} tokens in groups of {group:5,}: {share}")
 
 # %% [markdown]
 # With a group of a quarter of the length it is about a quarter of the pairs, at any length: a large saving, and still
@@ -396,8 +404,8 @@ for original, target in ((4096, 8192), (4096, 16384), (4096, 32768), (2048, 8192
 reveal(
     "02.group",
     LongLoRAConfig(32768).pattern.group_size,
-    "A quarter of the new length, and not the old length. So even inside a group there are distances that the model "
-    "has never seen before.",
+    "A quarter of the new length, and not the old length. So even inside a group there are "
+    "distances that the model has never seen before.",
     unit="tokens",
 )
 
@@ -417,7 +425,8 @@ predict(
 
 # %% claim="larger-shift"
 def layers_from_end_to_end(geometry, most=40):
-    return next((layers for layers in range(1, most) if geometry.reach(layers)[-1, 0]), "no number of")
+    heard = (layers for layers in range(1, most) if geometry.reach(layers)[-1, 0])
+    return next(heard, "no number of")
 
 
 pairs_by_shift = {}
@@ -433,8 +442,9 @@ most = max(pairs_by_shift, key=pairs_by_shift.get)
 reveal(
     "02.shift",
     {0: "Shift 0: none at all"}[most],
-    "Every shift leaves two short cells at the ends in place of a full one, so it computes a few pairs fewer, and half "
-    "a group the fewest. What half a group is best at is another thing: it opens the most pairs across each wall.",
+    "Every shift leaves two short cells at the ends in place of a full one, so it computes a few "
+    "pairs fewer, and half a group the fewest. What half a group is best at is another thing: it "
+    "opens the most pairs across each wall.",
 )
 
 # %% [markdown]
@@ -442,8 +452,9 @@ reveal(
 
 # %% claim="shift-is-free"
 for boundary in ("split", "wrap", "masked"):
-    with_shift, without = (S2Geometry(8192, 2048, 32, shift=s, boundary=boundary).pairs() for s in (1024, 0))
-    print(f"{boundary:6}: {with_shift:,} pairs with the shift, {without:,} without")
+    shifted = S2Geometry(8192, 2048, 32, boundary=boundary)
+    plain = replace(shifted, shift=0)
+    print(f"{boundary:6}: {shifted.pairs():,} pairs with the shift, {plain.pairs():,} without")
 
 # %% [markdown]
 # ## Predict: what the shift is for
@@ -468,7 +479,11 @@ print(
 predict(
     "02.probe",
     "The model without the shift is trained on this task, then scored under the same pattern. How often is it right?",
-    choices=["As often as a guess", "More often than a guess, with many errors", "Nearly always: it trained for it"],
+    choices=[
+        "As often as a guess",
+        "More often than a guess, with many errors",
+        "Nearly always: it trained for it",
+    ],
 )
 
 # %% [markdown]
@@ -499,13 +514,14 @@ print("with the shift:", f"{result_with.accuracy.rate:.1%} right")
 # ## Reveal: what the shift is for
 
 # %%
-low, high = result_without.accuracy.interval
-assert low <= result_without.chance <= high < result_with.accuracy.rate
+score, chance = result_without.accuracy, result_without.chance
+low, high = score.interval
+assert low <= chance <= high < result_with.accuracy.rate
 reveal(
     "02.probe",
     "As often as a guess",
-    f"{result_without.accuracy.rate:.1%} of {result_without.accuracy.trials} questions are answered right, where a "
-    f"guess is right in {result_without.chance:.1%}. With the shift it is {result_with.accuracy.rate:.1%}.",
+    f"{score.rate:.1%} of {score.trials} questions are answered right, where a guess is right in "
+    f"{chance:.1%}. With the shift it is {result_with.accuracy.rate:.1%}.",
 )
 Picture(plot_probe([result_with, result_without]), describe_probe([result_with, result_without]))
 
@@ -530,21 +546,26 @@ print(f"no shift, but key and question inside one group: {inside.accuracy.rate:.
 predict(
     "02.dense",
     "Both models are now given full attention, every wall removed, and no further training. Who answers right?",
-    choices=["Both", "Only the one trained with the shift", "Only the one trained without it", "Neither"],
+    choices=[
+        "Both",
+        "Only the one trained with the shift",
+        "Only the one trained without it",
+        "Neither",
+    ],
 )
 
 # %%
-chance, most_right = result_with.chance, (1 + result_with.chance) / 2
-right = [result.dense.rate > most_right for result in (result_with, result_without)]
-assert right == [True, False]
 for name, result in (("with", result_with), ("without", result_without)):
-    accuracy, dense = result.accuracy.rate, result.dense.rate
-    print(f"trained {name:7} the shift: {accuracy:6.1%} right as trained, {dense:6.1%} with full attention")
+    rates = f"{result.accuracy.rate:6.1%} right as trained, {result.dense.rate:6.1%} with full attention"
+    print(f"trained {name:7} the shift: {rates}")
+halfway = (1 + chance) / 2
+assert result_without.dense.rate < halfway < result_with.dense.rate
 reveal(
     "02.dense",
     "Only the one trained with the shift",
-    "S²-Attn is for training. In use every head has full attention, and what was learned through the shifted cells "
-    "works there too. What could never be heard in training was never learned, and open walls do not help afterwards.",
+    "S²-Attn is for training. In use every head has full attention, and what was learned through "
+    "the shifted cells works there too. What could never be heard in training was never learned, "
+    "and open walls do not help afterwards.",
 )
 
 # %% [markdown]
@@ -616,7 +637,7 @@ print(describe_hops(S2Geometry(16, 4, 2, shift=0)))
 
 # %% exercise="heard_after" difficulty=3 importance=5 minutes=10 points=3
 def heard_after(mask, num_layers):
-    """bool (n, n): has the row heard the column after num_layers layers, each with this mask, bool (h, n, n)?"""
+    """bool (n, n): has the row heard the column? Each layer has this mask, bool (h, n, n)."""
     ### BEGIN SOLUTION
     step = mask.any(axis=0)
     heard = np.eye(len(step), dtype=bool)
@@ -655,7 +676,7 @@ for layers in range(1, 9):
 
 # %% exercise="layers_needed" difficulty=2 importance=4 minutes=5 points=2
 def layers_needed(num_groups):
-    """int: layers until the last token hears the first, boundary "split", any shift from 1 to group_size - 1."""
+    """int: layers until the last token hears the first, boundary "split", any shift above 0."""
     ### BEGIN SOLUTION
     return 2 * num_groups - 1
     ### END SOLUTION
@@ -681,9 +702,10 @@ check.layers_needed(layers_needed)
 
 # %%
 for groups in (1, 2, 3, 4, 8):
-    counted = {layers_from_end_to_end(S2Geometry(6 * groups, 6, 2, shift=shift)) for shift in range(1, 6)}
-    print(f"{groups} groups: {counted} layers, 2r - 1 = {2 * groups - 1}")
+    geometries = [S2Geometry(6 * groups, 6, 2, shift=shift) for shift in range(1, 6)]
+    counted = {layers_from_end_to_end(geometry) for geometry in geometries}
     assert counted == {2 * groups - 1}
+    print(f"{groups} group{'s' * (groups > 1)}: {2 * groups - 1} layers, for each of {len(geometries)} shifts")
 
 # %% [markdown]
 # With groups of a quarter of the length it is 7 layers at *any* length, and a model with 32 layers has them many times
@@ -696,8 +718,8 @@ for groups in (1, 2, 3, 4, 8):
 for layers, groups in ((32, 4), (32, 16), (4, 4)):
     reach = S2Geometry.with_groups(64, groups, 2).reach(layers)
     print(
-        f"{layers:2} layers, {groups:2} groups: the last token can hear {reach[-1].mean():.0%} of the text, "
-        f"the first token {'included' if reach[-1, 0] else 'not included'}"
+        f"{layers:2} layers, {groups:2} groups: the last token can hear {reach[-1].mean():.0%} "
+        f"of the text, the first token {'included' if reach[-1, 0] else 'not included'}"
     )
 
 # %% [markdown]
@@ -714,12 +736,13 @@ print(f"one layer: {one_layer.accuracy.rate:.1%} right, where {one_layer.ceiling
 
 # %% tags=["training"]
 two_layers = run_probe(replace(far, layers=2))
-print(f"two layers: {two_layers.accuracy.rate:.1%} right, where {two_layers.ceiling:.1%} is possible")
+score = two_layers.accuracy.rate
+print(f"two layers: {score:.1%} right, where {two_layers.ceiling:.1%} is possible")
 print(f"the same model with full attention: {two_layers.dense.rate:.1%} right")
 
 # %% [markdown]
 # The relay takes longer to learn, because one layer must fetch the key *before* it is asked for. And look at the last
-# line. The relay was learned under walls; with full attention the tokens in between hear other things too, and part of
+# line. The relay was learned under walls; with full attention the tokens in between hear other things too, and much of
 # what was learned is lost. That is the *mismatch of training and inference* in a nutshell. Nobody promises that dense
 # use works after sparse training: it has to be measured, which is what [lesson 08](08_did_it_work.ipynb) does on text.
 #
@@ -751,7 +774,7 @@ predict(
 # pairs look into the future? Compare with the boundaries `split` and `masked`.
 
 # %%
-explorer(n=16, g=4, heads=2, boundary="wrap", layers=1)
+explorer(n=8, g=4, heads=2, boundary="wrap", layers=1)
 
 # %% [markdown]
 # ## Reveal: push one value
@@ -773,14 +796,15 @@ def heard_by(attend, geometry, pushed_token):
 
 rules = [S2Geometry(8, 4, 2, boundary=boundary) for boundary in ("split", "wrap", "masked")]
 for rule in rules:
-    print(f"{rule.boundary:6}: pushing token 7 moves the outputs of {heard_by(s2_attention, rule, 7)}")
+    print(f"{rule.boundary:6}: pushing token 7 moves outputs {heard_by(s2_attention, rule, 7)}")
 
 # %%
 assert heard_by(s2_attention, rules[1], 7) == [0, 1, 7]
 reveal(
     "02.leak",
     "Yes: the first tokens see the last ones",
-    'After the roll tokens 0 and 1 stand behind 6 and 7: "not later in the group" is not "not later in the text".',
+    "After the roll tokens 0 and 1 stand behind 6 and 7, and what is not later in the group is not "
+    "therefore earlier in the text.",
 )
 Picture(plot_boundaries(rules), describe_boundaries(rules))
 
@@ -847,7 +871,7 @@ for shift in (1, 2, 4, 6, 7):
     wrapped = S2Geometry(32, 8, 2, shift=shift, boundary="wrap")
     ahead = np.triu(wrapped.mask(), k=1).sum()
     assert ahead == wrapped.future_pairs() == shift * (8 - shift)
-    print(f"shift {shift}: {shift} first tokens look at {8 - shift} last ones, {ahead:2} pairs on the shifted head")
+    print(f"shift {shift}: {shift} first tokens look at {8 - shift} last ones, {ahead:2} pairs a head")
 
 # %% [markdown]
 # The product $s\,(G - s)$ is largest at $s = G/2$, the published shift. Still, compared with all pairs it is a thin
@@ -860,7 +884,8 @@ for shift in (1, 2, 4, 6, 7):
 leaky = S2Geometry(32, 8, 2, boundary="wrap")
 future = ~np.tri(32, dtype=bool)
 for layers in (1, 2, 4, 6, 8):
-    print(f"after {layers} layers {leaky.reach(layers)[future].mean():.1%} of all future pairs are connected")
+    share = leaky.reach(layers)[future].mean()
+    print(f"after {layers} layers {share:.1%} of all future pairs are connected")
 print("under split:", int(S2Geometry(32, 8, 2).reach(8)[future].sum()), "future pairs")
 
 # %% [markdown]
@@ -876,7 +901,7 @@ print("under split:", int(S2Geometry(32, 8, 2).reach(8)[future].sum()), "future 
 
 # %% exercise="masked_boundary" difficulty=3 importance=3 minutes=8 points=2
 def masked_boundary(seq_len, group_size, shift):
-    """bool (seq_len, seq_len): a shifted head whose ends share a cell, in which nothing looks ahead."""
+    """bool (seq_len, seq_len): a shifted head whose ends share a cell, and nothing looks ahead."""
     ### BEGIN SOLUTION
     query, key = np.ogrid[:seq_len, :seq_len]
     query_cell = (query - shift) % seq_len // group_size
@@ -903,29 +928,28 @@ check.masked_boundary(masked_boundary)
 # All three rules at a glance, counted by the geometry:
 
 # %%
-print("boundary   pairs   in the future   last hears first after   any length?")
+print("boundary   pairs   in the future   ... through 8 layers   ends connected   lengths")
 for boundary in ("split", "wrap", "masked"):
     rule = S2Geometry(32, 8, 2, boundary=boundary)
+    through_layers = int(rule.reach(8)[future].sum())
+    layers = f"after {layers_from_end_to_end(rule)}"
     try:
-        any_length = bool(replace(rule, seq_len=33))
+        lengths = "any" if replace(rule, seq_len=33) else ""
     except ValueError:
-        any_length = False
-    layers = layers_from_end_to_end(rule)
-    print(
-        f"{boundary:8} {rule.pairs():7} {rule.future_pairs():15} {layers:>16} layer{'s' * (layers > 1):1}"
-        f" {'yes' if any_length else 'whole groups':>18}"
-    )
+        lengths = "whole groups"
+    counts = f"{rule.pairs():7} {rule.future_pairs():15} {through_layers:22}"
+    print(f"{boundary:8} {counts} {layers:>16}   {lengths}")
 
 # %% [markdown]
-# Under **masked** the ends hear each other after a single layer, because they share a cell, and nothing leaks. Why then
-# is **split** the default? It takes any length, it is what the authors' fast code computes, and it has no pair whose
-# distance is almost the whole text beside pairs of at most one group. Choose otherwise with `S2Geometry(…,
+# Under **masked** the last token hears the first after a single layer, because they share a cell, and nothing leaks.
+# Why then is **split** the default? It takes any length, it is what the authors' fast code computes, and it has no pair
+# whose distance is almost the whole text beside pairs of at most one group. Choose otherwise with `S2Geometry(…,
 # boundary="masked")`.
 
 # %% [markdown]
 # ## Break it
 #
-# Bugs of this kind are quiet. Below is attention in four lines and the masked boundary in four. One comparison is
+# Bugs of this kind are quiet. Below is attention in three lines and the masked boundary in four. One comparison is
 # broken on purpose: true order replaced by rolled order. Run the usual checks on both, and then push the last value.
 
 
@@ -946,23 +970,24 @@ def seam(geometry, *, broken):
 right_rule = S2Geometry(32, 8, 1, boundary="masked")  # a single head is a shifted one
 assert np.array_equal(seam(right_rule, broken=False), right_rule.mask()[0])
 for broken in (False, True):
+    allowed = seam(right_rule, broken=broken)
 
-    def attend(q, k, v, geometry, broken=broken):
-        return attention(q, k, v, seam(geometry, broken=broken))
+    def attend(q, k, v, geometry, allowed=allowed):
+        return attention(q, k, v, allowed)
 
     q, k, v = np.random.default_rng(1).normal(size=(3, 1, 1, 32, 8))
     output = attend(q, k, v, right_rule)
-    print("broken" if broken else "right ", end=" | ")
-    print("shape", output.shape, "| finite:", bool(np.isfinite(output).all()), end=" | ")
-    print("pairs:", int(seam(right_rule, broken=broken).sum()), "| weights sum to 1:", end=" ")
-    print(bool(np.allclose(attend(q, k, np.ones_like(v), right_rule), 1)), end="\n       ")
-    print("pushing token 31 moves", heard_by(attend, right_rule, 31))
+    weights_sum_to_one = np.allclose(attend(q, k, np.ones_like(v), right_rule), 1)
+    print("broken" if broken else "right")
+    print("  shape", output.shape, "· finite:", bool(np.isfinite(output).all()), end=" ")
+    print("· pairs:", int(allowed.sum()), "· weights sum to 1:", weights_sum_to_one)
+    print("  pushing token 31 moves outputs", heard_by(attend, right_rule, 31))
 
 # %% [markdown]
-# Shape, finiteness, number of pairs, sums of the weights: the bug passes every check but the push. It would pass
-# training as well, and even shine there, because a model that sees the end of the text while it guesses the beginning
-# has a *lower* loss. Push your own attention whenever you write one; the [bug
-# gallery](10_bug_gallery_and_critics.ipynb) has more of its kind, most of them published.
+# Shape, finiteness, number of pairs, sums of the weights: the bug passes every check but the push. It would pass a
+# training as well, and even shine in it, because a model that sees the end of the text while it guesses the beginning
+# may have a *lower* loss; [lesson 10](10_bug_gallery_and_critics.ipynb) trains one that does. Push your own attention
+# whenever you write one. That lesson has more bugs of this kind, most of them published.
 #
 # ## Recap
 #
@@ -983,35 +1008,47 @@ quiz(
     "02.quiz",
     Question(
         "A model has 9 query heads. How many are shifted?",
-        right=("5", "The first 9 // 2 = 4 heads are plain, all others shifted. The odd one goes to the shifted half."),
+        right=("5", "The first 9 // 2 = 4 heads are plain, all others are shifted."),
         wrong=[
-            ("4", "Four are plain: the first 9 // 2. The one in the middle belongs to the others."),
-            ("9, by half of their tokens", "Tokens are not divided. A shifted head shifts all of its tokens."),
-            ("None: it must be even", "The rule needs no even number; only some published code does."),
+            ("4", "Four are plain: the first 9 // 2. The one in the middle goes to the others."),
+            ("9, by half of their tokens", "A shifted head shifts all of its tokens."),
+            ("None: the number must be even", "The rule needs no even number, only some code does."),
         ],
     ),
     Question(
-        "8 groups, a model of 6 layers, boundary split. What can the last token learn about the first in training?",
-        right=("Nothing", "It would take 15 layers. What stands so far back cannot arrive, however long one trains."),
+        "8 groups, 6 layers, boundary split. What can the last token learn of the first in training?",
+        right=("Nothing", "That would take 15 layers. What cannot arrive cannot be learned."),
         wrong=[
             (
                 "Everything: the windows overlap",
                 "They do, and hand on half a group a layer: 6 layers do not get there.",
             ),
-            ("Everything, with enough training", "Training cannot use what cannot arrive: see the probe at chance."),
-            ("A little, by the residual stream", "It carries a token's own vector upwards, never to another token."),
+            (
+                "Everything, with enough training",
+                "Training cannot use what cannot arrive: think of the probe at chance.",
+            ),
+            (
+                "A little, by the residual stream",
+                "It carries a token's own vector upwards, never to another token.",
+            ),
         ],
     ),
     Question(
         "You use the trained model to write. Which attention does it have?",
         right=(
             "Full attention on every head",
-            "S²-Attn is for training. Cells would be in the way when one token at a time is added.",
+            "S²-Attn is for training. In use no wall is left, and nothing of it is in the weights.",
         ),
         wrong=[
-            ("The same groups and shift as in training", "That is what one would expect, and it is not what is done."),
-            ("Groups without the shift", "Then nothing would cross a wall. In use there are no walls."),
-            ("A sliding window of one group", "That is another family of methods; here all tokens before are visible."),
+            (
+                "The same groups and shift",
+                "That is what one would expect of a pattern it was trained with. It is not done.",
+            ),
+            ("Groups without the shift", "Then nothing would cross a wall. In use there are none."),
+            (
+                "A sliding window of one group",
+                "That is another family of methods; here all tokens before are visible.",
+            ),
         ],
     ),
 )

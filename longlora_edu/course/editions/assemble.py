@@ -103,6 +103,8 @@ def _cell(lesson: Lesson, source, after, kind: Edition) -> nbformat.NotebookNode
     cell.id = source.source
     if tags := list(marks.get("tags", [])):
         cell.metadata["tags"] = tags
+    if cell.source.startswith("quiz("):  # the right answers stand in it, above the questions
+        cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
     if "exercise" in marks:
         if kind == "student":
             cell.source = stub(source.source, marks["exercise"])
@@ -131,8 +133,10 @@ def _directive(lesson: Lesson, what: str, name: str) -> str:
     if said is None:
         raise ValueError(f"{name!r} in {file.name} must have a paragraph that begins with '*For beginners:*'")
     text = said.removeprefix("*For beginners:*").strip()
+    # "Group" becomes "group", while RoPE and NTK stay as they are.
+    shown = name[0].lower() + name[1:] if name.split()[0][1:].islower() else name
     return (
-        f"<details><summary>For beginners: {name[0].lower() + name[1:] if name[1:2].islower() else name}</summary>\n\n"
+        f"<details><summary>For beginners: {shown}</summary>\n\n"
         f"{text}\n\n[In the glossary](glossary.md#{slug(name)})\n\n</details>"
     )
 

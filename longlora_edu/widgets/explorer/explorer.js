@@ -103,7 +103,8 @@ function render({ model, el }) {
     paintQuery();
     paintTable();
     clearTimeout(timer); // a screen reader hears where a slider stopped, not all it passed
-    if (!state.tour) timer = setTimeout(() => speak(sentences), 700);
+    const waiting = state.tour && !done;
+    if (!waiting) timer = setTimeout(() => speak(state.tour ? find(".s2x-outcome").textContent : sentences), 700);
   }
 
   function paintPicture() {

@@ -1,0 +1,635 @@
+# ---
+# jupyter:
+#   longlora_edu:
+#     title: From meaning to speed
+#     minutes: 65
+# ---
+
+# %% [markdown]
+# **After this lesson you can**
+#
+# - turn the groups of S²-Attn into rows of a batch with one einops pattern, and leave the rest to a fast kernel;
+# - write the published form, with its roll there and back, and show where it leaks and how cutting avoids it;
+# - prove that fast and slow are the same function: outputs and gradients, in three precisions, with tolerances that you
+#   can defend, and with a test that catches every leak;
+# - say from which length on it pays, and hold a formula, a count and a clock against each other.
+#
+# **You need first** the reference of [lesson 03](03_reference.ipynb) (what is the difference between a mask and a
+# cell?) and tensors in torch (which shape has `x.transpose(1, 2)`, if `x` has 2, 4, 8 and 16 entries along its axes?).
+#
+# **Where it runs**: on any machine; the clock looks for a GPU and says so if there is none. Half of the time above is
+# for three exercises; each can be skipped.
+
+# %%
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+from longlora_edu import reference
+from longlora_edu.attention import choose_impl, full_attention, s2_attention
+from longlora_edu.cost import ModelShape, attention_bytes
+from longlora_edu.course import Question, predict, quiz, reveal
+from longlora_edu.course.checks import torch_attention as check
+from longlora_edu.course.checks.torch_attention.proof import moved
+from longlora_edu.course.tables import show_table
+from longlora_edu.course.timing import kept_bytes, median_seconds
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.plots import (
+    crossover,
+    describe_comparison,
+    describe_folds,
+    describe_speed,
+    plot_comparison,
+    plot_folds,
+    plot_speed,
+    speed_ratios,
+)
+from longlora_edu.widgets import Picture
+from longlora_edu.widgets.explorer import explorer
+
+# %% [markdown]
+# ## Why
+#
+# The reference fills in a table of scores and throws most of it away. But a cell is a little text of its own, and many
+# texts of equal length are what every fast kernel is made for: a *batch*. So the fast form computes nothing new. It
+# only lays the same tokens out in another way.
+
+# %%
+geometry = S2Geometry(seq_len=8, group_size=4, num_heads=2)
+heads = [(geometry, 0), (geometry, 1)]
+Picture(plot_folds(heads), describe_folds(heads))
+
+# %% [markdown]
+# {{beginners: Batch}}
+#
+# {{beginners: Kernel}}
+#
+# ## Predict: one letter
+#
+# einops writes such a lay-out as a pattern of named axes. Below `c` counts the groups and `g` the tokens in a group.
+
+# %%
+predict(
+    "04.letter",
+    'Eight tokens, rearrange(tokens, "(g c) -> c g", g=4). Which tokens stand in row 0?',
+    choices=["0, 1, 2, 3", "0, 2, 4, 6", "0, 4", "None: the pattern is refused"],
+)
+
+# %% [markdown]
+# {{beginners: einops}}
+#
+# ## Play: patterns
+#
+# **One task.** Run the cell. Then change the pattern until row 0 holds tokens 0, 4, 1 and 5. (It takes three letters on
+# the left instead of two.)
+
+# %%
+rearrange(torch.arange(8), "(c g) -> c g", g=4)
+
+# %% [markdown]
+# ## Reveal: one letter
+
+# %%
+row = rearrange(torch.arange(8), "(g c) -> c g", g=4)[0]
+reveal(
+    "04.letter",
+    ", ".join(str(int(token)) for token in row),
+    "In brackets the last letter runs fastest. With (c g) neighbours share a row, with (g c) every second token does: no "
+    "group at all, though the shape is the same and nothing complains. The task is solved by '(a c b) -> c (b a)', a=2, "
+    "b=2: but who could read that?",
+)
+
+# %% [markdown]
+# ## Build: groups are rows
+#
+# PyTorch has one function for attention, `F.scaled_dot_product_attention`. It takes (batch, heads, tokens, width),
+# scales by itself, and with `is_causal=True` runs a kernel that never writes the table of scores down. It attends along
+# the last axis but one, and treats all axes before that as "many of the same".
+#
+# {{beginners: SDPA}}
+#
+# {{beginners: Flash attention}}
+#
+# ### Exercise 4.1 · Attention inside groups
+#
+# All heads plain, no shift. `q`, `k` and `v` are (b h n d), and `group_size` divides $n$. Make the groups rows of the
+# batch, call SDPA once, and put the outputs back where their tokens stood.
+
+
+# %% exercise="in_groups" difficulty=2 importance=5 minutes=8 points=2
+def in_groups(q, k, v, group_size):
+    """(b h n d): causal attention inside groups of group_size tokens, the same for all heads."""
+    ### BEGIN SOLUTION
+    rows = [rearrange(x, "b h (c g) d -> (b c) h g d", g=group_size) for x in (q, k, v)]
+    out = F.scaled_dot_product_attention(*rows, is_causal=True)
+    return rearrange(out, "(b c) h g d -> b h (c g) d", b=q.shape[0])
+    ### END SOLUTION
+
+
+# %% check="in_groups"
+check.in_groups(in_groups)
+
+# %% [markdown] hints="in_groups"
+# The pattern reads like a sentence: the token axis of (b h n d) is made of groups and places in them, `(c g)`, and `c`
+# joins the batch.
+#
+# ---
+# There: `"b h (c g) d -> (b c) h g d"` with `g=group_size`, for q, k and v. Then one call of SDPA with
+# `is_causal=True`.
+#
+# ---
+# The way back is the pattern read from right to left. It cannot know how many of the `(b c)` rows are sequences: say
+# `b=q.shape[0]`.
+
+# %% [markdown]
+# The same three lines, and the claim that they are the reference without a shift:
+
+# %%
+random = np.random.default_rng(0)
+arrays = random.normal(size=(3, 2, 4, 16, 8))  # q, k, v of two sequences, four heads, sixteen tokens
+q, k, v = torch.from_numpy(arrays)
+
+rows = [rearrange(x, "b h (c g) d -> (b c) h g d", g=4) for x in (q, k, v)]
+out = rearrange(F.scaled_dot_product_attention(*rows, is_causal=True), "(b c) h g d -> b h (c g) d", b=2)
+
+plain = S2Geometry(seq_len=16, group_size=4, num_heads=4, shift=0)
+np.testing.assert_allclose(out, reference.s2_attention(*arrays, plain), rtol=1e-10)
+print(f"{tuple(q.shape)} became {tuple(rows[0].shape)}: {rows[0].shape[0]} rows in the place of {q.shape[0]}")
+
+# %% [markdown]
+# ## Build: the roll
+#
+# Now the shift. The published form is short: on the second half of the heads *roll* queries, keys and values to the left
+# by half a group, attend inside groups as before, roll the output back.
+#
+# {{beginners: Roll}}
+#
+# ### Exercise 4.2 · There and back
+#
+# You are given attention inside plain groups, `plain_groups(q, k, v, group_size)`, checked above. Build the published
+# form around it, with a shift of `group_size // 2`. The tensors you get belong to somebody else: leave them as they are.
+# Odd groups and odd numbers of heads are welcome.
+
+
+# %%
+def plain_groups(q, k, v, group_size):
+    return s2_attention(q, k, v, S2Geometry(q.shape[2], group_size, q.shape[1], shift=0))
+
+
+# %% exercise="rolled" difficulty=3 importance=5 minutes=12 points=3
+def rolled(q, k, v, group_size):
+    """(b h n d): heads from h // 2 on are rolled by half a group, attend, and are rolled back."""
+    ### BEGIN SOLUTION
+    half, shift = q.shape[1] // 2, group_size // 2
+
+    def roll(x, by):
+        return torch.cat([x[:, :half], x[:, half:].roll(by, dims=2)], dim=1)
+
+    q, k, v = roll(q, -shift), roll(k, -shift), roll(v, -shift)
+    return roll(plain_groups(q, k, v, group_size), shift)
+    ### END SOLUTION
+
+
+# %% check="rolled"
+check.rolled(rolled)
+
+# %% [markdown] hints="rolled"
+# Which axis is which in (b h n d)? Heads are split along axis 1, tokens move along axis 2. All three, q, k and v, have
+# to move together.
+#
+# ---
+# A small function `roll(x, by)` that moves the second half of the heads and leaves the first: `x[:, half:].roll(by,
+# dims=2)`. `torch.cat` joins both halves to a *new* tensor.
+#
+# ---
+# Name the shift once, `shift = group_size // 2`, and roll by `-shift` and `shift`. (In Python `-5 // 2` is −3.) Three
+# rolls, one `plain_groups`, one roll of the output.
+
+# %% [markdown]
+# ## Reveal: the seam
+#
+# Look at the second row of the rolled form, and at what the library does instead:
+
+# %%
+wrap, split = (S2Geometry(8, 4, 2, boundary=boundary) for boundary in ("wrap", "split"))
+heads = [(wrap, 1), (split, 1)]
+Picture(plot_folds(heads), describe_folds(heads))
+
+# %% [markdown]
+# {{beginners: Leak}}
+#
+# A kernel that is told "causal" judges by places in the row. Tokens 0 and 1 stand behind 6 and 7 there, so they may look
+# at them: the end of the text, seen from its beginning. Count it by the geometry, then push one value and watch:
+
+# %%
+print("pairs that look ahead:", {g.boundary: g.future_pairs() for g in (wrap, split)})
+qkv = torch.from_numpy(random.normal(size=(3, 1, 2, 8, 4)))
+for g in (wrap, split):
+    heard = moved(lambda q, k, v, g=g: s2_attention(q, k, v, g), *qkv)  # (n n): output, pushed token
+    print(f"{g.boundary}: pushing the last token moves the outputs of tokens {np.flatnonzero(heard[:, 7])}")
+
+# %% [markdown]
+# ## Build: cutting instead of rolling
+#
+# Nothing needs to wrap. The full cells of a shifted head lie side by side from token $s$ on, so they are one slice that
+# folds into rows; what is left at the two ends are two short texts. A call for each slice, no roll, no copy there and
+# back, no leak, and any length:
+
+
+# %%
+def shifted_heads(q, k, v, group_size):
+    length, shift = q.shape[2], group_size // 2
+    last = shift + (length - shift) // group_size * group_size  # where the full cells end
+    pieces = [(0, shift, shift), (shift, last, group_size), (last, length, length - last)]
+    outputs = [
+        plain_groups(q[:, :, start:end], k[:, :, start:end], v[:, :, start:end], size)
+        for start, end, size in pieces
+        if end > start
+    ]
+    return torch.cat(outputs, dim=2)
+
+
+for length, group in ((16, 4), (15, 5), (18, 4)):
+    q, k, v = torch.from_numpy(random.normal(size=(3, 2, 4, length, 8)))
+    expected = s2_attention(q, k, v, S2Geometry(length, group, 4))[:, 2:]  # the second half of the heads
+    torch.testing.assert_close(shifted_heads(*(x[:, 2:] for x in (q, k, v)), group), expected)
+
+# %% [markdown]
+# This is `impl="grouped"` of the library. There is a second way, `impl="masked"`: build the mask of the geometry as a
+# tensor and hand it to SDPA. It is the rule as it is written, and slower, since a kernel with a mask can skip nothing.
+# Which one runs is never a guess: `impl="auto"` asks one small function, and what cannot run says so.
+
+# %%
+for device_type, dropout in (("cpu", 0.0), ("cpu", 0.1), ("cuda", 0.1)):
+    capability = None if device_type == "cpu" else (8, 0)
+    choice = choose_impl(device_type, capability, torch.float32, dropout)
+    print(f"auto on {device_type:4} with dropout {dropout}: {choice}")
+try:
+    s2_attention(q, k, v, S2Geometry(length, group, 4), dropout=0.1, impl="grouped")
+except ValueError as error:
+    print("refused:", error)
+
+# %% [markdown]
+# ## Build: the proof
+#
+# "The same function" is a claim about outputs *and* gradients, and about numbers of limited length. How large a
+# difference is allowed? Not "small", but what the format of the numbers makes unavoidable:
+#
+# - **float64**: everything but the order of sums is exact. Allow about as many digits as the format has, less a few.
+# - **float32**: what `torch.testing.assert_close` allows by itself.
+# - **bfloat16** has two to three digits, so any attention in it is rough. The fair judge is a plain, written-out
+#   attention in bfloat16: allow twice *its* error, three times for gradients. A fused kernel keeps its sums in float32
+#   and is often better.
+#
+# {{beginners: Precision}}
+#
+# {{beginners: dtype}}
+
+# %%
+geometry = S2Geometry(seq_len=64, group_size=16, num_heads=4)
+arrays, grad_out = random.normal(size=(3, 2, 4, 64, 16)), random.normal(size=(2, 4, 64, 16))
+mask = torch.from_numpy(geometry.mask())
+
+
+def written_out(q, k, v):
+    scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[3])
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1) @ v
+
+
+def library(impl):
+    return lambda q, k, v: s2_attention(q, k, v, geometry, impl=impl)
+
+
+def errors(attend, dtype):
+    """The largest difference from the reference, which gets the very same rounded inputs: out, dq, dk, dv."""
+    inputs = [torch.tensor(x, dtype=dtype, requires_grad=True) for x in arrays]
+    direction = torch.tensor(grad_out, dtype=dtype)
+    out = attend(*inputs)
+    found = (out, *torch.autograd.grad(out, inputs, direction))
+    exact = [x.detach().double().numpy() for x in (direction, *inputs)]
+    right = reference.s2_attention(*exact[1:], geometry), *reference.s2_attention_backward(*exact, geometry)
+    return [np.abs(x.detach().double().numpy() - y).max() for x, y in zip(found, right, strict=True)]
+
+
+# %%
+naive = errors(written_out, torch.bfloat16)
+allowed = {
+    torch.float64: [1e-10] * 4,
+    torch.float32: [1e-5] * 4,
+    torch.bfloat16: [2 * naive[0], *(3 * error for error in naive[1:])],
+}
+lines = []
+for dtype, limits in allowed.items():
+    for impl in ("masked", "grouped"):
+        found = errors(library(impl), dtype)
+        assert all(error <= limit for error, limit in zip(found, limits, strict=True)), (impl, dtype)
+        lines.append((f"{impl}, {str(dtype).removeprefix('torch.')}", *(f"{error:.0e}" for error in found)))
+    lines.append(("allowed", *(f"{limit:.0e}" for limit in limits)))
+show_table(["", "output", "dq", "dk", "dv"], lines, caption="Largest difference from the reference")
+
+# %% [markdown]
+# Equality with a reference is the strongest proof, if there is a reference. For a whole model, or for somebody else's
+# code, there is none. There a weaker question is still worth asking: can anything look into the *future*?
+#
+# {{beginners: Perturbation test}}
+#
+# ### Exercise 4.3 · A test that catches every leak
+#
+# You get a function `attention(q, k, v)` and inputs (b h n d) in float64. Say whether any of its outputs depends on what
+# stands at a later token. You may run it as often as you like, on copies of the inputs that you have changed. The check
+# tries your test on attention of both kinds: it must accuse none that is causal, and miss none that is not, however
+# small the leak.
+
+
+# %% exercise="looks_ahead" difficulty=4 importance=5 minutes=14 points=3
+def looks_ahead(attention, q, k, v):
+    """bool: does an output depend on a query, key or value of a later token?"""
+    ### BEGIN SOLUTION
+    before = attention(q, k, v)
+    for token in range(1, q.shape[2]):
+        pushed = [x.clone() for x in (q, k, v)]
+        for x in pushed:
+            x[:, :, token] += 1
+        if not torch.allclose(attention(*pushed)[:, :, :token], before[:, :, :token]):
+            return True
+    return False
+    ### END SOLUTION
+
+
+# %% check="looks_ahead"
+check.looks_ahead(looks_ahead)
+
+# %% [markdown] hints="looks_ahead"
+# Run once and keep the outputs. Change everything at one token, run again: which outputs are allowed to have moved?
+# Those at this token and after it.
+#
+# ---
+# Push *each* token in turn, `range(1, n)`, and all of q, k and v: a leak may pass through a key alone. Push copies
+# (`x.clone()`), or the outputs from before belong to other inputs.
+#
+# ---
+# Compare `[:, :, :token]` of both outputs: all sequences, all heads, all tokens before the pushed one. Rounding is no
+# leak, so `torch.allclose`, not `==`.
+
+# %% [markdown]
+# ## Predict: how much faster?
+#
+# With groups of a quarter of the length, S²-Attn computes about a quarter of the pairs of dense attention
+# ([lesson 02](02_groups_shift_boundary.ipynb)). The clock below runs forward and backward, as in training.
+
+# %%
+device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+lengths = profile.choose(
+    laptop=(64, 128, 256, 512, 1024, 2048, 4096),
+    binder=(64, 128, 256, 512, 1024, 2048),
+    ci=(64, 256, 512),
+    gpu=(256, 512, 1024, 2048, 4096, 8192, 16384),
+)
+promised = {n: S2Geometry(n, n, 4, shift=0).pairs() / S2Geometry.with_ratio(n, 1 / 4, 4).pairs() for n in lengths}
+print(f"at {lengths[-1]:,} tokens dense attention has {promised[lengths[-1]]:.2f} times as many pairs")
+predict(
+    "04.speed",
+    f"How many times faster than dense attention is S²-Attn at {lengths[-1]:,} tokens, on this machine?",
+    unit="times",
+)
+
+# %% [markdown]
+# ## Play: what the count says
+#
+# **One task.** Double the tokens twice, from 16 to 64, with the group left at 4; watch the pairs. Then do the same with
+# a group of a quarter of the tokens each time. In which of the two does the *share* of the pairs stay where it is?
+
+# %%
+explorer(n=16, g=4, heads=2, layers=1)
+
+# %% [markdown]
+# With the group fixed the cost grows like the length, and the share falls; with a group of a quarter of the length, as
+# in the paper, the share stays, and the cost grows like the square.
+#
+# ## Build: the clock
+#
+# Three rules for a clock: *warm up*, because a first call also sets things up; let the candidates *take turns*, so that
+# a machine that slows down slows them all; and report the *median*. On a CPU we count processor time on one thread, so
+# that other programs do not matter; on a GPU we wait until it has finished. All of it is in `median_seconds`.
+
+# %%
+if device.type == "cpu":
+    print("There is no GPU here: the clock runs on one thread of the CPU. A GPU shows the same shape further right.")
+else:
+    print("The clock runs on", torch.cuda.get_device_name(device))
+num_heads, width, dtype = (4, 32, torch.float32) if device.type == "cpu" else (8, 64, torch.bfloat16)
+
+
+def training_step(attend, *options, **more):
+    """A function without arguments: forward, and backward to q, k and v."""
+
+    def run():
+        out = attend(*qkv, *options, **more)
+        torch.autograd.grad(out, qkv, torch.ones_like(out))
+
+    return run
+
+
+seconds = {}
+for n in lengths:
+    sparse = S2Geometry.with_ratio(n, 1 / 4, num_heads)
+    qkv = torch.randn(3, 1, num_heads, n, width, device=device, dtype=dtype).requires_grad_().unbind()
+    steps = {"dense": training_step(full_attention), "grouped": training_step(s2_attention, sparse, impl="grouped")}
+    if n <= 1024:
+        steps["masked"] = training_step(s2_attention, sparse, impl="masked")
+    seconds[n] = median_seconds(steps, repeats=profile.choose(laptop=3, ci=2, gpu=10), device=device)
+
+# %%
+ratios = speed_ratios(seconds)
+Picture(plot_speed(ratios, promised), describe_speed(ratios, promised))
+
+# %% [markdown]
+# ## Reveal: how much faster?
+
+# %%
+longest = lengths[-1]
+even = crossover(ratios["grouped"])
+print("it pays from about", f"{even:,.0f} tokens on" if even else "nowhere on this machine", "(in groups of a quarter)")
+reveal(
+    "04.speed",
+    round(ratios["grouped"][longest], 2),
+    f"The count of pairs promises {promised[longest]:.2f}. Short texts pay for several calls instead of one and for "
+    "copies of the shifted heads; and a causal kernel works in blocks, so it computes whole squares along the diagonal, "
+    "of which small cells have more. Under a mask there is no gain at all: every pair is computed and then hidden.",
+    unit="times",
+)
+
+# %% [markdown]
+# ### And the memory?
+#
+# What limits the length in training is what the forward pass *keeps* for the backward pass. Lesson 03 kept a table of
+# weights. In closed form, for $H$ heads of width $d$ in float32, that is $4 H N^2$ bytes; a fused kernel keeps its output
+# and one number for each query instead, $4 H N (d + 1)$. Beside the formulas the count: every tensor that autograd holds
+# on to.
+
+# %%
+n = 512
+geometry = S2Geometry.with_ratio(n, 1 / 4, 4)
+q, k, v = (torch.randn(1, 4, n, 32, requires_grad=True) for _ in range(3))
+mask = torch.from_numpy(geometry.mask())
+form = attention_bytes(ModelShape(128, 1, 4, 4, 32, 344, 256), geometry, bytes_per_element=4)
+output = q.numel() * 4
+ways = {
+    "written out": (lambda: written_out(q, k, v), form.masked),
+    "impl='masked'": (lambda: s2_attention(q, k, v, geometry, impl="masked"), form.masked),
+    "impl='grouped'": (lambda: s2_attention(q, k, v, geometry, impl="grouped"), form.flash + output),
+    "dense, fused": (lambda: full_attention(q, k, v), form.flash + output),
+}
+kept = {name: kept_bytes(run, besides=(q, k, v)) for name, (run, _) in ways.items()}
+assert kept["impl='grouped'"] < kept["impl='masked'"] / 4
+show_table(
+    ["", "formula", "counted"],
+    [(name, f"{ways[name][1]:,}", f"{size:,}") for name, size in kept.items()],
+    caption=f"Bytes kept for the backward pass, {n} tokens, beside q, k and v",
+)
+
+# %% [markdown]
+# Look at the last two lines. Once the kernel is fused, *dense attention keeps no table either*, and S²-Attn saves time
+# and not memory. Where somebody reports that it saved memory, ask what the dense side ran on.
+
+# %%
+if device.type == "cuda":
+    for name, attend in (("dense", full_attention), ("grouped", lambda *x: s2_attention(*x, sparse))):
+        torch.cuda.reset_peak_memory_stats()
+        qkv = torch.randn(3, 1, num_heads, longest, width, device=device, dtype=dtype).requires_grad_().unbind()
+        training_step(attend)()
+        peak = torch.cuda.max_memory_allocated() / 2**20
+        print(f"{name}: {peak:,.0f} MiB at the highest, {longest:,} tokens, forward and backward")
+else:
+    print("With a GPU this cell measures the peak of both: a CPU does not count what it hands out.")
+
+# %% [markdown]
+# ## Break it: one line too early
+#
+# Two lines have changed places below: the output is rolled back *before* the groups are joined to one text again. A
+# library that many people used did this for years, because nothing complains. Shapes agree, the loss falls.
+
+
+# %%
+def rolled_back_too_early(q, k, v, group_size):
+    half, shift = q.shape[1] // 2, group_size // 2
+
+    def roll(x, by):
+        return torch.cat([x[:, :half], x[:, half:].roll(by, dims=2)], dim=1)
+
+    rows = [rearrange(roll(x, -shift), "b h (c g) d -> (b c) h g d", g=group_size) for x in (q, k, v)]
+    out = roll(F.scaled_dot_product_attention(*rows, is_causal=True), shift)
+    return rearrange(out, "(b c) h g d -> b h (c g) d", b=q.shape[0])
+
+
+q, k, v = torch.from_numpy(random.normal(size=(3, 1, 2, 12, 4)))
+broken, right = rolled_back_too_early(q, k, v, 4), s2_attention(q, k, v, S2Geometry(12, 4, 2))
+print("same shape:", broken.shape == right.shape, f" mean of both: {broken.mean():.3f} and {right.mean():.3f}")
+
+# %%
+of_shifted = [x[:, 1:] for x in (q, k, v)]  # a single head is a shifted one
+who = moved(lambda q, k, v: rolled_back_too_early(q, k, v, 4), *of_shifted)
+may = moved(lambda q, k, v: s2_attention(q, k, v, S2Geometry(12, 4, 1)), *of_shifted)
+axes = plot_comparison(who, may)
+for ax, title in zip(axes, ("rolled back too early", "the library"), strict=True):
+    ax.set_title(title, loc="left")
+    ax.set_xlabel("token that is pushed")
+axes[0].set_ylabel("output that moves")
+said = describe_comparison(who, may)
+Picture(axes, said.replace("Your mask beside the right one", "Outputs that one pushed token moves"))
+
+# %% [markdown]
+# Above the diagonal is the future. In each group the first half of the tokens got the outputs of tokens that stand
+# later, and the model reads ahead in every layer. [Lesson 10](10_bug_gallery_and_critics.ipynb) has more of these, each
+# with the test that finds it; your test of exercise 4.3 finds this one.
+#
+# ## Recap
+#
+# - The fast form lays tokens out anew and computes nothing new: `b h (c g) d -> (b c) h g d`, one causal kernel, and
+#   back. Rolling brings the two ends together and leaks; cutting at other places does not, and copies less.
+# - A proof has three parts: outputs and gradients against the reference, a tolerance for each precision that you can
+#   defend, and a push of each token that shows who hears it.
+# - The count of pairs is a promise. The clock keeps part of it, from some length on; a fused dense kernel has already
+#   saved the memory.
+#
+# ## Quiz
+
+# %%
+quiz(
+    "04.quiz",
+    Question(
+        "Why does S²-Attn under impl='masked' gain no time over dense attention?",
+        right=(
+            "The kernel computes every pair and then hides most of them",
+            "Right. A mask is a table of what to forget. Only a lay-out that leaves pairs out saves work.",
+        ),
+        wrong=[
+            (
+                "Building the mask takes all the time that is saved",
+                "It takes some, and keeping it would spare that. The attention itself is slower than causal attention.",
+            ),
+            (
+                "The shifted heads must be copied first",
+                "That is so for rolled or cut heads. Under a mask no token moves.",
+            ),
+            (
+                "PyTorch turns it back into the causal kernel",
+                "It cannot: it would have to read the mask to find out what it means.",
+            ),
+        ],
+    ),
+    Question(
+        "A fast kernel in bfloat16 differs from the float64 reference in the third digit. What does that prove?",
+        right=(
+            "Nothing yet: compare with what a plain attention in bfloat16 would differ by",
+            "Right. The format itself costs that much. In float64 the same code must agree to many more digits.",
+        ),
+        wrong=[
+            (
+                "The kernel is wrong",
+                "Any attention in bfloat16 differs by about that. Run the kernel in float64 as well.",
+            ),
+            (
+                "The kernel is right",
+                "A bug that changes few tokens a little would look the same. Float64 tells them apart.",
+            ),
+            ("The reference is wrong", "The reference is what right means here; its own tests are loops in float64."),
+        ],
+    ),
+    Question(
+        "Somebody reports that S²-Attn cut the memory of attention to a quarter. What do you ask first?",
+        right=(
+            "Whether the dense side ran on a fused kernel",
+            "Right. A fused kernel keeps one number a query instead of a table, so there is nothing left to quarter.",
+        ),
+        wrong=[
+            ("Which shift they used", "The shift moves cells. It hardly changes their number or size."),
+            (
+                "Whether all heads were shifted",
+                "That decides what is computed, and hardly how much: plain and shifted heads have nearly equal cells.",
+            ),
+            (
+                "How long the sequence was",
+                "With groups of a quarter the share is the same at any length, if there is a table at all.",
+            ),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Discuss
+#
+# Dense attention on a fused kernel needs no table, and machines get faster each year. At which lengths, and for whom, is
+# a factor like the one you have measured worth another function than the one the model will be used with?
+
+# %% [markdown] instructor=true
+# **For the teacher.** *One letter*: about half of a class says 0, 1, 2, 3; write the eight tokens in a 4 by 2 and a 2 by
+# 4 grid on the board and read them by rows. *How much faster*: most say 4. Let them collect reasons before the reveal;
+# the best one is the diagonal blocks of a causal kernel. Times are the machine's: on a busy one the line at short
+# lengths shakes, which is worth showing. *Exercise 4.3*: expect tests that push the last token only, or the values only;
+# the check answers each of these. *Discuss*: attention is only a part of a step ([lesson 01](01_why_long_context_is_expensive.ipynb)
+# has its share), S² is used in training only, and a group of fixed size would be another method. Who trains at 8k on one
+# GPU gains little; who trains at 100k gains much.
