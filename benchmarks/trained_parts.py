@@ -24,7 +24,7 @@ from longlora_edu.model import bundled_model
 from longlora_edu.progress import Terminal
 from longlora_edu.records import provenance, read_json, write_json
 
-TARGET, WINDOWS, TRIALS = 2048, 200, 16
+TARGET, WINDOWS, TRIALS = 2048, 100, 16
 OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "trained_parts.json"
 EMBEDDINGS, *NORMS = EMBEDDINGS_AND_NORMS
 RATES = (1e-3, 2e-3, 4e-3)

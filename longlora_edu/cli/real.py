@@ -218,8 +218,9 @@ def _screen(settings) -> None:
     except ValueError as error:
         typer.echo(f"plan: {error}")
         return
+    stretched = trained if trained is not None and trained < settings.context else None
     found = make_plan(
-        shape, settings.context, trained_context=trained if trained and trained < settings.context else None, group_ratio=settings.group_ratio, train=settings.train,
+        shape, settings.context, trained_context=stretched, group_ratio=settings.group_ratio, train=settings.train,
         rank=settings.rank, steps=settings.steps, batch=settings.batch * settings.accumulate,
         checkpointing=settings.gradient_checkpointing, bf16=settings.bf16,
     )  # fmt: skip
