@@ -344,6 +344,8 @@ def test_the_still_picture_says_its_numbers():
     assert "docs/explorer.html#n=12&amp;g=4&amp;shift=1&amp;heads=3&amp;boundary=wrap&amp;layers=2" in still.html
     assert still.html.startswith("<figure") and still.html.endswith("</figcaption></figure>")
     assert len(still.html) < 60_000
+    large = Still(geometry, 2, style=style.PROJECTOR)
+    assert (large.alt, large.caption) == (still.alt, still.caption) and large.png != still.png
     assert Still(S2Geometry(5, 2, 1), 1).alt.startswith("5 tokens in groups of 2: of the 15 pairs")
 
 

@@ -423,6 +423,32 @@ def test_two_views_of_one_model_agree_and_end_without_a_trace(opened):
     assert page.evaluate("() => listening()") == 0
 
 
+def test_what_a_notebook_says_about_lists_and_tables_does_not_reach_the_explorer(opened):
+    looks = """() => ["dt", "dd", "td", "p", "kbd"].map((name) => {
+        const { float, width, margin, fontSize, textAlign } = getComputedStyle(document.querySelector(`.s2x ${name}`));
+        return [name, float, width, margin, fontSize, textAlign].join();
+    })"""
+    page = opened()
+    for details in page.locator("details").all():
+        details.locator("summary").click()
+    before = page.evaluate(looks)
+    page.evaluate("() => document.body.classList.add('text')")
+    page.add_style_tag(  # as JupyterLab's style sheet does under .jp-RenderedHTMLCommon
+        content=".text dl dt { float: left; width: 20%; } .text dl dd { float: left; width: 80%; margin: 1em; }"
+        " .text td { text-align: right; font-size: 9px; } .text p { margin: 1em; } .text table { width: 1px; }"
+    )
+    assert page.evaluate(looks) == before
+
+
+def test_a_pressed_button_stays_legible_under_the_mouse(opened):
+    page = opened("projector=1")
+    button = page.get_by_role("button", name="Projector")
+    colours = "(e) => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]"
+    away = button.evaluate(colours)
+    button.hover()
+    assert button.evaluate(colours) == away == ["rgb(255, 255, 255)", "rgb(34, 34, 34)"]
+
+
 def test_nothing_moves_where_less_motion_is_asked_for(opened):
     duration = "() => getComputedStyle(document.querySelector('canvas')).transitionDuration"
     assert opened(reduced_motion="reduce").evaluate(duration) == "0s"

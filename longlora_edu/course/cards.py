@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 
 import ipywidgets
 
@@ -13,11 +14,12 @@ KINDS = {"right": ("✓", PLAIN), "wrong": ("✗", BEFORE), "todo": ("…", "#76
 
 
 def card(kind: str, title: str, body: str = "") -> str:
-    """A box as safe HTML: `title` is plain text, `body` may hold HTML."""
+    """A box as safe HTML: `title` is plain text with code in backticks, `body` may hold HTML."""
     sign, colour = KINDS[kind]
+    title = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(title))
     return (
         f'<div style="border-left:6px solid {colour};padding:6px 12px;margin:6px 0;background-color:#F7F7F7;'
-        f'color:{INK}"><b>{sign} {html.escape(title)}</b>{f"<div>{body}</div>" if body else ""}</div>'
+        f'color:{INK}"><b>{sign} {title}</b>{f"<div>{body}</div>" if body else ""}</div>'
     )
 
 

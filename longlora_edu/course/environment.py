@@ -47,7 +47,8 @@ class Environment:
 
     def __str__(self) -> str:
         packages = ", ".join(f"{name} {number}" for name, number in self.versions.items())
-        line = f"profile {self.profile.name} · {self.device} · {self.threads} threads · {packages}"
+        threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
+        line = f"profile {self.profile.name} · {self.device} · {threads} · {packages}"
         return f"{line}\n{self.advice}" if self.advice else line
 
     __repr__ = __str__

@@ -107,7 +107,7 @@ def show_caught(bugs: Sequence[Bug] = tuple(BUGS.values())) -> None:
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = "".join(
         f'<tr><th scope="row" style="text-align:left">{html.escape(title)}</th>'
-        + "".join(f"<td>{'✗ caught' if caught[name] else 'passes'}</td>" for name in names)
+        + "".join(f'<td style="white-space:nowrap">{"✗ caught" if caught[name] else "passes"}</td>' for name in names)
         + "</tr>"
         for title, caught in rows.items()
     )

@@ -6,6 +6,7 @@ from .cards import publish
 from .journal import Journal
 
 COLUMNS = ("lesson", "predictions", "exercises", "quiz")
+LEFT = 'style="text-align:left"'
 
 
 def standing(journal: Journal | None = None) -> list[tuple[str, int, str, str]]:
@@ -34,9 +35,10 @@ def overview(journal: Journal | None = None) -> None:
         text = "Nothing noted yet: commit a prediction, answer a quiz or run a check, then run this cell again."
         publish(f"<p>{text}</p>", text)
         return
-    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+    head = "".join(f'<th scope="col" {LEFT}>{name}</th>' for name in COLUMNS)
     body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in rows
+        f'<tr><th scope="row" {LEFT}>{row[0]}</th>{"".join(f"<td {LEFT}>{cell}</td>" for cell in row[1:])}</tr>'
+        for row in rows
     )
     said = "; ".join(f"lesson {row[0]}: {row[1]} predictions, exercises {row[2]}, quiz {row[3]}" for row in rows)
     publish(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>", said)

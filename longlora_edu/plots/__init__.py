@@ -50,6 +50,7 @@ from .masks import (
     plot_masks,
     plot_reach,
 )
+from .moved import describe_moved, plot_moved
 from .outcome import (
     describe_passkeys,
     describe_trainable,
@@ -133,6 +134,7 @@ __all__ = [
     "describe_loss",
     "describe_masks",
     "describe_measured",
+    "describe_moved",
     "describe_passkeys",
     "describe_reach",
     "describe_speed",
@@ -170,6 +172,7 @@ __all__ = [
     "plot_mask",
     "plot_masks",
     "plot_measured",
+    "plot_moved",
     "plot_passkeys",
     "plot_reach",
     "plot_speed",

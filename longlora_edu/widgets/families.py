@@ -69,20 +69,23 @@ def verdict(name: str) -> tuple[bool, str]:
 def describe(name: str) -> str:
     """The verdict as safe HTML."""
     taken, said = verdict(name)
-    return f"<b>{'✓ taken' if taken else '✗ refused'}</b>: {html.escape(said)}"
+    return f"<b>{'✓ taken' if taken else '✗ refused'}</b>: {html.escape(said, quote=False)}"
 
 
 def table() -> str:
     """All families as an HTML table: what stands for the panel where nothing moves."""
-    rows = "".join(f'<tr><th scope="row">{html.escape(name)}</th><td>{describe(name)}</td></tr>' for name in FAMILIES)
-    head = '<tr><th scope="col">family</th><th scope="col">use_s2 says</th></tr>'
+    left = 'style="text-align:left"'
+    rows = "".join(
+        f'<tr><th scope="row" {left}>{html.escape(name)}</th><td {left}>{describe(name)}</td></tr>' for name in FAMILIES
+    )
+    head = f'<tr><th scope="col" {left}>family</th><th scope="col" {left}>use_s2 says</th></tr>'
     return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
 def panel() -> ipywidgets.VBox:
     """A list of families and, for the chosen one, what `use_s2` says of it."""
     chosen = ipywidgets.Dropdown(
-        options=list(FAMILIES), description="Family:", layout=ipywidgets.Layout(width="max-content")
+        options=list(FAMILIES), description="Family", layout=ipywidgets.Layout(width="max-content")
     )
     said = ipywidgets.HTML(value=describe(chosen.value))
     said.add_class("longlora-edu-readout")
@@ -94,8 +97,6 @@ def panel() -> ipywidgets.VBox:
     return ipywidgets.VBox([chosen, said], layout=ipywidgets.Layout(min_height="110px"))
 
 
-def show_panel() -> ipywidgets.VBox:
-    """Publish `panel` with `table` as its still form; returns it, so that a test can drive it."""
-    widget = panel()
-    show(widget, table())
-    return widget
+def show_panel() -> None:
+    """Publish `panel` with `table` as its still form."""
+    show(panel(), table())

@@ -169,15 +169,15 @@ for boundary in ("split", "wrap"):
 # | | lesson | the question it answers | minutes | read before |
 # |---|---|---|---|---|
 # | 01 | [Why long context is expensive](01_why_long_context_is_expensive.ipynb) | where do the FLOPs and bytes go | 45 | 00 |
-# | 02 | [Groups, the shift and the boundary](02_groups_shift_boundary.ipynb) | who sees whom, and where does the future leak | 45 | 00 |
-# | 03 | [The reference](03_reference.ipynb) | how to write it in NumPy, forward and backward | 60 | 02 |
-# | 04 | [From meaning to speed](04_meaning_to_speed.ipynb) | the same function fast, proven equal | 50 | 03 |
-# | 05 | [Stretching positions](05_stretching_positions.ipynb) | what each rule for positions does to near and far | 45 | 02 |
-# | 06 | [LoRA, and what LongLoRA trains besides](06_lora_and_what_longlora_trains.ipynb) | what trains, and what it costs | 45 | 01 |
+# | 02 | [Groups, the shift and the boundary](02_groups_shift_boundary.ipynb) | who sees whom, and where does the future leak | 75 | 00 |
+# | 03 | [The reference, and its gradient](03_reference.ipynb) | how to write it in NumPy, forward and backward | 70 | 02 |
+# | 04 | [From meaning to speed](04_meaning_to_speed.ipynb) | the same function fast, proven equal | 65 | 03 |
+# | 05 | [Stretching positions](05_stretching_positions.ipynb) | what each rule for positions does to near and far | 60 | 02 |
+# | 06 | [LoRA, and what LongLoRA trains besides](06_lora_and_what_longlora_trains.ipynb) | what trains, and what it costs | 75 | 01 |
 # | 07 | [Extend a small model](07_extend_a_small_model.ipynb) | the algorithm in six steps, on your machine | 45 | 02 |
 # | 08 | [Did it work?](08_did_it_work.ipynb) | how to know whether a longer context is used | 45 | 07 |
-# | 09 | [A real model](09_real_model.ipynb) | the recipe inside transformers and peft | 45 | 07 |
-# | 10 | [The bug gallery, and the critics](10_bug_gallery_and_critics.ipynb) | how it goes wrong, and what later studies found | 45 | 02 |
+# | 09 | [A real model](09_real_model.ipynb) | the recipe inside transformers and peft | 60 | 07 |
+# | 10 | [The bug gallery, and the critics](10_bug_gallery_and_critics.ipynb) | how it goes wrong, and what later studies found | 60 | 02 |
 #
 # In a hurry: 00, 02, 07, 08. For a pull request to your own framework: 02, 03, 04, 09, 10. To teach it:
 # `INSTRUCTOR.md` has routes of 20, 50 and 90 minutes. Every term is in the [glossary](glossary.md).

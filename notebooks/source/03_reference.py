@@ -28,7 +28,7 @@ from longlora_edu.course import Question, predict, quiz, reveal
 from longlora_edu.course.checks import attention_weights
 from longlora_edu.course.checks import numpy_attention as check
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots import describe_comparison, describe_tables, plot_comparison, plot_tables
+from longlora_edu.plots import describe_moved, describe_tables, plot_moved, plot_tables
 from longlora_edu.reference import full_attention, s2_attention, s2_attention_backward
 from longlora_edu.widgets import Picture
 from longlora_edu.widgets.explorer import explorer
@@ -545,15 +545,11 @@ def moved_by_keys(attend, head):
     return np.array(rows).T  # (n n): output in the row, pushed token in the column
 
 
-late, right = (moved_by_keys(attend, head=0) for attend in (masked_too_late, s2_attention))
-axes = plot_comparison(late, right)
-axes[0].set_title("masked too late", loc="left")
-axes[1].set_title("the reference", loc="left")
-for ax in axes:
-    ax.set_xlabel("key that is pushed")
-axes[0].set_ylabel("output that moves")
-said = describe_comparison(late, right)
-Picture(axes, said.replace("Your mask beside the right one", "Outputs that one pushed key moves"))
+moves = {
+    "masked too late": moved_by_keys(masked_too_late, head=0),
+    "the reference": moved_by_keys(s2_attention, head=0),
+}
+Picture(plot_moved(moves), describe_moved(moves))
 
 # %% [markdown]
 # Every key moves every output, the future included: forbidden keys have taken their share before they were sent away,

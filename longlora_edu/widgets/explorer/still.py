@@ -6,7 +6,7 @@ import html
 
 from ...cost import ModelShape, attention_bytes, forward_flops
 from ...geometry import S2Geometry
-from ...plots import SCREEN, describe_masks, describe_reach, plot_masks, plot_reach
+from ...plots import SCREEN, Style, describe_masks, describe_reach, plot_masks, plot_reach
 from ...plots.style import new_axes
 from ..display import Picture
 
@@ -47,11 +47,11 @@ def describe_cost(geometry: S2Geometry) -> str:
 class Still(Picture):
     """A picture of the explorer, with what it costs and the link to the living one in its caption."""
 
-    def __init__(self, geometry: S2Geometry, layers: int) -> None:
+    def __init__(self, geometry: S2Geometry, layers: int, *, style: Style = SCREEN) -> None:
         kinds = [heads for heads in (geometry.plain_heads, geometry.shifted_heads) if heads]
-        axes = new_axes(SCREEN, len(kinds) + 1, width=0.62 * (len(kinds) + 1))
-        plot_masks(geometry, axes=axes[:-1])
-        plot_reach(geometry, layers, ax=axes[-1])
+        axes = new_axes(style, len(kinds) + 1, width=0.62 * (len(kinds) + 1))
+        plot_masks(geometry, style=style, axes=axes[:-1])
+        plot_reach(geometry, layers, style=style, ax=axes[-1])
         super().__init__(axes, f"{describe_masks(geometry)} {describe_reach(geometry, layers)}")
         self.caption = f"{describe_cost(geometry)} To play without a kernel: docs/{link(geometry, layers)}"
 

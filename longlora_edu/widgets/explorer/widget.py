@@ -11,6 +11,7 @@ except ImportError as error:
 import traitlets
 
 from ...geometry import S2Geometry
+from ...plots import PROJECTOR, SCREEN
 from ..display import show
 from .page import module, style
 from .still import Still, link
@@ -76,7 +77,7 @@ class S2Explorer(anywidget.AnyWidget):
 
     def still(self) -> Still:
         """The picture that stands for the explorer where nothing moves."""
-        return Still(self.geometry, self.layers)
+        return Still(self.geometry, self.layers, style=PROJECTOR if self.projector else SCREEN)
 
     def _ipython_display_(self, **_) -> None:
         show(self, self.still())  # the one hook that ipywidgets 7 and 8 both leave to a subclass

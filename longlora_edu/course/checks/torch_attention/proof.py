@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ....attention import full_attention, s2_attention
 from ....geometry import S2Geometry
-from ....plots import describe_comparison, plot_comparison
+from ....plots import describe_moved, plot_moved
 from ....widgets import Picture
 from ..diagnosis import CheckFailed, Passed, called, exercise
 
@@ -40,7 +40,7 @@ def looks_ahead(function: Callable) -> Passed:
     leaking = sum(suspect.leaks for suspect in SUSPECTS)
     return Passed(
         f"Your test caught all {leaking} leaks and accused none of the {len(SUSPECTS) - leaking} that are innocent. "
-        "The picture is the published form beside what a causal model may do.",
+        "Pictured is the last of them, the published form.",
         _who_moves(_s2("wrap")),
     )
 
@@ -68,15 +68,8 @@ def moved(attention: Callable, q: Tensor, k: Tensor, v: Tensor) -> np.ndarray:
 
 def _who_moves(attention: Callable) -> Picture:
     q, k, v = torch.randn(3, BATCH, HEADS, LENGTH, WIDTH, dtype=torch.float64, generator=_seeded(2))
-    pair = moved(attention, q, k, v), np.tri(LENGTH, dtype=bool)
-    axes = plot_comparison(*pair)
-    axes[0].set_title("who moves, if one is pushed")
-    axes[1].set_title("who may move")
-    for ax in axes:
-        ax.set_xlabel("token that is pushed")
-    axes[0].set_ylabel("output that moves")
-    said = describe_comparison(*pair).replace("Your mask", "Outputs that move when one token is pushed")
-    return Picture(axes, said.replace("the right one", "what causality allows"))
+    tables = {"this attention": moved(attention, q, k, v), "dense causal attention": moved(full_attention, q, k, v)}
+    return Picture(plot_moved(tables), describe_moved(tables))
 
 
 def _seeded(seed: int) -> torch.Generator:
@@ -191,6 +184,6 @@ SUSPECTS = (
         "queries_not_pushed",
         "Queries that stand one token too early pass your test. Push q as well as k and v.",
     ),
-    Suspect(_s2("wrap"), True, "finds_nothing", "The published rolled form passes, and its first tokens see the last."),
     Suspect(_s2("masked"), False, "accuses_the_innocent", "The masked boundary is accused, and it leaks nothing."),
+    Suspect(_s2("wrap"), True, "finds_nothing", "The published rolled form passes, and its first tokens see the last."),
 )
