@@ -331,3 +331,9 @@ def test_records_say_where_they_come_from():
     assert record["date"][:10] in recorded_line("demo")
     with pytest.raises(ValueError, match="name must be one of .*demo.*, got 'nothing'"):
         recorded("nothing")
+
+
+def test_a_card_shows_code_in_backticks_as_code_and_the_rest_as_text():
+    from longlora_edu.course.cards import card
+
+    assert "✓ use <code>a &lt; b</code> &amp; go</b>" in card("right", "use `a < b` & go")

@@ -24,7 +24,7 @@ def plot_moved(
     """
     if not moved:
         raise ValueError("moved must hold at least one table, got none")
-    axes = new_axes(style, len(moved), width=0.65 * len(moved), height=1.08) if axes is None else np.ravel(axes)
+    axes = new_axes(style, len(moved), width=0.65 * len(moved), height=1.2) if axes is None else np.ravel(axes)
     if len(axes) != len(moved):
         raise ValueError(f"axes must be one a table, {len(moved)}, got {len(axes)}")
     for ax, (title, table) in zip(axes, moved.items(), strict=True):

@@ -64,7 +64,7 @@ def plot_speed(
     """
     if len(ratios) > len(LOOKS):
         raise ValueError(f"ratios must be of at most {len(LOOKS)} ways, got {len(ratios)}")
-    ax = new_axes(style)[0] if ax is None else ax
+    ax = new_axes(style, width=1.2, height=1.1)[0] if ax is None else ax
     ax.axhline(1, color=DENSE, linewidth=style.line, label="dense attention")
     lengths = sorted(promised)
     pairs = [promised[length] for length in lengths]

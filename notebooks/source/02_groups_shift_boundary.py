@@ -729,7 +729,7 @@ for layers, groups in ((32, 4), (32, 16), (4, 4)):
 # it on.
 
 # %% tags=["training"]
-steps = profile.choose(laptop=300, ci=20)
+steps = profile.choose(laptop=200, ci=20)
 far = ProbeSettings(seq_len=32, group_size=8, values=4, place="far", steps=steps)
 one_layer = run_probe(replace(far, steps=steps // 2))
 print(f"one layer: {one_layer.accuracy.rate:.1%} right, where {one_layer.ceiling:.1%} is possible")

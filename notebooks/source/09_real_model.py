@@ -223,7 +223,7 @@ check.evaluation_is_dense(evaluation_is_dense)
 corpus = standard_library()
 context = profile.choose(laptop=1024, ci=512)
 lengths = [256, 512, context] if context > 512 else [256, 512]
-windows = Windows(corpus.held_out, context).draw(np.random.default_rng(0), profile.choose(laptop=24, binder=8, ci=4))
+windows = Windows(corpus.held_out, context).draw(np.random.default_rng(0), profile.choose(laptop=16, binder=8, ci=4))
 
 
 @torch.no_grad()
@@ -303,7 +303,7 @@ print(f"{trained:,} of {used:,} weights train: {trained / used:.1%}")
 # %% tags=["training"]
 source = Windows(corpus.train, context)
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3, betas=(0.9, 0.95))
-steps = profile.choose(laptop=30, binder=10, ci=2)
+steps = profile.choose(laptop=24, binder=10, ci=2)
 began = time.perf_counter()
 model.train()
 for step in range(steps):

@@ -39,7 +39,7 @@ _ALL = (
         name="output_shifted",
         title="The output is shifted instead of q, k and v",
         seen_in="MakazhanAlpamys/Soup, thread 158; with full attention, the flash path of ms-swift's longlora tuner",
-        symptom="No query meets a key of another group; tokens get another one's output, the first ones that of the end.",
+        symptom="No query meets a key of another group; tokens get another one's output, the first that of the end.",
         sentence="The output is shifted, not q, k and v: attention ran inside the plain groups, so no query ever met a "
         "key of another group. Shift q, k and v before attention, and the output back after it.",
         function=f.output_shifted,
