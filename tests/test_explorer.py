@@ -349,16 +349,22 @@ def test_the_still_picture_says_its_numbers():
     assert Still(S2Geometry(5, 2, 1), 1).alt.startswith("5 tokens in groups of 2: of the 15 pairs")
 
 
-def test_the_folder_loads_without_anywidget_and_says_what_is_missing():
+def test_without_anywidget_the_explorer_is_its_still_picture():
+    code = "import sys; sys.modules['anywidget'] = None\nfrom longlora_edu.widgets.explorer import S2Explorer\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    missing = "ImportError: the explorer needs anywidget: python -m pip install anywidget, or open docs/explorer.html"
+    assert missing in done.stderr
     code = (
         "import sys; sys.modules['anywidget'] = None\n"
         "from longlora_edu.widgets.explorer import explorer, page\n"
         "page()\n"
-        "explorer()\n"
+        "still = explorer(n=12, g=4, heads=2, boundary='wrap', layers=1)\n"
+        "print(type(still).__name__, still.caption)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    missing = "ImportError: the explorer needs anywidget: python -m pip install anywidget, or open docs/explorer.html"
-    assert missing in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Still ")
+    assert "explorer.html#n=12&g=4&shift=2&heads=2&boundary=wrap&layers=1" in done.stdout
 
 
 def test_the_explorer_begins_as_asked():

@@ -76,14 +76,8 @@ predict("00.layers", "After how many layers does the last of 12 tokens hear the 
 
 # %%
 from longlora_edu.widgets.explorer import explorer
-from longlora_edu.widgets.explorer.still import Still
 
-try:
-    view = explorer(n=12, g=4, heads=2, layers=1)
-except ImportError as missing:  # anywidget is optional
-    print(missing)
-    view = Still(S2Geometry(12, 4, 2), 1)
-view
+explorer(n=12, g=4, heads=2, layers=1)
 
 # %% [markdown]
 # ## Reveal

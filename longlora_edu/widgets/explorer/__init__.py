@@ -6,6 +6,7 @@ kernel, `page` puts it into one HTML file.
 
 from __future__ import annotations
 
+from ...geometry import S2Geometry
 from .page import module, page
 
 __all__ = ["S2Explorer", "explorer", "module", "page"]  # noqa: F822 - S2Explorer comes with anywidget
@@ -24,15 +25,22 @@ def explorer(
 ):
     """An `S2Explorer` with these settings, ready to be the last line of a cell; its still picture goes with it.
 
-    n is the number of tokens, g the group size; `shift=None` is half a group.
+    n is the number of tokens, g the group size; `shift=None` is half a group. Without anywidget it is the still
+    picture alone (`Still`), whose caption has the link to the page that moves.
 
     Raises:
         ValueError: for settings that `S2Geometry` refuses, or beyond what the explorer draws.
-        ImportError: without anywidget.
     """
     from traitlets import TraitError
 
-    from .widget import S2Explorer
+    try:
+        from .widget import S2Explorer
+    except ImportError:
+        from ...plots import PROJECTOR, SCREEN
+        from .still import Still
+
+        geometry = S2Geometry(n, g, heads, shift, boundary)
+        return Still(geometry, layers, style=PROJECTOR if projector else SCREEN)
 
     settings = {"n": n, "g": g, "heads": heads, "boundary": boundary, "layers": layers}
     if shift is not None:
