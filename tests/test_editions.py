@@ -263,7 +263,9 @@ def test_outputs_lose_what_only_a_kernel_knows():
     bundle = display(text__html="<b>words</b>", text__plain="words")
     bundle.data["application/vnd.jupyter.widget-view+json"] = {"model_id": "1"}
     assert portable(bundle)["data"] == {"text/html": "<b>words</b>", "text/plain": "words"}
-    del bundle.data["text/html"], bundle.data["text/plain"]
+    del bundle.data["text/html"]
+    assert portable(bundle) is None  # the progress bar of another library
+    del bundle.data["text/plain"]
     assert portable(bundle) is None
     assert portable(stream("a warning", "stderr")) is None
     assert portable(stream("1 of 2\r2 of 2\ndone\n"))["text"] == "2 of 2\ndone\n"

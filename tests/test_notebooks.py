@@ -78,10 +78,12 @@ def test_names_of_exercises_predictions_and_quizzes_are_used_once():
     keys = Counter()
     for lesson in LESSONS.values():
         code = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "code")
-        keys.update(re.findall(r'\b(?:predict|quiz)\(\s*"([^"]+)"', code))
-        predicted = set(re.findall(r'\bpredict\(\s*"([^"]+)"', code))
-        assert predicted == set(re.findall(r'\breveal\(\s*"([^"]+)"', code)), lesson.name
-        assert all(key.startswith(f"{lesson.number}.") for key in keys if key in code), lesson.name
+        predicted, quizzes, revealed = (
+            re.findall(rf'\b{name}\(\s*"([^"]+)"', code) for name in ("predict", "quiz", "reveal")
+        )
+        assert set(predicted) == set(revealed), lesson.name
+        assert all(re.match(rf"{lesson.number}(\.|$)", key) for key in (*predicted, *quizzes)), lesson.name
+        keys.update(predicted + quizzes)
     assert max(keys.values()) == 1
 
 

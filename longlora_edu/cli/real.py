@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +20,7 @@ from .app import app, clear_errors, fields_of
 
 Model = Annotated[str, typer.Option(help="A folder, a .gguf file, or an ID on the hub.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HalfPrecision = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16: half the memory.")]
 
 
 @app.command()
@@ -81,12 +88,12 @@ def train(
 ) -> None:
     """Extend a pretrained model with S²-Attn and LoRA; under torchrun, on all its devices."""
     given = {
-        "model": model, "data": str(data) if data else None, "context": context, "group_ratio": group_ratio,
+        "model": _found_again(model), "data": _found_again(data), "context": context, "group_ratio": group_ratio,
         "rope": rope, "boundary": boundary, "train": what, "rank": rank, "bf16": bf16,
         "gradient_checkpointing": gradient_checkpointing, "dense": dense, "batch": batch, "accumulate": accumulate,
         "rate": lr, "warmup": warmup, "steps": steps, "seed": seed, "threads": threads,
     }  # fmt: skip
-    with clear_errors("train", out):
+    with clear_errors("train", out), _no_notes():
         from ..hf.training import TrainingSettings, run_training
         from ..progress import Silent, Terminal
         from ..records import started_settings
@@ -97,14 +104,16 @@ def train(
             if name not in chosen:
                 raise ValueError(f"--{name} must be given to start a run, got none (--resume goes on with one)")
         settings = TrainingSettings(**chosen)
-        if not as_json:
+        speaks = os.environ.get("RANK", "0") == "0"  # under torchrun, one for all
+        if speaks and not as_json:
             _screen(settings)
         progress = Silent() if as_json else Terminal()
         show = (lambda *data: None) if as_json else (lambda *data: _show_lengths(settings.context, *data))
-        record = run_training(settings, out, resume=resume, progress=progress, on_data=show)
-        if as_json:
+        with _enough_memory(_lower(settings)):
+            record = run_training(settings, out, resume=resume, progress=progress, on_data=show)
+        if speaks and as_json:
             typer.echo(json.dumps(record, indent=1))
-        elif record:
+        elif speaks:
             first, last = (record["curve"][place]["nats_per_token"] for place in (0, -1))
             typer.echo(
                 f"{out}: {settings.steps} steps, loss {first:.3f} to {last:.3f} nats/token, "
@@ -122,11 +131,13 @@ def evaluate(
     windows: Annotated[int, typer.Option(help="Windows at most.")] = 50,
     trials: Annotated[int, typer.Option(help="Passkeys at each length and depth; 0 for none.")] = 10,
     seed: Annotated[int, typer.Option(help="Of passkeys and their places.")] = 0,
+    bf16: HalfPrecision = False,
     out: Annotated[Path | None, typer.Option(help="Write the record to this file as well.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure with dense attention: perplexity by length and position and passkeys, or exact answers to pairs."""
-    with clear_errors("evaluate", out or Path(".")):
+    lower = ["--bf16"] * (not bf16) + ["a shorter --context", "a smaller model"]
+    with clear_errors("evaluate", out or Path(".")), _no_notes(), _enough_memory(lower):
         from ..hf.measure import measure_answers, measure_text
         from ..progress import Silent, Terminal
         from ..records import as_json as plain
@@ -134,9 +145,9 @@ def evaluate(
 
         progress = Silent() if as_json else Terminal()
         if data.suffix in (".json", ".jsonl"):
-            record = measure_answers(model, data, adapter=adapter, progress=progress)
+            record = measure_answers(model, data, adapter=adapter, bf16=bf16, progress=progress)
         else:
-            options = {"stride": stride, "windows": windows, "trials": trials, "seed": seed}
+            options = {"stride": stride, "windows": windows, "trials": trials, "seed": seed, "bf16": bf16}
             record = measure_text(model, data, context, adapter=adapter, progress=progress, **options)
         if out is not None:
             write_json(out, record)
@@ -150,14 +161,16 @@ def generate(
     file: Annotated[Path | None, typer.Option(help="A long text that stands before the question.")] = None,
     adapter: Annotated[Path | None, typer.Option(help="An adapter folder of `train` on top of the model.")] = None,
     most: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens to write at most.")] = 64,
+    bf16: HalfPrecision = False,
     as_json: Json = False,
 ) -> None:
     """Ask about a long file: dense attention with a cache, greedy, through the chat template where there is one."""
-    with clear_errors("generate", file or Path(".")):
+    lower = ["--bf16"] * (not bf16) + ["a shorter --file", "a smaller model"]
+    with clear_errors("generate", file or Path(".")), _no_notes(), _enough_memory(lower):
         from ..hf.measure import ask
 
         text = file.read_text(encoding="utf-8", errors="replace") if file else ""
-        found = ask(model, text, question, adapter=adapter, most=most)
+        found = ask(model, text, question, adapter=adapter, most=most, bf16=bf16)
         typer.echo(json.dumps(found, indent=1) if as_json else found["answer"])
 
 
@@ -166,13 +179,15 @@ def merge(
     model: Model,
     adapter: Annotated[Path, typer.Option(help="An adapter folder of `train`.")],
     out: Annotated[Path, typer.Option(help="Folder for the merged model.")],
+    bf16: Annotated[bool, typer.Option("--bf16", help="Write the weights in bfloat16; merged in float32.")] = False,
     as_json: Json = False,
 ) -> None:
     """Fold an adapter into its model: a folder that stock transformers loads."""
-    with clear_errors("merge", out):
+    lower = ["a machine with 4 bytes a weight of main memory", "a smaller model"]
+    with clear_errors("merge", out), _no_notes(), _enough_memory(lower):
         from ..hf.measure import merge_into
 
-        found = merge_into(model, adapter, out)
+        found = merge_into(model, adapter, out, bf16=bf16)
         typer.echo(
             json.dumps(found) if as_json else f"{out}: {found['parameters']:,} weights, {found['context']} tokens"
         )
@@ -207,14 +222,60 @@ def longqa(
         )
 
 
+@contextmanager
+def _enough_memory(lower: Sequence[str]) -> Iterator[None]:
+    """Running out of memory, on the GPU or beside it, as a sentence that says what to lower, in order."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        from torch import OutOfMemoryError
+
+        full = isinstance(error, MemoryError | OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not full:
+            raise
+        wanted = re.search(r"tried to allocate [\d.]+ \w+", str(error), re.IGNORECASE)
+        what = f"out of memory ({wanted[0].lower()})" if wanted else "out of memory"
+        raise ValueError(f"{what}; in this order, try {', '.join(lower)}") from None
+
+
+def _lower(settings) -> list[str]:
+    """What of a run can be lowered to need less memory, the cheapest first."""
+    tries = {
+        f"--batch 1 --accumulate {settings.accumulate * settings.batch}": settings.batch > 1,
+        "--gradient-checkpointing": not settings.gradient_checkpointing,
+        "--train adapters": settings.train == "all",
+        "--bf16": not settings.bf16,
+    }
+    fewer = [option for option, helps in tries.items() if helps]
+    return [*fewer, "a shorter --context", "a smaller model (and a new --out: a run keeps its settings)"]
+
+
+def _found_again(path: str | Path | None) -> str | None:
+    """A path on this machine in full, so that a run can be resumed from elsewhere; an ID as it is."""
+    return None if path is None else str(Path(path).resolve()) if Path(path).exists() else str(path)
+
+
+@contextmanager
+def _no_notes() -> Iterator[None]:
+    """No other library's bars and notes among our lines where they go to a file or a pipe."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)  # PEFT's
+        if not sys.stderr.isatty():
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()
+        yield
+
+
 def _screen(settings) -> None:
     """What `plan` says about the run, where it can count the family."""
     from ..hf.configs import read_config
     from ..plan import plan as make_plan
     from ..plan import shape_from_config
 
+    config = read_config(settings.model)
     try:
-        shape, trained = shape_from_config(read_config(settings.model))
+        shape, trained = shape_from_config(config)
     except ValueError as error:
         typer.echo(f"plan: {error}")
         return

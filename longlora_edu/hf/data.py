@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from transformers import PreTrainedModel
 
 from ..corpus import Document, Windows
 
@@ -57,6 +58,17 @@ def tokenised(documents: Sequence[Document], tokenizer) -> list[np.ndarray]:
     return texts
 
 
+def check_ids(texts: Sequence[np.ndarray], model: PreTrainedModel) -> None:
+    """Do these tokens all stand in the embedding of the model? On a GPU, one that does not would end the process.
+
+    Raises:
+        ValueError: naming the highest.
+    """
+    rows, highest = model.get_input_embeddings().num_embeddings, max((int(ids.max(initial=0)) for ids in texts))
+    if highest >= rows:
+        raise ValueError(f"the tokenizer must be that of the model, of {rows} words, got a token {highest}")
+
+
 def length_histogram(lengths: Sequence[int], context: int) -> list[tuple[int, int, int]]:
     """`(longest, documents, tokens)` for documents up to 1/16, 1/8 … of the context, the whole of it, and beyond."""
     lengths = np.asarray(lengths)
@@ -72,13 +84,19 @@ def length_histogram(lengths: Sequence[int], context: int) -> list[tuple[int, in
 def read_pairs(path: Path) -> list[Pair]:
     """Instruction pairs of a `.jsonl` file, or of a `.json` file that holds a list of them.
 
+    Where an item has an `input` too, as some of Alpaca's do, it stands after the instruction.
+
     Raises:
         ValueError: with file, line and column, for what is not JSON; for an item without its two texts.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}, must be UTF-8, got byte {error.object[error.start]:#04x}") from None
     items = []
     if path.suffix == ".jsonl":
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut inside of texts, too
             if line.strip():
                 items.append((f"line {number}", _parsed(path, line, number)))
     else:
@@ -91,9 +109,10 @@ def read_pairs(path: Path) -> list[Pair]:
     pairs = []
     for where, item in items:
         for name in ("instruction", "output"):
-            if not isinstance(item, dict) or not isinstance(item.get(name), str):
+            if not isinstance(item, dict) or not isinstance(item.get(name), str) or not item[name].strip():
                 raise ValueError(f"{path}, {where}, must have the text {name!r}, got {str(item)[:60]}")
-        pairs.append(Pair(item["instruction"], item["output"]))
+        parts = [item["instruction"], *([str(item["input"])] if item.get("input") else [])]
+        pairs.append(Pair("\n\n".join(parts), item["output"]))
     return pairs
 
 

@@ -16,9 +16,9 @@ from transformers import PreTrainedModel
 
 from ..evaluate import DEPTHS
 from ..passkey import DIGITS, QUESTION, STATEMENT
-from ..records import Proportion
+from ..records import Proportion, check_integer
 from .data import Pair, tokenised_pair
-from .loss import CHUNK
+from .loss import CHUNK, check_head
 
 TAIL = 128
 OnTokens = Callable[[int], None]
@@ -68,13 +68,19 @@ def score_perplexity(
     """Score `lengths` on held-out texts. `stride` defaults to the longest length: windows that do not overlap.
 
     At most `most` windows are taken, evenly out of all.
+
+    Raises:
+        ValueError: for lengths not above `TAIL`, texts that are too short, and a model that `check_head` refuses.
     """
     if not lengths or min(lengths) <= TAIL:
         raise ValueError(f"lengths must each be above {TAIL}, got {list(lengths)}")
     longest = max(lengths)
-    stride = stride or longest
+    stride = longest if stride is None else stride
+    check_integer("stride", stride, at_least=1)
+    check_integer("windows", most, at_least=1)
     rows = windows_of(texts, longest, stride)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))]
+    check_head(model)
     sums = dict.fromkeys(sorted(lengths), 0.0)
     positions = np.zeros(longest - 1)
     for row in rows:
@@ -102,7 +108,12 @@ def score_retrieval(
 
     One forward pass decides a trial: each token of the answer is ranked first given all before it, as greedy
     decoding would have it.
+
+    Raises:
+        ValueError: for lengths without room, texts that are too short, and a model that `check_head` refuses.
     """
+    check_integer("trials", trials, at_least=1)
+    check_head(model)
     cells: dict[int, dict[float, Proportion]] = {}
     for length in sorted(lengths):
         for depth in depths:

@@ -5,20 +5,54 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from safetensors import SafetensorError
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from .configs import read_config
+from .families import attention_layers
+from .positions import rope_of
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)
+
+
+def check_family(model: str) -> None:
+    """Refuse a model that S²-Attn or new positions cannot be given to, from its config alone: no weights are read.
+
+    Raises:
+        ValueError: naming what the model has; where there is no model, saying which file to bring.
+    """
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(_causal_config(model))
+    attention_layers(empty)
+    rope_of(empty)
 
 
 def load_model(model: str, *, bf16: bool = False) -> PreTrainedModel:
     """A causal language model in evaluation mode. `model` is a folder, a `.gguf` file, or an ID on the hub.
 
     Raises:
-        ValueError: where there is none, saying how to point to one.
+        ValueError: where there is none, saying how to point to one; for damaged files, and for files without some of
+            the weights, which transformers would fill at random.
     """
+    _causal_config(model)
     dtype = torch.bfloat16 if bf16 else torch.float32
     try:
-        return AutoModelForCausalLM.from_pretrained(**_source(model), dtype=dtype)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(_not_found("model", model, error)) from None
+        loaded, about = AutoModelForCausalLM.from_pretrained(**_source(model), dtype=dtype, output_loading_info=True)
+    except UNREADABLE as error:
+        raise ValueError(f"{_unreadable('the weights', model, error)}: bring the files again, whole") from None
+    if missing := sorted(about["missing_keys"]):
+        raise ValueError(
+            f"model must hold all weights of its config, got {model} without {len(missing)} of them, {missing[0]} among"
+            " those: bring all its files"
+        )
+    return loaded
 
 
 def load_tokenizer(model: str):
@@ -27,25 +61,38 @@ def load_tokenizer(model: str):
     Raises:
         ValueError: where there is none.
     """
+    read_config(model)
     try:
         return AutoTokenizer.from_pretrained(**_source(model))
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(_not_found("tokenizer", model, error)) from None
+    except UNREADABLE as error:
+        files = "bring its files, mostly tokenizer.json and tokenizer_config.json"
+        raise ValueError(f"{_unreadable('the tokenizer', model, error)}: {files}") from None
+
+
+def _causal_config(model: str) -> PreTrainedConfig:
+    """The config of a model that reads from left to right, as far as the kind of its config tells."""
+    read_config(model)
+    try:
+        config = AutoConfig.from_pretrained(**_source(model))
+    except UNREADABLE as error:
+        raise ValueError(_unreadable("config.json", model, error)) from None
+    if config.is_encoder_decoder:
+        raise ValueError(
+            f"model must read from left to right, got {config.model_type!r}, an encoder and a decoder, for which "
+            "S²-Attn is not defined"
+        )
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ValueError(f"model must be a causal language model of transformers, got {config.model_type!r}")
+    return config
 
 
 def _source(model: str) -> dict:
-    path = Path(model)
+    path, options = Path(model), {"trust_remote_code": False}  # otherwise it would ask, and wait
     if path.suffix == ".gguf":
-        if not path.is_file():
-            raise ValueError(f"{path} does not exist")
-        return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    return {"pretrained_model_name_or_path": model}
+        return options | {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    return options | {"pretrained_model_name_or_path": model}
 
 
-def _not_found(what: str, model: str, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    where = "a folder that holds it" if Path(model).exists() else "a folder, a .gguf file or an ID that the hub knows"
-    return (
-        f"{what} must be found in {where}, got {model!r}: {reason} "
-        "Without the hub, bring the files of the model and name their folder."
-    )
+def _unreadable(what: str, model: str, error: Exception) -> str:
+    reason = (" ".join(str(error).split()) or type(error).__name__).rstrip(".:")
+    return f"{what} must be readable, got {model!r}: {reason:.300}"

@@ -12,6 +12,8 @@ from .data import IGNORED
 from .families import transformer_of
 
 CHUNK = 1024
+# What configs call it when logits are not what the output embedding makes.
+SCALINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
 
 class NextTokenLoss(nn.Module):
@@ -19,12 +21,16 @@ class NextTokenLoss(nn.Module):
 
     Each chunk's logits are computed again in the backward pass and never kept. As a module it can be wrapped for
     several devices. Labels are those of `ids` and are shifted here; -100 is left out.
+
+    Raises:
+        ValueError: by `check_head`.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
         self.core: list[PreTrainedModel] = [transformer_of(model)]  # in a list: not registered twice
+        check_head(self.core[0])
 
     def forward(self, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         (core,) = self.core
@@ -35,6 +41,31 @@ class NextTokenLoss(nn.Module):
             part = slice(start, start + CHUNK)
             total = total + checkpoint(_nats, head, hidden[:, part], targets[:, part], use_reentrant=False)
         return total, (targets != IGNORED).sum()
+
+
+@torch.no_grad()
+def check_head(model: PreTrainedModel) -> None:
+    """Are the logits of this model what its output embedding makes of the last hidden state? Two tokens tell.
+
+    Raises:
+        ValueError: for logits that are soft-capped, scaled or made of something else, naming what the config says.
+    """
+    was_training, head = model.training, model.get_output_embeddings()
+    ids = torch.arange(2, device=next(model.parameters()).device)[None]
+    half = any(weight.dtype == torch.bfloat16 for weight in model.parameters())
+    model.eval()
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=half):
+        logits = model(input_ids=ids, use_cache=False).logits
+        made = head(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
+    model.train(was_training)
+    if logits.shape == made.shape and torch.equal(logits.float(), made.float()):
+        return
+    config = model.config.get_text_config()
+    stated = [f"{name} of {value}" for name in SCALINGS if (value := getattr(config, name, None)) is not None]
+    raise ValueError(
+        f"{type(model).__name__} must make its logits by its output embedding alone, "
+        f"got {', '.join(stated) or 'something else besides'}"
+    )
 
 
 def _nats(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:

@@ -13,20 +13,31 @@ from transformers import PreTrainedModel
 from ..corpus import read_corpus
 from ..longqa import is_exact
 from ..progress import Progress, Silent
-from ..records import provenance
-from .data import Pair, read_pairs, tokenised, tokenised_pair
+from ..records import check_integer, provenance
+from .data import Pair, check_ids, read_pairs, tokenised, tokenised_pair
 from .evaluate import answer, score_answers, score_perplexity, score_retrieval
 from .loading import load_model, load_tokenizer
 from .positions import context_length
 from .recipe import load_longlora, merge_longlora
 
 
-def with_adapter(model: str, adapter: Path | None) -> PreTrainedModel:
-    """The model, an adapter merged into it if one is named: dense, in evaluation mode, on the GPU if there is one."""
-    base = load_model(model)
-    if adapter is not None:
-        base = merge_longlora(load_longlora(base, adapter))
-    return base.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+def with_adapter(model: str, adapter: Path | None, *, bf16: bool = False) -> PreTrainedModel:
+    """The model, an adapter merged into it if one is named: dense, in evaluation mode, on the CPU.
+
+    Merging is done in float32; `bf16` then rounds the weights, and leaves the frequencies of the positions alone.
+    """
+    if adapter is None:
+        return load_model(model, bf16=bf16).eval()
+    merged = merge_longlora(load_longlora(load_model(model), adapter)).eval()
+    if bf16:
+        for weight in merged.parameters():
+            weight.data = weight.data.bfloat16()
+        merged.config.dtype = torch.bfloat16
+    return merged
+
+
+def _on_device(model: PreTrainedModel) -> PreTrainedModel:
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def measure_text(
@@ -39,12 +50,17 @@ def measure_text(
     windows: int = 50,
     trials: int = 10,
     seed: int = 0,
+    bf16: bool = False,
     progress: Progress | None = None,
 ) -> dict:
     """Perplexity by length and position and passkeys, on the held-out side of `data`; its own context by default."""
-    tokenizer, loaded = load_tokenizer(model), with_adapter(model, adapter)
-    lengths = sorted(lengths or [context_length(loaded.config)])
+    check_integer("windows", windows, at_least=1)
+    check_integer("trials", trials, at_least=0)
+    tokenizer = load_tokenizer(model)
     texts = tokenised(read_corpus(data).held_out, tokenizer)
+    loaded = _on_device(with_adapter(model, adapter, bf16=bf16))
+    check_ids(texts, loaded)
+    lengths = sorted(lengths or [context_length(loaded.config)])
     total = sum(lengths) * (windows + 5 * trials)
     with (progress or Silent()).stage("Measuring", total, "tok") as advance:
         score = score_perplexity(loaded, texts, lengths, stride=stride, most=windows, on_tokens=advance)
@@ -63,11 +79,16 @@ def measure_text(
     }
 
 
-def measure_answers(model: str, data: Path, *, adapter: Path | None = None, progress: Progress | None = None) -> dict:
+def measure_answers(
+    model: str, data: Path, *, adapter: Path | None = None, bf16: bool = False, progress: Progress | None = None
+) -> dict:
     """How many pairs of a `.json` or `.jsonl` file are answered exactly."""
     pairs = read_pairs(data)
-    tokenizer, loaded = load_tokenizer(model), with_adapter(model, adapter)
-    total = sum(len(tokenised_pair(pair, tokenizer)[0]) for pair in pairs)
+    tokenizer = load_tokenizer(model)
+    texts = [tokenised_pair(pair, tokenizer)[0] for pair in pairs]
+    loaded = _on_device(with_adapter(model, adapter, bf16=bf16))
+    check_ids(texts, loaded)
+    total = sum(map(len, texts))
     with (progress or Silent()).stage("Answering", total, "tok") as advance:
         exact = score_answers(loaded, tokenizer, pairs, is_exact, on_tokens=advance)
     return {
@@ -78,30 +99,33 @@ def measure_answers(model: str, data: Path, *, adapter: Path | None = None, prog
     }
 
 
-def ask(model: str, text: str, question: str, *, adapter: Path | None = None, most: int = 64) -> dict:
+def ask(
+    model: str, text: str, question: str, *, adapter: Path | None = None, most: int = 64, bf16: bool = False
+) -> dict:
     """One question about a long text, answered greedily.
 
     Raises:
         ValueError: when text and question are longer than the context.
     """
-    tokenizer, loaded = load_tokenizer(model), with_adapter(model, adapter)
+    tokenizer, loaded = load_tokenizer(model), _on_device(with_adapter(model, adapter, bf16=bf16))
     ids, labels = tokenised_pair(Pair(f"{text}\n\n{question}" if text else question, ""), tokenizer)
     prompt: np.ndarray = ids[labels < 0]
+    check_ids([ids], loaded)
     context = context_length(loaded.config)
     if len(prompt) + most > context:
         raise ValueError(f"text, question and answer must fit into {context} tokens, got {len(prompt)} and {most}")
     return {"prompt_tokens": len(prompt), "answer": answer(loaded, tokenizer, prompt, most=most).strip()}
 
 
-def merge_into(model: str, adapter: Path, out: Path) -> dict:
+def merge_into(model: str, adapter: Path, out: Path, *, bf16: bool = False) -> dict:
     """Write the merged model and its tokenizer to a new folder.
 
     Raises:
         ValueError: for a folder that holds something already.
     """
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"out must be a new or an empty folder, got {out} with something in it")
-    merged = with_adapter(model, adapter)
+    merged = with_adapter(model, adapter, bf16=bf16)
     merged.save_pretrained(out)
     load_tokenizer(model).save_pretrained(out)
     return {

@@ -18,19 +18,29 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.distributed
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..corpus import read_corpus
-from ..geometry import Boundary
+from ..geometry import Boundary, group_size_from_ratio
 from ..longlora import LongLoRAConfig
 from ..progress import Progress, Silent, step_by_step
-from ..records import as_json, check_integer, claim_folder, peak_memory, provenance, read_json, write_json
+from ..records import (
+    as_json,
+    check_integer,
+    claim_folder,
+    peak_memory,
+    provenance,
+    read_json,
+    started_settings,
+    write_json,
+)
 from ..rope import RopeMethod
 from ..train import Metrics, TrainSettings, train
 from .attention import use_dense
-from .data import TokenWindows, length_histogram, read_pairs, tokenised, tokenised_pair
-from .loading import load_model, load_tokenizer
+from .data import TokenWindows, check_ids, length_histogram, read_pairs, tokenised, tokenised_pair
+from .loading import check_family, load_model, load_tokenizer
 from .loss import NextTokenLoss
 from .positions import context_length
 from .recipe import longlora
@@ -75,6 +85,12 @@ class TrainingSettings:
             check_integer(name, getattr(self, name), at_least=0)
         if not 0 < self.rate < math.inf:
             raise ValueError(f"rate must be positive and finite, got {self.rate}")
+        group = group_size_from_ratio(self.context, self.group_ratio)
+        if self.boundary != "split" and self.context % group:
+            raise ValueError(
+                f"context must be a multiple of its group of {group} under boundary={self.boundary!r}, "
+                f"got {self.context}: change it or group_ratio, or take boundary='split', which cuts any length"
+            )
         self.recipe()
 
     def recipe(self, trained_context: int | None = None) -> LongLoRAConfig:
@@ -96,8 +112,18 @@ class TextData:
     """Windows of long documents. `held_out` are the texts that are never trained on."""
 
     windows: TokenWindows
+    texts: tuple[np.ndarray, ...]
     held_out: tuple[np.ndarray, ...]
-    lengths: tuple[int, ...]
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Of all documents, in tokens."""
+        return tuple(map(len, self.texts))
+
+    @property
+    def mean_length(self) -> float:
+        """Of what is drawn, in tokens."""
+        return self.windows.length
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         ids = self.windows.draw(rng, count)
@@ -111,6 +137,16 @@ class PairData:
     pairs: tuple[tuple[np.ndarray, np.ndarray], ...]
     left_out: int
     lengths: tuple[int, ...]
+
+    @property
+    def texts(self) -> tuple[np.ndarray, ...]:
+        """What is drawn from."""
+        return tuple(ids for ids, _ in self.pairs)
+
+    @property
+    def mean_length(self) -> float:
+        """Of what is drawn, in tokens."""
+        return float(np.mean([len(ids) for ids in self.texts]))
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         ids, labels = self.pairs[rng.integers(len(self.pairs))]
@@ -127,6 +163,8 @@ def read_data(settings: TrainingSettings, tokenizer) -> TextData | PairData:
     if path.suffix in (".json", ".jsonl") and path.is_file():
         if settings.batch != 1:
             raise ValueError(f"batch must be 1 for instruction pairs, whose lengths differ, got {settings.batch}")
+        if settings.boundary != "split":
+            raise ValueError(f"boundary must be 'split' for instruction pairs, got {settings.boundary!r}")
         everything = [tokenised_pair(pair, tokenizer) for pair in read_pairs(path)]
         fitting = tuple(pair for pair in everything if len(pair[0]) <= settings.context)
         lengths = tuple(len(ids) for ids, _ in everything)
@@ -136,7 +174,7 @@ def read_data(settings: TrainingSettings, tokenizer) -> TextData | PairData:
     corpus = read_corpus(path)
     texts, held_out = tokenised(corpus.train, tokenizer), tokenised(corpus.held_out, tokenizer)
     windows = TokenWindows(texts, settings.context)
-    return TextData(windows, tuple(held_out), tuple(map(len, texts)))
+    return TextData(windows, tuple(texts), tuple(held_out))
 
 
 def run_training(
@@ -160,12 +198,20 @@ def _run(settings: TrainingSettings, folder: Path, rank: int, world: int, resume
         raise ValueError(f"accumulate must be a multiple of the {world} processes, got {settings.accumulate}")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    identity = {"run": "train", **dataclasses.asdict(settings), "threads": torch.get_num_threads()}
+    # What a folder holds already is known before anything is loaded.
+    if started_settings(folder) is not None and claim_folder(folder, identity, result="run.json", resume=resume):
+        return read_json(folder / "run.json")
+    if world > 1:
+        torch.distributed.barrier()  # the first process may write there once all have looked
     device = _device()
+    check_family(settings.model)
     tokenizer = load_tokenizer(settings.model)
     data = read_data(settings, tokenizer)
     if on_data is not None and rank == 0:
         on_data(length_histogram(data.lengths, settings.context), data)
     model = load_model(settings.model, bf16=settings.bf16 and settings.train == "adapters")
+    check_ids(data.texts, model)
     torch.manual_seed(settings.seed)
     model = longlora(model, settings.recipe(context_length(model.config)))
     if settings.dense:
@@ -173,13 +219,16 @@ def _run(settings: TrainingSettings, folder: Path, rank: int, world: int, resume
     parameters = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     for weight in parameters.values():
         weight.data = weight.data.float()  # small steps of half-precision weights would be rounded away
-    identity = {"run": "train", **dataclasses.asdict(settings), "threads": torch.get_num_threads()}
-    if rank == 0 and claim_folder(folder, identity, result="run.json", resume=resume):
-        return read_json(folder / "run.json")
+    loss = NextTokenLoss(model)
+    checkpoint = folder / "checkpoint.safetensors"
+    if resume:
+        _check_readable(checkpoint)
+    if rank == 0:
+        claim_folder(folder, identity, result="run.json", resume=resume)
 
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    loss = NextTokenLoss(model.to(device).train())
+    loss.to(device).train()
     if world > 1:
         loss = DistributedDataParallel(loss)
     objective = _Objective(loss, data, settings, rank, world, device)
@@ -191,8 +240,7 @@ def _run(settings: TrainingSettings, folder: Path, rank: int, world: int, resume
         decay="cosine",
         checkpoint_every=settings.checkpoint_every,
     )
-    tokens = settings.accumulate * settings.batch * settings.context
-    checkpoint = folder / "checkpoint.safetensors"
+    tokens = round(settings.accumulate * settings.batch * data.mean_length)
     shown = progress if progress is not None and rank == 0 else Silent()
     with shown.stage("Training", settings.steps * tokens, "tok") as advance:
         on_step = step_by_step(advance, tokens, "loss", "loss")
@@ -219,7 +267,7 @@ def _run(settings: TrainingSettings, folder: Path, rank: int, world: int, resume
             "trainable_parameters": sum(weight.numel() for weight in parameters.values()),
             "parameters": sum(weight.numel() for weight in model.parameters()),
             "seconds": result.seconds,
-            "tokens_per_second": settings.steps * tokens / result.seconds,
+            "tokens_per_second": sum(point["tokens"] for point in result.curve) / result.seconds,
             "peak_rss_bytes": peak_memory(),
             "peak_device_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else None,
             "processes": world,
@@ -249,11 +297,23 @@ class _Objective:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.bf16):
             nats, count = self.loss(ids, labels)
         loss = nats / count
-        mean = loss.detach().clone()
+        means = torch.stack([loss.detach(), torch.tensor(float(ids.numel()), device=self.device)])
         if self.world > 1:
-            torch.distributed.all_reduce(mean, torch.distributed.ReduceOp.SUM)
-            mean /= self.world
-        return loss, {"nats_per_token": mean.item()}
+            torch.distributed.all_reduce(means, torch.distributed.ReduceOp.SUM)
+            means /= self.world
+        mean, tokens = means.tolist()
+        return loss, {"nats_per_token": mean, "tokens": tokens * self.settings.accumulate}  # of a whole step
+
+
+def _check_readable(checkpoint: Path) -> None:
+    try:
+        if checkpoint.exists():
+            safe_open(checkpoint, framework="pt").keys()
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{checkpoint} must be readable, got a damaged file ({error}): bring a copy of it, or delete it and resume "
+            "from the first step"
+        ) from None
 
 
 @contextmanager

@@ -174,7 +174,7 @@ for boundary in ("split", "wrap"):
 # | 10 | [The bug gallery, and the critics](10_bug_gallery_and_critics.ipynb) | how it goes wrong, and what later studies found | 60 | 02 |
 #
 # In a hurry: 00, 02, 07, 08. For a pull request to your own framework: 02, 03, 04, 09, 10. To teach it:
-# `INSTRUCTOR.md` has routes of 20, 50 and 90 minutes. Every term is in the [glossary](glossary.md).
+# [INSTRUCTOR.md](../INSTRUCTOR.md) has routes of 20, 50 and 90 minutes. Every term is in the [glossary](glossary.md).
 #
 # ## Quiz: are you ready?
 #

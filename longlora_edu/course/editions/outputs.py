@@ -9,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 
+from ...widgets.display import WIDGET_VIEW
+
 # Home folders, temporary ones, site-packages: nothing that a reader elsewhere could have.
 LOCAL_PATH = re.compile(r"(?:/(?:home|root|tmp|work|opt|usr|Users|private|mnt)/|[A-Z]:\\\\?Users)[\w./\\-]*")
 KEPT = ("text/html", "text/plain", "image/png", "text/markdown", "text/latex")
@@ -57,7 +59,8 @@ def portable(output) -> dict | None:
         texts = ["\n".join(output.traceback)]
     else:
         data = {kind: content for kind, content in output.data.items() if kind in KEPT}
-        if not data:
+        # A widget without a still form is somebody's progress bar.
+        if not data or (WIDGET_VIEW in output.data and "text/html" not in data):
             return None
         output = output | {"data": data, "metadata": {}}
         texts = [str(content) for kind, content in data.items() if kind.startswith("text/")]
