@@ -64,7 +64,10 @@ def check_ids(texts: Sequence[np.ndarray], model: PreTrainedModel) -> None:
     Raises:
         ValueError: naming the highest.
     """
-    rows, highest = model.get_input_embeddings().num_embeddings, max((int(ids.max(initial=0)) for ids in texts))
+    rows, highest = (
+        model.get_input_embeddings().num_embeddings,
+        max((int(ids.max(initial=0)) for ids in texts), default=0),
+    )
     if highest >= rows:
         raise ValueError(f"the tokenizer must be that of the model, of {rows} words, got a token {highest}")
 

@@ -182,7 +182,7 @@ for boundary in ("split", "wrap"):
 
 # %%
 quiz(
-    "00",
+    "00.quiz",
     Question(
         "q holds 8 queries of 4 features, k 8 keys of 4 features. What is the shape of q @ k.T?",
         right=("8 by 8", "One score for each query and key. These tables are what most pictures here show."),

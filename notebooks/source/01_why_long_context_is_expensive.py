@@ -549,7 +549,7 @@ for model, target in (("7B", 32768), ("13B", 65536), ("7B", 100_000)):
 
 # %%
 quiz(
-    "01",
+    "01.quiz",
     Question(
         "A model of 7 billion weights is fine-tuned at 4,096 tokens with S²-Attn. What do you expect?",
         right=(

@@ -532,7 +532,7 @@ print(
 
 # %%
 quiz(
-    "09",
+    "09.quiz",
     Question(
         "You extend a model of 4,096 tokens to 8,192, merge it, and want to go on to 32,768. Which factor is right?",
         right=(
