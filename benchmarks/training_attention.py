@@ -170,7 +170,8 @@ def speed(corpus: Corpus, rounds: int = 15) -> dict:
 def window_bits(model: TinyLlama, corpus: Corpus, windows: int) -> np.ndarray:
     """Bits of each next byte (windows, TARGET - 1) on the windows of `score_text`, with the attention of the mode."""
     texts = Windows(corpus.held_out, TARGET).draw(np.random.default_rng([0, 1]), windows)
-    return np.concatenate([next_byte_nats(model(ids[:, :-1]), ids).numpy() / NATS_PER_BIT for ids in pieces(texts)])
+    # All bytes go in, also the last, after which nothing is predicted: a wrapped pattern wants whole groups.
+    return np.concatenate([next_byte_nats(model(ids)[:, :-1], ids).numpy() / NATS_PER_BIT for ids in pieces(texts)])
 
 
 @torch.inference_mode()
@@ -180,7 +181,7 @@ def found(model: TinyLlama, corpus: Corpus, depth: float, trials: int) -> Propor
     texts = [hide_passkey(text, depth, rng) for text in Windows(corpus.held_out, TARGET).draw(rng, trials)]
     right = 0
     for ids in pieces(np.stack(texts)):
-        guesses = model(ids[:, :-1])[:, -DIGITS:].argmax(dim=-1)
+        guesses = model(ids)[:, -DIGITS - 1 : -1].argmax(dim=-1)
         right += int((guesses == ids[:, -DIGITS:]).all(dim=1).sum())
     return Proportion(right, trials)
 

@@ -227,11 +227,10 @@ def _enough_memory(lower: Sequence[str]) -> Iterator[None]:
     """Running out of memory, on the GPU or beside it, as a sentence that says what to lower, in order."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        from torch import OutOfMemoryError
+    except Exception as error:
+        from ..hf.loading import is_out_of_memory
 
-        full = isinstance(error, MemoryError | OutOfMemoryError) or "can't allocate memory" in str(error)
-        if not full:
+        if not is_out_of_memory(error):
             raise
         wanted = re.search(r"tried to allocate [\d.]+ \w+", str(error), re.IGNORECASE)
         what = f"out of memory ({wanted[0].lower()})" if wanted else "out of memory"

@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from .configs import read_config
+from .configs import find_config, gguf_config
 from .families import attention_layers
 from .positions import rope_of
 
@@ -46,6 +46,8 @@ def load_model(model: str, *, bf16: bool = False) -> PreTrainedModel:
     try:
         loaded, about = AutoModelForCausalLM.from_pretrained(**_source(model), dtype=dtype, output_loading_info=True)
     except UNREADABLE as error:
+        if is_out_of_memory(error):
+            raise
         raise ValueError(f"{_unreadable('the weights', model, error)}: bring the files again, whole") from None
     if missing := sorted(about["missing_keys"]):
         raise ValueError(
@@ -61,21 +63,30 @@ def load_tokenizer(model: str):
     Raises:
         ValueError: where there is none.
     """
-    read_config(model)
+    find_config(model)
+    files = "bring its files, mostly tokenizer.json and tokenizer_config.json"
     try:
-        return AutoTokenizer.from_pretrained(**_source(model))
+        tokenizer = AutoTokenizer.from_pretrained(**_source(model))
     except UNREADABLE as error:
-        files = "bring its files, mostly tokenizer.json and tokenizer_config.json"
         raise ValueError(f"{_unreadable('the tokenizer', model, error)}: {files}") from None
+    if not tokenizer("a", add_special_tokens=False)["input_ids"]:  # of some families, no files are an empty one
+        raise ValueError(f"the tokenizer must know words, got {len(tokenizer)} of them in {model!r}: {files}")
+    return tokenizer
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Does an error say that memory was full, on a GPU or beside it? Each library says so in its own way."""
+    full = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return full or any(words in str(error) for words in ("can't allocate memory", "Cannot allocate memory"))
 
 
 def _causal_config(model: str) -> PreTrainedConfig:
     """The config of a model that reads from left to right, as far as the kind of its config tells."""
-    read_config(model)
+    path = find_config(model)
     try:
-        config = AutoConfig.from_pretrained(**_source(model))
+        config = gguf_config(path) if path.suffix == ".gguf" else AutoConfig.from_pretrained(**_source(model))
     except UNREADABLE as error:
-        raise ValueError(_unreadable("config.json", model, error)) from None
+        raise ValueError(_unreadable("the config", model, error)) from None
     if config.is_encoder_decoder:
         raise ValueError(
             f"model must read from left to right, got {config.model_type!r}, an encoder and a decoder, for which "

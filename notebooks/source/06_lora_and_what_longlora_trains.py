@@ -457,7 +457,7 @@ for name, besides in (("LoRA", ()), ("LoRA with embeddings and norms", EMBEDDING
 
 # %% [markdown]
 # So short a run can tell which way it goes, not how far. The recorded one has more steps, more text to measure on, and
-# two learning rates for those that are compared most: a method is no worse than its best rate.
+# several learning rates for everybody: a method is no worse than its best rate.
 
 # %%
 record = recorded("trained_parts")

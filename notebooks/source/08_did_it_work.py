@@ -161,7 +161,7 @@ target = record["target_context"]
 text = standard_library()
 untrained = bundled_model()
 apply_longlora(untrained, LongLoRAConfig(target))  # not a step is taken: the weights are those of the base model
-trials = profile.choose(laptop=4, ci=1)
+trials = profile.choose(laptop=4, binder=2, ci=1)
 found = score_passkeys(untrained, text.held_out, [target], trials=trials).at(target)
 low, high = found.interval
 print(f"passkeys at {target:,}: {found.successes} of {found.trials}, so between {low:.0%} and {high:.0%} of all")
@@ -303,6 +303,13 @@ show_table(
     ],
     caption="Bits per byte where the leak is, and in use",
 )
+mean, error = paired_difference(*(arms[name]["bits_per_byte_by_window"] for name in ("wrap", "s2")))
+print(f"in use, wrap − split: {mean:+.4f} ± {error:.4f} bits per byte over the same windows, one seed")
+
+# %% [markdown]
+# It is not lower, so the model has not learned to look ahead in these few steps; the angles of such distances backwards
+# would have been new to it as well. In use the leaky run is no better, at most a trace worse. The authors' answer, that the
+# leak does little harm in a short fine-tuning, holds here. It says nothing about a long one.
 
 # %% [markdown]
 # ## Reveal: what is said
@@ -390,7 +397,7 @@ check.last_bits(last_bits)
 # The library's `score_text` does the same with a model. It is run here on the untrained arm, on few windows.
 
 # %%
-quick = score_text(untrained, text.held_out, [256, target], windows=profile.choose(laptop=12, ci=3))
+quick = score_text(untrained, text.held_out, [256, target], windows=profile.choose(laptop=12, binder=6, ci=3))
 print(", ".join(f"{bits:.2f} bits at {length:,}" for length, bits in quick.by_length.items()))
 
 # %% [markdown]
