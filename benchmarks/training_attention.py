@@ -148,7 +148,7 @@ def measured(model: TinyLlama, corpus: Corpus, pattern: S2Pattern | None, window
     return about | {"bits_per_byte_all_positions": dense.mean(), "positions_in_each_mean": EVERY}
 
 
-def speed(corpus: Corpus, rounds: int = 15) -> dict:
+def speed(corpus: Corpus, rounds: int = 31) -> dict:
     """Seconds of one window forward and backward, the median over rounds in which each arm has its turn."""
     models = {}
     for name in ("short", "s2", "full"):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +16,18 @@ import pytest
 import torch
 import transformers
 from helpers import write_text
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from longlora_edu.cli import app
 from longlora_edu.corpus import Document
 from longlora_edu.hf import longlora
+from longlora_edu.hf.configs import read_config
 from longlora_edu.hf.data import IGNORED, Pair, TokenWindows, length_histogram, read_pairs, tokenised, tokenised_pair
 from longlora_edu.hf.evaluate import TAIL, score_perplexity, score_retrieval, windows_of
-from longlora_edu.hf.loading import load_model, load_tokenizer
-from longlora_edu.hf.loss import NextTokenLoss
+from longlora_edu.hf.loading import check_family, load_model, load_tokenizer
+from longlora_edu.hf.loss import NextTokenLoss, check_head
+from longlora_edu.hf.measure import with_adapter
 from longlora_edu.hf.training import TrainingSettings, run_training
 from longlora_edu.longlora import LongLoRAConfig
 from longlora_edu.passkey import hide_passkey
@@ -51,6 +57,12 @@ def settings_for(text, **options):
         "threads": 1,
     }
     return TrainingSettings(MODEL, str(text), **quick | options)
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the small model, to be damaged."""
+    return Path(shutil.copytree(MODEL, tmp_path / "copied"))
 
 
 def invoke(*options):
@@ -109,12 +121,31 @@ def test_pairs_are_read_from_both_formats(tmp_path):
         ("x.jsonl", '{"instruction": "a"}', "line 1, must have the text 'output', got"),
         ("x.json", '[{"instruction": "a", "output": 3}]', "item 1, must have the text 'output'"),
         ("x.jsonl", "[1]", "line 1, must have the text 'instruction'"),
+        ("x.jsonl", '{"instruction": "a", "output": " "}', "line 1, must have the text 'output', got"),
     ],
 )
 def test_bad_pairs_are_named_with_their_place(name, content, message, tmp_path):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         read_pairs(tmp_path / name)
+
+
+def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path):
+    (tmp_path / "x.jsonl").write_bytes(b'{"instruction": "a", "output": "b"}\n{"instruction": "\xff"}')
+    with pytest.raises(ValueError, match=r"x\.jsonl, line 2, must be UTF-8, got byte 0xff"):
+        read_pairs(tmp_path / "x.jsonl")
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\x85", "\x1c"])
+def test_a_line_of_pairs_ends_where_json_says(separator, tmp_path):
+    line = json.dumps({"instruction": f"a{separator}b", "output": "c"}, ensure_ascii=False)
+    (tmp_path / "x.jsonl").write_text(f"\ufeff{line}\r\n{line}\r\n", encoding="utf-8", newline="")
+    assert read_pairs(tmp_path / "x.jsonl") == 2 * [Pair(f"a{separator}b", "c")]
+
+
+def test_the_input_of_a_pair_stands_after_its_instruction(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"instruction": "Sum up.", "input": "A text.", "output": "b"}')
+    assert read_pairs(tmp_path / "x.jsonl") == [Pair("Sum up.\n\nA text.", "b")]
 
 
 def test_the_prompt_is_left_out_of_the_loss(tokenizer):
@@ -169,6 +200,47 @@ def test_the_loss_in_chunks_is_that_of_transformers_with_its_gradients(tied, mon
         torch.testing.assert_close(gradient, model.get_parameter(name).grad, rtol=1e-4, atol=1e-6)
 
 
+LAYERS = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+LLAMA = LAYERS | {"vocab_size": 64, "max_position_embeddings": 16}
+
+
+class Doubled(transformers.LlamaForCausalLM):
+    def forward(self, *args, **options):
+        found = super().forward(*args, **options)
+        found.logits = 2 * found.logits
+        return found
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("Granite", {"logits_scaling": 2.0}, "GraniteForCausalLM must make its logits .* got logits_scaling of 2.0"),
+        ("Cohere", {}, "got logit_scale of 0.0625"),
+        ("Gemma", {}, None),
+        ("Gemma2", {"head_dim": 8}, "got final_logit_softcapping of 30.0"),
+        ("HyperCLOVAX", {"logits_scaling": 0.5}, "got logits_scaling of 0.5"),
+        ("Granite", {"logits_scaling": 1.0}, None),
+        ("Cohere", {"logit_scale": 1.0}, None),
+        ("Phi", {}, None),
+    ],
+)
+def test_families_whose_logits_are_scaled_or_capped_are_refused(family, change, message):
+    config = getattr(transformers, f"{family}Config")(**LLAMA | change, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    model = getattr(transformers, f"{family}ForCausalLM")(config).train()
+    if message is None:
+        check_head(model)
+        assert model.training
+        return
+    for door in (NextTokenLoss, lambda model: score_perplexity(model, [np.zeros(200, int)], [160])):
+        with pytest.raises(ValueError, match=message):
+            door(model)
+
+
+def test_a_head_that_does_something_else_besides_is_refused():
+    with pytest.raises(ValueError, match="Doubled must make its logits by its output embedding alone, got something"):
+        NextTokenLoss(Doubled(transformers.LlamaConfig(**LLAMA)))
+
+
 # Training.
 
 
@@ -189,8 +261,6 @@ def test_a_run_trains_and_leaves_an_adapter_that_evaluation_loads(text, tmp_path
 
 
 def weights_of(folder):
-    from safetensors.torch import load_file
-
     return load_file(folder / "adapter" / "adapter_model.safetensors")
 
 
@@ -218,6 +288,62 @@ def test_a_killed_run_ends_at_the_same_weights(text, tmp_path, monkeypatch, thre
     resumed = run_training(settings_for(text), tmp_path / "half", resume=True)
     for point, same in zip(resumed["curve"], whole["curve"], strict=True):
         assert point["nats_per_token"] == same["nats_per_token"]
+        assert point["tokens"] == 2 * 320
+    torch.testing.assert_close(weights_of(tmp_path / "half"), weights_of(tmp_path / "whole"), rtol=0, atol=0)
+
+
+def test_a_taken_folder_is_known_before_anything_is_loaded(text, tmp_path, monkeypatch, threads):
+    record = run_training(settings_for(text, steps=1), tmp_path / "run")
+
+    def loads(model):
+        raise AssertionError("nothing may be loaded")
+
+    monkeypatch.setattr("longlora_edu.hf.training.check_family", loads)
+    with pytest.raises(ValueError, match="must not hold a finished run"):
+        run_training(settings_for(text, steps=1), tmp_path / "run")
+    with pytest.raises(ValueError, match="settings it was started with, got steps 1 then, 2 now"):
+        run_training(settings_for(text, steps=2), tmp_path / "run", resume=True)
+    assert run_training(settings_for(text, steps=1), tmp_path / "run", resume=True) == record
+
+
+def test_a_damaged_checkpoint_is_refused_with_what_to_do(text, tmp_path, monkeypatch, threads):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr("longlora_edu.hf.training._Objective.__call__", lambda *at: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_training(settings_for(text, steps=1), out)
+    (out / "checkpoint.safetensors").write_bytes(b"half a fi")
+    with pytest.raises(ValueError, match=r"checkpoint.safetensors must be readable, got a damaged .*or delete it and"):
+        run_training(settings_for(text, steps=1), out, resume=True)
+    (out / "checkpoint.safetensors").unlink()
+    assert run_training(settings_for(text, steps=1), out, resume=True)["curve"][0]["step"] == 1
+
+
+def test_a_run_is_resumed_from_any_folder(text, tmp_path, monkeypatch, threads):
+    options = ["--context", 320, "--steps", 1, "--accumulate", 1, "--threads", 1]
+    monkeypatch.chdir(text.parent)
+    assert invoke("train", "--model", MODEL, "--data", text.name, *options, "--out", tmp_path / "run").exit_code == 0
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    done = invoke("train", "--resume", "--out", tmp_path / "run", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["settings"]["data"] == str(text)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_to_the_same_weights(text, tmp_path):
+    options = ["train", "--model", MODEL, "--data", text, "--context", 320, "--steps", 40, "--accumulate", 2]
+    command = [sys.executable, "-m", "longlora_edu.cli", *map(str, options), "--threads", "1", "--out"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(tmp_path / "whole")], env=environment, check=True, timeout=600, capture_output=True)
+    run = subprocess.Popen([*command, str(tmp_path / "half")], env=environment, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "half" / "checkpoint.safetensors"
+    while not checkpoint.exists() and run.poll() is None:
+        time.sleep(0.01)
+    run.kill()
+    assert run.wait() == -9
+    resumed = [sys.executable, "-m", "longlora_edu.cli", "train", "--resume", "--out", str(tmp_path / "half")]
+    subprocess.run(resumed, env=environment, check=True, timeout=600, capture_output=True)
     torch.testing.assert_close(weights_of(tmp_path / "half"), weights_of(tmp_path / "whole"), rtol=0, atol=0)
 
 
@@ -237,6 +363,9 @@ def test_pairs_train_on_their_answers_alone(tmp_path, threads):
     record = run_training(settings, tmp_path / "run")
     losses = [point["nats_per_token"] for point in record["curve"]]
     assert np.mean(losses[4:]) < np.mean(losses[:4])
+    seen = sum(point["tokens"] for point in record["curve"])
+    assert 8 * 2 * 50 < seen < 8 * 2 * 400  # of the pairs, not of the context
+    assert record["tokens_per_second"] == pytest.approx(seen / record["seconds"])
     done = invoke(
         "evaluate", "--model", MODEL, "--adapter", tmp_path / "run" / "adapter",
         "--data", tmp_path / "qa" / "held_out.jsonl",
@@ -268,7 +397,10 @@ def test_within_the_trained_context_positions_stay_as_they_are(text, tmp_path, t
     [
         ({"context": 256, "rope": "yarn"}, "context_length must be above the trained context of 256, got 256"),
         ({"context": 100_000}, "must hold a document of at least 100000 tokens, got 72"),
-        ({"boundary": "wrap", "group_ratio": 0.3}, "seq_len must be a multiple of group_size under boundary='wrap'"),
+        (
+            {"boundary": "wrap", "group_ratio": 0.3},
+            "context must be a multiple of its group of 96 under boundary='wrap', got 320: .*boundary='split'",
+        ),
         ({"rate": 0}, "rate must be positive and finite, got 0"),
         ({"steps": 0}, "steps must be an integer, at least 1, got 0"),
         ({"warmup": -1}, "warmup must be an integer, at least 0, got -1"),
@@ -291,6 +423,8 @@ def test_pairs_that_do_not_fit_are_counted_and_none_that_fits_is_refused(tmp_pat
         read_data(settings_for(tmp_path / "p.jsonl", context=5), tokenizer)
     with pytest.raises(ValueError, match="batch must be 1 for instruction pairs"):
         read_data(settings_for(tmp_path / "p.jsonl", batch=2), tokenizer)
+    with pytest.raises(ValueError, match="boundary must be 'split' for instruction pairs, got 'wrap'"):
+        read_data(settings_for(tmp_path / "p.jsonl", boundary="wrap"), tokenizer)
 
 
 def test_the_command_says_what_is_missing_and_shows_what_it_reads(text, tmp_path):
@@ -308,14 +442,151 @@ def test_the_command_says_what_is_missing_and_shows_what_it_reads(text, tmp_path
     assert "finished" in again.output
 
 
-def test_a_model_that_is_not_there_is_refused_with_what_to_bring(tmp_path, text, monkeypatch):
+# Models that are not there, damaged, or not to be extended.
+
+
+def test_a_model_that_is_not_there_is_refused_with_what_to_bring(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "empty").mkdir()
-    for model in (tmp_path / "empty", tmp_path / "no.gguf"):
-        with pytest.raises(ValueError, match="model must be found in .*bring the files of the model"):
-            load_model(str(model))
-        with pytest.raises(ValueError, match="tokenizer must be found in"):
-            load_tokenizer(str(model))
+    (tmp_path / "damaged.gguf").write_bytes(b"GGUFno")
+    for model, message in (
+        (tmp_path / "empty", "model must be a folder with config.json, got .*empty without one"),
+        (tmp_path / "none", "got .*none, which does not exist"),
+        (tmp_path / "no.gguf", "got .*no.gguf, which does not exist"),
+        ("./none", "got ./none, which does not exist"),
+        ("someone/model-7b", "bring config.json of someone/model-7b .*with its weights and tokenizer"),
+    ):
+        for door in (read_config, load_model, load_tokenizer, check_family):
+            with pytest.raises(ValueError, match=message):
+                door(str(model))
+    for door in (read_config, load_model, check_family):
+        with pytest.raises(ValueError, match=r"damaged.gguf must be a GGUF file that transformers reads"):
+            door(str(tmp_path / "damaged.gguf"))
+
+
+def test_damaged_files_of_a_model_are_named(copied):
+    weights = copied / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100_000])
+    with pytest.raises(ValueError, match="the weights must be readable, got .*bring the files again, whole"):
+        load_model(str(copied))
+    tensors = load_file(MODEL + "/model.safetensors")
+    save_file({name: value for name, value in tensors.items() if name != "model.norm.weight"}, weights)
+    with pytest.raises(ValueError, match="without 1 of them, model.norm.weight among those: bring all its files"):
+        load_model(str(copied))
+    save_file(tensors | {"model.norm.weight": torch.ones(3)}, weights)
+    with pytest.raises(ValueError, match="the weights must be readable"):
+        load_model(str(copied))
+    weights.unlink()
+    with pytest.raises(ValueError, match="the weights must be readable, got .*no file named model.safetensors"):
+        load_model(str(copied))
+    (copied / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json must be JSON, got .* line 1 column 2"):
+        load_model(str(copied))
+
+
+def test_a_tokenizer_that_is_missing_empty_or_of_another_model_is_refused(copied, text, tmp_path, threads):
+    words = {"<unk>": 256}
+    model = {"type": "WordLevel", "vocab": words, "unk_token": "<unk>"}
+    (copied / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+    text.write_text("x" * 8000)
+    for command in ("train", "evaluate"):
+        options = ["--steps", 1, "--threads", 1, "--out", tmp_path / "run"] if command == "train" else ["--trials", 0]
+        done = invoke(command, "--model", copied, "--data", text, "--context", 320, *options)
+        assert done.exit_code == 1
+        assert "the tokenizer must be that of the model, of 256 words, got a token 256" in done.output
+    (copied / "tokenizer.json").unlink()
+    with pytest.raises(
+        ValueError, match="the tokenizer must be readable, got .*: bring its files, mostly tokenizer.json"
+    ):
+        load_tokenizer(str(copied))
+    config = transformers.GPTNeoXConfig(**LLAMA)
+    config.save_pretrained(tmp_path / "neox")
+    with pytest.raises(ValueError, match="the tokenizer must know words, got .* of them in .*: bring its files"):
+        load_tokenizer(str(tmp_path / "neox"))
+
+
+@pytest.mark.parametrize(
+    ("family", "sizes", "message"),
+    [
+        ("T5", {}, "model must read from left to right, got 't5', an encoder and a decoder"),
+        ("ViT", LAYERS, "model must be a causal language model of transformers, got 'vit'"),
+        ("Llava", {}, "model must be a causal language model of transformers, got 'llava'"),
+        ("Bert", LAYERS, "attention that is not causal: .'BertSelfAttention'"),
+        ("GPT2", {"n_layer": 1, "n_embd": 16, "n_head": 2}, "model must have rotary positions .*, got GPT2LMHeadModel"),
+        ("Mamba", {"num_hidden_layers": 1, "hidden_size": 16}, "MambaForCausalLM must dispatch attention"),
+        ("Mistral", LLAMA | {"sliding_window": 8}, "sliding_window .*: 8"),
+        ("Gemma2", LLAMA, "soft-capped logits, attn_logit_softcapping: 50"),
+        ("Gemma3Text", LLAMA, "layer_types: .'sliding_attention'"),
+        ("GptOss", LLAMA | {"num_local_experts": 2}, "attention sinks"),
+    ],
+)
+def test_a_family_that_cannot_be_extended_is_refused_from_its_config_alone(family, sizes, message, tmp_path, text):
+    getattr(transformers, f"{family}Config")(**sizes).save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match=message):
+        run_training(settings_for(text, model=str(tmp_path / "model")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (lambda: torch.empty(10**16), r"out of memory \(tried to allocate \d+ bytes\); in this order, try --batch 1 "),
+        (
+            lambda: _raise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")),
+            r"out of memory \(tried to allocate 2.00 gib\); .* --batch 1 --accumulate 4, --gradient-checkpointing, --bf16, "
+            r"a shorter --context, a smaller model \(and a new --out",
+        ),
+        (lambda: _raise(MemoryError()), "out of memory; in this order, try --batch 1"),
+    ],
+)  # fmt: skip
+def test_out_of_memory_says_what_to_lower_in_order(trouble, said, text, tmp_path, monkeypatch, threads):
+    monkeypatch.setattr("longlora_edu.hf.training._Objective.__call__", lambda *at: trouble())
+    options = ["--model", MODEL, "--data", text, "--context", 320, "--batch", 2, "--accumulate", 2, "--threads", 1]
+    done = invoke("train", *options, "--out", tmp_path / "run", "--json")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert re.search(said, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_lowered_already_is_not_named_again(text, tmp_path, monkeypatch, threads):
+    monkeypatch.setattr("longlora_edu.hf.training._Objective.__call__", lambda *at: _raise(MemoryError()))
+    options = ["--model", MODEL, "--data", text, "--context", 320, "--bf16", "--gradient-checkpointing"]
+    done = invoke("train", *options, "--train", "all", "--threads", 1, "--out", tmp_path / "run")
+    assert "try --train adapters, a shorter --context, a smaller model" in done.stderr
+
+
+def test_memory_is_said_to_be_full_by_every_command(text, copied, monkeypatch):
+    for module in ("measure", "training"):
+        monkeypatch.setattr(f"longlora_edu.hf.{module}.load_model", lambda *at, **how: torch.empty(10**16))
+    given = {
+        "evaluate": ["--data", text],
+        "generate": ["--question", "?"],
+        "merge": ["--adapter", copied, "--out", "x"],
+    }
+    for command, options in given.items():
+        done = invoke(command, "--model", MODEL, *options)
+        assert (done.exit_code, "in this order, try" in done.stderr) == (1, True)
+
+
+def test_weights_too_large_for_memory_are_not_taken_for_damaged_ones(monkeypatch):
+    full = RuntimeError("unable to mmap: Cannot allocate memory (12)")
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda **how: _raise(full))
+    with pytest.raises(RuntimeError, match="Cannot allocate memory"):
+        load_model(MODEL)
+    done = invoke("generate", "--model", MODEL, "--question", "?")
+    assert "out of memory; in this order, try --bf16, a shorter --file, a smaller model" in done.stderr
+
+
+def test_an_error_that_is_a_bug_keeps_its_trace(text, tmp_path, monkeypatch, threads):
+    monkeypatch.setattr("longlora_edu.hf.training._Objective.__call__", lambda *at: _raise(RuntimeError("a bug")))
+    options = ["--model", MODEL, "--data", text, "--context", 320, "--threads", 1]
+    done = invoke("train", *options, "--out", tmp_path / "run")
+    assert repr(done.exception) == "RuntimeError('a bug')"
+
+
+def _raise(error):
+    raise error
 
 
 # Evaluation.
@@ -346,8 +617,13 @@ def test_perplexity_is_that_of_the_logits(tokenizer, text, monkeypatch):
     assert score.by_length[160] == pytest.approx(float(torch.stack(short)[:, -TAIL:].mean()), rel=1e-4)
     assert score.perplexity[256] == pytest.approx(np.exp(score.by_length[256]))
     np.testing.assert_allclose(score.by_position, torch.stack(nats).mean(0), rtol=1e-3, atol=1e-4)
-    with pytest.raises(ValueError, match="lengths must each be above 128, got .100."):
-        score_perplexity(model, texts, [100])
+    for wrong, message in (
+        ({"lengths": [100]}, "lengths must each be above 128, got .100."),
+        ({"lengths": [160], "stride": 0}, "stride must be an integer, at least 1, got 0"),
+        ({"lengths": [160], "most": 0}, "windows must be an integer, at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            score_perplexity(model, texts, **wrong)
 
 
 def test_the_small_model_finds_passkeys_within_its_context(tokenizer, text):
@@ -361,6 +637,15 @@ def test_the_small_model_finds_passkeys_within_its_context(tokenizer, text):
         score_retrieval(model, tokenizer, texts, [20])
     with pytest.raises(ValueError, match="data must hold a text of at least"):
         score_retrieval(model, tokenizer, texts, [20_000])
+    with pytest.raises(ValueError, match="trials must be an integer, at least 1, got 0"):
+        score_retrieval(model, tokenizer, texts, [256], trials=0)
+
+
+@pytest.mark.parametrize("options", [("--windows", 0), ("--trials", -1), ("--stride", 0)])
+def test_nothing_is_measured_on_nothing(options, text):
+    done = invoke("evaluate", "--model", MODEL, "--data", text, "--context", 160, "--json", *options)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"{options[0][2:]} must be an integer, at least" in done.stderr
 
 
 def test_the_passkey_is_written_as_the_small_model_learned_it():
@@ -389,8 +674,25 @@ def test_a_merged_model_is_stock_and_answers_questions_about_a_file(text, tmp_pa
     ]
     answers = [json.loads(output) for output in outputs]
     assert answers[0] == answers[1]
+    assert invoke("merge", "--model", MODEL, "--adapter", adapter, "--out", tmp_path / "half", "--bf16").exit_code == 0
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("merged", "half")]
+    assert sizes[1] < 0.51 * sizes[0]
     long = invoke("generate", "--model", tmp_path / "merged", "--file", text, "--question", "x?")
     assert (long.exit_code, "must fit into 320 tokens, got" in long.output) == (1, True)
+
+
+def test_half_precision_rounds_the_weights_and_not_the_positions(text, tmp_path, threads):
+    run_training(settings_for(text, steps=1), tmp_path / "run")
+    full, half = (with_adapter(MODEL, tmp_path / "run" / "adapter", bf16=bf16) for bf16 in (False, True))
+    assert {weight.dtype for weight in half.parameters()} == {torch.bfloat16}
+    frequencies = [model.model.rotary_emb.inv_freq for model in (full, half)]
+    torch.testing.assert_close(frequencies[1], frequencies[0], rtol=0, atol=0)
+    for weight, rounded in zip(full.parameters(), half.parameters(), strict=True):
+        torch.testing.assert_close(weight.bfloat16(), rounded, rtol=0, atol=0)
+    options = ["--model", MODEL, "--adapter", tmp_path / "run" / "adapter", "--data", text, "--context", 320, "--json"]
+    scores = [json.loads(invoke("evaluate", *options, "--trials", 0, *how).stdout) for how in ([], ["--bf16"])]
+    assert scores[1]["perplexity"]["320"] == pytest.approx(scores[0]["perplexity"]["320"], rel=0.05)
+    assert scores[1]["perplexity"]["320"] != scores[0]["perplexity"]["320"]
 
 
 @pytest.mark.slow
@@ -405,5 +707,6 @@ def test_two_processes_have_the_curve_of_one(text, tmp_path):
         command = [sys.executable, *launcher, "-m", "longlora_edu.cli", *map(str, options), "--out", str(out)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
         assert done.returncode == 0, done.stderr[-3000:]
+        assert json.loads(done.stdout)["processes"] == len(curves) + 1  # one speaks for all
         curves.append([point["nats_per_token"] for point in json.loads((out / "run.json").read_text())["curve"]])
     np.testing.assert_allclose(curves[1], curves[0], rtol=0, atol=1e-5)

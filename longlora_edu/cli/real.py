@@ -258,7 +258,7 @@ def _found_again(path: str | Path | None) -> str | None:
 def _no_notes() -> Iterator[None]:
     """No other library's bars and notes among our lines where they go to a file or a pipe."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)  # PEFT's
+        warnings.filterwarnings("ignore", message=".*deprecated and will be removed in v6", category=FutureWarning)
         if not sys.stderr.isatty():
             from transformers.utils import logging
 

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from ..records import read_json
 from .configs import find_config, gguf_config
 from .families import attention_layers
 from .positions import rope_of
@@ -83,6 +84,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _causal_config(model: str) -> PreTrainedConfig:
     """The config of a model that reads from left to right, as far as the kind of its config tells."""
     path = find_config(model)
+    if path.suffix != ".gguf":
+        read_json(path)  # it names the place of a mistake
     try:
         config = gguf_config(path) if path.suffix == ".gguf" else AutoConfig.from_pretrained(**_source(model))
     except UNREADABLE as error:

@@ -519,9 +519,9 @@ Picture(
 # not, and their curves are flat from the trained length to the target, each at the height that its near distances
 # set.
 #
-# **Position rule and group are one choice, not two.** Either the rule maps unseen distances into seen angles, or
-# training must show the distances themselves. Full attention shows them all. So with full attention the rules should
-# come together, and they do:
+# Is it really the distances that training left out? There is a test. Either the rule maps unseen distances into seen
+# angles, or training must show the distances themselves, and full attention shows them all: the same rules once more,
+# the same texts in the same order, and only the pattern of training differs.
 
 # %%
 full = {row["rope"]: row for row in recorded("position_rules_full")["rows"]}
@@ -541,7 +541,9 @@ show_table(
 print(recorded_line("position_rules_full"))
 
 # %% [markdown]
-# TEXT_AFTER_FULL
+# NTK-aware scaling, the worst of all with S²-Attn, comes close to YaRN with full attention, and even the default rule is
+# not far behind. Interpolation stays where it was: its trouble is near, and no pattern of training cures that in so few
+# steps. **Position rule and group are one choice, not two.**
 #
 # {{claim: embeddings-hold-positions}}
 
