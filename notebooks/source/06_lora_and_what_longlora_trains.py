@@ -496,7 +496,7 @@ reveal(
 )
 
 # %% [markdown]
-# Embeddings help more than norms, and the two together more than either: that is the order the paper reports. On this
+# Embeddings help more than norms, and the two together more than either, as the method would have it. On this
 # model a higher rank helps as well, at many times the weights, and all weights are still ahead. *One seed and few steps
 # on a small model*: it cannot tell whether rank would stop helping, as the figures below say it does on a large one.
 #
