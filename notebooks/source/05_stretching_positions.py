@@ -417,7 +417,7 @@ show_table(
 # Only YaRN has both: the fastest clock as fast as ever, and no new angle. It is not free, as the column for 256
 # shows: the pairs on its ramp turn slower too, and scores are larger than trained. Interpolation has no new angle,
 # but blurs what is near, and a byte is mostly guessed from the bytes just before it. And where angles are new, it
-# matters by how much: dynamic NTK goes a little too far on two pairs and loses little.
+# matters by how much: dynamic NTK goes a little too far on two pairs, and still reads.
 #
 # {{claim: interpolation-blurs}}
 
@@ -476,8 +476,8 @@ predict(
 
 # %% [markdown] instructor=true
 # *Predicted wrong answers*: "all of them, it was trained at 2,048", the confusion of window and distance that this
-# lesson is for; and "half of them, 512 is twice 256". The second forgets that the clocks now run slower: with NTK-aware
-# scaling a pair turns less in 512 tokens than it did in 256 before.
+# lesson is for; and "half of them, 512 is twice 256". The second forgets that the clocks now run slower: with
+# NTK-aware scaling a pair turns less in 512 tokens than it did in 256 before.
 
 # %% [markdown]
 # ## Reveal: what S²-Attn leaves untrained
@@ -541,9 +541,9 @@ show_table(
 print(recorded_line("position_rules_full"))
 
 # %% [markdown]
-# NTK-aware scaling, the worst of all with S²-Attn, comes close to YaRN with full attention, and even the default rule is
-# not far behind. Interpolation stays where it was: its trouble is near, and no pattern of training cures that in so few
-# steps. **Position rule and group are one choice, not two.**
+# NTK-aware scaling, the worst of all with S²-Attn, comes close to YaRN with full attention, and even the default rule
+# is not far behind. Interpolation stays where it was: its trouble is near, and no pattern of training cures that in
+# so few steps. **Position rule and group are one choice, not two.**
 #
 # {{claim: embeddings-hold-positions}}
 
@@ -625,7 +625,7 @@ quiz(
 # %% [markdown]
 # ## Discuss
 #
-# YaRN reads eight times the length untrained, and fine-tuning repairs the little that it costs. If the rule does the
+# YaRN reads eight times the length untrained, at a price, and fine-tuning wins most of it back. If the rule does the
 # work, what exactly does the long training teach: to *point* at far tokens, or to have something to say to them? How
 # would you find out?
 

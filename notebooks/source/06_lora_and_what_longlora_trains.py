@@ -10,7 +10,7 @@
 #
 # - build a LoRA layer, merge it into an ordinary one, and say why its B starts at zero;
 # - count what trains in any Llama-like model, and foresee where "parameter-efficient" stops being true;
-# - show what embeddings and norms add, and why a higher rank does not do it;
+# - show what embeddings and norms add, and what a higher rank costs instead;
 # - keep apart the two methods that are called LoRA+.
 #
 # **You need first**
@@ -433,9 +433,10 @@ predict(
 )
 
 # %% [markdown] instructor=true
-# *Predicted wrong answers*: "a rank of 128" (more room must help; it is the only knob that most people know) and
-# "norms" (they stand everywhere, and sound like scale, which a position rule changes). Ask which of the four trains the
-# most weights: rank 128 does, by far.
+# *What to say*: most rooms say "a rank of 128", and on this record they are right, at sixteen times the weights of
+# rank 8; "norms" is the usual wrong answer (they stand everywhere, and sound like scale, which a position rule
+# changes). The question behind it is what a trained weight buys: ask for the gain over the number of weights, and for
+# a reason why a width of 192 and a rank of 128 is not the case of a width of 4,096 and a rank of 256.
 
 # %% [markdown]
 # ## Reveal: what embeddings and norms add
@@ -457,8 +458,8 @@ for name, besides in (("LoRA", ()), ("LoRA with embeddings and norms", EMBEDDING
     print(f"{name:31} {live[name]:.3f} bits per byte at {target:,}, after {settings.steps} steps")
 
 # %% [markdown]
-# So short a run can tell which way it goes, not how far. The recorded one has more steps and more text to measure on. A
-# method is no worse than its best learning rate, so the two that are compared most tried more than one; the table
+# So short a run can tell which way it goes, not how far. The recorded one has more steps and more text to measure on.
+# A method is no worse than its best learning rate, so the two that are compared most tried more than one; the table
 # compares all adapters at the one rate that every one of them tried.
 
 # %%
@@ -496,9 +497,9 @@ reveal(
 )
 
 # %% [markdown]
-# Embeddings help more than norms, and the two together more than either, as the method would have it. On this
-# model a higher rank helps as well, at many times the weights, and all weights are still ahead. *One seed and few steps
-# on a small model*: it cannot tell whether rank would stop helping, as the figures below say it does on a large one.
+# Embeddings help more than norms, and the two together more than either, as the method would have it. On this model a
+# higher rank helps as well, at many times the weights, and all weights are still ahead. *One seed and few steps on a
+# small model*: it cannot tell whether rank would stop helping, as the figures below say it does on a large one.
 #
 # What the paper reports of a model thousands of times as large, as others quote it:
 #
@@ -598,7 +599,8 @@ for name, size in (("B zero, as it should be", 0.0), ("B random, as A is", 1.0))
 #   matrix, without a flag.
 # - LongLoRA trains embeddings and norms besides. The norms cost next to nothing; the embedding is most of what
 #   trains, few weights in a large model and a good part of a small one.
-# - A higher rank does not replace that. And "LoRA+" means two things: *what* trains besides, and *how fast* B learns.
+# - A higher rank is no cheap substitute: here it takes many times the weights, and on Llama-2-7B it is reported not
+#   to help at all. And "LoRA+" means two things: *what* trains besides, and *how fast* B learns.
 
 # %% [markdown]
 # ## Quiz
