@@ -1,4 +1,4 @@
-"""What docs say of real models is what the program does: `python tests/test_docs_real_models.py` writes what it prints now."""
+"""What docs say of real models is what the program prints now: `python tests/test_docs_real_models.py` renews it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from longlora_edu.cli import app
 ROOT = Path(__file__).parents[1]
 REAL, COMPARED = ROOT / "docs" / "real_models.md", ROOT / "docs" / "compared.md"
 CONFIG = re.compile(r"`([\w.-]+)/config\.json`:\n\n```json\n(.*?)```", re.DOTALL)
-PLAN = re.compile(r"(?<=```text\n)\$ (longlora-edu plan .*)\n(.*?)(?=```)", re.DOTALL)
+PLAN = re.compile(r"(?<=```text\n)\$ (longlora-edu plan [^\n]*)\n(.*?)(?=```)", re.DOTALL)
 CARDS = ("16", "24", "80")
 
 
@@ -56,7 +56,7 @@ def options_of(command):
 
 
 @cache
-def tests_in(path):
+def names_in(path):
     return {node.name for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.FunctionDef)}
 
 
@@ -154,7 +154,7 @@ def test_every_feature_of_ours_names_a_test_that_exists():
         assert named or ours == "untested", feature
         assert len(others) == 5, feature
     for path, name in re.findall(r"`(tests/\w+\.py)::(\w+)`", COMPARED.read_text(encoding="utf-8")):
-        assert name in tests_in(path), (path, name)
+        assert name in names_in(path), (path, name)
 
 
 def test_everything_said_of_others_has_its_source():

@@ -109,7 +109,9 @@ report = apply_longlora(model, settings.recipe())
 heads, target = model.config.num_attention_heads, report.target_context
 geometry = report.pattern.geometry(target, heads)
 full_pairs = heads * target * (target + 1) // 2
-print(f"positions: {report.rope.method}, stretched by {report.rope.factor:g}, from {report.trained_context} to {target}")
+print(
+    f"positions: {report.rope.method}, stretched by {report.rope.factor:g}, from {report.trained_context} to {target}"
+)
 print(f"training: groups of {report.pattern.group_size}, half of the heads shifted by {report.pattern.shift}")
 print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full attention")
 
@@ -128,7 +130,9 @@ with torch.no_grad():
     sparse, dense = model.train()(ids), model.eval()(ids)
 differs = (sparse - dense).abs().amax(dim=-1)[0] > 1e-3
 first = int(differs.nonzero()[0])
-print(f"sparse and dense outputs differ from byte {first} on; the first border of a shifted head is at {geometry.shift}")
+print(
+    f"sparse and dense outputs differ from byte {first} on; the first border of a shifted head is at {geometry.shift}"
+)
 assert first == geometry.shift
 
 # %% [markdown]
@@ -139,7 +143,9 @@ assert first == geometry.shift
 once = finetune(model, Windows(text.train, target + 1), FinetuneSettings(steps=1, batch=1))
 merge_longlora(model)
 assert all(attention.sparse is None for attention in model.attention_layers)
-print(f"loss of the one step: {once.curve[0]['loss']:.3f} nats; the merged model reads up to {model.config.context_length}")
+print(
+    f"loss of the one step: {once.curve[0]['loss']:.3f} nats; the merged model reads up to {model.config.context_length}"
+)
 
 # %% [markdown]
 # ## Predict
@@ -199,7 +205,9 @@ panel.show()
 result = panel.take()
 
 # %%
-print(f"{len(result.curve)} steps on windows of {result.settings.context} bytes, {result.report.rope.factor:g} × the trained context")
+print(
+    f"{len(result.curve)} steps on windows of {result.settings.context} bytes, {result.report.rope.factor:g} × the trained context"
+)
 Picture(plot_loss(result.curve), describe_loss(result.curve))
 
 # %% [markdown]
@@ -277,6 +285,7 @@ reveal(
 # in nats, and let the optimiser take one step along its gradient, and only along this one. The model may come to you in
 # either mode, and its weights may still carry the gradient of an earlier step.
 
+
 # %% exercise="long_step" difficulty=2 importance=5 minutes=10 points=2
 def long_step(model, ids, optimizer):
     """One step of fine-tuning under S², in place.
@@ -292,6 +301,7 @@ def long_step(model, ids, optimizer):
     optimizer.step()
     return loss.item()
     ### END SOLUTION
+
 
 # %% check="long_step"
 check.long_step(long_step)
@@ -315,6 +325,7 @@ check.long_step(long_step)
 # cannot, a digit costs a guess among ten. Keys stand anywhere with equal chance. How many bits does a digit cost on average
 # under a geometry, if the question can hear what `geometry.reach(layers)` says?
 
+
 # %% exercise="digit_bits" difficulty=2 importance=4 minutes=8 points=2
 def digit_bits(geometry, layers):
     """Bits that one digit costs on average, keys anywhere among the tokens.
@@ -325,6 +336,7 @@ def digit_bits(geometry, layers):
     heard = geometry.reach(layers)[-1].mean()
     return (1 - heard) * np.log2(10)
     ### END SOLUTION
+
 
 # %% check="digit_bits"
 check.digit_bits(digit_bits)
@@ -347,7 +359,9 @@ group = demo["train"]["group_size"]
 recorded_geometry = S2Geometry(demo["target_context"], group, heads, demo["train"]["shift"])
 for layers in (1, model.config.num_hidden_layers):
     share = recorded_geometry.reach(layers)[-1].mean()
-    print(f"{layers} layer(s): the question hears {share:.1%} of the window, a digit costs {(1 - share) * np.log2(10):.2f} bits")
+    print(
+        f"{layers} layer(s): the question hears {share:.1%} of the window, a digit costs {(1 - share) * np.log2(10):.2f} bits"
+    )
 print(f"recorded: {np.mean(digits):.2f} bits")
 
 # %% [markdown]
@@ -364,7 +378,9 @@ result.model.config = dataclasses.replace(good, rope=broken)
 lost = score_text(result.model, text.held_out, lengths, windows=settings.windows, seed=settings.seed)
 result.model.config = good
 for length in lengths:
-    print(f"{length:5d} bytes: {after['bits_per_byte'][length]:.2f} bits with its positions, {lost.by_length[length]:.2f} without")
+    print(
+        f"{length:5d} bytes: {after['bits_per_byte'][length]:.2f} bits with its positions, {lost.by_length[length]:.2f} without"
+    )
 
 # %% [markdown]
 # Why does it fail *already at the trained length*, if only a little? Because it has been trained with stretched

@@ -219,7 +219,14 @@ def row(name):
 
 
 show_table(
-    ["attention in training", "steps", *(f"bits at {length:,}" for length in lengths), "passkeys", "as trained", "bytes a second"],
+    [
+        "attention in training",
+        "steps",
+        *(f"bits at {length:,}" for length in lengths),
+        "passkeys",
+        "as trained",
+        "bytes a second",
+    ],
     [row(name) for name in NAMES],
     caption=f"One budget, {target:,} bytes, dense attention; 'as trained' is the loss under the pattern of training, all positions",
 )
@@ -255,7 +262,9 @@ for other in ("short", "full"):
     mean, error = paired_difference(*windows)
     seeds = seed_differences(record, other, "s2")
     verdict = "cannot be told from none" if abs(mean) < 2 * error else "is more than chance"
-    print(f"{other} − S²: {mean:+.4f} ± {error:.4f} bits per byte over {len(windows[0])} windows, seeds {min(seeds):+.4f} to {max(seeds):+.4f}: {verdict}")
+    print(
+        f"{other} − S²: {mean:+.4f} ± {error:.4f} bits per byte over {len(windows[0])} windows, seeds {min(seeds):+.4f} to {max(seeds):+.4f}: {verdict}"
+    )
 
 # %% [markdown]
 # ### What agrees with the paper, what does not, what cannot be told
@@ -334,14 +343,19 @@ print("in evaluation, with and without its sparse pattern: equal bit for bit")
 # %% claim="eight-times-longer"
 for when in ("before", "after"):
     bits, keys = (demo[when][what] for what in ("bits_per_byte", "passkey"))
-    print(f"{when}: {bits['256']:.3f} bits at 256, {bits[str(target)]:.3f} at {target:,}; passkeys {keys[str(target)]:.0%}")
+    print(
+        f"{when}: {bits['256']:.3f} bits at 256, {bits[str(target)]:.3f} at {target:,}; passkeys {keys[str(target)]:.0%}"
+    )
 print(f"stretched only: {at_target['yarn']:.3f} bits at {target:,}; passkeys {key_rates['yarn']:.0%}")
 
 # %% [markdown]
 # {{claim: worse-at-extreme-lengths}}
 
 # %% claim="worse-at-extreme-lengths"
-for name, bits in (("the base model", demo["before"]["bits_per_byte"]), *((NAMES[n], arms[n]["bits_per_byte"]) for n in TRAINED)):
+for name, bits in (
+    ("the base model", demo["before"]["bits_per_byte"]),
+    *((NAMES[n], arms[n]["bits_per_byte"]) for n in TRAINED),
+):
     print(f"{name}: " + ", ".join(f"{value:.3f} at {int(length):,}" for length, value in bits.items()))
 
 # %% [markdown]
@@ -351,14 +365,20 @@ for name, bits in (("the base model", demo["before"]["bits_per_byte"]), *((NAMES
 for rule in recorded("position_rules")["rows"]:
     if rule["ratio_to_base"] < 1.15:
         how = f"{rule['rope']} × {rule['factor']}, {rule['train']}"
-        print(f"{how}: {rule['ratio_to_base']:.3f} of the base model's bits, {rule['passkey']['rate']:.0%} of keys found")
+        print(
+            f"{how}: {rule['ratio_to_base']:.3f} of the base model's bits, {rule['passkey']['rate']:.0%} of keys found"
+        )
 
 # %% [markdown]
 # {{claim: needs-question-answer-pairs}}
 
 # %% claim="needs-question-answer-pairs"
-print(f"the demo was trained on: {demo['corpus']['source']}, {demo['corpus']['train_documents']} documents of plain text")
-print(f"windows with a passkey: {demo['recipe']['passkey_share']:.0%}, their digits weighing {demo['recipe']['passkey_weight']:g} times")
+print(
+    f"the demo was trained on: {demo['corpus']['source']}, {demo['corpus']['train_documents']} documents of plain text"
+)
+print(
+    f"windows with a passkey: {demo['recipe']['passkey_share']:.0%}, their digits weighing {demo['recipe']['passkey_weight']:g} times"
+)
 
 # %% [markdown]
 # ## Build: the same bytes
@@ -368,6 +388,7 @@ print(f"windows with a passkey: {demo['recipe']['passkey_share']:.0%}, their dig
 # Write the measure *by length*. `nats_of(ids)` is a model: for windows `ids` (w, m) it gives the loss in nats of every byte
 # that has one before it, so (w, m - 1). Of each window measure the last `tail` bytes, given a context of `length` bytes that
 # ends where the window ends, these bytes included. Return the mean in bits.
+
 
 # %% exercise="last_bits" difficulty=2 importance=5 minutes=8 points=2
 def last_bits(nats_of, windows, length, tail):
@@ -380,6 +401,7 @@ def last_bits(nats_of, windows, length, tail):
     nats = nats_of(context)[:, -tail:]
     return nats.mean() / np.log(2)
     ### END SOLUTION
+
 
 # %% check="last_bits"
 check.last_bits(last_bits)
@@ -408,6 +430,7 @@ print(", ".join(f"{bits:.2f} bits at {length:,}" for length, bits in quick.by_le
 # Two arms were measured on the same windows. Return the mean of `mine - other`, and the standard error of that mean, from the
 # differences window by window.
 
+
 # %% exercise="paired" difficulty=2 importance=4 minutes=8 points=2
 def paired(mine, other):
     """Mean of `mine - other` and its standard error; both are float arrays (n,) over the same windows."""
@@ -415,6 +438,7 @@ def paired(mine, other):
     differences = mine - other
     return differences.mean(), differences.std(ddof=1) / np.sqrt(len(differences))
     ### END SOLUTION
+
 
 # %% check="paired"
 check.paired(paired)
