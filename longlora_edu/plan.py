@@ -137,7 +137,7 @@ def plan(
         steps * batch,
         needed,
         *hours,
-        _verdict(gain, needed, memory, train, checkpointing),
+        _verdict(gain, needed, memory, train, checkpointing, bf16),
     )
 
 
@@ -169,7 +169,8 @@ def training_memory(
     copies = trained * size if bf16 else 0  # autocast's own, of what is kept in float32
     streams = 4 * shape.width + 2 * (shape.heads + shape.kv_heads) * shape.head_dim + 4 * shape.ffn_width
     inside = size * context * streams
-    kept = shape.layers * context * shape.width * size + inside if checkpointing else shape.layers * inside
+    stream = shape.layers * context * shape.width * 4  # float32 under autocast too
+    kept = stream + inside if checkpointing else stream + shape.layers * inside
     loss = min(context, LOSS_CHUNK) * shape.vocabulary * (size + 8)
     return TrainingMemory(frozen * size + trained * 4 + copies, trained * 12, kept, loss)
 
@@ -184,10 +185,12 @@ def _step(shape: ModelShape, context: int, geometry, rank: int | None, checkpoin
     return dataclasses.replace(step, **{part: getattr(step, part) + getattr(again, part) for part in parts})
 
 
-def _verdict(gain: float, needed: TrainingMemory, memory: float | None, train: str, checkpointing: bool) -> str:
+def _verdict(
+    gain: float, needed: TrainingMemory, memory: float | None, train: str, checkpointing: bool, bf16: bool
+) -> str:
     if memory is not None and needed.total > memory:
         lower = ["--gradient-checkpointing"] * (not checkpointing) + ["--train adapters"] * (train == "all")
-        lower += ["--bf16", "a shorter --context", "a smaller model"]
+        lower += ["--bf16"] * (not bf16) + ["a shorter --context", "a smaller model"]
         return (
             f"does not fit: it needs about {needed.total / 1e9:.1f} GB of {memory / 1e9:.1f}; "
             f"in this order, try {', '.join(lower)}"

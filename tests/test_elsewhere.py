@@ -76,11 +76,11 @@ def test_the_course_runs_on_what_colab_ships(tmp_path):
 VALIDATE = """
 import json, sys
 import nbformat
-from nbgrader.nbgraderformat import SCHEMA_VERSION, ValidatorV3
+from nbgrader.nbgraderformat import SCHEMA_VERSION, MetadataValidator
 cells = 0
 for path in sys.argv[1:]:
     notebook = nbformat.read(path, 4)
-    ValidatorV3().validate_nb(notebook)
+    MetadataValidator().validate_nb(notebook)
     cells += sum("nbgrader" in cell.metadata for cell in notebook.cells)
 print(json.dumps({"schema": SCHEMA_VERSION, "cells": cells}))
 """
