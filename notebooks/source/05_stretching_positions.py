@@ -124,7 +124,7 @@ rope_explorer(method="default").show()
 # %%
 held_out = standard_library().held_out
 lengths = profile.choose(laptop=(256, 512, 1024, 2048), ci=(256, 512, 2048))
-windows = profile.choose(laptop=24, binder=6, ci=2)
+windows = profile.choose(laptop=24, binder=4, ci=2)
 
 
 def untrained(rule, advance=lambda tokens: None):
