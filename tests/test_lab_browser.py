@@ -44,7 +44,7 @@ def screenshots(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """JupyterLab on a folder with the solution edition of three lessons, as `longlora-edu lab` sets it up."""
     chromium()
@@ -80,7 +80,7 @@ def server(tmp_path_factory):
             process.wait(timeout=30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright's loop would get in the way of other files' own
 def browser():
     executable = chromium()
     sync_api = pytest.importorskip("playwright.sync_api")
