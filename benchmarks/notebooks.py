@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from longlora_edu.course.editions import edition, lessons
-from longlora_edu.records import provenance, write_json
+from longlora_edu.records import provenance, read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 PEAK = "from longlora_edu.records import peak_memory\nprint(peak_memory())"
@@ -56,13 +56,14 @@ def _seconds(cell) -> float:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("lessons", nargs="*", help="such as 07: measured again, the others' results stay")
     options.add_argument("--profile", default="binder")
     options.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "notebooks.json")
     arguments = options.parse_args()
     everything = lessons(ROOT / "notebooks" / "source")
     table = Table("lesson", "seconds", "longest cell", "training cell", "peak GB")
-    results = {}
-    for lesson in everything:
+    results = read_json(arguments.out)["notebooks"] if arguments.lessons else {}
+    for lesson in lessons(ROOT / "notebooks" / "source", tuple(arguments.lessons)):
         found = results[lesson.name] = measure(lesson, everything, arguments.profile)
         cells = [found["seconds"], found["longest_cell_seconds"], found["training_cell_seconds"] or ""]
         table.add_row(lesson.name, *map(str, cells), f"{found['peak_rss_bytes'] / 1e9:.2f}")
