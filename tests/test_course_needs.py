@@ -23,9 +23,9 @@ for name in ("transformers", "peft"):
     sys.modules[name] = None
 import jupytext
 from IPython.core.interactiveshell import InteractiveShell
-from longlora_edu.course.editions.assemble import SET_UP
+from longlora_edu.course.editions.frame import set_up
 shell = InteractiveShell.instance()
-for source in (SET_UP, *(cell.source for cell in jupytext.read(sys.argv[1]).cells if cell.cell_type == "code")):
+for source in (set_up(None), *(cell.source for cell in jupytext.read(sys.argv[1]).cells if cell.cell_type == "code")):
     done = shell.run_cell(source, store_history=True)
     done.raise_error()
 """

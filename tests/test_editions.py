@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from longlora_edu.course.editions import build, edition, execute, lessons, problems, read_lesson
-from longlora_edu.course.editions.assemble import SET_UP
+from longlora_edu.course.editions.frame import set_up
 from longlora_edu.course.editions.outputs import portable, swallowed_errors
 from longlora_edu.course.editions.source import QUANTITY, stub
 
@@ -191,7 +191,7 @@ def test_the_outputs_of_the_solution_stand_under_the_stubs(checkout):
     assert check.metadata["tags"] == ["raises-exception"]
     assert notebook.metadata.longlora_edu.source_sha256 == lessons(checkout / "notebooks/source")[0].digest
     assert "widgets" not in notebook.metadata
-    assert notebook.cells[1].source == SET_UP
+    assert notebook.cells[1].source == set_up(None)
     assert notebook.cells[1].outputs[0].data["text/plain"].startswith("profile ")
     assert [cell.metadata["tags"] for cell in notebook.cells if cell.source == "1 + 1"] == [["training"]]
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from longlora_edu.course.editions import build, edition, lessons, problems
-from longlora_edu.course.editions.assemble import LARGEST, SET_UP
+from longlora_edu.course.editions import build, edition, lessons, problems, read_repository
+from longlora_edu.course.editions.assemble import LARGEST
+from longlora_edu.course.editions.frame import set_up
 from longlora_edu.course.editions.outputs import LOCAL_PATH, swallowed_errors
 from longlora_edu.course.editions.source import sections, slug
 
@@ -146,7 +147,7 @@ def test_a_visitor_sees_everything_and_nothing_of_the_machine(name):
     notebook = committed(name)
     assert (NOTEBOOKS / f"{name}.ipynb").stat().st_size <= LARGEST
     assert "widgets" not in notebook.metadata
-    assert notebook.cells[1].source == SET_UP
+    assert notebook.cells[1].source == set_up(read_repository(ROOT))
     assert all(output.output_type != "error" for output in outputs_of(notebook))
     assert not any("widget-view" in kind for output in outputs_of(notebook) for kind in output.get("data", {}))
     text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", json.dumps(notebook, ensure_ascii=False))

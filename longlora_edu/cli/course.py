@@ -1,12 +1,14 @@
-"""The course: open it, build its notebooks."""
+"""The course: open it, copy it, build its notebooks, say where it lives."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from .. import __version__
 from .app import app, clear_errors
 
 
@@ -22,8 +24,21 @@ def lab(
         raise typer.Exit(open_lab(folder, browser=browser))
 
 
-course = typer.Typer(no_args_is_help=True, help="Build the notebooks of the course.")
+course = typer.Typer(no_args_is_help=True, help="Copy or build the notebooks of the course.")
 app.add_typer(course, name="course")
+
+
+@course.command()
+def copy(
+    folder: Annotated[Path, typer.Argument(help="Where to: notebooks/ will be made in it.")],
+    edition: Annotated[Literal["student", "solution", "instructor"], typer.Option(help="Which one.")] = "student",
+) -> None:
+    """Copy the course into a folder of yours. What you have changed there is never written over."""
+    with clear_errors("course copy", folder):
+        from ..course.copies import copy_course
+
+        copied = copy_course(folder, edition)
+        typer.echo(f"{len(copied)} files; open them with: longlora-edu lab {shlex.quote(str(folder / 'notebooks'))}")
 
 
 @course.command()
@@ -42,3 +57,31 @@ def build(
             raise ValueError(f"out must not be where the student edition is kept for {edition}, got {out}")
         for path in build_edition(source, out, edition, wanted=tuple(lesson or ()), run=execute):
             typer.echo(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+@course.command()
+def links(
+    repository: Annotated[
+        str | None, typer.Option(help="OWNER/NAME on GitHub; as pyproject.toml says without it.")
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option(help=f"A tag: a badge must not open something else each week.  [v{__version__}]")
+    ] = None,
+    unset: Annotated[bool, typer.Option("--unset", help="Take all addresses out.")] = False,
+    root: Annotated[Path, typer.Option(help="The checkout.")] = Path("."),
+) -> None:
+    """Write where the repository lives into every badge and the first cell of every notebook. Runs no notebook."""
+    with clear_errors("course links", root):
+        from ..course.editions import Repository, read_repository, stamp
+
+        if unset and (repository or ref):
+            raise ValueError(f"repository and ref must not be given with --unset, got {repository or ref!r}")
+        stated = None if unset else read_repository(root)
+        if repository:
+            stated = Repository(repository, ref or f"v{__version__}")
+        elif ref:
+            if stated is None:
+                raise ValueError(f"repository must be given where pyproject.toml names none, got only the ref {ref!r}")
+            stated = Repository(stated.name, ref)
+        changed = stamp(root, stated)
+        typer.echo(f"{stated.home if stated else 'no repository'}: {len(changed)} files changed")

@@ -21,7 +21,10 @@ def open_lab(folder: Path, *, browser: bool = True) -> int:
         ValueError: for a folder without the first lesson, or where JupyterLab is not installed.
     """
     if not (folder / FIRST).exists():
-        raise ValueError(f"the folder must hold {FIRST}, got {folder}: name it with `longlora-edu lab FOLDER`")
+        raise ValueError(
+            f"the folder must hold {FIRST}, got {folder}: name it with `longlora-edu lab FOLDER`, "
+            "or get one with `longlora-edu course copy .`"
+        )
     if importlib.util.find_spec("jupyterlab") is None:
         raise ValueError("jupyterlab must be installed, got none: python -m pip install 'longlora-edu[lab]'")
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]

@@ -11,22 +11,14 @@ from typing import Literal, get_args
 import nbformat
 
 from ...records import replace_file
+from .frame import foot, head, set_up
 from .outputs import execute
+from .repository import Repository, read_repository
 from .source import DIRECTIVE, Lesson, lessons, read_lesson, sections, slug, stub, without_marks
 
 Edition = Literal["student", "solution", "instructor"]
 EDITIONS = get_args(Edition)
 LARGEST = 300_000
-SET_UP = """# @title Set-up: where am I?
-import importlib.util
-import sys
-
-if "google.colab" in sys.modules and importlib.util.find_spec("longlora_edu") is None:
-    raise ImportError("longlora_edu is not installed here: see 'Colab' in its README")
-from longlora_edu.course import environment
-
-profile = environment.check().profile
-environment.check()"""
 
 
 def edition(lesson: Lesson, kind: Edition, *, neighbours: Sequence[Lesson] = ()) -> nbformat.NotebookNode:
@@ -37,13 +29,16 @@ def edition(lesson: Lesson, kind: Edition, *, neighbours: Sequence[Lesson] = ())
     """
     if kind not in EDITIONS:
         raise ValueError(f"edition must be one of {', '.join(EDITIONS)}, got {kind!r}")
-    cells = [_text(_head(lesson, neighbours), "head"), _set_up()]
+    repository = read_repository(lesson.root)
+    # Only the student edition is kept where a badge could find it.
+    top = head(lesson, neighbours, repository if kind == "student" else None)
+    cells = [_text(top, "head"), _set_up(repository)]
     for index, source in enumerate(lesson.cells):
         if source.metadata.get("instructor") and kind != "instructor":
             continue
         after = lesson.cells[index + 1] if index + 1 < len(lesson.cells) else None
         cells.append(_cell(lesson, source, after, kind))
-    cells.append(_text(_foot(lesson, neighbours), "foot"))
+    cells.append(_text(foot(lesson, neighbours), "foot"))
     seen: set[str] = set()
     for cell in cells:
         # A cell keeps its id while others come and go; the second of two equal cells counts on.
@@ -81,13 +76,18 @@ def build(source: Path, out: Path, kind: Edition, *, wanted: tuple[str, ...] = (
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = outputs.get(cell.id, ([], None))
         nbformat.validate(notebook)
-        text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        text = as_text(notebook)
         if len(text.encode()) > LARGEST:
             raise ValueError(f"{lesson.name} must be at most {LARGEST} bytes, got {len(text.encode())}")
         out.mkdir(parents=True, exist_ok=True)
         replace_file(path := out / f"{lesson.name}.ipynb", text.encode())
         written.append(path)
     return written
+
+
+def as_text(notebook: nbformat.NotebookNode) -> str:
+    """The one form in which notebooks are written, so that a change of a cell is a change of its lines."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def _cell(lesson: Lesson, source, after, kind: Edition) -> nbformat.NotebookNode:
@@ -160,28 +160,9 @@ def _rating(cell) -> str:
     )
 
 
-def _head(lesson: Lesson, neighbours: Sequence[Lesson]) -> str:
-    return f"# {lesson.number} · {lesson.title}\n\n{_links(lesson, neighbours)}\n\n*About {lesson.minutes} minutes.*"
-
-
-def _foot(lesson: Lesson, neighbours: Sequence[Lesson]) -> str:
-    return f"---\n\n{_links(lesson, neighbours)}"
-
-
-def _links(lesson: Lesson, neighbours: Sequence[Lesson]) -> str:
-    names = [other.name for other in neighbours]
-    at = names.index(lesson.name) if lesson.name in names else None
-    links = ["[glossary](glossary.md)"]
-    if at:
-        links.insert(0, f"[← {neighbours[at - 1].number} {neighbours[at - 1].title}]({names[at - 1]}.ipynb)")
-    if at is not None and at + 1 < len(names):
-        links.append(f"[{neighbours[at + 1].number} {neighbours[at + 1].title} →]({names[at + 1]}.ipynb)")
-    return " · ".join(links)
-
-
-def _set_up() -> nbformat.NotebookNode:
-    cell = nbformat.v4.new_code_cell(SET_UP, metadata={"cellView": "form", "tags": ["set-up"]})
-    cell.id = SET_UP
+def _set_up(repository: Repository | None) -> nbformat.NotebookNode:
+    cell = nbformat.v4.new_code_cell(set_up(repository), metadata={"cellView": "form", "tags": ["set-up"]})
+    cell.id = set_up(None)  # the same cell, wherever the repository lives
     return cell
 
 

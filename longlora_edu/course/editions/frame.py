@@ -1,0 +1,49 @@
+"""What stands around every lesson: its badges and links, and the cell that says where the reader is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .repository import Repository
+from .source import Lesson
+
+NOT_INSTALLED = """    raise ImportError("longlora_edu is not installed here: see 'Colab' in its README")"""
+# Colab has all that the package needs: with --no-deps nothing else is replaced, and no restart is asked for.
+INSTALL = '    %pip install -q --no-deps "{}"'
+SET_UP = """# @title Set-up: where am I?
+import importlib.util
+import sys
+
+if "google.colab" in sys.modules and importlib.util.find_spec("longlora_edu") is None:
+{}
+from longlora_edu.course import environment
+
+profile = environment.check().profile
+environment.check()"""
+
+
+def set_up(repository: Repository | None) -> str:
+    """The first code cell, the same in every notebook. On Colab it installs this package and nothing else."""
+    return SET_UP.format(INSTALL.format(repository.requirement) if repository else NOT_INSTALLED)
+
+
+def head(lesson: Lesson, neighbours: Sequence[Lesson], repository: Repository | None) -> str:
+    """The title, with badges where a `repository` is given, and the links to the lessons before and after."""
+    parts = [f"# {lesson.number} · {lesson.title}", *([repository.badges(lesson.name)] if repository else [])]
+    return "\n\n".join([*parts, _links(lesson, neighbours), f"*About {lesson.minutes} minutes.*"])
+
+
+def foot(lesson: Lesson, neighbours: Sequence[Lesson]) -> str:
+    """The same links again, for who has come to the end."""
+    return f"---\n\n{_links(lesson, neighbours)}"
+
+
+def _links(lesson: Lesson, neighbours: Sequence[Lesson]) -> str:
+    names = [other.name for other in neighbours]
+    at = names.index(lesson.name) if lesson.name in names else None
+    links = ["[glossary](glossary.md)"]
+    if at:
+        links.insert(0, f"[← {neighbours[at - 1].number} {neighbours[at - 1].title}]({names[at - 1]}.ipynb)")
+    if at is not None and at + 1 < len(names):
+        links.append(f"[{neighbours[at + 1].number} {neighbours[at + 1].title} →]({names[at + 1]}.ipynb)")
+    return " · ".join(links)

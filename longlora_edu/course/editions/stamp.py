@@ -1,0 +1,89 @@
+"""Say in every file where the repository lives: badges, the first cell of each notebook, the citation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+
+from ...records import replace_file
+from .assemble import as_text, edition
+from .repository import Repository
+from .source import lessons
+
+
+def stamp(root: Path, repository: Repository | None) -> list[Path]:
+    """Write the addresses of `repository` into the checkout `root`, or take them out with None.
+
+    Nothing is run: of a notebook the head and the first cell change, outputs stay. Returns the files that changed;
+    a second time there are none.
+
+    Raises:
+        ValueError: for a file without the marks between which its addresses stand.
+    """
+    texts = {root / name: _marked(root / name, blocks) for name, blocks in blocks_of(repository).items()}
+    changed = [path for path, text in texts.items() if _write(path, text)]  # pyproject.toml first: lessons read it
+    everything = lessons(root / "notebooks" / "source")
+    for lesson in everything:
+        path = root / "notebooks" / f"{lesson.name}.ipynb"
+        notebook = nbformat.read(path, 4)
+        for cell, now in zip(notebook.cells[:2], edition(lesson, "student", neighbours=everything).cells, strict=False):
+            cell.source = now.source
+        changed += [path] if _write(path, as_text(notebook)) else []
+    return changed
+
+
+def blocks_of(repository: Repository | None) -> dict[str, dict[str, str]]:
+    """What stands between the marks of each file, by the file's name and the mark's."""
+    home = repository and f"https://github.com/{repository.name}"
+    urls = f'[project.urls]\nRepository = "{repository.home}"' if repository else ""
+    cited = f"repository-code: {home}" if repository else ""
+    return {
+        "pyproject.toml": {"links": urls},
+        "CITATION.cff": {"links": cited},
+        "README.md": {"badges": _badges(repository), "launch": _launch(repository)},
+    }
+
+
+def _badges(repository: Repository | None) -> str:
+    if repository is None:
+        return ""
+    workflow = f"https://github.com/{repository.name}/actions/workflows/ci.yml"
+    return f"{repository.badges('00_start_here')} [![Tests]({workflow}/badge.svg)]({workflow})"
+
+
+def _launch(repository: Repository | None) -> str:
+    if repository is None:
+        return (
+            "A badge that opens a lesson on Binder or Colab must know where this repository lives, and nobody has\n"
+            "said so yet. Say it once, and commit what changes; no notebook is run for it:\n\n"
+            "```sh\nlonglora-edu course links --repository OWNER/NAME --ref TAG\n```"
+        )
+    return (
+        f"{repository.badges('00_start_here')}\n\n"
+        "Every notebook has these badges at its top, for itself. On Binder nothing is left to install. On Colab the "
+        "first cell\ninstalls this package alone, replaces nothing and asks for no restart. Without the repository, on "
+        "your own machine:\n\n"
+        f'```sh\npython -m pip install "{repository.requirement.replace("edu @", "edu[lab,hf] @")}"\n'
+        "longlora-edu course copy .\nlonglora-edu lab\n```"
+    )
+
+
+def _marked(path: Path, blocks: dict[str, str]) -> str:
+    """The file's text with new blocks between its marks, which are comments on lines of their own."""
+    text = path.read_text(encoding="utf-8")
+    for name, block in blocks.items():
+        first, last = (f"<!-- {name} -->", f"<!-- /{name} -->") if path.suffix == ".md" else (f"# {name}", f"# /{name}")
+        between = re.compile(rf"(?<=^{re.escape(first)}\n).*?(?=^{re.escape(last)}$)", re.DOTALL | re.MULTILINE)
+        if (count := len(between.findall(text))) != 1:
+            raise ValueError(f"{path.name} must hold the marks of {name!r} once, got {count}")
+        text = between.sub(lambda _, block=block: f"{block}\n" if block else "", text)
+    return text
+
+
+def _write(path: Path, text: str) -> bool:
+    if path.read_text(encoding="utf-8") == text:
+        return False
+    replace_file(path, text.encode())
+    return True
