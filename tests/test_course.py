@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import ipywidgets
 import numpy as np
@@ -301,10 +302,23 @@ def test_colab_without_a_gpu_is_told_what_to_do(monkeypatch):
     ("limit", "cores"), [(None, None), ("", None), ("1.0", 1), ("0.5", 1), ("3.7", 3), ("0", None)]
 )
 def test_a_hub_says_how_many_cores_it_grants(limit, cores, monkeypatch):
+    monkeypatch.setattr(environment, "CONTAINER", Path("not-there"))
     monkeypatch.delenv("CPU_LIMIT", raising=False)
     if limit is not None:
         monkeypatch.setenv("CPU_LIMIT", limit)
     assert granted_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"), [("max 100000\n", None), ("100000 100000\n", 1), ("50000 100000\n", 1), ("350000 100000\n", 3)]
+)
+def test_without_a_hub_the_container_says_it(text, cores, tmp_path, monkeypatch):
+    (tmp_path / "cpu.max").write_text(text)
+    monkeypatch.setattr(environment, "CONTAINER", tmp_path / "cpu.max")
+    monkeypatch.delenv("CPU_LIMIT", raising=False)
+    assert granted_cores() == cores
+    monkeypatch.setenv("CPU_LIMIT", "2")
+    assert granted_cores() == 2
 
 
 def test_one_granted_core_is_binder_and_one_thread(monkeypatch, threads):

@@ -6,11 +6,14 @@ import os
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal, get_args
 
 ProfileName = Literal["binder", "laptop", "gpu", "ci"]
 # Where to look when a profile has no value of its own.
 FALLBACK = {"gpu": "laptop", "binder": "laptop", "ci": "binder"}
+# Present inside of a container whose cores are limited; the number of cores that the host reports is not granted.
+CONTAINER = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,9 @@ class Environment:
 def check() -> Environment:
     """Look at this machine and say in one line what was found.
 
-    The profile is `LONGLORA_EDU_PROFILE` if that is set, else `gpu` with a CUDA device, `binder` under a JupyterHub's
-    limit of one core, else `laptop`. Where a hub grants fewer cores than the host has, torch is told so: left alone
-    it starts a thread for each core of the host, and they get in each other's way.
+    The profile is `LONGLORA_EDU_PROFILE` if that is set, else `gpu` with a CUDA device, `binder` where a hub or a
+    container grants one core, else `laptop`. Where fewer cores are granted than the host has, torch is told so: left
+    alone it starts a thread for each core of the host, and they get in each other's way.
 
     Raises:
         ValueError: for a `LONGLORA_EDU_PROFILE` that is not a profile.
@@ -93,12 +96,20 @@ def profile() -> Profile:
 
 
 def granted_cores() -> int | None:
-    """How many cores a hub grants, from the `CPU_LIMIT` it sets; None where nothing is limited."""
+    """How many cores are granted here, by a hub in its `CPU_LIMIT` or by the container; None where all are."""
     try:
         limit = float(os.environ.get("CPU_LIMIT", ""))
     except ValueError:
-        return None
+        limit = _container_limit()
     return max(1, int(limit)) if limit > 0 else None
+
+
+def _container_limit() -> float:
+    """Linux writes "quota period" in microseconds, "max" for no quota; 0 here for none, as on other systems."""
+    if not CONTAINER.exists():
+        return 0.0
+    quota, period = CONTAINER.read_text(encoding="ascii").split()
+    return 0.0 if quota == "max" else int(quota) / int(period)
 
 
 def _version(package: str) -> str | None:
