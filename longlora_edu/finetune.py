@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from .corpus import Windows
 from .model import TinyLlama
@@ -50,6 +51,7 @@ def finetune(
     windows: Windows,
     settings: FinetuneSettings,
     *,
+    forward: Callable[[Tensor], Tensor] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -59,11 +61,12 @@ def finetune(
     """Train what `apply_longlora` left trainable, on windows of the target length plus one, in place.
 
     The attention is the model's own in training: S² after `apply_longlora`. Leaves the model in evaluation mode.
-    `on_step` and `stop` are those of `train`.
+    `forward` gives the logits where not the plain model does; `on_step` and `stop` are those of `train`.
     """
     mix = PasskeyMix(settings.passkey_share, settings.passkey_weight)
     device = next(model.parameters()).device.type
-    objective = LanguageModelObjective(model.train(), windows, batch=1, seed=settings.seed, mix=mix, device=device)
+    model.train()
+    objective = LanguageModelObjective(forward or model, windows, batch=1, seed=settings.seed, mix=mix, device=device)
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.rate, betas=(0.9, 0.95), weight_decay=0.0)
     schedule = TrainSettings(

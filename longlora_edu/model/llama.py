@@ -18,13 +18,17 @@ from .config import LlamaConfig
 
 
 class LlamaAttention(nn.Module):
-    """Attention of one layer. With `sparse` set it computes S²-Attn while training, dense attention otherwise."""
+    """Attention of one layer. With `sparse` set it computes S²-Attn while training, dense attention otherwise.
+
+    `sparse` may be any pattern whose `geometry(seq_len, num_heads)` `s2_attention` can run under `impl`.
+    """
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         width, head_dim = config.hidden_size, config.head_dim
         self.config = config
         self.sparse: S2Pattern | None = None
+        self.impl = "auto"
         self.q_proj = nn.Linear(width, config.num_attention_heads * head_dim, bias=False)
         self.k_proj = nn.Linear(width, config.num_key_value_heads * head_dim, bias=False)
         self.v_proj = nn.Linear(width, config.num_key_value_heads * head_dim, bias=False)
@@ -48,7 +52,8 @@ class LlamaAttention(nn.Module):
         )
         q, k = rotate(q, *(table[-asking.shape[1] :] for table in rotation)), rotate(k, *rotation)
         if self.sparse is not None and self.training and last is None:
-            out = s2_attention(q, k, v, self.sparse.geometry(q.shape[2], q.shape[1]), segments=segments)
+            geometry = self.sparse.geometry(q.shape[2], q.shape[1])
+            out = s2_attention(q, k, v, geometry, segments=segments, impl=self.impl)
         else:
             out = full_attention(q, k, v, segments=segments)
         return self.o_proj(rearrange(out, "b h n d -> b n (h d)"))
@@ -130,15 +135,18 @@ class TinyLlama(nn.Module):
         ids: Tensor,
         *,
         segments: Tensor | None = None,
+        positions: Tensor | None = None,
         last: int | None = None,
         beyond_context: bool = False,
     ) -> Tensor:
         """Logits (b, n, vocabulary), or of the `last` positions only, for token ids (b, n).
 
         `beyond_context=True` permits more tokens than the model was made for: to measure how it fails.
+        `positions` (n,), rising integers, say where the tokens stand if not at 0 … n - 1: all rotary angles follow.
 
         Raises:
-            ValueError: for a sequence longer than the context, ids of another shape, or `last` not from 1 to n.
+            ValueError: for a sequence longer than the context, ids of another shape, `last` not from 1 to n, or
+                positions that are not one a token.
         """
         if ids.dim() != 2:
             raise ValueError(f"ids must have shape (b, n), got {tuple(ids.shape)}")
@@ -150,8 +158,12 @@ class TinyLlama(nn.Module):
             )
         if last is not None and not 0 < last <= length:
             raise ValueError(f"last must be from 1 to the {length} tokens there are, got {last}")
+        if positions is not None and positions.shape != (length,):
+            raise ValueError(f"positions must have shape ({length},), one a token, got {tuple(positions.shape)}")
         x = self.model.embed_tokens(ids.long())
-        rotation = rotation_tables(self.config.rope, length, x.device)
+        rotation = rotation_tables(self.config.rope, length if positions is None else int(positions[-1]) + 1, x.device)
+        if positions is not None:
+            rotation = tuple(table[positions] for table in rotation)
         *layers, final = self.model.layers
         for layer in layers:
             x = layer(x, rotation, segments)
