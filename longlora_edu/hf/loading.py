@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -43,9 +44,9 @@ def load_model(model: str, *, bf16: bool = False) -> PreTrainedModel:
             the weights, which transformers would fill at random.
     """
     _causal_config(model)
-    dtype = torch.bfloat16 if bf16 else torch.float32
+    options = _source(model) | _unpacked(model) | {"dtype": torch.bfloat16 if bf16 else torch.float32}
     try:
-        loaded, about = AutoModelForCausalLM.from_pretrained(**_source(model), dtype=dtype, output_loading_info=True)
+        loaded, about = AutoModelForCausalLM.from_pretrained(**options, output_loading_info=True)
     except UNREADABLE as error:
         if is_out_of_memory(error):
             raise
@@ -105,6 +106,12 @@ def _source(model: str) -> dict:
     if path.suffix == ".gguf":
         return options | {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     return options | {"pretrained_model_name_or_path": model}
+
+
+def _unpacked(model: str) -> dict:
+    """Unasked, newer transformers take a GGUF file for packed weights, which can neither learn nor be saved."""
+    config = getattr(transformers, "GgufConfig", None) if Path(model).suffix == ".gguf" else None
+    return {"quantization_config": config(dequantize=True)} if config else {}
 
 
 def _unreadable(what: str, model: str, error: Exception) -> str:
