@@ -17,10 +17,11 @@ SCALINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head
 
 
 class NextTokenLoss(nn.Module):
-    """`(ids, labels) (b, n) → (sum of nats, number of labels)`: next-token cross-entropy, `CHUNK` positions at a time.
+    """`(ids, labels) (b, n) → (sum of nats, number of labels)`: next-token cross-entropy, `CHUNK` labels at a time.
 
     Each chunk's logits are computed again in the backward pass and never kept. As a module it can be wrapped for
-    several devices. Labels are those of `ids` and are shifted here; -100 is left out.
+    several devices. Labels are those of `ids` and are shifted here; -100 is left out, and no logits are made for it:
+    of an instruction pair, only the answer costs any.
 
     Raises:
         ValueError: by `check_head`.
@@ -35,12 +36,13 @@ class NextTokenLoss(nn.Module):
     def forward(self, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         (core,) = self.core
         hidden = core.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        head, targets = core.get_output_embeddings(), labels[:, 1:]
+        labelled = labels[:, 1:] != IGNORED
+        head, hidden, targets = core.get_output_embeddings(), hidden[labelled], labels[:, 1:][labelled]
         total = hidden.new_zeros((), dtype=torch.float32)
-        for start in range(0, targets.shape[1], CHUNK):
+        for start in range(0, len(targets), CHUNK):
             part = slice(start, start + CHUNK)
-            total = total + checkpoint(_nats, head, hidden[:, part], targets[:, part], use_reentrant=False)
-        return total, (targets != IGNORED).sum()
+            total = total + checkpoint(_nats, head, hidden[part], targets[part], use_reentrant=False)
+        return total, labelled.sum()
 
 
 @torch.no_grad()
@@ -69,5 +71,4 @@ def check_head(model: PreTrainedModel) -> None:
 
 
 def _nats(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
-    logits = head(hidden).float()
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+    return F.cross_entropy(head(hidden).float(), targets, reduction="sum")
