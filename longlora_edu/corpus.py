@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import platform
 import sysconfig
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
+DocumentRule = Literal["file", "package"]
 HELD_OUT_SHARE = 16  # one document in sixteen is never trained on
 NOT_SOURCE = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
 
@@ -93,28 +96,35 @@ def package_document(name: str) -> Document:
     except (ImportError, ValueError):  # the parent of a dotted name is missing; an empty name
         spec = None
     folders = list(spec.submodule_search_locations or []) if spec else []
-    files = _read_tree(Path(folders[0]), "*.py") if folders else []
-    if not files:
+    source = _joined_source(Path(folders[0])) if folders else b""
+    if not source:
         raise ValueError(f"package must be an installed package with a folder of source, got {name!r}")
-    return Document(name, b"\n".join(document.data for document in files))
+    return Document(name, source)
 
 
-def read_corpus(path: Path) -> Corpus:
+def read_corpus(path: Path, document: DocumentRule = "file") -> Corpus:
     """The user's own text: a file, or a folder of text files (hidden and binary files are left out).
 
-    A single file, or a folder whose hash holds nothing out, is cut in two: its last tenth is held out.
+    A file is a document. With `document="package"` a Python package is one, as in `package_document`: the outermost
+    folder that holds `__init__.py`, the source of all files in it. Files outside of packages stay documents each.
+    A single document, or a folder whose hash holds nothing out, is cut in two: its last tenth is held out.
 
     Raises:
-        ValueError: when the path holds no text.
+        ValueError: when the path holds no text; for another rule.
     """
     path = Path(path)
+    if document not in get_args(DocumentRule):
+        raise ValueError(f"document must be one of {', '.join(get_args(DocumentRule))}, got {document!r}")
     if path.is_file():
-        documents = [Document(path.name, path.read_bytes())]
+        documents = _texts([(path.name, path)])
     elif path.is_dir():
-        documents = _read_tree(path, "*", skip=frozenset())  # a reader's own folder may well be called "test"
+        packages = _packages(path) if document == "package" else {}
+        # A reader's own folder may well be called "test".
+        documents = _read_tree(path, "*", skip=frozenset(), besides=frozenset(packages.values()))
+        joined = (Document(name, _joined_source(home)) for name, home in packages.items())
+        documents += [package for package in joined if package.data]
     else:
         raise ValueError(f"corpus must be a file or a folder, got {path}, which does not exist")
-    documents = [document for document in documents if document.data and b"\0" not in document.data]
     if not documents:
         raise ValueError(f"corpus must hold at least one text file, got {path} with none")
     corpus = _corpus(str(path), documents)
@@ -158,10 +168,32 @@ class Windows:
         return np.stack([self._texts[i][start : start + self.length] for i, start in zip(which, starts, strict=True)])
 
 
-def _read_tree(root: Path, pattern: str, skip: frozenset[str] = NOT_SOURCE) -> list[Document]:
-    paths = sorted(path.relative_to(root).as_posix() for path in root.rglob(pattern) if path.is_file())
-    kept = [name for name in paths if not any(part in skip or part.startswith(".") for part in name.split("/"))]
-    documents = [Document(name, (root / name).read_bytes()) for name in kept]
+def _packages(root: Path) -> dict[str, Path]:
+    """The outermost folders with `__init__.py`, by their path relative to `root`."""
+    found: dict[str, Path] = {}
+    for home in sorted(path.parent for path in root.rglob("__init__.py")):  # outer ones come before inner ones
+        inside = home.relative_to(root)
+        if not any(part.startswith(".") for part in inside.parts) and not {home, *home.parents} & {*found.values()}:
+            found[inside.as_posix() if inside.parts else root.resolve().name] = home
+    return found
+
+
+def _joined_source(package: Path) -> bytes:
+    return b"\n".join(document.data for document in _read_tree(package, "*.py"))
+
+
+def _read_tree(
+    root: Path, pattern: str, skip: frozenset[str] = NOT_SOURCE, besides: frozenset[Path] = frozenset()
+) -> list[Document]:
+    paths = (path for path in root.rglob(pattern) if path.is_file() and besides.isdisjoint(path.parents))
+    names = sorted(path.relative_to(root).as_posix() for path in paths)
+    kept = [name for name in names if not any(part in skip or part.startswith(".") for part in name.split("/"))]
+    return _texts([(name, root / name) for name in kept])
+
+
+def _texts(files: Iterable[tuple[str, Path]]) -> list[Document]:
+    """The named files as documents, but for empty and binary ones."""
+    documents = (Document(name, path.read_bytes()) for name, path in files)  # one at a time: binaries may be huge
     return [document for document in documents if document.data and b"\0" not in document.data]
 
 

@@ -236,6 +236,39 @@ def test_a_hidden_folder_that_is_named_outright_is_read(tmp_path):
     assert names(read_corpus(tmp_path / ".notes").train) == ["a.txt"]
 
 
+def a_folder_with_packages(folder):
+    """Two packages, one of them with a package inside, beside files that are in none."""
+    files = {"note.txt": b"A note.", "scripts/run.py": b"run()", "outer/__init__.py": b"", "outer/b.py": b"b = 2"}
+    files |= {"outer/a.py": b"a = 1", "outer/inner/__init__.py": b"c = 3", "outer/table.csv": b"1,2"}
+    files |= {"outer/tests/test_a.py": b"assert a", "scripts/two/__init__.py": b"d = 4", "empty/__init__.py": b""}
+    write_tree(folder, files | {".hidden/three/__init__.py": b"secret"})
+    return folder
+
+
+def test_a_package_folder_is_one_document_where_that_is_asked_for(tmp_path):
+    corpus = read_corpus(a_folder_with_packages(tmp_path / "all"), document="package")
+    # None of these names is held out, so each is cut in two.
+    found = {one.name: one.data + two.data for one, two in zip(corpus.train, corpus.held_out, strict=True)}
+    assert found == {
+        "note.txt": b"A note.",
+        "scripts/run.py": b"run()",
+        "outer": b"a = 1\nb = 2\nc = 3",
+        "scripts/two": b"d = 4",
+    }
+    assert "outer/b.py" in names(read_corpus(tmp_path / "all").train)
+
+
+def test_a_folder_that_is_a_package_itself_is_one_document(tmp_path):
+    corpus = read_corpus(a_folder_with_packages(tmp_path) / "outer", document="package")
+    assert corpus.train == (Document("outer", b"a = 1\nb = 2\nc ="),)
+    assert corpus.held_out == (Document("outer", b" 3"),)
+
+
+def test_another_rule_of_what_a_document_is_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="document must be one of file, package, got 'folder'"):
+        read_corpus(tmp_path, document="folder")
+
+
 def test_a_path_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ValueError, match="corpus must be a file or a folder, got .*nowhere, which does not exist"):
         read_corpus(tmp_path / "nowhere")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from helpers import write_text
+from helpers import smollm2_file, write_text
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -202,6 +202,15 @@ def test_the_loss_in_chunks_is_that_of_transformers_with_its_gradients(tied, mon
         torch.testing.assert_close(gradient, model.get_parameter(name).grad, rtol=1e-4, atol=1e-6)
 
 
+def test_labels_that_are_left_out_cost_no_logits():
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA))
+    loss, rows = NextTokenLoss(model), []
+    model.lm_head.register_forward_hook(lambda head, given, logits: rows.append(given[0].shape[0]))
+    ids = torch.arange(3, 19)[None]
+    _, count = loss(ids, torch.where(ids < 14, IGNORED, ids))
+    assert (rows, count.item()) == ([5], 5)
+
+
 LAYERS = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
 LLAMA = LAYERS | {"vocab_size": 64, "max_position_embeddings": 16, "num_key_value_heads": 4}
 
@@ -355,6 +364,23 @@ def test_dense_training_is_for_comparison_and_differs(text, tmp_path, threads):
     )
     assert (dense["attention"], sparse["attention"]) == ("dense", "S2")
     assert dense["curve"][0]["nats_per_token"] != sparse["curve"][0]["nats_per_token"]
+
+
+def test_a_package_of_short_files_is_a_long_document(text, tmp_path, threads):
+    package, line = tmp_path / "code" / "package", "def area(radius):\n    return radius**2\n"
+    package.mkdir(parents=True)
+    for name in ("__init__", "a", "b", "c"):
+        (package / f"{name}.py").write_text(8 * line)  # 312 bytes; a tenth of what is joined is held out
+    options = ["--model", MODEL, "--data", tmp_path / "code", "--context", 320, "--steps", 1, "--accumulate", 1]
+    options += ["--threads", 1, "--out", tmp_path / "run"]
+    refused = invoke("train", *options)
+    assert "data must hold a document of at least 320 tokens, got 312 as the longest" in refused.stderr
+    done = invoke("train", *options, "--document", "package")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"up to +1,125: +1 documents, +1,125 tokens", done.stdout), done.stdout
+    measured = ["--model", MODEL, "--data", tmp_path / "code", "--context", 200, "--trials", 0]
+    assert invoke("evaluate", *measured).exit_code == 0
+    assert "got 126 as the longest" in invoke("evaluate", *measured, "--document", "package").stderr
 
 
 def test_pairs_train_on_their_answers_alone(tmp_path, threads):
@@ -698,6 +724,23 @@ def test_half_precision_rounds_the_weights_and_not_the_positions(text, tmp_path,
     scores = [json.loads(invoke("evaluate", *options, "--trials", 0, *how).stdout) for how in ([], ["--bf16"])]
     assert scores[1]["perplexity"]["320"] == pytest.approx(scores[0]["perplexity"]["320"], rel=0.05)
     assert scores[1]["perplexity"]["320"] != scores[0]["perplexity"]["320"]
+
+
+@pytest.mark.slow
+def test_a_gguf_file_becomes_a_merged_model_that_stock_transformers_loads(text, tmp_path, threads):
+    file = smollm2_file()
+    options = ["--context", 256, "--steps", 1, "--accumulate", 1, "--bf16", "--threads", 1, "--out", tmp_path / "run"]
+    done = invoke("train", "--model", file, "--data", text, *options)
+    assert done.exit_code == 0, done.output
+    made = ["--model", file, "--adapter", tmp_path / "run" / "adapter", "--out", tmp_path / "merged"]
+    done = invoke("merge", *made, "--bf16", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["context"] == 8192
+    stock = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    ids = torch.randint(49152, (1, 20), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = with_adapter(str(file), tmp_path / "run" / "adapter", bf16=True)(ids).logits
+        torch.testing.assert_close(stock(ids).logits, expected, rtol=0, atol=0)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..corpus import DocumentRule
 from ..geometry import Boundary
 from ..rope import RopeMethod
 from .app import app, clear_errors, fields_of
@@ -65,6 +66,7 @@ def train(
     model: Annotated[str | None, typer.Option(help="A folder, a .gguf file, or an ID on the hub.")] = None,
     data: Annotated[Path | None, typer.Option(help="Text (file, folder) or pairs (.json, .jsonl).")] = None,
     context: Annotated[int | None, typer.Option(help="Target context in tokens.")] = None,
+    document: Annotated[DocumentRule | None, typer.Option(help="What of a folder of text is one; file.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for checkpoint, adapter and record.")] = Path("longlora-run"),
     group_ratio: Annotated[float | None, typer.Option(help="Group as a part of the context; 0.25.")] = None,
     rope: Annotated[RopeMethod | None, typer.Option(help="How positions are stretched; yarn, where they are.")] = None,
@@ -88,8 +90,8 @@ def train(
 ) -> None:
     """Extend a pretrained model with S²-Attn and LoRA; under torchrun, on all its devices."""
     given = {
-        "model": _found_again(model), "data": _found_again(data), "context": context, "group_ratio": group_ratio,
-        "rope": rope, "boundary": boundary, "train": what, "rank": rank, "bf16": bf16,
+        "model": _found_again(model), "data": _found_again(data), "context": context, "document": document,
+        "group_ratio": group_ratio, "rope": rope, "boundary": boundary, "train": what, "rank": rank, "bf16": bf16,
         "gradient_checkpointing": gradient_checkpointing, "dense": dense, "batch": batch, "accumulate": accumulate,
         "rate": lr, "warmup": warmup, "steps": steps, "seed": seed, "threads": threads,
     }  # fmt: skip
@@ -126,6 +128,7 @@ def evaluate(
     model: Model,
     data: Annotated[Path, typer.Option(help="Text to score (file, folder), or pairs to answer (.json, .jsonl).")],
     context: Annotated[list[int] | None, typer.Option(help="Lengths to measure; several times.")] = None,
+    document: Annotated[DocumentRule, typer.Option(help="What of a folder of text is one, as in `train`.")] = "file",
     adapter: Annotated[Path | None, typer.Option(help="An adapter folder of `train` on top of the model.")] = None,
     stride: Annotated[int | None, typer.Option(help="Tokens between windows; the longest length.")] = None,
     windows: Annotated[int, typer.Option(help="Windows at most.")] = 50,
@@ -147,7 +150,14 @@ def evaluate(
         if data.suffix in (".json", ".jsonl"):
             record = measure_answers(model, data, adapter=adapter, bf16=bf16, progress=progress)
         else:
-            options = {"stride": stride, "windows": windows, "trials": trials, "seed": seed, "bf16": bf16}
+            options = {
+                "document": document,
+                "stride": stride,
+                "windows": windows,
+                "trials": trials,
+                "seed": seed,
+                "bf16": bf16,
+            }
             record = measure_text(model, data, context, adapter=adapter, progress=progress, **options)
         if out is not None:
             write_json(out, record)

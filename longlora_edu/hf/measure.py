@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from ..corpus import read_corpus
+from ..corpus import DocumentRule, read_corpus
 from ..longqa import is_exact
 from ..progress import Progress, Silent
 from ..records import check_integer, provenance
@@ -45,6 +45,7 @@ def measure_text(
     data: Path,
     lengths: Sequence[int] | None = None,
     *,
+    document: DocumentRule = "file",
     adapter: Path | None = None,
     stride: int | None = None,
     windows: int = 50,
@@ -57,7 +58,7 @@ def measure_text(
     check_integer("windows", windows, at_least=1)
     check_integer("trials", trials, at_least=0)
     tokenizer = load_tokenizer(model)
-    texts = tokenised(read_corpus(data).held_out, tokenizer)
+    texts = tokenised(read_corpus(data, document).held_out, tokenizer)
     loaded = _on_device(with_adapter(model, adapter, bf16=bf16))
     check_ids(texts, loaded)
     lengths = sorted(lengths or [context_length(loaded.config)])

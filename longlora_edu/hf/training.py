@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..corpus import read_corpus
+from ..corpus import DocumentRule, read_corpus
 from ..geometry import Boundary, group_size_from_ratio
 from ..longlora import LongLoRAConfig
 from ..progress import Progress, Silent, step_by_step
@@ -51,8 +51,9 @@ class TrainingSettings:
     """What `longlora-edu train` can be told.
 
     A step is `accumulate` micro-batches of `batch` windows, over all processes together. `data` is a file or folder of
-    text, or a `.json`/`.jsonl` file of instruction pairs. `rope=None` is YaRN where the context is stretched, and the
-    model's own positions within its trained context. `dense=True` trains with full attention, for comparison.
+    text, of which `document` says what is one, or a `.json`/`.jsonl` file of instruction pairs. `rope=None` is YaRN
+    where the context is stretched, and the model's own positions within its trained context. `dense=True` trains with
+    full attention, for comparison.
 
     Raises:
         ValueError: naming the field, its rule and the value.
@@ -61,6 +62,7 @@ class TrainingSettings:
     model: str
     data: str
     context: int
+    document: DocumentRule = "file"
     group_ratio: float = 1 / 4
     rope: RopeMethod | None = None
     boundary: Boundary = "split"
@@ -171,7 +173,7 @@ def read_data(settings: TrainingSettings, tokenizer) -> TextData | PairData:
         if not fitting:
             raise ValueError(f"data must hold a pair of at most {settings.context} tokens, got {min(lengths)} at least")
         return PairData(fitting, len(everything) - len(fitting), lengths)
-    corpus = read_corpus(path)
+    corpus = read_corpus(path, settings.document)
     texts, held_out = tokenised(corpus.train, tokenizer), tokenised(corpus.held_out, tokenizer)
     windows = TokenWindows(texts, settings.context)
     return TextData(windows, tuple(texts), tuple(held_out))
