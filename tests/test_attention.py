@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from longlora_edu import attention, reference
+from longlora_edu import reference
 from longlora_edu.attention import choose_impl, full_attention, s2_attention
+from longlora_edu.attention.parts import as_read_by
 from longlora_edu.geometry import S2Geometry
 
 IMPLS = ["masked", "grouped"]
@@ -287,26 +288,68 @@ def test_grouped_builds_no_mask_without_segments(boundary, kv_heads, impl):
 
 
 @pytest.mark.parametrize("boundary", ["split", "wrap", "masked"])
-def test_grouped_masks_cells_only_with_segments(boundary):
+def test_documents_cut_the_cells_instead_of_masking_them(boundary):
+    segments = torch.tensor([[0] * 20 + [1] * 40 + [-1] * 4, [-1] * 30 + [3] * 34])
+    spy = watched(S2Geometry(64, 16, 3, boundary=boundary), segments=segments, impl="grouped")
+    assert spy.largest() <= 2 * 3 * 64 * 2
+    assert not [shape for shape, dtype in spy.tensors if shape and (dtype == torch.bool or shape[-2:] == (16, 16))]
+
+
+@pytest.mark.parametrize("boundary", ["split", "wrap", "masked"])
+def test_where_documents_are_not_read_they_are_a_mask_in_each_cell(boundary, not_read):
     segments = torch.zeros(2, 64, dtype=torch.long)
     spy = watched(S2Geometry(64, 16, 3, boundary=boundary), segments=segments, impl="grouped")
-    assert spy.largest() == 2 * 4 * 16 * 16
+    assert max(math.prod(shape) for shape, dtype in spy.tensors if dtype == torch.bool) == 2 * 4 * 16 * 16
+
+
+@pytest.fixture
+def not_read(monkeypatch):
+    """Segments stay unread, as under torch.compile and on devices where reading them means waiting."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+
+
+@pytest.mark.parametrize("geometry", CORNERS.values(), ids=CORNERS)
+def test_unread_documents_are_the_reference(geometry, not_read):
+    segments = random_segments(np.random.default_rng(2), 2, geometry.seq_len)
+    assert_same_as_reference(some_qkv(geometry, kv_heads=1), geometry, "grouped", {"segments": segments})
+
+
+@pytest.mark.parametrize("impl", [*IMPLS, "full"])
+def test_where_all_is_padding_the_output_is_zero_and_has_a_gradient(impl):
+    geometry = S2Geometry(8, 4, 2)
+    qkv = leaves(some_qkv(geometry, kv_heads=1))
+    options = {"segments": torch.full((2, 8), -1)}
+    out = full_attention(*qkv, **options) if impl == "full" else s2_attention(*qkv, geometry, impl=impl, **options)
+    for x in (out, *torch.autograd.grad(out.sum(), qkv)):
+        assert not x.any()
+    assert out.shape == qkv[0].shape
 
 
 @pytest.mark.parametrize(
     "geometry, calls",
     [
-        (S2Geometry(16, 4, 4), 1 + 3),
-        (S2Geometry(18, 4, 4), 2 + 2),
-        (S2Geometry(16, 4, 4, boundary="wrap"), 1 + 2),
+        # Full cells of the shifted half lie in the middle of each of the two sequences: a call for each.
+        (S2Geometry(16, 4, 4), 1 + (1 + 2 + 1)),
+        (S2Geometry(18, 4, 4), (2 + 1) + (1 + 2)),
+        (S2Geometry(18, 4, 4, shift=1), (2 + 1) + (1 + 2 + 1)),
+        (S2Geometry(16, 4, 4, boundary="wrap"), 1 + (2 + 1)),
         (S2Geometry(16, 4, 4, shift=0), 1),
         (S2Geometry(16, 4, 1, shift=0), 1),
         (S2Geometry(7, 16, 4), 1),
     ],
 )
-def test_grouped_calls_once_for_all_full_cells_and_once_for_any_other(geometry, calls):
+def test_grouped_calls_once_for_neighbouring_cells_of_one_size(geometry, calls):
     operations = watched(geometry, backward=False, impl="grouped").operations
     assert operations.count("_scaled_dot_product_flash_attention_for_cpu") == calls
+
+
+def test_documents_are_called_once_for_each_piece_and_neighbours_of_one_size_once():
+    geometry = S2Geometry(16, 4, 2)
+    operations = watched(
+        geometry, backward=False, impl="grouped", segments=torch.tensor([[0] * 10 + [1] * 6, [-1] * 8 + [0] * 8])
+    ).operations
+    # Plain: 4+4, 2+2, 4 | 4+4. Shifted: 2, 4+4+4, 2 | 2, 4, 2.
+    assert operations.count("_scaled_dot_product_flash_attention_for_cpu") == (3 + 1) + (3 + 3)
 
 
 def test_masked_does_build_the_mask():
@@ -314,20 +357,30 @@ def test_masked_does_build_the_mask():
 
 
 def test_grouped_copies_no_inputs_where_the_layout_is_that_of_a_model():
-    copies = {"clone", "copy_", "contiguous", "_unsafe_view", "repeat", "index_select"}
+    copies = {"clone", "copy_", "cat", "contiguous", "_unsafe_view", "repeat", "index_select"}
 
     def copied(*args, **options):
-        return copies & set(watched(*args, backward=False, impl="grouped", **options).operations)
+        operations = watched(*args, backward=False, impl="grouped", **options).operations
+        return [name for name in operations if name in copies]
 
-    assert not copied(S2Geometry(16, 4, 4, shift=0), batch=2)
-    assert not copied(S2Geometry(18, 4, 4), batch=1)
+    assert copied(S2Geometry(16, 4, 4, shift=0), batch=2) == []
+    # The output, piece by piece.
+    assert copied(S2Geometry(16, 4, 4), batch=2) == ["copy_"] * 5
+    assert copied(S2Geometry(16, 4, 4), batch=2, segments=torch.tensor([[0] * 16, [-1] * 8 + [0] * 8])) == ["copy_"] * 8
     assert copied(S2Geometry(16, 4, 4, shift=0), batch=2, layout="bhnd")
+
+
+def test_the_gradient_is_written_once_into_one_tensor():
+    operations = watched(S2Geometry(16, 4, 4), batch=1, impl="grouped").operations
+    backward = operations[operations.index("_scaled_dot_product_flash_attention_for_cpu_backward") :]
+    assert backward.count("copy_") == 3 * 4
+    assert not [name for name in backward if name.startswith(("add", "zero", "new_zeros", "slice_backward"))]
 
 
 def test_half_of_the_heads_copies_no_keys_that_only_the_other_half_reads():
     q, k = torch.zeros(2, 8, 16, 4), torch.zeros(2, 4, 16, 4)
     for heads in (range(4), range(4, 8)):
-        copy = attention._read_by(heads, k, q)
+        copy = as_read_by(heads, k, q)
         assert copy.untyped_storage().nbytes() == copy.numel() * copy.element_size()
 
 
@@ -397,13 +450,21 @@ def test_both_impls_compile_as_one_graph():
     geometry = S2Geometry(14, 4, 3)
     qkv = leaves(some_qkv(geometry, kv_heads=1))
 
+    segments = torch.tensor([[-1] * 2 + [0] * 12, [0] * 9 + [1] * 5])
+
     def attend(q, k, v):
-        masked, grouped = (s2_attention(q, k, v, geometry, impl=impl) for impl in IMPLS)
-        return masked + grouped + full_attention(q, k, v)
+        out = full_attention(q, k, v)
+        for impl in IMPLS:
+            out = out + s2_attention(q, k, v, geometry, impl=impl)
+            out = out + s2_attention(q, k, v, geometry, impl=impl, segments=segments)
+        return out
 
     torch._dynamo.reset()
     compiled = torch.compile(attend, fullgraph=True, backend="eager")
-    torch.testing.assert_close(compiled(*qkv), attend(*qkv), **TIGHT)
+    one, other = compiled(*qkv), attend(*qkv)
+    torch.testing.assert_close(one, other, **TIGHT)
+    for ours, eager in zip(*(torch.autograd.grad(out.sum(), qkv) for out in (one, other)), strict=True):
+        torch.testing.assert_close(ours, eager, **TIGHT)
 
 
 def q_k_v(**changes):
@@ -480,7 +541,7 @@ def test_the_last_queries_alone_give_the_last_rows_of_full_attention(asked, segm
 
 def test_an_impl_that_is_unknown_or_cannot_run_is_refused_by_name():
     geometry = S2Geometry(8, 4, 4)
-    with pytest.raises(ValueError, match="impl must be one of auto, masked, grouped, got 'flash'"):
+    with pytest.raises(ValueError, match="impl must be one of auto, masked, grouped, varlen, flex, got 'flash'"):
         s2_attention(**q_k_v(), geometry=geometry, impl="flash")
     with pytest.raises(ValueError, match="dropout must be 0 on cpu under impl='grouped', got 0.1: use impl='masked'"):
         s2_attention(**q_k_v(), geometry=geometry, dropout=0.1, impl="grouped")

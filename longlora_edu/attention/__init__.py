@@ -1,0 +1,115 @@
+"""Attention in torch: what `reference.py` means, fast, with autograd, on any device.
+
+Shapes are named by letters: b batch, h query heads, hk key/value heads, n tokens, d features of a head, c cells of
+g tokens. q is (b h n d); k and v are (b hk n d), not repeated: query head i reads key/value head i // (h // hk).
+v may be wider or narrower than q and k. Inputs are never written to.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..geometry import S2Geometry
+from .door import check, check_equal
+from .flex import flex_attention
+from .grouped import grouped_attention
+from .masked import masked_attention
+from .parts import as_read_by, attend, same_segment, zero_at_padding
+from .varlen import varlen_attention
+
+__all__ = ["choose_impl", "full_attention", "s2_attention"]
+
+
+def full_attention(
+    q: Tensor, k: Tensor, v: Tensor, *, segments: Tensor | None = None, scale: float | None = None, dropout: float = 0.0
+) -> Tensor:
+    """Causal attention over the whole sequence: (b h n d), d being the width of v.
+
+    q may be shorter than k and v: its tokens are then the last ones, as in decoding.
+    Arguments, padding and errors are those of `s2_attention`; only the mask differs. Without segments
+    there is none, and memory is linear in n where PyTorch has a fused kernel. Segments cost a mask of
+    b n n bytes, PyTorch's copy of it in the dtype of q and, on CPU, up to twice the time: a kernel told
+    "causal" skips half of the table, a kernel given a mask does not.
+    """
+    check(q, k, v, segments, scale, dropout)
+    asked, length = q.shape[2], k.shape[2]
+    own = None if segments is None else segments[:, -asked:]
+    q, k, v = zero_at_padding(q, own), zero_at_padding(k, segments), zero_at_padding(v, segments)
+    mask = None
+    if segments is not None:
+        mask = same_segment(segments)[:, :, -asked:].tril(length - asked)
+    elif asked < length:
+        mask = torch.ones(asked, length, dtype=torch.bool, device=q.device).tril(length - asked)[None, None]
+    k, v = (as_read_by(range(q.shape[1]), x, q) for x in (k, v))
+    return zero_at_padding(attend(q, k, v, mask, scale, dropout), own)
+
+
+def s2_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    geometry: S2Geometry,
+    *,
+    segments: Tensor | None = None,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    impl: str = "auto",
+) -> Tensor:
+    """Shifted sparse attention: (b h n d), d being the width of v.
+
+    `segments`, integers (b n), names the document of each token, and -1 padding. A token sees its own
+    document only; equal ids are one document wherever they stand. What stands at padding is never
+    read; output and gradients there are exactly 0. Cells follow positions in the row, so padding on the
+    left moves a document across them. `scale` defaults to 1 / sqrt(d). `dropout` is a probability and
+    acts on every call: it is for the caller to pass 0 in evaluation.
+
+    - `impl="masked"`: dense attention under a mask of h n n bytes, b h n n with segments, which PyTorch copies in
+      the dtype of q. The rule as it is written, for short sequences: on CPU up to twice the time of causal dense
+      attention, the mask itself not counted. (Not `boundary="masked"`, a rule that every impl can follow.)
+    - `impl="grouped"`: cells become rows of a batch, without a mask, and memory is linear in n. On CPU, segments cut
+      the cells; compiled, and on other devices, they are a mask of b c g g bytes, and its copy, for half of the heads
+      at a time.
+    - `impl="varlen"`: cells as documents of one packed row; CUDA, half precision and `boundary="split"` only.
+    - `impl="flex"`: FlexAttention compiled for the geometry's own rule; elsewhere than on CUDA, forward only.
+    - `impl="auto"`: what `choose_impl` says.
+
+    Source: LongLoRA (arXiv 2309.12307) section 3.2, cut into cells instead of rolled.
+
+    Raises:
+        ValueError: if arguments do not fit each other or the geometry, or if `impl` is unknown or cannot run them.
+            Segments below -1 are refused on CPU; compiled, or where reading them means waiting, they are padding.
+    """
+    check(q, k, v, segments, scale, dropout)
+    check_equal("q must have as many heads as the geometry", q.shape[1], geometry.num_heads)
+    check_equal("q must have as many tokens as the geometry", q.shape[2], geometry.seq_len)
+    check_equal("k must have as many tokens as q", k.shape[2], q.shape[2])
+    if impl == "auto":
+        capability = torch.cuda.get_device_capability(q.device) if q.is_cuda else None
+        impl = choose_impl(q.device.type, capability, q.dtype, dropout)
+    if impl not in _IMPLS:
+        raise ValueError(f"impl must be one of auto, {', '.join(_IMPLS)}, got {impl!r}")
+    return _IMPLS[impl](q, k, v, geometry, segments, scale, dropout)
+
+
+def choose_impl(device_type: str, capability: tuple[int, int] | None, dtype: torch.dtype, dropout: float) -> str:
+    """What `impl="auto"` runs, decided by facts alone.
+
+    `capability` is (major, minor) of a CUDA device, else None. So far nothing depends on it or on `dtype`: "varlen"
+    and "flex" have not been measured on a GPU yet, and "grouped" runs on every one, a T4 (7.5, no flash) among them.
+
+    | device_type  | dropout | impl      | why                                                |
+    |--------------|---------|-----------|----------------------------------------------------|
+    | cpu          | 0       | "grouped" | least work, and memory linear in n                 |
+    | cpu          | above 0 | "masked"  | PyTorch has no fused attention with dropout on CPU |
+    | cuda, others | any     | "grouped" | least work, and memory linear in n                 |
+    """
+    return "masked" if device_type == "cpu" and dropout > 0 else "grouped"
+
+
+_IMPLS = {
+    "masked": masked_attention,
+    "grouped": grouped_attention,
+    "varlen": varlen_attention,
+    "flex": flex_attention,
+}

@@ -1,0 +1,47 @@
+"""What the functions of this folder refuse: everything that can be said without a geometry, checked once."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def check(q, k, v, segments, scale, dropout) -> None:
+    """Refuse arguments of `full_attention` and `s2_attention` that do not fit each other."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if not (isinstance(x, Tensor) and x.is_floating_point()):
+            raise ValueError(f"{name} must be a floating-point tensor, got {getattr(x, 'dtype', type(x))}")
+        if x.ndim != 4 or 0 in x.shape:
+            raise ValueError(f"{name} must have 4 axes (b h n d), none of them empty, got {tuple(x.shape)}")
+        check_equal(f"{name} must be on the device of q", x.device, q.device)
+        # Autocast brings q, k and v to one dtype by itself; rotary positions often leave v behind.
+        if x.dtype != q.dtype and not torch.is_autocast_enabled(q.device.type):
+            raise ValueError(f"{name} must have the dtype of q, got {x.dtype} and {q.dtype}")
+        check_equal(f"{name} must have as many sequences as q", x.shape[0], q.shape[0])
+    check_equal("v must have as many tokens as k", v.shape[2], k.shape[2])
+    if q.shape[2] > k.shape[2]:
+        raise ValueError(f"q must have no more tokens than k, got {q.shape[2]} and {k.shape[2]}")
+    check_equal("k must be as wide as q", k.shape[3], q.shape[3])
+    check_equal("v must have as many heads as k", v.shape[1], k.shape[1])
+    if q.shape[1] % k.shape[1]:
+        raise ValueError(f"num kv heads must divide num heads, got {k.shape[1]} and {q.shape[1]}")
+    if scale is not None and not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive and finite, got {scale}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+    if segments is None:
+        return
+    if not isinstance(segments, Tensor) or segments.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
+        raise ValueError(f"segments must hold signed integers, got {getattr(segments, 'dtype', type(segments))}")
+    check_equal("segments must be on the device of q", segments.device, q.device)
+    check_equal("segments must be shaped (b n), as k", tuple(segments.shape), (k.shape[0], k.shape[2]))
+    if segments.device.type == "cpu" and not torch.compiler.is_compiling() and segments.min() < -1:
+        raise ValueError(f"segments must be -1 for padding or a document's number from 0, got {segments.min()}")
+
+
+def check_equal(rule: str, value, expected) -> None:
+    """Refuse a value that is not the expected one, with both in the message."""
+    if value != expected:
+        raise ValueError(f"{rule}, got {value} and {expected}")

@@ -1,0 +1,63 @@
+"""`impl="flex"`: FlexAttention under the geometry's own rule, which it compiles into a kernel of its own."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ..geometry import S2Geometry
+from .parts import zero_at_padding
+
+
+def flex_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
+    """(b h n d). Compiled on CUDA; elsewhere the plain form of it, which computes every score and has no backward.
+
+    A plan of blocks is made once for each geometry, and for each call with segments.
+
+    Raises:
+        ValueError: for dropout, and for a gradient where there is no backward.
+    """
+    from torch.nn.attention import flex_attention as flex
+
+    if dropout > 0:
+        raise ValueError(f"dropout must be 0 under impl='flex', got {dropout}")
+    wants_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
+    if wants_grad and not q.is_cuda:
+        raise ValueError(
+            f"q, k and v must need no gradient under impl='flex' on {q.device.type}, where FlexAttention has no "
+            "backward, got tensors that do: use impl='grouped'"
+        )
+    if segments is None:
+        blocks = _blocks(geometry, q.device)
+    else:
+        q, k, v = (zero_at_padding(x, segments) for x in (q, k, v))
+
+        def rule(row, head, query, key):
+            return geometry.allows(head, query, key) & (segments[row, query] == segments[row, key])
+
+        blocks = _plan(rule, q.shape[0], geometry, q.device)
+    attend = _compiled() if q.is_cuda and not torch.compiler.is_compiling() else flex.flex_attention
+    out = attend(q, k, v, block_mask=blocks, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+    return zero_at_padding(out, segments)
+
+
+@cache
+def _blocks(geometry: S2Geometry, device: torch.device):
+    return _plan(lambda row, head, query, key: geometry.allows(head, query, key), None, geometry, device)
+
+
+def _plan(rule, batch: int | None, geometry: S2Geometry, device: torch.device):
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    heads, length = geometry.num_heads, geometry.seq_len
+    # Compiled, the plan is made without the mask of h n n that it sums up.
+    return create_block_mask(rule, batch, heads, length, length, device=device, _compile=device.type == "cuda")
+
+
+@cache
+def _compiled():
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention, dynamic=False)

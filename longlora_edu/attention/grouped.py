@@ -1,0 +1,38 @@
+"""`impl="grouped"`: cells as rows of a batch, plain causal attention in each, and memory linear in n."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..geometry import S2Geometry
+from .parts import as_read_by, attend, same_segment, zero_at_padding
+from .tiles import cut, in_cells, join, tiles_of, tiles_of_documents
+
+
+def grouped_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
+    """(b h n d). On CPU documents cut the cells; elsewhere, where reading them means waiting, they are a mask in each.
+
+    Raises:
+        ValueError: for dropout on CPU, where only a mask has it.
+    """
+    if dropout > 0 and q.device.type == "cpu":
+        raise ValueError(f"dropout must be 0 on cpu under impl='grouped', got {dropout}: use impl='masked'")
+    documents_cut = segments is not None and q.device.type == "cpu" and not torch.compiler.is_compiling()
+    if documents_cut:
+        tiles, masked = tiles_of_documents(geometry, segments.numpy()), None
+    else:
+        tiles, masked = tiles_of(geometry, q.shape[0]), segments
+    if not tiles or masked is not None:
+        q, k, v = (zero_at_padding(x, segments) for x in (q, k, v))
+    k, v = (as_read_by(range(q.shape[1]), x, q) for x in (k, v))
+    if not tiles:  # padding everywhere: zeros that depend on all three, so that a backward pass finds its way
+        return q[..., :1] + k[..., :1] + v
+
+    def mask(tile) -> Tensor | None:
+        return None if masked is None else same_segment(in_cells(masked, tile)).tril()
+
+    pieces = zip(*(cut(x.transpose(1, 2), tiles) for x in (q, k, v)), strict=True)
+    out = [attend(*rows, mask(tile), scale, dropout) for tile, rows in zip(tiles, pieces, strict=True)]
+    joined = join(out, tiles, (q.shape[0], q.shape[2], q.shape[1])).transpose(1, 2)
+    return zero_at_padding(joined, masked)

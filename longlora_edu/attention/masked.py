@@ -1,0 +1,21 @@
+"""`impl="masked"`: the rule of the geometry as a tensor, and dense attention under it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..geometry import S2Geometry
+from .parts import as_read_by, attend, same_segment, zero_at_padding
+
+
+def masked_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
+    """(b h n d), at the price of a mask of h n n bytes, b h n n with segments, and PyTorch's copy of it."""
+    head, token = (torch.arange(size, device=q.device) for size in q.shape[1:3])
+    # The leading axis keeps PyTorch on its fused path: three axes would send it to the slow one.
+    mask = geometry.allows(head[:, None, None], token[:, None], token)[None]
+    if segments is not None:
+        mask = mask & same_segment(segments)
+        q, k, v = (zero_at_padding(x, segments) for x in (q, k, v))
+    k, v = (as_read_by(range(q.shape[1]), x, q) for x in (k, v))
+    return zero_at_padding(attend(q, k, v, mask, scale, dropout), segments)

@@ -1,0 +1,162 @@
+"""Tiles: rectangles of (sequences, tokens, heads) inside which causal attention is all there is.
+
+A tensor is cut into tiles and put together again without a copy on the way in and with one on the way out, forward
+and backward: autograd alone would fill a tensor of the whole size with zeros for every piece, and add them up.
+
+x is laid out (b n h d), as a model projects it; a piece is (c h g d), c cells of g tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ..geometry import Cell, S2Geometry
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Some `heads` of some sequences (`rows`), at the tokens of `ranges` in turn, cut into cells of `size` tokens."""
+
+    heads: range
+    rows: range
+    ranges: Cell
+    size: int
+
+
+def tiles_of(geometry: S2Geometry, batch: int) -> list[Tile]:
+    """The cells of all heads of `batch` sequences: full cells side by side in one tile, any other in its own."""
+    tiles = []
+    for heads, cells in _halves(geometry):
+        for ranges, size in _side_by_side(cells):
+            tokens = sum(map(len, ranges))
+            # Cells from the middle of several sequences do not follow one another in memory.
+            whole = tokens in (size, geometry.seq_len)
+            rows = [range(batch)] if whole else [range(row, row + 1) for row in range(batch)]
+            tiles += [Tile(heads, some, ranges, size) for some in rows]
+    return tiles
+
+
+def tiles_of_documents(geometry: S2Geometry, segments: np.ndarray) -> list[Tile]:
+    """The cells of all heads, cut where the document changes; no tile holds padding. `segments`: integers (b n)."""
+    tiles = []
+    for row, ids in enumerate(segments):
+        runs = _runs(ids)
+        for heads, cells in _halves(geometry):
+            parts = (part for cell in cells for part in _documents(cell, runs))
+            tiles += [Tile(heads, range(row, row + 1), *group) for group in _side_by_side(parts)]
+    return tiles
+
+
+def cut(x: Tensor, tiles: list[Tile]) -> tuple[Tensor, ...]:
+    """The pieces (c h g d) of x (b n h d), in the order of `tiles`: views where ranges and memory allow."""
+    return _Cut.apply(x, tiles) if len(tiles) > 1 else tuple(_piece(x, tile) for tile in tiles)
+
+
+def join(pieces: Iterable[Tensor], tiles: list[Tile], shape: tuple[int, int, int]) -> Tensor:
+    """(b n h d) of `shape` (b, n, h) put together from `pieces`: 0 where no tile lies."""
+    pieces = tuple(pieces)
+    if len(tiles) == len(tiles[0].ranges) == 1 and _covered(tiles) == math.prod(shape):
+        return _tokens(pieces[0], tiles[0])  # a view
+    return _Join.apply(shape, tiles, *pieces)
+
+
+def in_cells(x: Tensor, tile: Tile) -> Tensor:
+    """(c g ...): the tokens of a tile in x (b n ...), cell by cell, over all heads."""
+    parts = [x[tile.rows.start : tile.rows.stop, tokens.start : tokens.stop] for tokens in tile.ranges]
+    tokens = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+    return tokens.unflatten(1, (-1, tile.size)).flatten(0, 1)
+
+
+class _Cut(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, tiles: list[Tile]) -> tuple[Tensor, ...]:
+        ctx.tiles, ctx.shape = tiles, x.shape
+        return tuple(_piece(x, tile) for tile in tiles)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
+        return _filled(ctx.shape, ctx.tiles, grads), None
+
+
+class _Join(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, shape: tuple[int, int, int], tiles: list[Tile], *pieces: Tensor) -> Tensor:
+        ctx.tiles = tiles
+        return _filled((*shape, pieces[0].shape[-1]), tiles, pieces)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[None, None, *tuple[Tensor, ...]]:
+        return None, None, *(_piece(grad, tile) for tile in ctx.tiles)
+
+
+def _piece(x: Tensor, tile: Tile) -> Tensor:
+    return in_cells(x[:, :, tile.heads.start : tile.heads.stop], tile).transpose(1, 2)
+
+
+def _filled(shape, tiles: list[Tile], pieces: tuple[Tensor, ...]) -> Tensor:
+    whole = (pieces[0].new_empty if _covered(tiles) == math.prod(shape[:3]) else pieces[0].new_zeros)(shape)
+    for tile, piece in zip(tiles, pieces, strict=True):
+        tokens = _tokens(piece, tile)
+        place = whole[tile.rows.start : tile.rows.stop, :, tile.heads.start : tile.heads.stop]
+        for part, values in zip(tile.ranges, tokens.split([len(r) for r in tile.ranges], dim=1), strict=True):
+            place[:, part.start : part.stop] = values
+    return whole
+
+
+def _tokens(piece: Tensor, tile: Tile) -> Tensor:
+    """(rows, tokens, h, d) of a piece (c h g d)."""
+    return piece.transpose(1, 2).unflatten(0, (len(tile.rows), -1)).flatten(1, 2)
+
+
+def _covered(tiles: list[Tile]) -> int:
+    """How many (sequence, token, head) the tiles hold."""
+    return sum(len(tile.heads) * len(tile.rows) * sum(map(len, tile.ranges)) for tile in tiles)
+
+
+def _halves(geometry: S2Geometry) -> list[tuple[range, tuple[Cell, ...]]]:
+    """Heads with their cells: the two halves, or all heads at once where these are the same."""
+    plain, shifted = geometry.cells(shifted=False), geometry.cells(shifted=True)
+    if plain == shifted or not geometry.plain_heads:
+        return [(range(geometry.num_heads), shifted)]
+    return [(geometry.plain_heads, plain), (geometry.shifted_heads, shifted)]
+
+
+def _side_by_side(cells: Iterable[Cell]) -> list[tuple[Cell, int]]:
+    """Tokens and the size of the cells in them: neighbours of one size in one go."""
+    groups: list[tuple[Cell, int]] = []
+    for cell in cells:
+        size = sum(map(len, cell))
+        ranges, before = groups[-1] if groups else ((), 0)
+        if before == size and len(ranges) == len(cell) == 1 and ranges[0].stop == cell[0].start:
+            groups[-1] = ((range(ranges[0].start, cell[0].stop),), size)
+        else:
+            groups.append((cell, size))
+    return groups
+
+
+def _documents(cell: Cell, runs: list[tuple[int, int, int]]) -> list[Cell]:
+    """The tokens of a cell by document, in the order in which the cell reads them."""
+    found: dict[int, list[range]] = {}
+    for part in cell:
+        for start, stop, document in runs[bisect_right(runs, part.start, key=lambda run: run[1]) :]:
+            if start >= part.stop:
+                break
+            found.setdefault(document, []).append(range(max(start, part.start), min(stop, part.stop)))
+    return [tuple(ranges) for ranges in found.values()]
+
+
+def _runs(ids: np.ndarray) -> list[tuple[int, int, int]]:
+    """(start, stop, document) of each stretch of one document, in order; padding is none."""
+    borders = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
+    return [(start, stop, int(ids[start])) for start, stop in pairwise(borders) if ids[start] >= 0]

@@ -1,0 +1,103 @@
+"""`impl="varlen"`: cells as documents of one packed row, by the kernel that is made for those. CUDA only."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ..geometry import Cell, S2Geometry
+from .parts import as_read_by, zero_at_padding
+
+# So that tests can put another in its place, where there is no GPU.
+DEVICES = ("cuda",)
+
+
+def varlen_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
+    """(b h n d). No copy of q; none of k and v where every query head has its own; one of the output.
+
+    Segments cut the cells. Finding the borders waits for the device.
+
+    Raises:
+        ValueError: for what the kernel does not do, naming it.
+    """
+    _refuse(q, v, geometry, dropout)
+    halves = [(range(geometry.num_heads), False)]
+    if geometry.shift and geometry.plain_heads:
+        halves = [(geometry.plain_heads, False), (geometry.shifted_heads, True)]
+    elif geometry.shift:
+        halves = [(geometry.shifted_heads, True)]
+    if segments is not None:
+        q, k, v = (zero_at_padding(x, segments) for x in (q, k, v))
+    outputs = []
+    for heads, shifted in halves:
+        half = q[:, heads.start : heads.stop], as_read_by(heads, k, q), as_read_by(heads, v, q)
+        borders = _cell_borders(geometry, shifted, q.shape[0], q.device)
+        if segments is not None:
+            borders = _document_borders(borders, segments)
+        outputs.append(_attend(*(_packed(x) for x in half), borders, geometry.group_size, scale))
+    out = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
+    return zero_at_padding(out.unflatten(0, (q.shape[0], -1)).transpose(1, 2), segments)
+
+
+def _refuse(q: Tensor, v: Tensor, geometry: S2Geometry, dropout: float) -> None:
+    if q.device.type not in DEVICES:
+        raise ValueError(f"q must be on cuda under impl='varlen', got {q.device.type}: use impl='grouped'")
+    if q.is_cuda and torch.cuda.get_device_capability(q.device) < (8, 0):
+        raise ValueError(
+            "a device must have compute capability 8.0 or more under impl='varlen', got "
+            f"{'.'.join(map(str, torch.cuda.get_device_capability(q.device)))}: use impl='grouped'"
+        )
+    if q.is_cuda and q.dtype not in (torch.float16, torch.bfloat16):
+        raise ValueError(f"q must be float16 or bfloat16 under impl='varlen', got {q.dtype}: use impl='grouped'")
+    if dropout > 0:
+        raise ValueError(f"dropout must be 0 under impl='varlen', got {dropout}: use impl='grouped'")
+    if geometry.boundary != "split" and geometry.shift:
+        raise ValueError(
+            f"boundary must be 'split' under impl='varlen', whose cells are stretches of one row, got "
+            f"{geometry.boundary!r}: use impl='grouped'"
+        )
+    if v.shape[3] != q.shape[3]:
+        raise ValueError(f"v must be as wide as q under impl='varlen', got {v.shape[3]} and {q.shape[3]}")
+
+
+def _packed(x: Tensor) -> Tensor:
+    """(b h n d) as one row of tokens, (b n) h d."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, borders: Tensor, longest: int, scale: float | None) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    return varlen_attn(q, k, v, borders, borders, longest, longest, scale=scale, window_size=(-1, 0))
+
+
+@cache
+def _cell_borders(geometry: S2Geometry, shifted: bool, batch: int, device: torch.device) -> Tensor:
+    """int32 (cells + 1): where cells begin in a packed row of `batch` sequences, and where the last one ends."""
+    cells: tuple[Cell, ...] = geometry.cells(shifted=shifted)
+    starts = [row * geometry.seq_len + cell[0].start for row in range(batch) for cell in cells]
+    return torch.tensor([*starts, batch * geometry.seq_len], dtype=torch.int32, device=device)
+
+
+def _document_borders(cells: Tensor, segments: Tensor) -> Tensor:
+    """`cells`, and a border wherever the document changes, padding being one.
+
+    Raises:
+        ValueError: for a document in two pieces inside one cell, which are not a stretch of the row.
+    """
+    ids = segments.flatten().long()
+    begins = torch.zeros(len(ids) + 1, dtype=torch.bool, device=ids.device)
+    begins[1:-1] = ids[1:] != ids[:-1]
+    begins[cells.long()] = True
+    borders = begins.nonzero().flatten()
+    starts = borders[:-1]
+    cell = torch.bucketize(starts, cells.long(), right=True)
+    pieces = torch.stack([cell, ids[starts]], dim=1)[ids[starts] >= 0]
+    if len(pieces.unique(dim=0)) != len(pieces):
+        raise ValueError(
+            "a document must be one stretch inside a cell under impl='varlen', got one that goes on after another: "
+            "use impl='grouped'"
+        )
+    return borders.int()
