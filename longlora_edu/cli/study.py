@@ -44,6 +44,7 @@ def _grid(name: str) -> Callable[..., None]:
         models: Models = None,
         resume: Resume = False,
         only: Annotated[str | None, typer.Option(help="A single row, by its key.")] = None,
+        part: Annotated[list[int] | None, typer.Option(help="Its parts by number, from 1; all by default.")] = None,
         dry_run: Annotated[
             bool, typer.Option("--dry-run", "--budget", help="Print the budget, compute nothing.")
         ] = False,
@@ -55,7 +56,11 @@ def _grid(name: str) -> Callable[..., None]:
             folder = out or default_folder()
             ground = Ground.open(corpus and str(corpus.resolve()), models)
             found = study_of(name, profile=profile, seeds=seeds)
-            rows = [row for row in found.rows if only in (None, ground.key(row))]
+            if wrong := set(part or ()) - set(range(1, len(found.parts) + 1)):
+                raise ValueError(f"--part must be from 1 to {len(found.parts)}, got {min(wrong)}")
+            parts = [found.parts[number - 1] for number in part] if part else found.parts
+            rows = dict.fromkeys(row for part in parts for row in part.rows)
+            rows = [row for row in rows if only in (None, ground.key(row))]
             if not rows:
                 raise ValueError(f"--only must be the key of a row of {name}, got {only}")
             _compute(f"Study {found.number}, {name}", rows, ground, folder, jobs, threads, resume, dry_run)
@@ -126,9 +131,9 @@ def _settings_of(key: str, ground, folder: Path):
         settings = settings_from(record["kind"], record["config"])
     else:
         settings = ordered(folder, key)
-    known = [settings] if settings else []
-    known += [row for profile in PROFILES for study in studies(profile=profile) for row in study.rows]
-    for row in known:
+    if settings and ground.key(settings) == key:
+        return settings
+    for row in (row for profile in PROFILES for study in studies(profile=profile) for row in study.rows):
         try:
             if ground.key(row) == key:
                 return row

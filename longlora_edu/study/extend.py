@@ -46,17 +46,19 @@ def extend(
     *,
     checkpoint: Path | None = None,
     resume: bool = False,
+    start: Callable[[Run], TinyLlama] | None = None,
     progress: Progress | None = None,
     on_step: Callable[[TinyLlama, int], None] = lambda model, step: None,
 ) -> Extended:
     """Train `base`, in place, as the run says. `on_step` sees the unmerged model before step 0 and after each step.
 
+    `start` gives the merged model of the run that this one starts from; without it that run is computed first.
+
     Raises:
         ValueError: for settings that do not fit the base, such as a target that is not above its trained context.
     """
     if run.start is not None:
-        earlier = checkpoint and checkpoint.with_name(f"start-{checkpoint.name}")
-        base = extend(run.start, base, corpus, checkpoint=earlier, resume=resume, progress=progress).model
+        base = start(run.start) if start else extend(run.start, base, corpus, progress=progress).model
     prepare(run, base)
     counts = {
         "trainable_parameters": sum(p.numel() for p in base.parameters() if p.requires_grad),

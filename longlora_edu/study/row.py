@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
+from ..model import TinyLlama, load_model, save_model
 from ..pretrain import thinned
 from ..probe import ProbeSettings, run_probe
 from ..progress import Progress, Silent
@@ -135,9 +137,25 @@ def _extension(run: Run, ground: Ground, key: str, work: Path | None, resume: bo
         "measuring_tokens": tokens_of(run, trained),
         "measuring_seconds": time.perf_counter() - began,
     }
-    for path in work.glob(f"*{key}.safetensors") if checkpoint else ():
-        path.unlink()
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
     return curve, results, cost
+
+
+def started(run: Run, ground: Ground, work: Path | None, resume: bool, progress: Progress) -> TinyLlama:
+    """The merged model that a run begins with: computed, or taken from `work`, where several share it."""
+    base = ground.base(run.base)
+    if work is None:
+        return extend(run, base, ground.corpus, progress=progress).model
+    folder = work / "starts" / ground.key(run)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):  # whoever comes second waits, and finds it made
+        if not (folder / "config.json").exists():  # the last file of a model folder
+            checkpoint = folder.with_suffix(".safetensors")
+            model = extend(run, base, ground.corpus, checkpoint=checkpoint, resume=resume, progress=progress).model
+            save_model(model, folder)
+            checkpoint.unlink(missing_ok=True)
+        return load_model(folder)
 
 
 def _probe(settings: ProbeSettings, ground: Ground, key: str, work, resume: bool, progress: Progress):

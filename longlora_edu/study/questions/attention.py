@@ -2,42 +2,95 @@
 
 from __future__ import annotations
 
-from ...probe import ProbeSettings
-from ..part import SEEDS, Part, Profile, Rows, Shown, Study
+from ...plots.seeds import describe_seeds, plot_seeds
+from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
+from ..settings import Run
+from ..summary import NAMES, Arms, as_loss, bits, passkeys, rate, seed_spread, thousands, with_spread, worse_than
+from ..verdict import Claim, above, within
+from .closing import closing_arms, show_tried
+from .shift_needed import probes_of, show_probes
 
 ARMS = ("full", "short", "s2", "wrap", "masked")
-EXTRA = ("lengths", "pattern")  # of the first seed
+EXTRA = ("lengths", "pattern")
+# Table 1 of the paper, PG19 validation, of a model trained at 4,096: perplexity (full, S²) by factor.
+# Its row of short attention has no second source.
+PAPER = {2: (8.02, 8.04), 4: (8.05, 8.03), 8: (8.04, 8.08)}
 
 
-def rows_at(profile: Profile, factor: int, seeds: int, arms=ARMS) -> tuple:
-    """A run of each arm and seed; the first seed is measured more thoroughly."""
-    return tuple(
-        profile.run(factor, attention=arm, seed=seed, extra=EXTRA if seed == 0 else ())
-        for seed in range(seeds)
-        for arm in arms
-    )
+def arms_at(profile: Profile, factor: int, seeds: int, names=ARMS) -> dict[str, tuple[Run, ...]]:
+    """The runs of each arm, one a seed. All seeds of full and S² are measured at all lengths, else the first."""
+
+    def run(name: str, seed: int) -> Run:
+        thorough = seed == 0 or (name in ("full", "s2") and factor < 16)
+        return profile.run(factor, attention=name, seed=seed, extra=EXTRA if thorough else ())
+
+    return {name: tuple(run(name, seed) for seed in range(seeds)) for name in names}
+
+
+def by_seed(arms: Arms) -> tuple[Run, ...]:
+    """All runs, the first seed of every arm first."""
+    return tuple(run for runs in zip(*arms.values(), strict=True) for run in runs)
 
 
 def study(profile: Profile, seeds: int = SEEDS) -> Study:
     """The rows of study 1 and what is made of them."""
-
-    def show(rows: Rows) -> Shown:
-        return Shown()
-
-    probes = tuple(
-        ProbeSettings(place=place, shift=shift, seed=seed)
-        for place in ("inside", "across", "far")
-        for shift in (None, 0)
-        for seed in range(seeds)
-    )
+    eight, four, sixteen = (arms_at(profile, factor, count) for factor, count in ((8, seeds), (4, seeds), (16, 1)))
+    tried, probes = closing_arms(profile), probes_of(seeds)
     return Study(
         1,
         "attention",
         "What may attention be while training, and when does the shift matter?",
         (
-            Part("Eight times the trained context", rows_at(profile, 8, seeds), show),
-            Part("A task that needs the shift", probes, show),
-            Part("Four times", rows_at(profile, 4, seeds), show),
-            Part("Sixteen times", rows_at(profile, 16, 1), show),
+            Part("Eight times the trained context", by_seed(eight), lambda rows: show_arms(rows, eight, 8)),
+            Part("A task that needs the shift", tuple(p for runs in probes.values() for p in runs),
+                 lambda rows: show_probes(rows, probes)),
+            Part("Four times", by_seed(four), lambda rows: show_arms(rows, four, 4)),
+            Part("Sixteen times", by_seed(sixteen), lambda rows: show_arms(rows, sixteen, 16, eight)),
+            Part("What brings S² closer to full attention", (*by_seed(tried), *eight["full"], *eight["s2"]),
+                 lambda rows: show_tried(rows, tried, eight)),
         ),
+        limits="How much the base gains from far context at all is in study 3; a larger base is the profile `gpu`.",
+    )  # fmt: skip
+
+
+def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None) -> Shown:
+    """Dense bits and passkeys by training attention, and the loss under the pattern itself."""
+    first = arms["s2"][0]
+    trained, target = first.target // factor, first.target
+    spread = seed_spread(rows, borrowed["full"], borrowed["s2"]) if borrowed else None
+    table = []
+    for name, runs in arms.items():
+        own = [rows[run]["as_trained"]["bits_per_byte"] for run in runs if "pattern" in run.extra]
+        far = worse_than(rows, runs, arms["full"], spread=spread)
+        table.append((
+            NAMES[name], with_spread(bits(rows, runs, trained)), with_spread(bits(rows, runs)),
+            "–" if name == "full" else far.text(), with_spread(own), rate(passkeys(rows, runs)),
+        ))  # fmt: skip
+    headings = ("attention in training", f"bits/byte at {trained}", f"at {thousands(target)}", "against full",
+                f"at {thousands(target)} under the training pattern", "passkeys")  # fmt: skip
+    to_full, to_short = (
+        worse_than(rows, arms[mine], arms[other], spread=spread) for mine, other in (("s2", "full"), ("short", "s2"))
     )
+    claims = [
+        Claim(
+            "S² stays within 1 % of full attention (dense bits/byte at the target).", within(to_full, 0.01),
+            f"S² against full {to_full.text()}{_paper(factor)}",
+        ),
+        Claim(
+            "Without the shift the extended model is worse.", above(to_short, 0.0),
+            f"short against S² {to_short.text(digits=2)}",
+        ),
+    ]  # fmt: skip
+    values = {NAMES[name]: bits(rows, runs) for name, runs in arms.items()}
+    axis = f"dense bits per byte at {thousands(target)}"
+    picture = Picture(f"attention-x{factor}", lambda: plot_seeds(values, x=axis), describe_seeds(values, x=axis))
+    note = "Mean ± standard deviation over seeds; *against full* seed by seed, with a 95 % interval."
+    return Shown((Table(headings, tuple(table), note),), (picture,), tuple(claims))
+
+
+def _paper(factor: int) -> str:
+    if factor not in PAPER:
+        return ""
+    full, sparse = PAPER[factor]
+    change = 100 * as_loss(full, sparse)
+    return f"; the paper's table 1 at {factor} times: {full} to {sparse} in perplexity, {change:+.1f} % of the loss"

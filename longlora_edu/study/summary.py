@@ -1,0 +1,77 @@
+"""Words and numbers of rows: what tables, pictures and verdicts of all studies have in common."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..records import Proportion
+from .part import Rows
+from .settings import Run
+from .verdict import Difference, difference
+
+NAMES = {
+    "full": "full",
+    "short": "short: no shift",
+    "s2": "S²",
+    "wrap": "S², wrapped",
+    "masked": "S², masked ends",
+    "shifted": "only shifted",
+    "layers": "S² by layers",
+    "window": "sliding window",
+    "dilated": "dilated",
+    "strided": "strided",
+    "blocks": "block sparse",
+}
+Arms = Mapping[str, Sequence[Run]]
+
+
+def bits(rows: Rows, runs: Iterable[Run], length: int | None = None) -> list[float]:
+    """Dense bits/byte of each run, at its target unless another length is given."""
+    return [rows[run]["bits_per_byte"][str(length or run.target)] for run in runs]
+
+
+def passkeys(rows: Rows, runs: Iterable[Run]) -> Proportion:
+    """Passkeys found at the target, over all depths and runs."""
+    return pooled(rows[run]["passkey"] for run in runs)
+
+
+def pooled(found: Iterable[dict]) -> Proportion:
+    """Recorded proportions as one."""
+    first, *others = (Proportion(one["successes"], one["trials"]) for one in found)
+    return sum(others, first)
+
+
+def with_spread(values: Sequence[float], digits: int = 3) -> str:
+    """The mean, and the standard deviation over seeds where there are several."""
+    text = f"{statistics.mean(values):.{digits}f}"
+    return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
+
+
+def rate(found: Proportion) -> str:
+    """As `97 % of 600`."""
+    return f"{100 * found.rate:.0f}\N{NO-BREAK SPACE}% of {found.trials}"
+
+
+def thousands(number: int) -> str:
+    """As `2,048`."""
+    return f"{number:,}"
+
+
+def worse_than(rows: Rows, runs: Sequence[Run], other: Sequence[Run], *, spread: float | None = None) -> Difference:
+    """Dense bits/byte at the target, relative to those of `other`, seed by seed."""
+    return difference(bits(rows, other), bits(rows, runs), spread=spread)
+
+
+def as_loss(first: float, second: float) -> float:
+    """Two perplexities as a relative change of the loss, which is what bits/byte are: ln b / ln a - 1."""
+    return math.log(second) / math.log(first) - 1
+
+
+def seed_spread(rows: Rows, first: Sequence[Run], second: Sequence[Run]) -> float | None:
+    """The standard deviation over seeds of a relative difference, which a study with one seed borrows."""
+    if len(first) < 2 or any(run not in rows for run in (*first, *second)):
+        return None
+    pairs = zip(bits(rows, first), bits(rows, second), strict=True)
+    return statistics.stdev([b / a - 1 for a, b in pairs])
