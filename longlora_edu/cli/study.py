@@ -117,6 +117,19 @@ def run(
         typer.echo(f"{path}: every number is the same")
 
 
+@study.command()
+def report(
+    out: Out = None,
+    docs: Annotated[Path, typer.Option(help="Folder of evidence.md and its pictures.")] = Path("docs"),
+) -> None:
+    """Write the page of evidence from the records; what is not recorded yet is said to be so."""
+    with clear_errors("study report", out or Path(".")):
+        from ..study.evidence import write_evidence
+        from ..study.ground import default_folder
+
+        typer.echo(write_evidence(out or default_folder(), docs))
+
+
 def _settings_of(key: str, ground, folder: Path):
     """What a key means: by its record, by word of a grid, or as a row of any study."""
     from ..study.claims import ordered

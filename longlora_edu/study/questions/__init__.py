@@ -8,7 +8,9 @@ from importlib import import_module
 from ..part import PROFILES, SEEDS, Study
 
 # In the order in which they are computed: the sooner the more depends on it.
-NAMES = ("attention", "positions")
+NAMES = (
+    "attention", "positions", "parts", "lengths", "passkeys", "cost", "steps", "shift", "groups", "patterns", "others",
+)  # fmt: skip
 
 
 def study_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> Study:

@@ -1,0 +1,69 @@
+"""Study 11: other ways to the same length on the same budget of text."""
+
+from __future__ import annotations
+
+from ...plots.seeds import describe_seeds, plot_seeds
+from ..layouts import pairs_of_full
+from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
+from ..settings import Run
+from ..summary import bits, passkeys, rate, seed_spread, thousands
+from ..verdict import Claim, above, below, difference
+from .attention import arms_at
+from .lengths import untrained_run
+
+
+def study(profile: Profile, seeds: int = SEEDS) -> Study:
+    """The rows of study 11 and what is made of them; one seed but for the shared ones."""
+    shared = arms_at(profile, 8, seeds, ("full", "s2", "short"))
+    short_windows = {"attention": "full", "length": 2 * profile.trained}
+    arms: dict[str, Run] = {
+        "YaRN, nothing trained": untrained_run(profile, "yarn"),
+        f"full attention on windows of {2 * profile.trained}": profile.run(8, **short_windows),
+        "the same, positions leap (PoSE)": profile.run(8, **short_windows, skip=True),
+        "sliding window": profile.run(8, attention="window"),
+        "short attention": shared["short"][0],
+        "S²": shared["s2"][0],
+        "full attention": shared["full"][0],
+    }  # fmt: skip
+    rows = (*arms.values(), *(run for runs in shared.values() for run in runs))
+    return Study(
+        11,
+        "others",
+        "What else gets there on the same budget of text?",
+        (Part("The same number of bytes, another way", rows, lambda rows: show_others(rows, arms, shared)),),
+        exploratory=True,
+        limits="All are stretched with YaRN to the same target and read the same number of bytes.",
+    )
+
+
+def show_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Shown:
+    """A row a way; the pairs of attention are those of a byte read, beside full attention at the target."""
+    spread = seed_spread(rows, shared["full"], shared["s2"])
+    s2, full = bits(rows, [arms["S²"]]), arms["full attention"]
+    gaps = {name: difference(s2, bits(rows, [run]), spread=spread) for name, run in arms.items()}
+    lines = tuple(
+        (name, f"{100 * _pairs(run, full):.0f} %" if run.steps else "–", f"{bits(rows, [run], run.target // 8)[0]:.3f}",
+         f"{bits(rows, [run])[0]:.3f}", "–" if name == "S²" else gaps[name].text(), rate(passkeys(rows, [run])))
+        for name, run in arms.items()
+    )  # fmt: skip
+    windows, pose = (gaps[name] for name in list(arms)[1:3])
+    claims = (
+        Claim("Stretched positions alone are far from trained ones (more than 10 %).",
+              above(gaps["YaRN, nothing trained"], 0.1), f"against S² {gaps['YaRN, nothing trained'].text()}"),
+        Claim("Training on short windows alone is worse than S² on long ones.", above(windows),
+              f"against S² {windows.text()}"),
+        Claim("Leaping positions make short windows as good as S² or better.", below(pose),
+              f"against S² {pose.text()}"),
+        Claim("A sliding window of the size of a group is worse than S².", above(gaps["sliding window"]),
+              f"against S² {gaps['sliding window'].text()}"),
+    )  # fmt: skip
+    values = {name: bits(rows, [run]) for name, run in arms.items() if run.steps}
+    axis = f"dense bits per byte at {thousands(full.target)}"
+    picture = Picture("others", lambda: plot_seeds(values, x=axis, reference=s2[0]), describe_seeds(values, x=axis))
+    headings = ("way", "pairs of full", f"bits/byte at {full.target // 8}", "at the target", "against S²", "passkeys")
+    return Shown((Table(headings, lines),), (picture,), claims)
+
+
+def _pairs(run: Run, full: Run) -> float:
+    """Pairs a byte, over those of full attention at the target."""
+    return pairs_of_full(run, 4, 4) * (run.window + 1) / (full.window + 1)
