@@ -63,7 +63,8 @@ def shape_from_config(config: dict) -> tuple[ModelShape, int | None]:
     """The shape in a `config.json`, and its context (`max_position_embeddings`, None where it is not stated).
 
     Raises:
-        ValueError: naming the field, for a family whose layers are of another kind, or a size that is missing.
+        ValueError: naming the field, for a family whose layers are of another kind, a window that S²-Attn would not
+            honour, or a size that is missing.
     """
     if not isinstance(config, dict):
         raise ValueError(f"config must be a JSON object, got {type(config).__name__}")
@@ -75,6 +76,12 @@ def shape_from_config(config: dict) -> tuple[ModelShape, int | None]:
     }  # fmt: skip
     if missing := [name for name in names.values() if name not in config]:
         raise ValueError(f"config must state {missing[0]}, got none")
+    kinds = config.get("layer_types")
+    window = config.get("sliding_window") if config.get("use_sliding_window", True) and not kinds else None
+    if window is not None:
+        raise ValueError(f"sliding_window must be null for S²-Attn (set it, where it may be dropped), got {window}")
+    if other := sorted(set(kinds or ()) - {"full_attention"}):
+        raise ValueError(f"layer_types must all be full_attention for S²-Attn, got {', '.join(other)}")
     sizes = {field: config[name] for field, name in names.items()}
     shape = ModelShape(
         **sizes,

@@ -24,6 +24,7 @@ CONFIG = {
 
 def test_a_config_says_the_shape_and_the_context():
     assert shape_from_config(CONFIG) == (LLAMA, 4096)
+    assert shape_from_config(CONFIG | {"sliding_window": 9, "use_sliding_window": False}) == (LLAMA, 4096)
     grouped = CONFIG | {"num_key_value_heads": 8, "head_dim": 64, "tie_word_embeddings": True}
     shape, _ = shape_from_config(grouped)
     assert (shape.kv_heads, shape.head_dim, shape.tied) == (8, 64, True)
@@ -43,7 +44,7 @@ def test_the_count_is_that_of_transformers(family):
     config = transformers.AutoConfig.for_model(**sizes)
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)
-    counted = shape_from_config(config.to_dict())[0].parameters.total
+    counted = shape_from_config(config.to_dict() | {"sliding_window": None})[0].parameters.total
     assert counted == pytest.approx(model.num_parameters(), rel=0.01)  # biases and norms inside attention are left out
 
 
@@ -53,6 +54,8 @@ def test_the_count_is_that_of_transformers(family):
         ({"model_type": "gpt_neox"}, "model_type must be one of llama, .*, got 'gpt_neox'"),
         ({"model_type": None}, "got None"),
         ({"hidden_size": 0}, "width must be a positive integer, got 0"),
+        ({"sliding_window": 4096}, r"sliding_window must be null for S²-Attn \(set it, where .*, got 4096"),
+        ({"layer_types": ["sliding_attention", "full_attention"]}, "must all be full_attention .*, got sliding_att"),
     ],
 )
 def test_a_config_that_cannot_be_counted_is_refused(change, message):
