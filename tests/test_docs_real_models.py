@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from typer.testing import CliRunner
 from longlora_edu.cli import app
 
 ROOT = Path(__file__).parents[1]
-REAL, COMPARED = ROOT / "docs" / "real_models.md", ROOT / "docs" / "compared.md"
+REAL, COMPARED, README = ROOT / "docs" / "real_models.md", ROOT / "docs" / "compared.md", ROOT / "README.md"
+VERSIONS = ("d4eb344", "ff6d4d12e", "067b021c8", "3602360a5", "5d602fdbf")
 CONFIG = re.compile(r"`([\w.-]+)/config\.json`:\n\n```json\n(.*?)```", re.DOTALL)
 PLAN = re.compile(r"(?<=```text\n)\$ (longlora-edu plan [^\n]*)\n(.*?)(?=```)", re.DOTALL)
 CARDS = ("16", "24", "80")
@@ -171,8 +173,21 @@ def test_everything_said_of_others_has_its_source():
 
 def test_every_project_has_the_version_that_was_read():
     text = COMPARED.read_text(encoding="utf-8")
-    for version in ("d4eb344", "ff6d4d12e", "067b021c8", "3602360a5", "5d602fdbf"):
+    for version in VERSIONS:
         assert f"`{version}`" in text
+
+
+def test_the_short_table_of_the_readme_has_the_same_versions_and_a_test_for_each_of_ours():
+    lines = README.read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| | here |"))
+    assert re.findall("`(.*?)`", lines[start]) == list(VERSIONS)
+    for line in takewhile(lambda line: line.startswith("|"), lines[start + 2 :]):
+        feature, ours, *others = (cell.strip() for cell in line.strip("|").split("|"))
+        assert len(others) == len(VERSIONS), feature
+        if ours != "untested":
+            path, name = re.fullmatch(r'\[[\w, ]+\]\((\S+) "(\w+)"\)', ours).groups()
+            assert name in names_in(path), feature
+            assert f"`{path}::{name}`" in COMPARED.read_text(encoding="utf-8"), feature  # with sources for the others
 
 
 if __name__ == "__main__":
