@@ -13,7 +13,7 @@ PACKAGE = Path(longlora_edu.__file__).parent
 READING_ORDER = [
     "geometry", "rope", "cost", "plan", "records", "corpus", "passkey", "longqa", "reference", "attention", "calibrate",
     "lora", "model", "longlora", "adapter", "train", "objective", "evaluate", "progress", "pretrain", "finetune",
-    "probe", "plots", "report", "demo", "study", "hf", "widgets", "course", "cli",
+    "probe", "plots", "report", "demo", "study", "hf", "bench", "widgets", "course", "cli",
 ]  # fmt: skip
 NUMPY_ONLY = READING_ORDER[: READING_ORDER.index("attention")]
 HEAVY = ["torch", "matplotlib", "ipywidgets", "transformers", "peft", "typer", "rich"]

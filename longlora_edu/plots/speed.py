@@ -52,10 +52,11 @@ def plot_speed(
     ratios: Mapping[str, Mapping[int, float]],
     promised: Mapping[int, float],
     *,
+    promise: str = "the count of pairs",
     style: Style = SCREEN,
     ax: Axes | None = None,
 ) -> Axes:
-    """Times faster than dense attention by sequence length, as measured; dashed, what the count of pairs promises.
+    """Times faster than dense attention by sequence length, as measured; dashed, what `promise` promises.
 
     Both axes are logarithmic: above the line at 1 it pays, below it costs.
 
@@ -68,7 +69,7 @@ def plot_speed(
     ax.axhline(1, color=DENSE, linewidth=style.line, label="dense attention")
     lengths = sorted(promised)
     pairs = [promised[length] for length in lengths]
-    ax.plot(lengths, pairs, color=DENSE, linestyle="--", linewidth=style.line, label="promised by the count of pairs")
+    ax.plot(lengths, pairs, color=DENSE, linestyle="--", linewidth=style.line, label=f"promised by {promise}")
     for (name, points), (line, marker) in zip(ratios.items(), LOOKS, strict=False):
         look = {"color": INK, "linestyle": line, "linewidth": style.line, "marker": marker, "markersize": style.marker}
         ax.plot(*zip(*sorted(points.items()), strict=True), label=f"measured: {name}", **look)
