@@ -18,8 +18,8 @@ def _attention(result: dict) -> list[Table]:
     others = list(result["rows"][0]["times_faster"])
     title = f"S²-Attn, forward and backward, {result['heads']} heads of {result['head_dim']}, on {result['device']}"
     caption = (
-        "b sequences of n tokens in groups of g; ratios with the middle half of the pairs. To the bound: geometric mean "
-        f"{result['geometric_mean_to_lower_bound']:.3f}, largest {result['largest_to_lower_bound']:.3f}"
+        "b sequences of n tokens in groups of g; ratios with the middle half of the pairs. To the bound: geometric "
+        f"mean {result['geometric_mean_to_lower_bound']:.3f}, largest {result['largest_to_lower_bound']:.3f}"
     )
     bound = _table(title, caption, "b×n/g", "ms", "over the bound", "packed over plain", "error")
     faster = _table("How many times faster than", None, "b×n/g", *others, "dense, by pairs")
