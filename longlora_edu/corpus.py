@@ -192,8 +192,9 @@ def _read_tree(
 
 
 def _texts(files: Iterable[tuple[str, Path]]) -> list[Document]:
-    """The named files as documents, but for empty and binary ones."""
-    documents = (Document(name, path.read_bytes()) for name, path in files)  # one at a time: binaries may be huge
+    """The named files as documents, but for empty and binary ones. Lines end in one byte on all systems."""
+    # One at a time: binaries may be huge. Windows may keep the same standard library with two bytes at each line's end.
+    documents = (Document(name, path.read_bytes().replace(b"\r\n", b"\n")) for name, path in files)
     return [document for document in documents if document.data and b"\0" not in document.data]
 
 

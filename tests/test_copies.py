@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -71,3 +74,12 @@ def test_an_installed_package_reads_the_copy_that_it_carries(tmp_path, monkeypat
     monkeypatch.setattr(copies, "files", lambda name: tmp_path / name)
     (tmp_path / "longlora_edu" / "assets" / "course").mkdir(parents=True)
     assert material() == tmp_path / "longlora_edu" / "assets" / "course"
+
+
+def test_a_letter_that_the_terminal_does_not_have_costs_no_result(tmp_path):
+    """As on Windows, where what is piped has an encoding with few letters."""
+    command = [sys.executable, "-m", "longlora_edu.cli", "course", "copy", "copied→"]
+    environment = dict(os.environ) | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert b'longlora-edu lab "copied?' in done.stdout
+    assert (tmp_path / "copied→" / "notebooks" / "glossary.md").exists()

@@ -286,3 +286,12 @@ def test_a_file_without_text_is_refused(tmp_path, data):
     (tmp_path / "file").write_bytes(data)
     with pytest.raises(ValueError, match="corpus must hold at least one text file, got .*file with none"):
         read_corpus(tmp_path / "file")
+
+
+def test_the_same_text_from_windows_is_the_same_text(tmp_path):
+    for name, end in (("here", b"\n"), ("windows", b"\r\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_bytes(end.join([b"x = 1", b"y = '\r'", b""] * 9))
+    here, windows = (read_corpus(tmp_path / name) for name in ("here", "windows"))
+    assert here.hash == windows.hash
+    assert b"'\r'" in here.train[0].data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,7 +37,7 @@ def copy(
         from ..course.copies import copy_course
 
         copied = copy_course(folder, edition)
-        typer.echo(f"{len(copied)} files; open them with: longlora-edu lab {shlex.quote(str(folder / 'notebooks'))}")
+        typer.echo(f'{len(copied)} files; open them with: longlora-edu lab "{folder / "notebooks"}"')
 
 
 @course.command()
