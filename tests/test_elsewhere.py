@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import venv
-from pathlib import Path
 
+import nbformat
 import pytest
+from helpers import ROOT, RUN_NOTEBOOKS, clean_copy, elsewhere, environment, run
 
-ROOT = Path(__file__).parents[1]
+from longlora_edu import __version__
+from longlora_edu.course.editions import Repository, build, stamp
+
 COLAB = ROOT / "tests" / "constraints-colab.txt"
-
-
-def run(*command, **options):
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
-    return done.stdout
-
-
-def environment(folder, *requirements):
-    """The Python of a new virtual environment with `requirements`, and nothing of the one that runs the tests."""
-    venv.create(folder, with_pip=True)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    run(python, "-m", "pip", "install", "-q", *requirements)
-    return python
 
 
 def pinned(name):
@@ -34,43 +20,46 @@ def pinned(name):
     return next(line for line in lines if line.startswith(f"{name}=="))
 
 
-RUN = """
-import sys
-from pathlib import Path
-import ipywidgets, nbformat
-from nbclient import NotebookClient
-failed = []
-for path in sorted(Path(sys.argv[1]).glob("*.ipynb")):
-    notebook = nbformat.read(path, 4)
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": sys.argv[1]}})
-    try:
-        client.execute()
-    except Exception as error:
-        failed.append(f"{path.name}: {error}")
-    widgets = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
-    outputs = [output for model in widgets.get("state", {}).values() for output in model["state"].get("outputs", [])]
-    failed += [f"{path.name}: {output}" for output in outputs if output["output_type"] == "error"]
-print(ipywidgets.__version__)
-sys.exit("\\n".join(failed) or 0)
+# What a learner's first cell finds there: the module that says so, and no GPU.
+IN_COLAB = """
+import sys, types
+colab, output = types.ModuleType("google.colab"), types.ModuleType("google.colab.output")
+output.enable_custom_widget_manager = lambda: None
+output._widgets = types.SimpleNamespace(_installed_url=None)
+sys.modules |= {"google.colab": colab, "google.colab.output": output}
 """
 
 
-@pytest.mark.slow
-def test_the_course_runs_on_what_colab_ships(tmp_path):
-    from longlora_edu.course.editions import build
+def installed(python):
+    """Each distribution of an environment with its version."""
+    return {one["name"]: one["version"] for one in json.loads(run(python, "-m", "pip", "list", "--format=json"))}
 
-    build(ROOT / "notebooks" / "source", tmp_path / "course", "solution", run=False)
-    # The package's own requirements that are not pinned there come with it, as they are preinstalled on Colab.
+
+@pytest.mark.slow
+def test_the_course_runs_on_what_colab_ships_and_its_first_cell_installs_this_package_alone(tmp_path):
+    """The address in the first cell is answered by a repository on this disk: nothing else differs from Colab's way."""
+    home = Repository("somebody/longlora-edu", "v9")
+    checkout = clean_copy(tmp_path / "checkout")
+    stamp(checkout, home)
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"], ["tag", home.ref]):
+        run("git", "-c", "user.name=Test", "-c", "user.email=test@localhost", *command, cwd=checkout)
+    build(checkout / "notebooks" / "source", tmp_path / "course", "solution", run=False)
+    # The package's own requirements that are not pinned there are preinstalled on Colab too.
     others = ["nbformat", "psutil", "rich", "safetensors", "tqdm", "typer>=0.19"]
     names = [line.split("==")[0] for line in COLAB.read_text(encoding="utf-8").splitlines() if "==" in line]
     python = environment(tmp_path / "colab", "-c", COLAB, pinned("torch"), *names, *others)
-    run(python, "-m", "pip", "install", "-q", "--no-deps", ROOT)
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    # Otherwise nbclient would find the kernel of the environment that runs the tests.
-    clean["PATH"] = os.pathsep.join([str(python.parent), clean["PATH"]])
-    clean |= {"LONGLORA_EDU_PROFILE": "ci", "OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
-    out = run(python, "-c", RUN, tmp_path / "course", env=clean, cwd=tmp_path)
-    assert out.strip() == "7.7.1"
+    (tmp_path / "ipython" / "profile_default" / "startup").mkdir(parents=True)
+    (tmp_path / "ipython" / "profile_default" / "startup" / "colab.py").write_text(IN_COLAB)
+    settings = {"LONGLORA_EDU_PROFILE": "ci", "IPYTHONDIR": str(tmp_path / "ipython"), "GIT_CONFIG_COUNT": "1"}
+    settings |= {"GIT_CONFIG_KEY_0": f"url.{checkout.as_uri()}.insteadOf", "CUDA_VISIBLE_DEVICES": ""}
+    settings |= {"GIT_CONFIG_VALUE_0": f"https://github.com/{home.name}"}
+    before = installed(python)
+    run(python, "-c", RUN_NOTEBOOKS, tmp_path / "course", env=elsewhere(python, **settings), cwd=tmp_path)
+    after = installed(python)
+    assert before["ipywidgets"] == "7.7.1"
+    assert {name: after[name] for name in after if after[name] != before.get(name)} == {"longlora-edu": __version__}
+    *_, said = nbformat.read(tmp_path / "course" / "00_start_here.ipynb", 4).cells[1].outputs
+    assert "No GPU is attached: everything works, slower." in said["data"]["text/plain"]
 
 
 VALIDATE = """

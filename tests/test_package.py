@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
-import venv
-from pathlib import Path
+import tarfile
+import zipfile
 
 import pytest
+from helpers import ROOT, RUN_NOTEBOOKS, clean_copy, elsewhere, environment, run
 
-ROOT = Path(__file__).parents[1]
 TESTS = 'python -m pip install -c constraints.txt -e ".[test]" && pytest'
 DEMO = "python -m pip install -c constraints.txt -e . && longlora-edu demo"
-
-
-def run(*command, cwd, **options):
-    done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_the_readme_and_ci_hold_the_same_commands():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert TESTS in readme and DEMO in readme
-    assert TESTS in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert f'{TESTS} "$@"\n' in (ROOT / ".ci" / "tests").read_text(encoding="utf-8")
+    assert "\n.ci/tests\n.ci/lint\n.ci/slow\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_the_ten_lines_in_the_readme_run(capsys):
@@ -63,24 +55,53 @@ def test_constraints_pin_every_requirement_at_or_above_its_floor():
     assert unmet == []
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder with the sdist, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("built")
+    python = environment(folder / "build", "build")
+    run(python, "-m", "build", "--outdir", folder / "dist", clean_copy(folder / "source"))
+    return folder / "dist"
+
+
 @pytest.mark.slow
-def test_the_wheel_alone_in_an_empty_environment_does_the_main_job(tmp_path):
-    source = tmp_path / "source"
-    shutil.copytree(
-        ROOT, source, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", "longlora-demo", "__pycache__")
-    )
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", tmp_path / "wheel", ".", cwd=source)
-    (wheel,) = (tmp_path / "wheel").glob("*.whl")
-    venv.create(tmp_path / "env", with_pip=True)
-    binaries = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
-    run(binaries / "python", "-m", "pip", "install", "-c", ROOT / "constraints.txt", wheel, cwd=tmp_path)
-    # Neither this checkout nor the test environment may lend a hand.
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    out = run(binaries / "longlora-edu", "demo", "--quick", "--out", "quick", cwd=tmp_path, env=clean)
+def test_the_wheel_carries_the_course_and_the_assets_once(built):
+    (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {info.filename: info.file_size for info in archive.infolist()}
+    course = "longlora_edu/assets/course"
+    for path in (*ROOT.glob("notebooks/*.ipynb"), *(ROOT / "notebooks/source").glob("*.py"), ROOT / "INSTRUCTOR.md"):
+        assert inside[f"{course}/{path.relative_to(ROOT).as_posix()}"] == path.stat().st_size
+    kept = [path for path in (ROOT / "longlora_edu").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {path.relative_to(ROOT).as_posix() for path in kept} - set(inside) == set()
+    assert not any(name.startswith(("tests", "notebooks", "docs")) for name in inside)
+    assert wheel.stat().st_size < 10e6
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"constraints.txt", "tests/test_package.py", "notebooks/glossary.md", "binder/postBuild"} <= names
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_in_an_empty_environment_does_the_main_job_and_has_the_course(built, tmp_path):
+    (wheel,) = built.glob("*.whl")
+    python = environment(tmp_path / "env", "-c", ROOT / "constraints.txt", wheel)
+    command, clean = python.parent / "longlora-edu", elsewhere(python, LONGLORA_EDU_PROFILE="ci")
+    out = run(command, "demo", "--quick", "--out", "quick", cwd=tmp_path, env=clean)
     assert "report.html" in out
     report = json.loads((tmp_path / "quick" / "report.json").read_text(encoding="utf-8"))
     assert report["model"]["trained_context"] == 256
     assert "transformers" not in report["versions"]
+
+    out = run(command, "course", "copy", "mine", cwd=tmp_path, env=clean)
+    assert "longlora-edu lab" in out
+    assert (tmp_path / "mine/notebooks/03_reference.ipynb").read_bytes() == (
+        ROOT / "notebooks/03_reference.ipynb"
+    ).read_bytes()
+    run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[lab]", cwd=tmp_path)
+    run(command, "course", "copy", "solved", "--edition", "solution", cwd=tmp_path, env=clean)
+    # The other lessons run from an installed package in test_launch.py; of 09, here, what needs no transformers.
+    for notebooks in ("mine", "solved"):
+        run(python, "-c", RUN_NOTEBOOKS, tmp_path / notebooks / "notebooks", "00", "02", "09", cwd=tmp_path, env=clean)
 
 
 @pytest.mark.slow
