@@ -120,9 +120,11 @@ def _extension(run: Run, ground: Ground, key: str, work: Path | None, resume: bo
         if step in run.maps_at:
             maps[step] = passkey_map(run, model, ground.corpus, trained)
 
-    extended = extend(
-        run, base, ground.corpus, checkpoint=checkpoint, resume=resume, progress=progress, on_step=on_step
-    )
+    def start(earlier: Run) -> TinyLlama:
+        return started(earlier, ground, work, resume, progress)
+
+    options = {"checkpoint": checkpoint, "resume": resume, "start": start, "progress": progress, "on_step": on_step}
+    extended = extend(run, base, ground.corpus, **options)
     began = time.perf_counter()
     with progress.stage("Measuring", tokens_of(run, trained), "B") as advance:
         results = measured(run, extended.model, ground.corpus, trained=trained, on_tokens=advance)
