@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs" / "site"
 sys.path.insert(0, str(SITE))
 
+import api  # noqa: E402
 import check  # noqa: E402
 import collect  # noqa: E402
 
@@ -46,7 +47,7 @@ def test_the_reference_has_a_page_for_each_module_in_reading_order():
     there = {path.stem for path in collect.PACKAGE.glob("*.py")} | {
         path.parent.name for path in collect.PACKAGE.glob("*/__init__.py")
     }
-    assert list(collect.modules()) == [name for name in READING_ORDER if name in there]
+    assert list(api.modules(ROOT)) == [name for name in READING_ORDER if name in there]
 
 
 def test_nothing_is_run_and_no_script_is_asked_of_a_server():
@@ -89,8 +90,14 @@ def test_pictures_from_elsewhere_go_and_our_own_stay(tmp_path):
         ("[`f`](../longlora_edu/rope.py)", "notebooks/07_x.ipynb", "[`f`](/api/rope.md)"),
         ("[`f`](../longlora_edu/model/files.py)", "notebooks/07_x.ipynb", "[`f`](/api/model.md)"),
         ("[the model](longlora_edu/model)", "README.md", "[the model](/api/model.md)"),
+        ('[`f`](longlora_edu/rope.py "by its name")', "README.md", '[`f`](/api/rope.md "by its name")'),
         ("[here](#discuss)", "INSTRUCTOR.md", "[here](#discuss)"),
         ("[far](https://example.org/page)", "INSTRUCTOR.md", "[far](https://example.org/page)"),
+        (
+            "```python\nrows[0](gone)\n```\n[R](README.md)",
+            "INSTRUCTOR.md",
+            "```python\nrows[0](gone)\n```\n[R](/index.md)",
+        ),
         ("[b](benchmarks/README.md)", "README.md", "[b](benchmarks/README.md)"),
     ],
 )
@@ -99,8 +106,9 @@ def test_links_lead_to_where_the_site_has_it(said, page, becomes, tmp_path):
 
 
 def test_a_file_that_a_page_links_to_comes_along(tmp_path):
-    collect.relink("[demo](longlora_edu/assets/results/demo.json)", GUIDE, tmp_path)
+    collect.relink('[demo](longlora_edu/assets/results/demo.json) [t](tests/oracles.py "a test")', GUIDE, tmp_path)
     assert (tmp_path / "longlora_edu" / "assets" / "results" / "demo.json").exists()
+    assert (tmp_path / "tests" / "oracles.py").exists()
 
 
 def test_a_link_to_nothing_is_refused():

@@ -13,6 +13,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import nbformat
+from api import reference
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(__file__).resolve().parent
@@ -30,10 +31,13 @@ CHAPTERS = {
 OWN = {"explorer.md", "slides.md"}  # pages that only the site has
 # The parts of MathJax that typeset TeX as SVG, without its speech engine, which would look for more on the network.
 MATHJAX = ("startup.js", "core.js", "input/tex.js", "output/svg.js", "output/svg/fonts/tex.js", "a11y/assistive-mml.js")
-LINK = re.compile(r"(?P<image>!?)\[(?P<text>(?:!\[[^\]]*\]\([^)]*\)|[^\[\]])*)\]\((?P<target>[^)\s]+)\)")
+LINK = re.compile(
+    r"(?P<image>!?)\[(?P<text>(?:!\[[^\]]*\]\([^)]*\)|[^\[\]])*)\]"  # [words], or [![a picture](of a badge)]
+    r"\((?P<target>[^)\s]+)(?P<title>\s+\"[^\"]*\")?\)"
+)
+FENCED = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 REMOTE = ("http://", "https://")
 INTO_EXPLORER = re.compile(r"docs/explorer\.html#[\w=&;-]+")  # as widgets leave it behind in a saved notebook
-MODULE = re.compile(r"^\| `(\w+)` \| (.+?) \|$", re.MULTILINE)
 
 
 def pages() -> dict[str, list[str]]:
@@ -44,11 +48,6 @@ def pages() -> dict[str, list[str]]:
         own = [[pattern] if pattern in OWN or pattern.startswith("api/") else [] for pattern in patterns]
         chapters[caption] = [page for both in zip(found, own, strict=True) for part in both for page in part]
     return {caption: there for caption, there in chapters.items() if there}
-
-
-def modules() -> dict[str, str]:
-    """Each public module in reading order, with what it answers, as the README's table has them."""
-    return dict(MODULE.findall((ROOT / "README.md").read_text(encoding="utf-8")))
 
 
 def collect(out: Path) -> None:
@@ -71,7 +70,8 @@ def collect(out: Path) -> None:
         _write(out / page, _notebook(page, out) if page.endswith(".ipynb") else _text(page, out))
     contents = (_contents(caption, there) for caption, there in chapters.items())
     _write(out / "index.md", "\n".join([_text("README.md", out), *contents]))
-    _write_api(out / "api")
+    for name, text in reference(ROOT).items():
+        _write(out / "api" / f"{name}.md", text)
 
 
 def _text(page: str, out: Path) -> str:
@@ -114,14 +114,15 @@ def relink(text: str, page: Path, out: Path) -> str:
         if file == EXPLORER:  # its settings stand behind the #, where Sphinx would look for a heading
             return f'<a href="{target}">{said}</a>'
         if file == ROOT / "README.md":
-            return f"[{said}](/index.md{'#' * bool(anchor)}{anchor})"
+            return f"[{said}](/index.md{'#' * bool(anchor)}{anchor}{link['title'] or ''})"
         if PACKAGE in file.parents and (file.is_dir() or file.suffix == ".py"):
-            return f"[{said}](/api/{file.relative_to(PACKAGE).parts[0].removesuffix('.py')}.md)"
+            return f"[{said}](/api/{file.relative_to(PACKAGE).parts[0].removesuffix('.py')}.md{link['title'] or ''})"
         if file.suffix not in (".md", ".ipynb"):
             _copy(file, out)
         return whole
 
-    return LINK.sub(one, text)
+    parts = FENCED.split(text)  # text and code by turns
+    return "".join(part if at % 2 else LINK.sub(one, part) for at, part in enumerate(parts))
 
 
 def _copy(file: Path, out: Path) -> None:
@@ -138,46 +139,3 @@ def _write(path: Path, text: str) -> None:
 def _contents(caption: str, there: list[str]) -> str:
     entries = "\n".join(page.rsplit(".", 1)[0] for page in there)
     return f"```{{toctree}}\n:caption: {caption}\n:hidden:\n\n{entries}\n```\n"
-
-
-def _write_api(folder: Path) -> None:
-    rows = "\n".join(f"| [{name}]({name}.md) | {answers} |" for name, answers in modules().items())
-    names = "\n".join(modules())
-    intro = (
-        "Each module imports only from those above it: this is the order to read them in. Every page has the source."
-    )
-    table = f"| module | what it answers |\n|---|---|\n{rows}\n"
-    _write(folder / "index.md", f"# The library\n\n{intro}\n\n{table}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n")
-    for name in modules():
-        body = _commands() if name == "cli" else "".join(map(_automodule, _documented(name)))
-        _write(folder / f"{name}.md", f"# {name}\n\n{body}")
-
-
-def _documented(name: str) -> list[str]:
-    """A module, and the folders in it that name what is public in them."""
-    folders = sorted((PACKAGE / name).glob("*/__init__.py"))
-    public = [path.parent.name for path in folders if "__all__" in path.read_text(encoding="utf-8")]
-    return [f"longlora_edu.{name}", *(f"longlora_edu.{name}.{part}" for part in public)]
-
-
-def _automodule(name: str) -> str:
-    heading = f"## {name.rsplit('.', 1)[1]}\n\n" if name.count(".") > 1 else ""
-    return f"{heading}```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n\n"
-
-
-def _commands() -> str:
-    """What `--help` says of each command."""
-    import typer
-    from typer.testing import CliRunner
-
-    from longlora_edu.cli import app
-
-    def helps(command, path):
-        for name, inner in sorted(getattr(command, "commands", {}).items()):
-            yield from helps(inner, [*path, name])
-        if path and not hasattr(command, "commands"):
-            plain = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
-            done = CliRunner().invoke(app, [*path, "--help"], env=plain, prog_name="longlora-edu")
-            yield f"## longlora-edu {' '.join(path)}\n\n```text\n{done.output.strip()}\n```\n\n"
-
-    return "".join(helps(typer.main.get_command(app), []))
