@@ -248,6 +248,26 @@ def test_a_model_compiles_as_one_graph_in_both_modes():
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_steps_of_a_compiled_model_are_compiled_once():
+    model = tiny_model(num_hidden_layers=1).train()
+    use_s2(model, group_size=GROUP)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    losses = []
+    for step in range(4):
+        with torch._dynamo.config.patch(error_on_recompile=step > 0):
+            loss = compiled(some_ids(), use_cache=False).logits.square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert len(set(losses)) == 4
+    use_s2(model, group_size=GROUP + 1)
+    with torch._dynamo.config.patch(error_on_recompile=True), pytest.raises(Exception, match="[Rr]ecompil"):
+        compiled(some_ids(), use_cache=False)
+
+
 class Sizes(TorchDispatchMode):
     """The number of elements of the largest tensor that any operation makes."""
 
