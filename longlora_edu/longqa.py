@@ -9,16 +9,18 @@ where one answer is right.
 from __future__ import annotations
 
 import ast
+import json
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from .corpus import Document
-from .records import check_integer
+from .records import check_integer, replace_file
 
 Kind = Literal["constant", "method", "caller"]
 LONGEST_ANSWER = 40
@@ -92,6 +94,12 @@ def make_questions(
         prompt = PROMPT.format(excerpt=excerpt, question=fact.question, form=fact.form)
         questions.append(LongQuestion(prompt, fact.answer, document.name, fact.kind))
     return tuple(questions)
+
+
+def write_questions(path: Path, questions: Sequence[LongQuestion]) -> None:
+    """A `.jsonl` file of the questions, one a line."""
+    lines = (json.dumps(question.as_json(), ensure_ascii=False) for question in questions)
+    replace_file(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def is_exact(answer: str, expected: str) -> bool:

@@ -216,16 +216,13 @@ def longqa(
     """Make questions about long documents whose answers are computed, in the LongAlpaca format."""
     with clear_errors("longqa", out):
         from ..corpus import read_corpus, standard_library
-        from ..longqa import make_questions
-        from ..records import replace_file
+        from ..longqa import make_questions, write_questions
 
         text = read_corpus(corpus) if corpus else standard_library()
         found = {}
         for side, documents, count in (("train", text.train, train_count), ("held_out", text.held_out, held_out)):
             questions = make_questions(documents, length, count, seed=seed)
-            lines = [json.dumps(question.as_json(), ensure_ascii=False) for question in questions]
-            out.mkdir(parents=True, exist_ok=True)
-            replace_file(out / f"{side}.jsonl", ("\n".join(lines) + "\n").encode())
+            write_questions(out / f"{side}.jsonl", questions)
             found[side] = len(questions)
         typer.echo(
             json.dumps(found) if as_json else f"{out}: {found['train']} to train on, {found['held_out']} held out"

@@ -36,7 +36,8 @@ def with_adapter(model: str, adapter: Path | None, *, bf16: bool = False) -> Pre
     return merged
 
 
-def _on_device(model: PreTrainedModel) -> PreTrainedModel:
+def on_device(model: PreTrainedModel) -> PreTrainedModel:
+    """The model, moved to the GPU if there is one."""
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -59,7 +60,7 @@ def measure_text(
     check_integer("trials", trials, at_least=0)
     tokenizer = load_tokenizer(model)
     texts = tokenised(read_corpus(data, document).held_out, tokenizer)
-    loaded = _on_device(with_adapter(model, adapter, bf16=bf16))
+    loaded = on_device(with_adapter(model, adapter, bf16=bf16))
     check_ids(texts, loaded)
     lengths = sorted(lengths or [context_length(loaded.config)])
     total = sum(lengths) * (windows + 5 * trials)
@@ -87,7 +88,7 @@ def measure_answers(
     pairs = read_pairs(data)
     tokenizer = load_tokenizer(model)
     texts = [tokenised_pair(pair, tokenizer)[0] for pair in pairs]
-    loaded = _on_device(with_adapter(model, adapter, bf16=bf16))
+    loaded = on_device(with_adapter(model, adapter, bf16=bf16))
     check_ids(texts, loaded)
     total = sum(map(len, texts))
     with (progress or Silent()).stage("Answering", total, "tok") as advance:
@@ -108,7 +109,7 @@ def ask(
     Raises:
         ValueError: when text and question are longer than the context.
     """
-    tokenizer, loaded = load_tokenizer(model), _on_device(with_adapter(model, adapter, bf16=bf16))
+    tokenizer, loaded = load_tokenizer(model), on_device(with_adapter(model, adapter, bf16=bf16))
     ids, labels = tokenised_pair(Pair(f"{text}\n\n{question}" if text else question, ""), tokenizer)
     prompt: np.ndarray = ids[labels < 0]
     check_ids([ids], loaded)
