@@ -98,6 +98,7 @@ def test_pictures_from_elsewhere_go_and_our_own_stay(tmp_path):
             "INSTRUCTOR.md",
             "```python\nrows[0](gone)\n```\n[R](/index.md)",
         ),
+        ("[of a Binder](binder)", "README.md", "of a Binder"),
         ("[b](benchmarks/README.md)", "README.md", "[b](benchmarks/README.md)"),
     ],
 )
@@ -121,7 +122,8 @@ def test_formulas_and_tables_of_docstrings_are_shown_as_they_are_written():
     lines = ["One sentence.", "", *formula, "and", "", *table, "Raises:", "    ValueError: x"]
     CONF["preformatted"](None, "function", "f", None, None, lines)
     shown = [line and f"    {line}" for line in (*formula, *table)]
-    literal = ["::", "", *shown[:2], "and", "", "::", "", *shown[2:]]
+    as_text = [".. code-block:: text", ""]
+    literal = [*as_text, *shown[:2], "and", "", *as_text, *shown[2:]]
     assert lines == ["One sentence.", "", *literal, "Raises:", "    ValueError: x"]
 
 

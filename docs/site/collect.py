@@ -117,6 +117,8 @@ def relink(text: str, page: Path, out: Path) -> str:
             return f"[{said}](/index.md{'#' * bool(anchor)}{anchor}{link['title'] or ''})"
         if PACKAGE in file.parents and (file.is_dir() or file.suffix == ".py"):
             return f"[{said}](/api/{file.relative_to(PACKAGE).parts[0].removesuffix('.py')}.md{link['title'] or ''})"
+        if file.is_dir():  # which a page from the disk has no view of
+            return said
         if file.suffix not in (".md", ".ipynb"):
             _copy(file, out)
         return whole

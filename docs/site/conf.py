@@ -64,7 +64,7 @@ def preformatted(app, what, name, obj, options, lines: list[str]) -> None:
         starts = number > 0 and not lines[number - 1].strip() and (table or line.startswith("    "))
         if line.strip():
             if starts and not inside:
-                written += ["::", ""]
+                written += [".. code-block:: text", ""]
             inside = (inside or starts) and (table or line.startswith("    "))
         written.append(f"    {line}" if inside and line.strip() else line)
     lines[:] = written
