@@ -83,3 +83,10 @@ def test_a_letter_that_the_terminal_does_not_have_costs_no_result(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
     assert b'longlora-edu lab "copied?' in done.stdout
     assert (tmp_path / "copied→" / "notebooks" / "glossary.md").exists()
+
+
+def test_the_student_edition_needs_nothing_that_builds_notebooks(tmp_path):
+    code = "import sys; sys.modules['nbformat'] = sys.modules['jupytext'] = None\n"
+    code += "from longlora_edu.cli import app; app(['course', 'copy', '.'])"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert (tmp_path / "notebooks" / "00_start_here.ipynb").exists()

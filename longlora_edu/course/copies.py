@@ -6,9 +6,12 @@ import importlib.util
 import tempfile
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..records import replace_file
-from .editions import Edition, build
+
+if TYPE_CHECKING:
+    from .editions import Edition
 
 # Whatever a notebook links to, at the same place beside it.
 BESIDE = ("INSTRUCTOR.md", "docs/claims.md", "docs/explorer.html", "notebooks/glossary.md")
@@ -31,6 +34,8 @@ def copy_course(folder: Path, edition: Edition = "student") -> list[Path]:
     else:
         if importlib.util.find_spec("jupytext") is None:
             raise ValueError(f"jupytext must be installed for the {edition} edition, got none: pip install jupytext")
+        from .editions import build  # what a plain install cannot import
+
         with tempfile.TemporaryDirectory() as built:
             paths = build(origin / "notebooks" / "source", Path(built), edition, run=False)
             wanted |= {Path("notebooks", path.name): path.read_bytes() for path in paths}
