@@ -90,10 +90,11 @@ def pretrain(
     *,
     checkpoint: Path | None = None,
     resume: bool = False,
+    device: str = "cpu",
     on_step: Callable[[int, Metrics], None] = lambda step, metrics: None,
 ) -> tuple[TinyLlama, TrainResult]:
     """Train a fresh model on windows of the corpus's training side; returns it with the curve of the run."""
-    model = config.model().train()
+    model = config.model().train().to(device)
     forward = torch.compile(model, dynamic=False) if config.compile else model
     hidden = [parameter for parameter in model.model.layers.parameters() if parameter.dim() == 2]
     known = set(map(id, hidden))
@@ -109,6 +110,7 @@ def pretrain(
         seed=config.seed,
         mix=config.mix(),
         bf16=config.bf16,
+        device=device,
     )
     warmup = min(config.warmup, config.steps)
     settings = TrainSettings(config.steps, warmup=warmup, decay="linear", checkpoint_every=250)
@@ -124,6 +126,7 @@ def run_pretraining(
     *,
     threads: int | None = None,
     resume: bool = False,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict:
     """`pretrain`, measure, and leave a model folder with its record, `pretraining.json`; returns the record.
@@ -146,7 +149,7 @@ def run_pretraining(
     tokens = config.batch * config.context
     with progress.stage("Pretraining", config.steps * tokens, "B") as advance:
         on_step = step_by_step(advance, tokens, "bits/byte", "bits_per_byte")
-        model, result = pretrain(config, corpus, checkpoint=checkpoint, resume=resume, on_step=on_step)
+        model, result = pretrain(config, corpus, checkpoint=checkpoint, resume=resume, device=device, on_step=on_step)
     lengths, seed = [config.context], config.seed
     total = evaluation_tokens(lengths, windows=WINDOWS, trials=TRIALS)
     with progress.stage("Measuring", total, "B") as advance:

@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny_bundled_model, write_text
+from safetensors.torch import load_file
 from torch import nn
 from typer.testing import CliRunner
 
 from longlora_edu.attention import s2_attention
 from longlora_edu.cli import app
+from longlora_edu.corpus import read_corpus
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.model import save_model
+from longlora_edu.pretrain import PretrainConfig
 from longlora_edu.probe import ProbeSettings
 from longlora_edu.records import read_json, write_json
 from longlora_edu.study.bands import TURNS, BandRope, as_trained, in_band
@@ -31,8 +34,10 @@ from longlora_edu.study.grid import bytes_of, estimated_seconds, make_plan, run_
 from longlora_edu.study.ground import Ground
 from longlora_edu.study.layouts import AllShifted, MaskGeometry, lay_out, pairs_of_full, patterns
 from longlora_edu.study.measure import lengths_of, window_bits
+from longlora_edu.study.part import PROFILES
 from longlora_edu.study.row import compute, differences, read_record, record_path, save_record
 from longlora_edu.study.settings import Run, config_of, key_of, settings_from
+from longlora_edu.study.sibling import SIBLING, make_sibling
 
 TINY = Run(target=512, steps=2, windows=4, trials=1, span=512, base="tiny")
 PROBE = ProbeSettings(seq_len=8, group_size=4, values=2, steps=2, batch=2)
@@ -467,3 +472,24 @@ def test_the_page_is_written_by_one_command(tmp_path):
     found = call("report", "--out", tmp_path / "none", "--docs", tmp_path)
     assert found.exit_code == 0, found.output
     assert (tmp_path / "evidence.md").exists() and os.listdir(tmp_path / "evidence")
+
+
+def test_a_sibling_is_kept_in_half_precision_and_begins_runs(tmp_path, ground, threads):
+    config = PretrainConfig(hidden_size=16, intermediate_size=16, layers=1, steps=2, batch=2, compile=False)
+    text = read_corpus(write_text(tmp_path / "text.py", 20_000))
+    options = {"config": config, "corpus": text, "threads": 1}
+    record = make_sibling(tmp_path / "models" / "sibling", **options)
+    assert record["parameters"] == 10_032
+    weights = load_file(tmp_path / "models" / "sibling" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    assert make_sibling(tmp_path / "models" / "sibling", **options) == record
+    base = Ground(ground.corpus, models=tmp_path / "models").base("sibling")
+    assert {parameter.dtype for parameter in base.parameters()} == {torch.float32}
+    with pytest.raises(ValueError, match="got no .*: see longlora-edu study sibling"):
+        Ground(ground.corpus, models=tmp_path).base("sibling")
+
+
+def test_the_sibling_of_the_studies_fits_where_it_is_kept():
+    weights = sum(parameter.numel() for parameter in SIBLING.model().parameters())
+    assert 5e6 < weights < 15e6 and 2 * weights < 16e6
+    assert PROFILES["gpu"].trained == SIBLING.context

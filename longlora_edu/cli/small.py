@@ -62,10 +62,16 @@ def demo(
 def pretrain(
     out: Annotated[Path, typer.Option(help="Folder for the model and the record of the run.")] = Path("pretrained"),
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Windows of 256 bytes a step.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Windows a step.")] = None,
+    context: Annotated[int | None, typer.Option(help="Bytes of a window; 256 by default.")] = None,
+    width: Annotated[int | None, typer.Option(help="Of the model; 192 by default.")] = None,
+    ffn_width: Annotated[int | None, typer.Option(help="Of its feed-forward layers; 512 by default.")] = None,
+    layers: Annotated[int | None, typer.Option(help="4 by default.")] = None,
+    heads: Annotated[int | None, typer.Option(help="4 by default.")] = None,
     rope_base: Annotated[float | None, typer.Option(help="Base of the rotary frequencies.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights and data order.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
     corpus: Annotated[Path | None, typer.Option(help="A file or folder of your own text.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
 ) -> None:
@@ -77,13 +83,15 @@ def pretrain(
         from ..records import started_settings
 
         started = (started_settings(out) if resume else None) or {}
-        given = {"steps": steps, "batch": batch, "rope_base": rope_base, "seed": seed}
+        given = {"steps": steps, "batch": batch, "rope_base": rope_base, "seed": seed, "context": context}
+        given |= {"hidden_size": width, "intermediate_size": ffn_width, "layers": layers, "heads": heads}
         chosen = {name: value for name, value in given.items() if value is not None}
         config = PretrainConfig(**fields_of(PretrainConfig, started) | chosen)
         source = str(corpus.resolve()) if corpus else started.get("corpus", "standard library")
         text = standard_library() if source == "standard library" else read_corpus(Path(source))
         threads = threads or started.get("threads")
-        record = run_pretraining(config, text, out, threads=threads, resume=resume, progress=Terminal())
+        options = {"threads": threads, "resume": resume, "device": device, "progress": Terminal()}
+        record = run_pretraining(config, text, out, **options)
         context = record["config"]["context"]
         typer.echo(
             f"{out}: {record['parameters']:,} parameters, {record['bits_per_byte']:.3f} bits/byte held out "

@@ -26,6 +26,7 @@ QUESTIONS = {
 Out = Annotated[Path | None, typer.Option(help="Folder of the records; benchmarks/results/runs in a checkout.")]
 Corpus = Annotated[Path | None, typer.Option(help="A file or folder of your own text.")]
 Models = Annotated[Path | None, typer.Option(help="Folder of further base models.")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of a row; results depend on them bitwise.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Let interrupted rows go on from their checkpoints.")]
 
@@ -42,6 +43,7 @@ def _grid(name: str) -> Callable[..., None]:
         out: Out = None,
         corpus: Corpus = None,
         models: Models = None,
+        device: Device = "cpu",
         resume: Resume = False,
         only: Annotated[str | None, typer.Option(help="A single row, by its key.")] = None,
         part: Annotated[list[int] | None, typer.Option(help="Its parts by number, from 1; all by default.")] = None,
@@ -54,7 +56,7 @@ def _grid(name: str) -> Callable[..., None]:
             from ..study.questions import study_of
 
             folder = out or default_folder()
-            ground = Ground.open(corpus and str(corpus.resolve()), models)
+            ground = Ground.open(corpus and str(corpus.resolve()), models, device)
             found = study_of(name, profile=profile, seeds=seeds)
             if wrong := set(part or ()) - set(range(1, len(found.parts) + 1)):
                 raise ValueError(f"--part must be from 1 to {len(found.parts)}, got {min(wrong)}")
@@ -79,6 +81,7 @@ def run(
     out: Out = None,
     corpus: Corpus = None,
     models: Models = None,
+    device: Device = "cpu",
     resume: Resume = False,
     missing: Annotated[bool, typer.Option("--missing", help="Do nothing where there is a record.")] = False,
     side_by_side: Annotated[int, typer.Option(min=1, help="How many rows share the machine.")] = 1,
@@ -92,7 +95,7 @@ def run(
         from ..study.row import compute, differences, read_record, record_path, save_record
 
         folder = out or default_folder()
-        ground = Ground.open(corpus and str(corpus.resolve()), models)
+        ground = Ground.open(corpus and str(corpus.resolve()), models, device)
         path = record_path(folder, key)
         with claimed(folder, key) as free:
             if not free:
@@ -115,6 +118,25 @@ def run(
             typer.echo(f"longlora-edu: {len(found)} numbers differ from {path}:\n  {shown}", err=True)
             raise typer.Exit(1)
         typer.echo(f"{path}: every number is the same")
+
+
+@study.command()
+def sibling(
+    models: Models = None,
+    device: Device = "cpu",
+    threads: Threads = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+) -> None:
+    """Make the base of the profile gpu: a larger sibling of the small model, with a longer context."""
+    with clear_errors("study sibling", models or Path(".")):
+        from ..progress import Terminal
+        from ..study.ground import BENCHMARKS
+        from ..study.sibling import make_sibling
+
+        folder = (models or BENCHMARKS / "models") / "sibling"
+        options = {"device": device, "threads": threads, "resume": resume, "progress": Terminal()}
+        record = make_sibling(folder, **options)
+        typer.echo(f"{folder}: {record['parameters']:,} parameters, {record['bits_per_byte']:.3f} bits/byte held out")
 
 
 @study.command()

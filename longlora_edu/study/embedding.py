@@ -21,8 +21,9 @@ class LoRAEmbedding(nn.Module):
         super().__init__()
         self.rank, self.alpha = checked_rank_and_alpha(rank, alpha)
         self.base = base.requires_grad_(False)
-        self.A = nn.Parameter(torch.zeros(base.num_embeddings, self.rank))
-        self.B = nn.Parameter(torch.randn(self.rank, base.embedding_dim, generator=generator))
+        start = torch.randn(self.rank, base.embedding_dim, generator=generator)  # on the CPU: the same on every device
+        self.A = nn.Parameter(base.weight.new_zeros(base.num_embeddings, self.rank))
+        self.B = nn.Parameter(start.to(base.weight))
 
     def forward(self, ids: Tensor) -> Tensor:
         """(...) to (..., width)."""

@@ -147,7 +147,8 @@ def _provenance(records: Sequence[dict]) -> str:
     where = "; ".join(f"{name}, {threads} thread a row, torch {version}" for name, threads, version in machines)
     return (
         f"## Where the numbers come from\n\n{len(records)} rows, {days[0]} to {days[-1]}; {where}. "
-        f"Text: {ground['text']}, sha256 `{ground['corpus'][:16]}…`. Base: the model of the package, sha256 `{ground['base'][:16]}…`. "
+        f"Text: {ground['text']}, sha256 `{ground['corpus'][:16]}…`. "
+        f"Base: the model of the package, sha256 `{ground['base'][:16]}…`. "
         f"The profiles are {' and '.join(f'`{name}`' for name in PROFILES)}; all rows here are of `cpu`.\n"
     )
 

@@ -136,7 +136,7 @@ def run_grid(
 def _begin(key: str, settings: Settings, ground: Ground, folder: Path, threads: int, jobs: int, resume: bool):
     order(folder, key, settings)
     options = ["--out", folder, "--threads", threads, "--side-by-side", jobs, "--models", ground.models, "--missing"]
-    options += ["--corpus", ground.source] if ground.source else []
+    options += ["--device", ground.device, *(["--corpus", ground.source] if ground.source else [])]
     options += ["--resume"] if resume else []
     command = [sys.executable, "-m", "longlora_edu.cli", "study", "run", key, *map(str, options)]
     with open(work_folder(folder) / f"{key}.log", "ab") as log:

@@ -22,42 +22,44 @@ def default_folder() -> Path:
 
 @dataclass(frozen=True)
 class Ground:
-    """A text and the folder of further base models; `"bundled"` is the model of the package."""
+    """A text, the folder of further base models (`"bundled"` is the model of the package), and where to compute."""
 
     corpus: Corpus
     source: str | None = None
     models: Path = BENCHMARKS / "models"
+    device: str = "cpu"
     _hashes: dict = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def open(cls, source: str | None = None, models: Path | None = None) -> Ground:
+    def open(cls, source: str | None = None, models: Path | None = None, device: str = "cpu") -> Ground:
         """The standard library's own source, or a file or folder of text.
 
         Raises:
             ValueError: when the path holds no text.
         """
         corpus = standard_library() if source is None else read_corpus(Path(source))
-        return cls(corpus, source, *([Path(models)] if models else []))
+        return cls(corpus, source, Path(models) if models else BENCHMARKS / "models", device)
 
     def base_folder(self, name: str) -> Path:
         """The folder of a base model."""
         return Path(str(files("longlora_edu") / "assets" / "model")) if name == "bundled" else self.models / name
 
     def base(self, name: str) -> TinyLlama:
-        """A base model, freshly loaded.
+        """A base model, freshly loaded onto the device.
 
         Raises:
             ValueError: for a base that is not there, saying how it is made.
         """
         self.base_hash(name)
-        return load_model(self.base_folder(name))
+        return load_model(self.base_folder(name)).to(self.device)
 
     def base_hash(self, name: str) -> str:
         """sha256 of a base's weights file."""
         if name not in self._hashes:
             weights = self.base_folder(name) / "model.safetensors"
             if not weights.is_file():
-                raise ValueError(f"base {name} must be made before runs can begin with it, got no {weights}")
+                made = ": see longlora-edu study sibling" if name == "sibling" else ""
+                raise ValueError(f"base {name} must be made before runs can begin with it, got no {weights}{made}")
             self._hashes[name] = hashlib.sha256(weights.read_bytes()).hexdigest()
         return self._hashes[name]
 

@@ -41,7 +41,7 @@ def compute(
     find = _extension if isinstance(settings, Run) else _probe
     curve, results, cost = find(settings, ground, key, work, resume, progress or Silent())
     # Seconds of runs that share a machine are no measurement; who reads them must be able to tell.
-    cost |= {"runs_side_by_side": side_by_side, "load_before": load, "load_after": _load()}
+    cost |= {"device": ground.device, "runs_side_by_side": side_by_side, "load_before": load, "load_after": _load()}
     return as_json(
         {
             "kind": kind_of(settings),
@@ -59,6 +59,7 @@ def compute(
 def command(key: str, threads: int, ground: Ground) -> str:
     """What computes this row again."""
     other = f" --corpus {shlex.quote(ground.source)}" if ground.source else ""
+    other += f" --device {ground.device}" if ground.device != "cpu" else ""
     return f"longlora-edu study run {key} --threads {threads}{other}"
 
 
@@ -157,7 +158,7 @@ def started(run: Run, ground: Ground, work: Path | None, resume: bool, progress:
             model = extend(run, base, ground.corpus, checkpoint=checkpoint, resume=resume, progress=progress).model
             save_model(model, folder)
             checkpoint.unlink(missing_ok=True)
-        return load_model(folder)
+        return load_model(folder).to(ground.device)
 
 
 def _probe(settings: ProbeSettings, ground: Ground, key: str, work, resume: bool, progress: Progress):
