@@ -363,8 +363,8 @@ def pretrained(monkeypatch):
     """What `run_pretraining` would be called with."""
     calls = []
 
-    def record(config, corpus, folder, *, threads, resume, progress):
-        calls.append((config, corpus.source, folder.as_posix(), threads, resume))
+    def record(config, corpus, folder, *, threads, resume, device, progress):
+        calls.append((config, corpus.source, folder.as_posix(), threads, resume, device))
         return {
             "config": dataclasses.asdict(config),
             "parameters": 1234567,
@@ -378,12 +378,15 @@ def pretrained(monkeypatch):
 
 def test_pretraining_takes_its_options_and_says_what_came_of_it(pretrained, tmp_path):
     text = write_text(tmp_path / "text.py")
-    options = "--steps 5 --batch 2 --rope-base 200 --seed 4 --threads 1 --out here --resume"
+    options = "--steps 5 --batch 2 --rope-base 200 --seed 4 --threads 1 --out here --resume --device cuda"
+    options += " --context 512 --width 64 --ffn-width 96 --layers 2 --heads 2"
     result = run("pretrain", *options.split(), "--corpus", text)
     assert result.stdout == (
         "here: 1,234,567 parameters, 1.234 bits/byte held out at 256 bytes, passkey found in 99.5% of trials\n"
     )
-    assert pretrained == [(PretrainConfig(steps=5, batch=2, rope_base=200.0, seed=4), str(text), "here", 1, True)]
+    shape = {"context": 512, "hidden_size": 64, "intermediate_size": 96, "layers": 2, "heads": 2}
+    config = PretrainConfig(steps=5, batch=2, rope_base=200.0, seed=4, **shape)
+    assert pretrained == [(config, str(text), "here", 1, True, "cuda")]
 
 
 def test_pretraining_goes_on_as_it_was_started(pretrained, tmp_path):
@@ -395,8 +398,8 @@ def test_pretraining_goes_on_as_it_was_started(pretrained, tmp_path):
     run("pretrain", "--resume", "--out", tmp_path, "--steps", "6", "--threads", "1")
     out = tmp_path.as_posix()
     assert pretrained == [
-        (config, str(text), out, 2, True),
-        (dataclasses.replace(config, steps=6), str(text), out, 1, True),
+        (config, str(text), out, 2, True, "cpu"),
+        (dataclasses.replace(config, steps=6), str(text), out, 1, True, "cpu"),
     ]
 
 
