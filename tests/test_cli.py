@@ -382,7 +382,7 @@ def test_pretraining_takes_its_options_and_says_what_came_of_it(pretrained, tmp_
     options += " --context 512 --width 64 --ffn-width 96 --layers 2 --heads 2"
     result = run("pretrain", *options.split(), "--corpus", text)
     assert result.stdout == (
-        "here: 1,234,567 parameters, 1.234 bits/byte held out at 256 bytes, passkey found in 99.5% of trials\n"
+        "here: 1,234,567 parameters, 1.234 bits/byte held out at 512 bytes, passkey found in 99.5% of trials\n"
     )
     shape = {"context": 512, "hidden_size": 64, "intermediate_size": 96, "layers": 2, "heads": 2}
     config = PretrainConfig(steps=5, batch=2, rope_base=200.0, seed=4, **shape)
