@@ -81,10 +81,10 @@ print(recorded_line("demo"))
 # ### The published algorithm in six steps
 #
 # 1. Start from the base model: [`bundled_model`](../longlora_edu/model/files.py).
-# 2. Compute sparse attention, S², on each long example: [`s2_attention`](../longlora_edu/attention.py), switched on by
+# 2. Compute sparse attention, S², on each long example: [`s2_attention`](../longlora_edu/attention/__init__.py), switched on by
 #    `model.train()`.
 # 3. Keep standard attention for inference: `model.eval()` switches to
-#    [`full_attention`](../longlora_edu/attention.py), nothing else changes.
+#    [`full_attention`](../longlora_edu/attention/__init__.py), nothing else changes.
 # 4. Add LoRA, and free the embeddings and norms: [`apply_longlora`](../longlora_edu/longlora.py), which stretches the
 #    positions too.
 # 5. Fine-tune on long data: [`finetune`](../longlora_edu/finetune.py).
