@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots.bench import plot_bench
 from longlora_edu.records import as_json
 
+ROOT = Path(__file__).parents[1]
 TINY = [Case("float32", 1, 128, 32), Case("bfloat16", 2, 64, 16)]
 
 
@@ -214,3 +217,11 @@ def test_the_command_says_what_it_cannot_do(arguments, sentence):
 def test_a_gpu_that_is_not_there_is_said_so():
     done = CliRunner().invoke(app, ["bench", "step", "--device", "cuda"])
     assert done.exit_code == 1 and "--device cuda must find a GPU, got none that PyTorch sees" in done.output
+
+
+def test_the_page_of_benchmarks_says_what_the_records_hold():
+    spec = importlib.util.spec_from_file_location("speed_tables", ROOT / "benchmarks" / "speed_tables.py")
+    tables_of_records = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables_of_records)
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert tables_of_records.page(text) == text, "run python benchmarks/speed_tables.py"

@@ -1,0 +1,138 @@
+"""Writes the section on speed in benchmarks/README.md from the records of `longlora-edu bench`.
+
+Run it after a record has changed; a test holds the page equal to the records.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from longlora_edu.plots.speed import crossover
+from longlora_edu.records import read_json, replace_file
+
+HERE = Path(__file__).parent
+PAGE = HERE / "README.md"
+BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
+STEPS = ("step_small_adapters", "step_small_all", "step_135m_adapters", "step_135m_all")
+WHO = {"small": "the small model", "smollm2-135m.gguf": "the 135M model (9 query heads, 3 key/value heads)"}
+WHAT = {"adapters": "adapters, embeddings and norms", "all": "all weights"}
+
+
+def section() -> str:
+    """The section, from the records that are there."""
+    parts = [_attention(_record("attention_cpu")), _scaling(_record("scaling_cpu"))]
+    parts.append(_steps([_record(name) for name in STEPS if (HERE / "results" / f"{name}.json").exists()]))
+    return "\n\n".join(parts)
+
+
+def page(text: str) -> str:
+    """`text` with its section on speed written anew."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{section()}\n{END}{rest.split(END)[1]}"
+
+
+def _record(name: str) -> dict:
+    return read_json(HERE / "results" / f"{name}.json") | {"file": f"results/{name}.json"}
+
+
+def _attention(record: dict) -> str:
+    others = list(record["rows"][0]["times_faster"])
+    head = ["dtype", "b × n", "group", "ms", "over the bound", "packed over plain"]
+    head += [f"times faster than {name}" for name in others] + ["dense pairs over S² pairs", "largest error"]
+    rows = [
+        [
+            row["dtype"],
+            f"{row['batch']} × {row['length']:,}",
+            f"{row['group']:,}",
+            f"{row['seconds']['s2'] * 1e3:.0f}",
+            _ratio(row["to_lower_bound"], 3),
+            _ratio(row["packed_to_plain"]),
+            *(_ratio(row["times_faster"][name]) for name in others),
+            f"{row['pairs_of_dense']:.2f}",
+            f"{row['largest_error']:.0e}",
+        ]
+        for row in record["rows"]
+    ]
+    long = [row["times_faster"] for row in record["rows"] if row["length"] == 8192]
+    means = ", ".join(f"{sum(row[name]['median'] for row in long) / len(long):.2f} times {name}" for name in others)
+    return (
+        f"**Attention alone**, forward and backward from projections laid out `(b n h d)`, {record['heads']} heads of "
+        f"{record['head_dim']}. The bound is one plain causal call over the same number of groups that already lie "
+        "side by side, timed in turns with the rest; the middle half of the pairs in brackets. Over the bound: "
+        f"geometric mean {record['geometric_mean_to_lower_bound']:.3f}, largest "
+        f"{record['largest_to_lower_bound']:.3f}. At 8,192 tokens as fast as {means}, means of both dtypes. *Packed*: "
+        "the same number of tokens in documents of a quarter of a group to two groups, which cut the cells, so that "
+        "there are fewer pairs.\n\n"
+        f"{_table(head, rows)}\n\n{_source(record)}"
+    )
+
+
+def _scaling(record: dict) -> str:
+    rows = []
+    for row in record["fixed_group"]:
+        time, held = row["nanoseconds_a_token"], row["bytes_a_token"]
+        cells = [_cell(table.get(name)) for table in (time, held) for name in ("s2", "dense")]
+        rows.append([f"{row['length']:,}", *cells])
+    points = {int(length): ratio["median"] for length, ratio in record["dense_over_s2"].items()}
+    even = crossover(points)
+    pays = f"from about {even:,.0f} tokens on" if even else "at none of these lengths"
+    ratios = ", ".join(f"{ratio:.2f} at {length:,}" for length, ratio in points.items())
+    head = ["tokens", "ns a token, S²", "ns a token, dense", "bytes a token, S²", "bytes a token, dense"]
+    return (
+        f"**By length**, one sequence, groups of {record['group']}, {record['dtype']}: time and memory a token stay "
+        "flat with S². Bytes are the most that a fresh process held above q, k, v and the gradient of the output; S² "
+        "holds the output twice, once in pieces.\n\n"
+        f"{_table(head, rows)}\n\n"
+        f"With groups of a quarter of the length S² is faster than dense attention {pays} (times faster: {ratios}).\n\n"
+        f"{_source(record)}"
+    )
+
+
+def _steps(records: list[dict]) -> str:
+    head = ["model, what learns", "context", "tokens/s, S²", "dense", "times faster", "by FLOPs", "GiB, S²", "dense"]
+    rows = [
+        [
+            f"{WHO[record['model']]}, {WHAT[record['train']]}{', bf16' if record['bf16'] else ''}",
+            f"{row['context']:,}",
+            *(f"{row['tokens_a_second'][name]:,.0f}" for name in ("s2", "dense")),
+            _ratio(row["times_faster"]),
+            f"{row['promised']:.2f}",
+            *(
+                "–" if row["peak_bytes"][name] is None else f"{row['peak_bytes'][name] / 2**30:.2f}"
+                for name in ("s2", "dense")
+            ),
+        ]
+        for record in records
+        for row in record["rows"]
+    ]
+    sources = "\n\n".join(_source(record) for record in records)
+    return (
+        "**A whole training step** of one sequence: zero gradients, forward, loss, backward, AdamW. *By FLOPs* is what "
+        "`cost.step_ratio` says of causal kernels. GiB are the most that a fresh process held, weights and all.\n\n"
+        f"{_table(head, rows)}\n\n{sources}"
+    )
+
+
+def _ratio(ratio: dict, digits: int = 2) -> str:
+    return f"{ratio['median']:.{digits}f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _source(record: dict) -> str:
+    machine = f"{record['machine']['processor']}, {record['machine']['threads']} threads"
+    return (
+        f"[`{Path(record['file']).name}`]({record['file']}): `{record['command']}`, {machine}, torch "
+        f"{record['versions']['torch']}, {record['date'][:10]}."
+    )
+
+
+if __name__ == "__main__":
+    replace_file(PAGE, page(PAGE.read_text(encoding="utf-8")).encode())
