@@ -236,6 +236,8 @@ class Doubled(transformers.LlamaForCausalLM):
     ],
 )
 def test_families_whose_logits_are_scaled_or_capped_are_refused(family, change, message):
+    if not hasattr(transformers, f"{family}Config"):
+        pytest.skip(f"needs {family}, which the lowest versions of transformers do not have")
     config = getattr(transformers, f"{family}Config")(**LLAMA | change, pad_token_id=0, bos_token_id=1, eos_token_id=2)
     model = getattr(transformers, f"{family}ForCausalLM")(config).train()
     if message is None:
