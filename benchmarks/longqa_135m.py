@@ -29,10 +29,10 @@ from pathlib import Path
 import torch
 
 from longlora_edu.corpus import standard_library
-from longlora_edu.hf.data import Pair
 from longlora_edu.hf.evaluate import score_answers
 from longlora_edu.hf.loading import load_tokenizer
 from longlora_edu.hf.measure import on_device, with_adapter
+from longlora_edu.hf.pairs import Pair
 from longlora_edu.hf.training import TrainingSettings, run_training
 from longlora_edu.longqa import LongQuestion, is_exact, make_questions, write_questions
 from longlora_edu.pretrain import thinned

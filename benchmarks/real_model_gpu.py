@@ -47,7 +47,7 @@ from longlora_edu.hf import longlora, use_dense, use_s2
 from longlora_edu.hf.loading import load_model, load_tokenizer
 from longlora_edu.hf.loss import NextTokenLoss
 from longlora_edu.hf.measure import measure_text
-from longlora_edu.hf.training import TrainingSettings, run_training
+from longlora_edu.hf.training import TrainingSettings, recompute_activations, run_training
 from longlora_edu.longlora import LongLoRAConfig
 from longlora_edu.model import bundled_model, save_model
 from longlora_edu.progress import Terminal
@@ -206,7 +206,7 @@ class Parts:
         trained = [weight for weight in model.parameters() if weight.requires_grad]
         for weight in trained:
             weight.data = weight.data.float()
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_activations(model)
         loss = NextTokenLoss(model).to(self.device).train()
         optimizer = torch.optim.AdamW(trained, lr=1e-6)
 

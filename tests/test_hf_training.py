@@ -23,11 +23,12 @@ from longlora_edu.cli import app
 from longlora_edu.corpus import Document
 from longlora_edu.hf import longlora
 from longlora_edu.hf.configs import read_config
-from longlora_edu.hf.data import IGNORED, Pair, TokenWindows, length_histogram, read_pairs, tokenised, tokenised_pair
+from longlora_edu.hf.data import TokenWindows, length_histogram, read_data, tokenised
 from longlora_edu.hf.evaluate import TAIL, score_perplexity, score_retrieval, windows_of
 from longlora_edu.hf.loading import check_family, load_model, load_tokenizer
 from longlora_edu.hf.loss import NextTokenLoss, check_head
 from longlora_edu.hf.measure import with_adapter
+from longlora_edu.hf.pairs import IGNORED, Pair, read_pairs, tokenised_pair
 from longlora_edu.hf.training import TrainingSettings, run_training
 from longlora_edu.longlora import LongLoRAConfig
 from longlora_edu.passkey import hide_passkey
@@ -443,8 +444,6 @@ def test_what_cannot_work_is_refused_before_anything_is_written(options, message
 
 
 def test_pairs_that_do_not_fit_are_counted_and_none_that_fits_is_refused(tmp_path, tokenizer):
-    from longlora_edu.hf.training import read_data
-
     lines = [{"instruction": "x" * size, "output": "y"} for size in (10, 400, 900)]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))
     data = read_data(settings_for(tmp_path / "p.jsonl", context=512), tokenizer)

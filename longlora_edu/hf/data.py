@@ -1,8 +1,7 @@
-"""What a real model is trained on: windows of long documents, or instruction pairs whose prompt is not in the loss."""
+"""What a real model is trained on, as tokens: windows of long documents, or instruction pairs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +9,12 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedModel
 
-from ..corpus import Document, Windows
+from ..corpus import Document, Windows, read_corpus
+from .pairs import PairData, read_pairs, tokenised_pair
+from .settings import TrainingSettings
 
-IGNORED = -100  # the label that transformers and torch leave out of a loss
 # Upper edges of the histogram of document lengths, as parts of the context.
 EDGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An instruction and its answer, as LongAlpaca and LongQA have them."""
-
-    instruction: str
-    output: str
 
 
 class TokenWindows(Windows):
@@ -45,6 +37,53 @@ class TokenWindows(Windows):
         self.length = length
         self._texts = long
         self._ends = np.cumsum([len(text) - length + 1 for text in long])
+
+
+@dataclass(frozen=True)
+class TextData:
+    """Windows of long documents. `held_out` are the texts that are never trained on."""
+
+    windows: TokenWindows
+    texts: tuple[np.ndarray, ...]
+    held_out: tuple[np.ndarray, ...]
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Of all documents, in tokens."""
+        return tuple(map(len, self.texts))
+
+    @property
+    def mean_length(self) -> float:
+        """Of what is drawn, in tokens."""
+        return self.windows.length
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        ids = self.windows.draw(rng, count)
+        return ids, ids
+
+
+def read_data(settings: TrainingSettings, tokenizer) -> TextData | PairData:
+    """The data of a run, tokenised.
+
+    Raises:
+        ValueError: when nothing in it can be trained on at this context, naming the longest.
+    """
+    path = Path(settings.data)
+    if path.suffix in (".json", ".jsonl") and path.is_file():
+        if settings.batch != 1:
+            raise ValueError(f"batch must be 1 for instruction pairs, whose lengths differ, got {settings.batch}")
+        if settings.boundary != "split":
+            raise ValueError(f"boundary must be 'split' for instruction pairs, got {settings.boundary!r}")
+        everything = [tokenised_pair(pair, tokenizer) for pair in read_pairs(path)]
+        fitting = tuple(pair for pair in everything if len(pair[0]) <= settings.context)
+        lengths = tuple(len(ids) for ids, _ in everything)
+        if not fitting:
+            raise ValueError(f"data must hold a pair of at most {settings.context} tokens, got {min(lengths)} at least")
+        return PairData(fitting, len(everything) - len(fitting), lengths)
+    corpus = read_corpus(path, settings.document)
+    texts, held_out = tokenised(corpus.train, tokenizer), tokenised(corpus.held_out, tokenizer)
+    windows = TokenWindows(texts, settings.context)
+    return TextData(windows, tuple(texts), tuple(held_out))
 
 
 def tokenised(documents: Sequence[Document], tokenizer) -> list[np.ndarray]:
@@ -82,65 +121,3 @@ def length_histogram(lengths: Sequence[int], context: int) -> list[tuple[int, in
         rows.append((edge, len(inside), int(inside.sum())))
         below = edge
     return rows
-
-
-def read_pairs(path: Path) -> list[Pair]:
-    """Instruction pairs of a `.jsonl` file, or of a `.json` file that holds a list of them.
-
-    Where an item has an `input` too, as some of Alpaca's do, it stands after the instruction.
-
-    Raises:
-        ValueError: with file, line and column, for what is not JSON; for an item without its two texts.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {line}, must be UTF-8, got byte {error.object[error.start]:#04x}") from None
-    items = []
-    if path.suffix == ".jsonl":
-        for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut inside of texts, too
-            if line.strip():
-                items.append((f"line {number}", _parsed(path, line, number)))
-    else:
-        found = _parsed(path, text, None)
-        if not isinstance(found, list):
-            raise ValueError(f"{path} must hold a list of instruction pairs, got {type(found).__name__}")
-        items = [(f"item {number}", item) for number, item in enumerate(found, 1)]
-    if not items:
-        raise ValueError(f"{path} must hold at least one instruction pair, got none")
-    pairs = []
-    for where, item in items:
-        for name in ("instruction", "output"):
-            if not isinstance(item, dict) or not isinstance(item.get(name), str) or not item[name].strip():
-                raise ValueError(f"{path}, {where}, must have the text {name!r}, got {str(item)[:60]}")
-        parts = [item["instruction"], *([str(item["input"])] if item.get("input") else [])]
-        pairs.append(Pair("\n\n".join(parts), item["output"]))
-    return pairs
-
-
-def tokenised_pair(pair: Pair, tokenizer) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and labels int64 (n,): the prompt's labels are ignored, the answer ends with the end-of-text token.
-
-    The prompt goes through the chat template of a tokenizer that has one.
-    """
-    if getattr(tokenizer, "chat_template", None):
-        turn = [{"role": "user", "content": pair.instruction}]
-        prompt = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-        prompt_ids = tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
-    else:
-        prompt_ids = tokenizer(pair.instruction, add_special_tokens=True, verbose=False)["input_ids"]
-    answer = tokenizer(pair.output, add_special_tokens=False, verbose=False)["input_ids"]
-    answer = [*answer, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])]
-    ids = np.array([*prompt_ids, *answer], dtype=np.int64)
-    labels = ids.copy()
-    labels[: len(prompt_ids)] = IGNORED
-    return ids, labels
-
-
-def _parsed(path: Path, text: str, line: int | None):
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno if line is None else line}, column {error.colno}"
-        raise ValueError(f"{path}, {where}, must be JSON: {error.msg}") from None

@@ -14,13 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..evaluate import DEPTHS
+from ..evaluate import DEPTHS, TAIL
 from ..passkey import DIGITS, QUESTION, STATEMENT
 from ..records import Proportion, check_integer
-from .data import Pair, tokenised_pair
 from .loss import CHUNK, check_head
+from .pairs import Pair, tokenised_pair
 
-TAIL = 128
 OnTokens = Callable[[int], None]
 
 

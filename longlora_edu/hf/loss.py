@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from .data import IGNORED
 from .families import transformer_of
+from .pairs import IGNORED
 
 CHUNK = 1024
 # What configs call it when logits are not what the output embedding makes.

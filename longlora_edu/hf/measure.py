@@ -14,9 +14,10 @@ from ..corpus import DocumentRule, read_corpus
 from ..longqa import is_exact
 from ..progress import Progress, Silent
 from ..records import check_integer, provenance
-from .data import Pair, check_ids, read_pairs, tokenised, tokenised_pair
+from .data import check_ids, tokenised
 from .evaluate import answer, score_answers, score_perplexity, score_retrieval
 from .loading import load_model, load_tokenizer
+from .pairs import Pair, read_pairs, tokenised_pair
 from .positions import context_length
 from .recipe import load_longlora, merge_longlora
 

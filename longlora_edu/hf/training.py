@@ -7,13 +7,8 @@ that of one process which takes them all.
 from __future__ import annotations
 
 import dataclasses
-import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,161 +17,20 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..corpus import DocumentRule, read_corpus
-from ..geometry import Boundary, group_size_from_ratio
-from ..longlora import LongLoRAConfig
 from ..progress import Progress, Silent, step_by_step
-from ..records import (
-    as_json,
-    check_integer,
-    claim_folder,
-    peak_memory,
-    provenance,
-    read_json,
-    started_settings,
-    write_json,
-)
-from ..rope import RopeMethod
+from ..records import as_json, claim_folder, peak_memory, provenance, read_json, started_settings, write_json
 from ..train import Metrics, TrainSettings, train
 from .attention import use_dense
-from .data import TokenWindows, check_ids, length_histogram, read_pairs, tokenised, tokenised_pair
+from .data import TextData, check_ids, length_histogram, read_data
 from .loading import check_family, load_model, load_tokenizer
 from .loss import NextTokenLoss
+from .pairs import PairData
 from .positions import context_length
+from .processes import own_device, process_group
 from .recipe import longlora
+from .settings import TrainingSettings
 
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """What `longlora-edu train` can be told.
-
-    A step is `accumulate` micro-batches of `batch` windows, over all processes together. `data` is a file or folder of
-    text, of which `document` says what is one, or a `.json`/`.jsonl` file of instruction pairs. `rope=None` is YaRN
-    where the context is stretched, and the model's own positions within its trained context. `dense=True` trains with
-    full attention, for comparison.
-
-    Raises:
-        ValueError: naming the field, its rule and the value.
-    """
-
-    model: str
-    data: str
-    context: int
-    document: DocumentRule = "file"
-    group_ratio: float = 1 / 4
-    rope: RopeMethod | None = None
-    boundary: Boundary = "split"
-    train: Literal["adapters", "all"] = "adapters"
-    rank: int = 8
-    bf16: bool = False
-    gradient_checkpointing: bool = False
-    dense: bool = False
-    batch: int = 1
-    accumulate: int = 8
-    rate: float = 2e-4
-    warmup: int = 20
-    steps: int = 1000
-    seed: int = 0
-    threads: int | None = None
-    checkpoint_every: int = 25
-
-    def __post_init__(self) -> None:
-        for name in ("context", "rank", "batch", "accumulate", "steps", "checkpoint_every"):
-            check_integer(name, getattr(self, name), at_least=1)
-        for name in ("warmup", "seed"):
-            check_integer(name, getattr(self, name), at_least=0)
-        if not 0 < self.rate < math.inf:
-            raise ValueError(f"rate must be positive and finite, got {self.rate}")
-        group = group_size_from_ratio(self.context, self.group_ratio)
-        if self.boundary != "split" and self.context % group:
-            raise ValueError(
-                f"context must be a multiple of its group of {group} under boundary={self.boundary!r}, "
-                f"got {self.context}: change it or group_ratio, or take boundary='split', which cuts any length"
-            )
-        self.recipe()
-
-    def recipe(self, trained_context: int | None = None) -> LongLoRAConfig:
-        """The recipe of the run, on a model of this context."""
-        within = trained_context is not None and self.context <= trained_context
-        return LongLoRAConfig(
-            self.context,
-            group_ratio=self.group_ratio,
-            boundary=self.boundary,
-            rope=self.rope or ("default" if within else "yarn"),
-            rank=self.rank,
-            alpha=2 * self.rank,
-            train=self.train,
-        )
-
-
-@dataclass(frozen=True)
-class TextData:
-    """Windows of long documents. `held_out` are the texts that are never trained on."""
-
-    windows: TokenWindows
-    texts: tuple[np.ndarray, ...]
-    held_out: tuple[np.ndarray, ...]
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Of all documents, in tokens."""
-        return tuple(map(len, self.texts))
-
-    @property
-    def mean_length(self) -> float:
-        """Of what is drawn, in tokens."""
-        return self.windows.length
-
-    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        ids = self.windows.draw(rng, count)
-        return ids, ids
-
-
-@dataclass(frozen=True)
-class PairData:
-    """Instruction pairs, drawn one at a time; those longer than the context are left out and counted."""
-
-    pairs: tuple[tuple[np.ndarray, np.ndarray], ...]
-    left_out: int
-    lengths: tuple[int, ...]
-
-    @property
-    def texts(self) -> tuple[np.ndarray, ...]:
-        """What is drawn from."""
-        return tuple(ids for ids, _ in self.pairs)
-
-    @property
-    def mean_length(self) -> float:
-        """Of what is drawn, in tokens."""
-        return float(np.mean([len(ids) for ids in self.texts]))
-
-    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        ids, labels = self.pairs[rng.integers(len(self.pairs))]
-        return ids[None], labels[None]
-
-
-def read_data(settings: TrainingSettings, tokenizer) -> TextData | PairData:
-    """The data of a run, tokenised.
-
-    Raises:
-        ValueError: when nothing in it can be trained on at this context, naming the longest.
-    """
-    path = Path(settings.data)
-    if path.suffix in (".json", ".jsonl") and path.is_file():
-        if settings.batch != 1:
-            raise ValueError(f"batch must be 1 for instruction pairs, whose lengths differ, got {settings.batch}")
-        if settings.boundary != "split":
-            raise ValueError(f"boundary must be 'split' for instruction pairs, got {settings.boundary!r}")
-        everything = [tokenised_pair(pair, tokenizer) for pair in read_pairs(path)]
-        fitting = tuple(pair for pair in everything if len(pair[0]) <= settings.context)
-        lengths = tuple(len(ids) for ids, _ in everything)
-        if not fitting:
-            raise ValueError(f"data must hold a pair of at most {settings.context} tokens, got {min(lengths)} at least")
-        return PairData(fitting, len(everything) - len(fitting), lengths)
-    corpus = read_corpus(path, settings.document)
-    texts, held_out = tokenised(corpus.train, tokenizer), tokenised(corpus.held_out, tokenizer)
-    windows = TokenWindows(texts, settings.context)
-    return TextData(windows, tuple(texts), tuple(held_out))
+__all__ = ["TrainingSettings", "recompute_activations", "run_training"]
 
 
 def run_training(
@@ -191,8 +45,15 @@ def run_training(
             holds a run already.
         FloatingPointError: when a loss is not finite; the last good checkpoint stays.
     """
-    with _group() as (rank, world):
+    with process_group() as (rank, world):
         return _run(settings, folder, rank, world, resume, progress, on_data)
+
+
+def recompute_activations(model: nn.Module) -> None:
+    """Gradient checkpointing: layers keep their inputs only and compute the rest again in the backward pass."""
+    # The second is its older name, which transformers 6 will not know.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def _run(settings: TrainingSettings, folder: Path, rank: int, world: int, resume: bool, progress, on_data) -> dict:
@@ -206,7 +67,7 @@ def _run(settings: TrainingSettings, folder: Path, rank: int, world: int, resume
         return read_json(folder / "run.json")
     if world > 1:
         torch.distributed.barrier()  # the first process may write there once all have looked
-    device = _device()
+    device = own_device()
     check_family(settings.model)
     tokenizer = load_tokenizer(settings.model)
     data = read_data(settings, tokenizer)
@@ -229,7 +90,7 @@ def _run(settings: TrainingSettings, folder: Path, rank: int, world: int, resume
         claim_folder(folder, identity, result="run.json", resume=resume)
 
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_activations(model)
     loss.to(device).train()
     if world > 1:
         loss = DistributedDataParallel(loss)
@@ -316,24 +177,3 @@ def _check_readable(checkpoint: Path) -> None:
             f"{checkpoint} must be readable, got a damaged file ({error}): bring a copy of it, or delete it and resume "
             "from the first step"
         ) from None
-
-
-@contextmanager
-def _group() -> Iterator[tuple[int, int]]:
-    """This process's rank and how many there are, in the group of torchrun if there is one."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        yield 0, 1
-        return
-    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    yield torch.distributed.get_rank(), world
-    # The first process still writes; leaving now would end the others' threads, and them, with an abort.
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
-def _device() -> str:
-    if not torch.cuda.is_available():
-        return "cpu"
-    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    return "cuda"

@@ -1,0 +1,104 @@
+"""Instruction pairs, in the formats of LongAlpaca and LongQA: read, tokenised, drawn one at a time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+IGNORED = -100  # the label that transformers and torch leave out of a loss
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An instruction and its answer, as LongAlpaca and LongQA have them."""
+
+    instruction: str
+    output: str
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Instruction pairs, drawn one at a time; those longer than the context are left out and counted."""
+
+    pairs: tuple[tuple[np.ndarray, np.ndarray], ...]
+    left_out: int
+    lengths: tuple[int, ...]
+
+    @property
+    def texts(self) -> tuple[np.ndarray, ...]:
+        """What is drawn from."""
+        return tuple(ids for ids, _ in self.pairs)
+
+    @property
+    def mean_length(self) -> float:
+        """Of what is drawn, in tokens."""
+        return float(np.mean([len(ids) for ids in self.texts]))
+
+    def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        ids, labels = self.pairs[rng.integers(len(self.pairs))]
+        return ids[None], labels[None]
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Instruction pairs of a `.jsonl` file, or of a `.json` file that holds a list of them.
+
+    Where an item has an `input` too, as some of Alpaca's do, it stands after the instruction.
+
+    Raises:
+        ValueError: with file, line and column, for what is not JSON; for an item without its two texts.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}, must be UTF-8, got byte {error.object[error.start]:#04x}") from None
+    items = []
+    if path.suffix == ".jsonl":
+        for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut inside of texts, too
+            if line.strip():
+                items.append((f"line {number}", _parsed(path, line, number)))
+    else:
+        found = _parsed(path, text, None)
+        if not isinstance(found, list):
+            raise ValueError(f"{path} must hold a list of instruction pairs, got {type(found).__name__}")
+        items = [(f"item {number}", item) for number, item in enumerate(found, 1)]
+    if not items:
+        raise ValueError(f"{path} must hold at least one instruction pair, got none")
+    pairs = []
+    for where, item in items:
+        for name in ("instruction", "output"):
+            if not isinstance(item, dict) or not isinstance(item.get(name), str) or not item[name].strip():
+                raise ValueError(f"{path}, {where}, must have the text {name!r}, got {str(item)[:60]}")
+        parts = [item["instruction"], *([str(item["input"])] if item.get("input") else [])]
+        pairs.append(Pair("\n\n".join(parts), item["output"]))
+    return pairs
+
+
+def tokenised_pair(pair: Pair, tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and labels int64 (n,): the prompt's labels are ignored, the answer ends with the end-of-text token.
+
+    The prompt goes through the chat template of a tokenizer that has one.
+    """
+    if getattr(tokenizer, "chat_template", None):
+        turn = [{"role": "user", "content": pair.instruction}]
+        prompt = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        prompt_ids = tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
+    else:
+        prompt_ids = tokenizer(pair.instruction, add_special_tokens=True, verbose=False)["input_ids"]
+    answer = tokenizer(pair.output, add_special_tokens=False, verbose=False)["input_ids"]
+    answer = [*answer, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])]
+    ids = np.array([*prompt_ids, *answer], dtype=np.int64)
+    labels = ids.copy()
+    labels[: len(prompt_ids)] = IGNORED
+    return ids, labels
+
+
+def _parsed(path: Path, text: str, line: int | None):
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno if line is None else line}, column {error.colno}"
+        raise ValueError(f"{path}, {where}, must be JSON: {error.msg}") from None

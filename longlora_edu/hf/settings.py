@@ -1,0 +1,76 @@
+"""What `longlora-edu train` can be told, checked at the door."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ..corpus import DocumentRule
+from ..geometry import Boundary, group_size_from_ratio
+from ..longlora import LongLoRAConfig
+from ..records import check_integer
+from ..rope import RopeMethod
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What `longlora-edu train` can be told.
+
+    A step is `accumulate` micro-batches of `batch` windows, over all processes together. `data` is a file or folder of
+    text, of which `document` says what is one, or a `.json`/`.jsonl` file of instruction pairs. `rope=None` is YaRN
+    where the context is stretched, and the model's own positions within its trained context. `dense=True` trains with
+    full attention, for comparison.
+
+    Raises:
+        ValueError: naming the field, its rule and the value.
+    """
+
+    model: str
+    data: str
+    context: int
+    document: DocumentRule = "file"
+    group_ratio: float = 1 / 4
+    rope: RopeMethod | None = None
+    boundary: Boundary = "split"
+    train: Literal["adapters", "all"] = "adapters"
+    rank: int = 8
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    dense: bool = False
+    batch: int = 1
+    accumulate: int = 8
+    rate: float = 2e-4
+    warmup: int = 20
+    steps: int = 1000
+    seed: int = 0
+    threads: int | None = None
+    checkpoint_every: int = 25
+
+    def __post_init__(self) -> None:
+        for name in ("context", "rank", "batch", "accumulate", "steps", "checkpoint_every"):
+            check_integer(name, getattr(self, name), at_least=1)
+        for name in ("warmup", "seed"):
+            check_integer(name, getattr(self, name), at_least=0)
+        if not 0 < self.rate < math.inf:
+            raise ValueError(f"rate must be positive and finite, got {self.rate}")
+        group = group_size_from_ratio(self.context, self.group_ratio)
+        if self.boundary != "split" and self.context % group:
+            raise ValueError(
+                f"context must be a multiple of its group of {group} under boundary={self.boundary!r}, "
+                f"got {self.context}: change it or group_ratio, or take boundary='split', which cuts any length"
+            )
+        self.recipe()
+
+    def recipe(self, trained_context: int | None = None) -> LongLoRAConfig:
+        """The recipe of the run, on a model of this context."""
+        within = trained_context is not None and self.context <= trained_context
+        return LongLoRAConfig(
+            self.context,
+            group_ratio=self.group_ratio,
+            boundary=self.boundary,
+            rope=self.rope or ("default" if within else "yarn"),
+            rank=self.rank,
+            alpha=2 * self.rank,
+            train=self.train,
+        )
