@@ -22,6 +22,7 @@ QUESTIONS = {
     "groups": "5: the size of a group.",
     "patterns": "4: other sparse patterns, tested as trained and dense.",
     "others": "11: other ways to the same length on the same budget.",
+    "all": "All eleven, in this order.",
 }
 Out = Annotated[Path | None, typer.Option(help="Folder of the records; benchmarks/results/runs in a checkout.")]
 Corpus = Annotated[Path | None, typer.Option(help="A file or folder of your own text.")]
@@ -53,19 +54,27 @@ def _grid(name: str) -> Callable[..., None]:
     ) -> None:
         with clear_errors(f"study {name}", out or Path(".")):
             from ..study.ground import Ground, default_folder
-            from ..study.questions import study_of
+            from ..study.questions import parts_of
 
             folder = out or default_folder()
             ground = Ground.open(corpus and str(corpus.resolve()), models, device)
-            found = study_of(name, profile=profile, seeds=seeds)
-            if wrong := set(part or ()) - set(range(1, len(found.parts) + 1)):
-                raise ValueError(f"--part must be from 1 to {len(found.parts)}, got {min(wrong)}")
-            parts = [found.parts[number - 1] for number in part] if part else found.parts
+            parts = parts_of(name, profile=profile, seeds=seeds)
+            if wrong := set(part or ()) - set(range(1, len(parts) + 1)):
+                raise ValueError(f"--part must be from 1 to {len(parts)}, got {min(wrong)}")
+            parts = [parts[number - 1] for number in part] if part else parts
             rows = dict.fromkeys(row for part in parts for row in part.rows)
             rows = [row for row in rows if only in (None, ground.key(row))]
-            if not rows:
+            if only and not rows:
                 raise ValueError(f"--only must be the key of a row of {name}, got {only}")
-            _compute(f"Study {found.number}, {name}", rows, ground, folder, jobs, threads, resume, dry_run)
+            try:
+                _compute(f"Study {name}", rows, ground, folder, jobs, threads, resume, dry_run)
+            except KeyboardInterrupt:
+                again = f"longlora-edu study {name} --resume"
+                typer.echo(
+                    f"\nStopped. Finished rows are kept, begun ones go on with the options given and:\n  {again}",
+                    err=True,
+                )
+                raise typer.Exit(130) from None
 
     return command
 

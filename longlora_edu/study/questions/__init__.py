@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from ..part import PROFILES, SEEDS, Study
+from ..part import PROFILES, SEEDS, Part, Study
 
 # In the order in which they are computed: the sooner the more depends on it.
 NAMES = (
@@ -25,6 +25,12 @@ def study_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> Study:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
     make: Callable[..., Study] = import_module(f"{__name__}.{name}").study
     return make(PROFILES[profile], seeds)
+
+
+def parts_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> tuple[Part, ...]:
+    """The parts of one study, or of `"all"`, in the order in which they are computed."""
+    found = studies(profile=profile, seeds=seeds) if name == "all" else [study_of(name, profile=profile, seeds=seeds)]
+    return tuple(part for study in found for part in study.parts)
 
 
 def studies(*, profile: str = "cpu", seeds: int = SEEDS) -> list[Study]:
