@@ -11,6 +11,8 @@ import zipfile
 import pytest
 from helpers import ROOT, RUN_NOTEBOOKS, clean_copy, elsewhere, environment, run
 
+from longlora_edu.course.copies import BESIDE
+
 TESTS = 'python -m pip install -c constraints.txt -e ".[test]" && pytest'
 DEMO = "python -m pip install -c constraints.txt -e . && longlora-edu demo"
 
@@ -70,7 +72,8 @@ def test_the_wheel_carries_the_course_and_the_assets_once(built):
     with zipfile.ZipFile(wheel) as archive:
         inside = {info.filename: info.file_size for info in archive.infolist()}
     course = "longlora_edu/assets/course"
-    for path in (*ROOT.glob("notebooks/*.ipynb"), *(ROOT / "notebooks/source").glob("*.py"), ROOT / "INSTRUCTOR.md"):
+    carried = [ROOT / name for name in BESIDE]
+    for path in (*ROOT.glob("notebooks/*.ipynb"), *(ROOT / "notebooks/source").glob("*.py"), *carried):
         assert inside[f"{course}/{path.relative_to(ROOT).as_posix()}"] == path.stat().st_size
     kept = [path for path in (ROOT / "longlora_edu").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert {path.relative_to(ROOT).as_posix() for path in kept} - set(inside) == set()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .editions import Edition
 
 # Whatever a notebook links to, at the same place beside it.
-BESIDE = ("INSTRUCTOR.md", "docs/claims.md", "docs/explorer.html", "notebooks/glossary.md")
+BESIDE = ("INSTRUCTOR.md", "docs/claims.md", "docs/explorer.html", "docs/real_models.md", "notebooks/glossary.md")
 
 
 def copy_course(folder: Path, edition: Edition = "student") -> list[Path]:
