@@ -70,13 +70,17 @@ def bytes_of(settings: Settings) -> int:
 
 
 def seconds_a_byte(records: Sequence[dict]) -> dict[tuple, float]:
-    """How long recorded runs took for a byte of `bytes_of`, the median by (attention, target), and by () over all."""
+    """How long recorded runs took for a byte of `bytes_of`, the median by (attention, target), and by () over all.
+
+    Seconds of the processor: a run that shared its core, or was paused, took longer on the clock.
+    """
     found: dict[tuple, list[float]] = {}
     for record in records:
         settings = settings_from(record["kind"], record["config"])
         if isinstance(settings, Run):
             cost = record["cost"]
-            value = (cost["training_seconds"] + cost["measuring_seconds"]) / bytes_of(settings)
+            clock = cost["training_seconds"] + cost["measuring_seconds"]
+            value = cost.get("cpu_seconds", clock) / bytes_of(settings)
             for kind in ((settings.attention, settings.target), (settings.target,), ()):
                 found.setdefault(kind, []).append(value)
     return {kind: statistics.median(values) for kind, values in found.items()}

@@ -36,11 +36,13 @@ def compute(
 ) -> dict:
     """The record of a run that happens now; a checkpoint in `work` lets an interrupted one go on."""
     torch.set_num_threads(threads)
-    load = _load()
+    load, cpu = _load(), time.process_time()
     key = ground.key(settings)
     find = _extension if isinstance(settings, Run) else _probe
     curve, results, cost = find(settings, ground, key, work, resume, progress or Silent())
-    # Seconds of runs that share a machine are no measurement; who reads them must be able to tell.
+    # Seconds of runs that share a machine are no measurement; who reads them must be able to tell. Those of the
+    # processor do not count what others took, but neither what an interrupted process had done before.
+    cost["cpu_seconds"] = time.process_time() - cpu
     cost |= {"device": ground.device, "runs_side_by_side": side_by_side, "load_before": load, "load_after": _load()}
     return as_json(
         {
