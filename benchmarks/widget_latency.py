@@ -12,26 +12,19 @@ import argparse
 import dataclasses
 import os
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 
-from longlora_edu.course.lab import lab_environment
+from longlora_edu.course.lab import served_lab
 from longlora_edu.records import provenance, write_json
 
 RESULT = Path(__file__).parent / "results" / "widget_latency.json"
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 OPTIONS += ["--disable-sync", "--no-first-run"]
-PRIVATE = ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
 
 
 class Case(NamedTuple):
@@ -81,35 +74,6 @@ READY = """async () => {
     const panel = app.shell.currentWidget; await panel.context.ready; await panel.sessionContext.ready;
     await panel.sessionContext.session.kernel.info;
 }"""
-
-
-@contextmanager
-def jupyterlab(folder: Path):
-    """The address of a JupyterLab on `folder`, as `longlora-edu lab` sets it up, apart from its user's own settings."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--IdentityProvider.token=", f"--port={port}"]
-    command += ["--ServerApp.allow_root=True", "--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=0"]
-    command += [f"--ServerApp.root_dir={folder}"]
-    private = {name: str(folder / f".{name.lower()}") for name in PRIVATE}
-    with open(folder / "log.txt", "w") as log:
-        environment = lab_environment(dict(os.environ)) | private
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            address = f"http://127.0.0.1:{port}"
-            for _ in range(240):
-                try:
-                    urllib.request.urlopen(f"{address}/api", timeout=5).close()
-                    break
-                except OSError:
-                    if process.poll() is not None:
-                        raise RuntimeError((folder / "log.txt").read_text()[-3000:]) from None
-                    time.sleep(0.5)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
 
 
 def measure(browser, address: str, folder: Path, case: Case) -> dict:
@@ -164,7 +128,11 @@ def main() -> None:
     executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     rows = {}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright, jupyterlab(Path(name)) as address:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        sync_playwright() as playwright,
+        served_lab(Path(name), Path(name)) as address,
+    ):
         browser = playwright.chromium.launch(executable_path=executable, args=OPTIONS)
         version = browser.version
         for widget in arguments.widgets or CASES:

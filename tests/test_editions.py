@@ -271,12 +271,13 @@ def test_outputs_lose_what_only_a_kernel_knows():
     assert portable(stream("1 of 2\r2 of 2\ndone\n"))["text"] == "2 of 2\ndone\n"
 
 
-@pytest.mark.parametrize("path", ["/home/me/x.py", "/tmp/a1", "/root/.cache", "C:\\Users\\me", "/Users/me/x"])
-def test_no_output_names_a_path_of_a_machine(path):
+@pytest.mark.parametrize("place", ["home", "tmp", "root", "Users", "C:"])
+def test_no_output_names_a_path_of_a_machine(place):
+    path = "\\".join([place, "Users", "me"]) if place == "C:" else "/".join(["", place, "me", "x.py"])
     for output in (stream(f"see {path} there"), display(text__plain=path), display(text__html=f"<b>{path}</b>")):
         with pytest.raises(ValueError, match="must not name paths of a machine, got"):
             portable(output)
-    assert portable(display(text__html='<img src="data:image/png;base64,AA/tmp/x=">')) is not None
+    assert portable(display(text__html=f'<img src="data:image/png;base64,AA/{place}/x=">')) is not None
 
 
 def test_errors_that_a_widget_swallowed_are_found():

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +12,7 @@ import pytest
 from helpers import CHROMIUM_OPTIONS, chromium, need
 
 from longlora_edu.course.editions import build
-from longlora_edu.course.lab import lab_environment
+from longlora_edu.course.lab import served_lab
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[1]
@@ -28,12 +24,6 @@ READY = """async () => {
     await panel.sessionContext.session.kernel.info;
 }"""
 RUN_ALL = "async () => await window.jupyterapp.commands.execute('notebook:run-all-cells')"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -52,32 +42,16 @@ def server(tmp_path_factory):
     pytest.importorskip("jupyterlab")
     folder = tmp_path_factory.mktemp("lab")
     build(SOURCE, folder / "notebooks", "solution", wanted=("00", "02", "07"), run=False)
-    private = {
-        name: str(folder / name.lower())
-        for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
-    }
     options = {"LONGLORA_EDU_PROFILE": "ci", "OMP_NUM_THREADS": "1", "LONGLORA_EDU_PROGRESS": str(folder / "p.json")}
-    port = free_port()
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--IdentityProvider.token=", f"--port={port}"]
-    command += ["--ServerApp.allow_root=True", "--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=0"]
-    command += [f"--ServerApp.root_dir={folder / 'notebooks'}"]
-    with open(folder / "log.txt", "w") as log:
-        process = subprocess.Popen(
-            command, env=lab_environment(dict(os.environ)) | private | options, stdout=log, stderr=log
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            for _ in range(240):
-                try:
-                    urllib.request.urlopen(f"{address}/api", timeout=5).close()
-                    break
-                except OSError:
-                    assert process.poll() is None, (folder / "log.txt").read_text()[-3000:]
-                    time.sleep(0.5)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+    with served_lab(folder / "notebooks", folder, options) as address:
+        yield address
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path):
+    pytest.importorskip("jupyterlab")
+    server = served_lab(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(ValueError, match="JupyterLab must start, got: (.|\n)*nowhere"), server:
+        pass
 
 
 @pytest.fixture(scope="module")  # Playwright's loop would get in the way of other files' own

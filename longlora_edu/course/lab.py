@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
 FIRST = "00_start_here.ipynb"
+# Where JupyterLab would look for, and leave, what its user has set.
+PRIVATE = ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
 
 
 def open_lab(folder: Path, *, browser: bool = True) -> int:
@@ -37,3 +44,44 @@ def lab_environment(environment: dict[str, str]) -> dict[str, str]:
     ours = str(Path(str(files("longlora_edu"))) / "assets" / "jupyter")
     paths = [ours, *filter(None, [environment.get("JUPYTER_CONFIG_PATH")])]
     return environment | {"JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
+
+
+@contextmanager
+def served_lab(folder: Path, home: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The address of a JupyterLab on `folder`, set up as by `open_lab`, for a browser that a program drives.
+
+    It keeps its settings and its log in `home`, apart from those of the user, and asks for no token: on this machine
+    only, and only for as long as the block runs.
+
+    Raises:
+        ValueError: with the end of its log, where JupyterLab does not start.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--IdentityProvider.token=", f"--port={port}"]
+    command += ["--ServerApp.allow_root=True", "--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=0"]
+    command += [f"--ServerApp.root_dir={folder}"]
+    private = {name: str(home / f".{name.lower()}") for name in PRIVATE}
+    with open(home / "log.txt", "w") as log:
+        variables = lab_environment(dict(os.environ)) | private | dict(environment or {})
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/api", process, home / "log.txt")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _wait_for(address: str, process: subprocess.Popen, log: Path, *, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.5)
+    raise ValueError(f"JupyterLab must start, got: {log.read_text()[-1000:]}")
