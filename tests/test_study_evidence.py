@@ -42,7 +42,12 @@ def made_up(settings, worse=lambda run: 0.0):
             "passkey_maps": dict.fromkeys(settings.maps_at, maps),
         }
     ground = GROUND if isinstance(settings, Run) else {}
-    cost = {"trainable_parameters": 1 + settings.steps, "all_parameters": 1000, "training_seconds": 60.0}
+    cost = {
+        "trainable_parameters": 1 + settings.steps,
+        "all_parameters": 1000,
+        "training_seconds": 60.0,
+        "training_cpu_seconds": 30.0,
+    }
     return as_json(
         {
             "kind": kind_of(settings),

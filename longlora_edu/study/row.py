@@ -41,7 +41,7 @@ def compute(
     find = _extension if isinstance(settings, Run) else _probe
     curve, results, cost = find(settings, ground, key, work, resume, progress or Silent())
     # Seconds of runs that share a machine are no measurement; who reads them must be able to tell. Those of the
-    # processor do not count what others took, but neither what an interrupted process had done before.
+    # processor do not count what others took.
     cost["cpu_seconds"] = time.process_time() - cpu
     cost |= {"device": ground.device, "runs_side_by_side": side_by_side, "load_before": load, "load_after": _load()}
     return as_json(
@@ -127,7 +127,9 @@ def _extension(run: Run, ground: Ground, key: str, work: Path | None, resume: bo
         return started(earlier, ground, work, resume, progress)
 
     options = {"checkpoint": checkpoint, "resume": resume, "start": start, "progress": progress, "on_step": on_step}
+    whole, cpu = not (checkpoint and resume and checkpoint.exists()), time.process_time()
     extended = extend(run, base, ground.corpus, **options)
+    cpu = time.process_time() - cpu
     began = time.perf_counter()
     with progress.stage("Measuring", tokens_of(run, trained), "B") as advance:
         results = measured(run, extended.model, ground.corpus, trained=trained, on_tokens=advance)
@@ -138,6 +140,7 @@ def _extension(run: Run, ground: Ground, key: str, work: Path | None, resume: bo
         "all_parameters": extended.all_parameters,
         "training_bytes": run.steps * run.batch * run.window,
         "training_seconds": extended.seconds,
+        "training_cpu_seconds": cpu if whole else None,  # not known of what an interrupted process had done before
         "training_peak_rss_bytes": extended.peak_rss_bytes,
         "measuring_tokens": tokens_of(run, trained),
         "measuring_seconds": time.perf_counter() - began,
