@@ -169,7 +169,7 @@ def test_a_wrong_number_is_shown_beside_the_right_one_without_names_of_arguments
 
 def test_shapes_of_the_crossover_tell_the_formulas_apart():
     # Otherwise one planted mistake would be answered with the sentence of another.
-    formulas = {wrong.mistake: wrong.formula for wrong in check.WRONG_CROSSOVER} | {"right": attention_crossover}
+    formulas = {wrong.name: wrong.form for wrong in check.WRONG_CROSSOVER} | {"right": attention_crossover}
     answers = [tuple(formula(shape) for shape in SHAPES) for formula in formulas.values()]
     assert len(set(answers)) == len(answers)
     assert ModelShape.llama2_7b() in SHAPES

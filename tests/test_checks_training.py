@@ -148,7 +148,7 @@ LAST_MISTAKES = {
     "other": (lambda *given: 7.0, "the answer is .* bits, got 7.0000"),
     "exception": (lambda f, w, n, t: f(w[0]), "raised ValueError"),
     "type": (lambda *given: None, "did you forget `return`"),
-    "not finite": (lambda *given: np.nan, "must be finite"),
+    "not finite": (lambda *given: np.nan, "must be a finite number"),
 }
 
 

@@ -12,8 +12,8 @@ from ...reference import s2_attention
 from ...widgets import Picture
 from ..bugs import BUGS, rolled
 from ..related import Pattern, describe_patterns, first, plot_patterns, window
-from .diagnosis import CheckFailed, Passed, attention_weights, called, exercise
-from .masks.mistakes import Mistake, compare_masks
+from .diagnosis import CheckFailed, Mistake, Passed, attention_weights, called, exercise
+from .masks.mistakes import compare_masks
 
 VISIBLE = 1e-9
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ...cost import ModelShape, forward_flops
 from ...plots import attention_crossover, describe_growth, plot_growth
 from ...widgets import Picture
-from .diagnosis import Passed, exercise
-from .numbers import Wrong, expect_numbers
+from .diagnosis import Mistake, Passed, exercise
+from .numbers import expect_numbers
 
 # (seq_len, heads, head_dim, causal)
 ATTENTION_CASES = [(8, 2, 4, False), (8, 2, 4, True), (9, 3, 16, True), (100, 1, 8, False), (64, 4, 32, True)]
@@ -18,59 +18,59 @@ def _attention(n: int, heads: int, head_dim: int, causal: bool) -> int:
 
 
 WRONG_ATTENTION = (
-    Wrong(
+    Mistake(
         "half",
-        lambda n, h, d, c: _attention(n, h, d, c) / 2,
         "exactly half of it. Two things come in twos here: attention is two products (scores, then weighted values), "
         "and a multiply-add is two FLOPs",
+        lambda n, h, d, c: _attention(n, h, d, c) / 2,
     ),
-    Wrong(
+    Mistake(
         "quarter",
-        lambda n, h, d, c: _attention(n, h, d, c) / 4,
         "exactly a quarter of it: that is one multiply-add for each pair and feature. A multiply-add is two FLOPs, and "
         "attention is two products: scores, then weighted values",
+        lambda n, h, d, c: _attention(n, h, d, c) / 4,
     ),
-    Wrong(
+    Mistake(
         "never causal",
-        lambda n, h, d, c: _attention(n, h, d, False),
         "right for full squares, but `causal=True` changes nothing: a query then looks at itself and what is before it",
+        lambda n, h, d, c: _attention(n, h, d, False),
     ),
-    Wrong(
+    Mistake(
         "causal the other way round",
-        lambda n, h, d, c: _attention(n, h, d, not c),
         "the two cases are swapped: `causal=True` is the smaller number",
+        lambda n, h, d, c: _attention(n, h, d, not c),
     ),
-    Wrong(
+    Mistake(
         "half a square",
-        lambda n, h, d, c: 2 * h * d * n * n if c else _attention(n, h, d, c),
         "the causal case is half of the square, and it is a little more: the diagonal is not cut in two. "
         "Query 0 sees 1 key, query 1 sees 2, and so on: what is the sum?",
+        lambda n, h, d, c: 2 * h * d * n * n if c else _attention(n, h, d, c),
     ),
-    Wrong(
+    Mistake(
         "without itself",
-        lambda n, h, d, c: 2 * h * d * n * (n - 1) if c else _attention(n, h, d, c),
         "in the causal case a query is missing from its own keys: a token may look at itself",
+        lambda n, h, d, c: 2 * h * d * n * (n - 1) if c else _attention(n, h, d, c),
     ),
-    Wrong(
+    Mistake(
         "linear",
-        lambda n, h, d, c: 4 * n * h * d,
         "this grows with `seq_len`, not with its square: every query meets many keys, so count pairs first",
+        lambda n, h, d, c: 4 * n * h * d,
     ),
-    Wrong(
+    Mistake(
         "one head",
-        lambda n, h, d, c: _attention(n, 1, d, c),
         "the FLOPs of one head: every head computes all pairs",
+        lambda n, h, d, c: _attention(n, 1, d, c),
     ),
-    Wrong(
+    Mistake(
         "no features",
-        lambda n, h, d, c: _attention(n, h, 1, c),
         "`head_dim` is missing: the product of a query and a key runs over all features",
+        lambda n, h, d, c: _attention(n, h, 1, c),
     ),
-    Wrong(
+    Mistake(
         "projections",
-        lambda n, h, d, c: _attention(n, h, d, c) + 8 * n * (h * d) ** 2,
         "that counts the projections q, k, v and o as well: they have weights and grow with n. Here it is scores and "
         "weighted values only",
+        lambda n, h, d, c: _attention(n, h, d, c) + 8 * n * (h * d) ** 2,
     ),
 )
 
@@ -112,54 +112,54 @@ def _crossover_with(**changes):
 
 
 WRONG_CROSSOVER = (
-    Wrong(
+    Mistake(
         "one too early",
-        lambda shape: attention_crossover(shape) - 1,
         "one token too early: at this length attention does not cost more than the rest yet. Mind `>` and `>=`, and "
         "rounding",
+        lambda shape: attention_crossover(shape) - 1,
     ),
-    Wrong(
+    Mistake(
         "no head",
-        _crossover_with(weights=lambda shape: _weights(shape) - shape.width * shape.vocabulary),
         "the language model's head is missing from the rest: `forward_flops(...).head`, a product with the whole "
         "vocabulary",
+        _crossover_with(weights=lambda shape: _weights(shape) - shape.width * shape.vocabulary),
     ),
-    Wrong(
+    Mistake(
         "all parameters",
-        _crossover_with(weights=lambda shape: shape.parameters.total),
         "that counts all parameters, but the embedding is looked up, not multiplied, and norms are left out here. "
         "Add up the fields of `forward_flops` instead",
+        _crossover_with(weights=lambda shape: shape.parameters.total),
     ),
-    Wrong(
+    Mistake(
         "feed-forward only",
-        _crossover_with(weights=lambda shape: shape.parameters.ffn),
         "that is where attention passes the feed-forward half alone: projections and head are part of the rest",
+        _crossover_with(weights=lambda shape: shape.parameters.ffn),
     ),
-    Wrong(
+    Mistake(
         "projections only",
-        _crossover_with(weights=lambda shape: shape.parameters.attention),
         "that is where attention passes its own projections: the feed-forward half and the head are part of the rest",
+        _crossover_with(weights=lambda shape: shape.parameters.attention),
     ),
-    Wrong(
+    Mistake(
         "one layer",
-        _crossover_with(layers=lambda shape: 1),
         "the attention of one layer against the weights of all layers: count the same layers on both sides",
+        _crossover_with(layers=lambda shape: 1),
     ),
-    Wrong(
+    Mistake(
         "width",
-        _crossover_with(width=lambda shape: shape.width),
         "attention works on `heads * head_dim` features, which need not be `width`",
+        _crossover_with(width=lambda shape: shape.width),
     ),
-    Wrong(
+    Mistake(
         "key heads",
-        _crossover_with(width=lambda shape: shape.kv_heads * shape.head_dim),
         "sharing keys and values saves memory and projections, not scores: every *query* head computes all pairs",
+        _crossover_with(width=lambda shape: shape.kv_heads * shape.head_dim),
     ),
-    Wrong(
+    Mistake(
         "causal",
-        lambda shape: _weights(shape) // (shape.layers * shape.heads * shape.head_dim),
         "that is the length for a causal kernel, which computes half of the pairs. Count as the paper does here: "
         "`causal=False`",
+        lambda shape: _weights(shape) // (shape.layers * shape.heads * shape.head_dim),
     ),
 )
 

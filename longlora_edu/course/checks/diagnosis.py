@@ -41,6 +41,15 @@ class Passed:
     picture: Picture | None = None
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """A way to get an exercise wrong: `form(*case)` computes it, `sentence` is what the learner reads."""
+
+    name: str
+    sentence: str
+    form: Callable
+
+
 def exercise(key: str) -> Callable:
     """Make `check(function, …) -> Passed`, which raises `CheckFailed`, a check that a notebook can call.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...plots.arms import paired_difference
 from .diagnosis import CheckFailed, Passed, called, exercise
-from .training import expect_number
+from .numbers import expect_number
 
 # Exercise 8.1: the same bytes, given more and more.
 

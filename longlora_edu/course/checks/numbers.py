@@ -6,24 +6,15 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import NamedTuple
 
-from .diagnosis import CheckFailed, called
-
-
-class Wrong(NamedTuple):
-    """A formula that learners write instead of the right one, and what to tell them."""
-
-    mistake: str
-    formula: Callable
-    sentence: str
+from .diagnosis import CheckFailed, Mistake, called
 
 
 def expect_numbers(
     function: Callable,
     cases: Sequence[tuple],
     right: Callable,
-    wrong: Sequence[Wrong] = (),
+    mistakes: Sequence[Mistake] = (),
     *,
     whole: bool = True,
     said: Sequence[str] = (),
@@ -41,9 +32,9 @@ def expect_numbers(
     expected = [right(*case) for case in cases]
     if _agree(answers, expected):
         return
-    for known in wrong:
-        if _agree(answers, [known.formula(*case) for case in cases]):
-            raise CheckFailed(known.sentence, mistake=known.mistake)
+    for known in mistakes:
+        if _agree(answers, [known.form(*case) for case in cases]):
+            raise CheckFailed(known.sentence, mistake=known.name)
     which = next(
         place for place, pair in enumerate(zip(answers, expected, strict=True)) if not _agree([pair[0]], [pair[1]])
     )
@@ -52,17 +43,27 @@ def expect_numbers(
     raise CheckFailed(f"{what} must give {_short(expected[which])}, got {_short(answers[which])}", mistake="value")
 
 
+def expect_number(value, what: str, *, verb: str = "be") -> float:
+    """`value` as the plain, finite number that `what` must be.
+
+    Raises:
+        CheckFailed: naming what it is instead.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        hint = " (did you forget `return`?)" if value is None else ""
+        raise CheckFailed(f"{what} must {verb} a number, got {type(value).__name__}{hint}", mistake="type")
+    if not math.isfinite(value):
+        raise CheckFailed(f"{what} must {verb} a finite number, got {value}", mistake="not finite")
+    return float(value)
+
+
 def _agree(answers: Sequence, expected: Sequence) -> bool:
     return all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(answers, expected, strict=True))
 
 
 def _number(value, function: Callable, whole: bool):
     name = getattr(function, "__name__", "your function")
-    if isinstance(value, bool) or not isinstance(value, Real):
-        hint = " (did you forget `return`?)" if value is None else ""
-        raise CheckFailed(f"{name} must return a number, got {type(value).__name__}{hint}", mistake="type")
-    if not math.isfinite(value):
-        raise CheckFailed(f"{name} must return a finite number, got {value}", mistake="not finite")
+    expect_number(value, name, verb="return")
     if whole and not isinstance(value, Integral) and not float(value).is_integer():
         raise CheckFailed(f"{name} must return a whole number, got {value:,}", mistake="fraction")
     return value

@@ -15,8 +15,8 @@ from ...hf import longlora, use_s2
 from ...longlora import LongLoRAConfig
 from ...plots import describe_trainable, plot_trainable
 from ...widgets import Picture
-from .diagnosis import CheckFailed, Passed, called, exercise
-from .numbers import Wrong, expect_numbers
+from .diagnosis import CheckFailed, Mistake, Passed, called, exercise
+from .numbers import expect_numbers
 
 TOKENS, GROUP = 32, 8
 
@@ -157,35 +157,35 @@ TENSORS = (
 
 
 WRONG_SHARES = (
-    Wrong(
+    Mistake(
         "frozen originals counted",
-        lambda model: _trained(model) / _all(model),
         "PEFT keeps the frozen original of each module that trains whole, and you count it beside its copy, as its own "
         "`print_trainable_parameters` does. The model computes with one of them: leave out names with "
         "`original_module` in them",
+        lambda model: _trained(model) / _all(model),
     ),
-    Wrong("tensors counted", lambda model: _mean_requires_grad(_used(model)), TENSORS),
-    Wrong("tensors counted, originals too", lambda model: _mean_requires_grad(list(model.parameters())), TENSORS),
-    Wrong("percent", lambda model: 100 * _share(model), "a share lies between 0 and 1: leave out the factor 100"),
-    Wrong(
+    Mistake("tensors counted", TENSORS, lambda model: _mean_requires_grad(_used(model))),
+    Mistake("tensors counted, originals too", TENSORS, lambda model: _mean_requires_grad(list(model.parameters()))),
+    Mistake("percent", "a share lies between 0 and 1: leave out the factor 100", lambda model: 100 * _share(model)),
+    Mistake(
         "LoRA only",
+        "that counts LoRA's matrices only: embeddings and norms train as well. Ask each weight, `requires_grad`, "
+        "instead of its name",
         lambda model: (
             sum(weight.numel() for name, weight in model.named_parameters() if "lora_" in name) / weights_of(model)[1]
         ),
-        "that counts LoRA's matrices only: embeddings and norms train as well. Ask each weight, `requires_grad`, "
-        "instead of its name",
     ),
-    Wrong(
+    Mistake(
         "trained over frozen",
-        lambda model: _trained(model) / (weights_of(model)[1] - _trained(model)),
         "that is trained weights over frozen ones; a share is over all of them",
+        lambda model: _trained(model) / (weights_of(model)[1] - _trained(model)),
     ),
-    Wrong(
+    Mistake(
         "frozen",
-        lambda model: 1 - _share(model),
         "that is the share that stays frozen",
+        lambda model: 1 - _share(model),
     ),
-    Wrong("not a share", _trained, "that is how many weights train; divide by how many there are"),
+    Mistake("not a share", "that is how many weights train; divide by how many there are", _trained),
 )
 
 

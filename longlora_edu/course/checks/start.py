@@ -7,25 +7,27 @@ import math
 from ...geometry import S2Geometry
 from ...plots import describe_masks, plot_mask
 from ...widgets import Picture
-from .diagnosis import Passed, exercise
-from .numbers import Wrong, expect_numbers
+from .diagnosis import Mistake, Passed, exercise
+from .numbers import expect_numbers
 
 CASES = [(16, 4), (10, 4), (11, 4), (3, 8), (12, 1), (9, 9), (100, 7)]
 WRONG = (
-    Wrong(
+    Mistake(
         "floor",
-        lambda n, g: n // g,
         "the last group is lost where it is not full: 10 tokens in groups of 4 are three groups, of 4, 4 and 2. "
         "Round up instead of down",
+        lambda n, g: n // g,
     ),
-    Wrong(
+    Mistake(
         "one too many",
-        lambda n, g: n // g + 1,
         "a group too many where the groups fit exactly: 16 tokens in groups of 4 are four groups, not five",
+        lambda n, g: n // g + 1,
     ),
-    Wrong("nearest", lambda n, g: round(n / g), "`round` goes to the nearest number, and a short last group counts"),
-    Wrong("tokens", lambda n, g: g, "that is the number of tokens in a group; how many groups are there?"),
-    Wrong("upside down", lambda n, g: math.ceil(g / n), "the division is upside down: how often does a group fit in?"),
+    Mistake("nearest", "`round` goes to the nearest number, and a short last group counts", lambda n, g: round(n / g)),
+    Mistake("tokens", "that is the number of tokens in a group; how many groups are there?", lambda n, g: g),
+    Mistake(
+        "upside down", "the division is upside down: how often does a group fit in?", lambda n, g: math.ceil(g / n)
+    ),
 )
 
 

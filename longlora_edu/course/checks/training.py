@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from numbers import Real
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from ...plots import describe_comparison, describe_reach, plot_comparison, plot_
 from ...rope import Rope
 from ...widgets import Picture
 from .diagnosis import CheckFailed, Passed, called, exercise
+from .numbers import expect_number
 
 LENGTH, PATTERN, RATE = 24, S2Pattern(8), 0.5
 
@@ -189,17 +189,3 @@ def _name_the_bits(value: float, right: float, geometry: S2Geometry, layers: int
         f"layers a digit costs {right:.3f} bits, got {value:.3f}",
         picture=Picture(plot_reach(geometry, layers), describe_reach(geometry, layers)),
     )
-
-
-def expect_number(value, what: str) -> float:
-    """`value` as the plain, finite number it should be.
-
-    Raises:
-        CheckFailed: naming what it is instead.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        hint = " (did you forget `return`?)" if value is None else ""
-        raise CheckFailed(f"{what} must be a number, got {type(value).__name__}{hint}", mistake="type")
-    if not math.isfinite(value):
-        raise CheckFailed(f"{what} must be finite, got {value}", mistake="not finite")
-    return float(value)

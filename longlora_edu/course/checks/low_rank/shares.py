@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ....cost import ModelShape
 from ....plots.low_rank import describe_shares, plot_shares
 from ....widgets import Picture
-from ..diagnosis import Passed, exercise
-from ..numbers import Wrong, expect_numbers
+from ..diagnosis import Mistake, Passed, exercise
+from ..numbers import expect_numbers
 
 SHAPES = {
     "Llama-2-7B": ModelShape.llama2_7b(),
@@ -52,58 +52,58 @@ def _width_everywhere(shape: ModelShape, rank: int) -> int:
 
 
 WRONG_SHARES = (
-    Wrong(
+    Mistake(
         "lora_not_in_all",
-        _share(everything=lambda shape, lora: shape.parameters.total),
         "LoRA's own weights are not among all weights: add them below the line too",
+        _share(everything=lambda shape, lora: shape.parameters.total),
     ),
-    Wrong("percent", _share(times=100), "This is a percentage: a share lies between 0 and 1"),
-    Wrong(
+    Mistake("percent", "This is a percentage: a share lies between 0 and 1", _share(times=100)),
+    Mistake(
         "one_layer",
-        _share(lora=lambda shape, rank: shape.lora_parameters(rank) // shape.layers),
         "LoRA is counted for a single layer: every layer has its own",
+        _share(lora=lambda shape, rank: shape.lora_parameters(rank) // shape.layers),
     ),
-    Wrong(
+    Mistake(
         "product",
-        _share(lora=lambda shape, rank: shape.layers * rank * sum(a * b for a, b in list(shape.linears.values())[:4])),
         "LoRA adds rank · (in + out) to a Linear, not rank · in · out",
+        _share(lora=lambda shape, rank: shape.layers * rank * sum(a * b for a, b in list(shape.linears.values())[:4])),
     ),
-    Wrong(
+    Mistake(
         "all_linears",
-        _share(lora=lambda shape, rank: shape.lora_parameters(rank, tuple(shape.linears))),
         "The feed-forward layers are counted too: LoRA goes on q, k, v and o",
+        _share(lora=lambda shape, rank: shape.lora_parameters(rank, tuple(shape.linears))),
     ),
-    Wrong(
+    Mistake(
         "two_of_four",
-        _share(lora=lambda shape, rank: shape.lora_parameters(rank, ("q_proj", "v_proj"))),
         "LoRA is counted on q and v only: here k and o have it too",
+        _share(lora=lambda shape, rank: shape.lora_parameters(rank, ("q_proj", "v_proj"))),
     ),
-    Wrong(
+    Mistake(
         "width_everywhere",
-        _share(lora=_width_everywhere),
         "Every projection is counted as width → width: with fewer key heads than query heads k and v are narrower, "
         "see shape.linears",
+        _share(lora=_width_everywhere),
     ),
-    Wrong(
+    Mistake(
         "tied_twice",
-        _share(everything=lambda shape, lora: shape.parameters.total + shape.tied * shape.parameters.embedding + lora),
         "In the tied model the embedding is counted twice: embedding and head are one matrix there",
+        _share(everything=lambda shape, lora: shape.parameters.total + shape.tied * shape.parameters.embedding + lora),
     ),
-    Wrong(
+    Mistake(
         "head_counted",
-        _share(embedding=lambda shape: shape.parameters.embedding + shape.parameters.head),
         "The head is counted as trained: LongLoRA frees the input embedding, lm_head stays frozen",
+        _share(embedding=lambda shape: shape.parameters.embedding + shape.parameters.head),
     ),
-    Wrong("embedding_forgotten", _share(embedding=lambda shape: 0), "The embedding is not among what trains"),
-    Wrong("norms_forgotten", _share(norms=lambda shape: 0), "The norms are not among what trains"),
-    Wrong(
+    Mistake("embedding_forgotten", "The embedding is not among what trains", _share(embedding=lambda shape: 0)),
+    Mistake("norms_forgotten", "The norms are not among what trains", _share(norms=lambda shape: 0)),
+    Mistake(
         "last_norm_forgotten",
-        _share(norms=lambda shape: 2 * shape.layers * shape.width),
         "One norm is missing: two stand in each layer, and one more before the head",
+        _share(norms=lambda shape: 2 * shape.layers * shape.width),
     ),
-    Wrong(
+    Mistake(
         "one_norm_a_layer",
-        _share(norms=lambda shape: (shape.layers + 1) * shape.width),
         "Only one norm a layer is counted: one stands before attention, one before the feed-forward half",
+        _share(norms=lambda shape: (shape.layers + 1) * shape.width),
     ),
 )

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from ....geometry import S2Geometry
 from ....plots import describe_hops, describe_masks, plot_hops, plot_masks
 from ....widgets import Picture
-from ..diagnosis import Passed, exercise
-from .mistakes import Mistake, compare, expect_integer, named
+from ..diagnosis import Mistake, Passed, exercise
+from .mistakes import compare, expect_integer, named
 
 
 @exercise("02.count_pairs")

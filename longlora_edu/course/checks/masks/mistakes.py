@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
 
 from ....plots import describe_comparison, plot_comparison
 from ....widgets import Picture
-from ..diagnosis import CheckFailed, called, expect_array
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A way to get an exercise wrong: `form(*case)` computes it, `sentence` is what the learner reads."""
-
-    name: str
-    sentence: str
-    form: Callable
+from ..diagnosis import CheckFailed, Mistake, called, expect_array
 
 
 def compare(

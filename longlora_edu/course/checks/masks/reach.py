@@ -9,8 +9,8 @@ import numpy as np
 from ....geometry import S2Geometry
 from ....plots import describe_reach, plot_reach
 from ....widgets import Picture
-from ..diagnosis import Passed, exercise
-from .mistakes import Mistake, compare_masks
+from ..diagnosis import Mistake, Passed, exercise
+from .mistakes import compare_masks
 
 
 @exercise("02.heard_after")

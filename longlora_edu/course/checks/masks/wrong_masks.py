@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .mistakes import Mistake
+from ..diagnosis import Mistake
 
 # A grid is cut into cells from token `start` on; the names are those of the arguments.
 
