@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -154,9 +154,12 @@ class Windows:
         if not long:
             longest = max((len(document.data) for document in documents), default=0)
             raise ValueError(f"corpus must hold a document of at least {length} bytes, got {longest} as the longest")
-        self.length = length
-        self._texts = [np.frombuffer(document.data + b"\0", dtype=np.uint8) for document in long]
-        self._ends = np.cumsum([len(text) - length + 1 for text in self._texts])
+        self._hold([np.frombuffer(document.data + b"\0", dtype=np.uint8) for document in long], length)
+
+    def _hold(self, texts: Sequence[np.ndarray], length: int) -> None:
+        """Draw from these, each at least `length` long."""
+        self.length, self._texts = length, texts
+        self._ends = np.cumsum([len(text) - length + 1 for text in texts])
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """uint8 (count, length)."""

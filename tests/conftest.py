@@ -17,6 +17,22 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def journal(tmp_path):
+    """A learner's journal of its own."""
+    from longlora_edu.course.journal import Journal
+
+    return Journal(tmp_path / "progress.json")
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """What cells would show: one mapping from kind to content an output."""
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    return shown
+
+
 @pytest.fixture(scope="session")
 def finished_demo(tmp_path_factory):
     """Settings, folder and result of one finished demo: the model of the package on a short text, in seconds."""

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from longlora_edu import attention
-from longlora_edu.course import Journal
 from longlora_edu.course.bugs import BUGS
 from longlora_edu.course.checks import CheckFailed
 from longlora_edu.course.checks import numpy_attention as numpy_check
@@ -20,11 +19,6 @@ from longlora_edu.course.checks.numpy_attention.shared import attend
 from longlora_edu.course.checks.torch_attention.proof import SUSPECTS, moved
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.reference import full_attention, s2_attention, s2_attention_backward
-
-
-@pytest.fixture
-def journal(tmp_path):
-    return Journal(tmp_path / "progress.json")
 
 
 def failure(check, answer, journal):

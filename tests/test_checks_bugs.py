@@ -6,14 +6,8 @@ import pytest
 from longlora_edu.course.bugs import BUGS, rolled
 from longlora_edu.course.checks import CheckFailed
 from longlora_edu.course.checks import bugs as check
-from longlora_edu.course.journal import Journal
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.reference import s2_attention
-
-
-@pytest.fixture
-def journal(tmp_path):
-    return Journal(tmp_path / "progress.json")
 
 
 def inputs(geometry):

@@ -7,18 +7,12 @@ import math
 import pytest
 
 from longlora_edu.cost import ModelShape, forward_flops
-from longlora_edu.course import Journal
 from longlora_edu.course.checks import CheckFailed, start
 from longlora_edu.course.checks import costs as check
 from longlora_edu.course.checks.numbers import expect_numbers
 from longlora_edu.plots import attention_crossover
 
 SHAPES = [case[0] for case in check.CROSSOVER_CASES]
-
-
-@pytest.fixture
-def journal(tmp_path):
-    return Journal(tmp_path / "progress.json")
 
 
 def groups(n, g):

@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from longlora_edu.course import Journal
 from longlora_edu.course.checks import CheckFailed
 from longlora_edu.course.checks import masks as check
 
-
-@pytest.fixture
-def journal(tmp_path, monkeypatch):
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: None)
-    return Journal(tmp_path / "progress.json")
+pytestmark = pytest.mark.usefixtures("published")
 
 
 # 2.1 The mask of a plain head.

@@ -8,18 +8,12 @@ import torch
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
-from longlora_edu.course import Journal  # noqa: E402
 from longlora_edu.course.checks import CheckFailed  # noqa: E402
 from longlora_edu.course.checks import real_model as check  # noqa: E402
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora  # noqa: E402
 from longlora_edu.model import LlamaConfig, TinyLlama  # noqa: E402
 from longlora_edu.rope import Rope  # noqa: E402
 from longlora_edu.widgets import families  # noqa: E402
-
-
-@pytest.fixture
-def journal(tmp_path):
-    return Journal(tmp_path / "progress.json")
 
 
 @torch.no_grad()

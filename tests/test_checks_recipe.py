@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from longlora_edu.cost import ModelShape
-from longlora_edu.course import Journal
 from longlora_edu.course.checks import CheckFailed, low_rank, positions
 from longlora_edu.course.checks.forms import expect_values
 from longlora_edu.lora import LoRALinear
@@ -418,11 +417,6 @@ PLANTED = [
     for check, mistakes in (POSITIONS | LOW_RANK).items()
     for mistake, planted in mistakes.items()
 ]
-
-
-@pytest.fixture
-def journal(tmp_path):
-    return Journal(tmp_path / "progress.json")
 
 
 @pytest.fixture(autouse=True)

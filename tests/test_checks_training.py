@@ -7,19 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from longlora_edu.course import Journal
 from longlora_edu.course.checks import CheckFailed, measuring, training
 from longlora_edu.geometry import S2Geometry
 
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: None)
-
-
-@pytest.fixture
-def journal(tmp_path):
-    return Journal(tmp_path / "progress.json")
+pytestmark = pytest.mark.usefixtures("published")
 
 
 def refused(check, function, journal, match=None):

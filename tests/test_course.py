@@ -24,20 +24,6 @@ from longlora_edu.course.environment import Profile, granted_cores
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.reference import s2_attention
 
-
-@pytest.fixture
-def journal(tmp_path):
-    return Journal(tmp_path / "progress.json")
-
-
-@pytest.fixture
-def published(monkeypatch):
-    """What cells would show: one mapping from kind to content an output."""
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
-    return shown
-
-
 # The journal.
 
 

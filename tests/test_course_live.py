@@ -30,13 +30,6 @@ def settings(tmp_path, monkeypatch):
     return DemoSettings(context=512, steps=4, batch=1, windows=2, trials=1, corpus=str(text))
 
 
-@pytest.fixture
-def published(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
-    return shown
-
-
 def losses(result):
     return [point["loss"] for point in result.curve]
 

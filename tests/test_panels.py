@@ -159,9 +159,7 @@ def test_controls_without_a_name_or_a_value_to_drive_are_refused():
         Panel(lambda n: pixel("x"), {"n": ipywidgets.Text(description="Number")})
 
 
-def test_a_panel_is_published_with_its_picture_as_it_stands(monkeypatch):
-    published = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: published.append(data))
+def test_a_panel_is_published_with_its_picture_as_it_stands(published):
     panel = Panel(lambda n: pixel(f"{n} of 9"), {"n": slider()})
     panel.controls["n"].value = 4
     panel.show()
@@ -489,9 +487,7 @@ def test_an_interrupted_task_leaves_its_picture_and_its_button():
     assert task.bar.text.value == "Working: stopped"
 
 
-def test_a_task_is_disabled_while_it_works_and_is_published_with_its_picture(monkeypatch):
-    published = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: published.append(data))
+def test_a_task_is_disabled_while_it_works_and_is_published_with_its_picture(published):
     task = Task(
         lambda progress, n: pixel(f"{n} {task.button.disabled}"), {"n": slider()}, label="Work", picture=pixel("?")
     )

@@ -138,11 +138,9 @@ def test_the_sentences_say_the_numbers():
     assert "full -0.2500, give or take 0.0000 over windows; by seed -0.2500" in describe_differences(RECORD)
 
 
-def test_a_table_has_headings_for_rows_and_columns(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+def test_a_table_has_headings_for_rows_and_columns(published):
     show_table(["arm", "bits"], [["S² <b>", 1.25]], caption="Bits")
-    assert '<th scope="row">S² &lt;b&gt;</th><td>1.25</td>' in shown[0]["text/html"]
-    assert shown[0]["text/plain"] == "Bits\narm | bits\nS² <b> | 1.25"
+    assert '<th scope="row">S² &lt;b&gt;</th><td>1.25</td>' in published[0]["text/html"]
+    assert published[0]["text/plain"] == "Bits\narm | bits\nS² <b> | 1.25"
     with pytest.raises(ValueError, match=r"rows must have 2 cells, one a heading, got \['S²'\]"):
         show_table(["arm", "bits"], [["S²"]], caption="Bits")

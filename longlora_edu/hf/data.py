@@ -34,9 +34,7 @@ class TokenWindows(Windows):
                 f"data must hold a document of at least {length} tokens, got {longest} as the longest: "
                 "bring longer documents, or lower --context"
             )
-        self.length = length
-        self._texts = long
-        self._ends = np.cumsum([len(text) - length + 1 for text in long])
+        self._hold(long, length)
 
 
 @dataclass(frozen=True)
