@@ -525,10 +525,12 @@ print(
 # [lesson 08](08_did_it_work.ipynb) measures both.
 #
 # Now the whole path, as the commands `longlora-edu train`, `evaluate` and `merge` go it: with the model of `MODEL`, or
-# else with the small one. The text is one long document, the source of the package `peft`; its last tenth is held out.
+# else with the small one. The text is one long document, the source of the package `einops`; its last tenth is held out.
 # So few steps show that it runs. [How to](../docs/real_models.md) has recipes that are long enough.
 
 # %% tags=["training"]
+import einops
+
 from longlora_edu.hf.configs import read_config
 from longlora_edu.hf.measure import measure_text, merge_into
 from longlora_edu.hf.training import TrainingSettings, run_training
@@ -536,7 +538,7 @@ from longlora_edu.hf.training import TrainingSettings, run_training
 start = MODEL or str(work / "base")
 own = read_config(start)["max_position_embeddings"]
 target = CONTEXT or 2 * own
-text = Path(peft.__file__).parent
+text = Path(einops.__file__).parent
 del real, prepared  # room for the next one
 settings = TrainingSettings(
     start,
