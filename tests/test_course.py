@@ -10,7 +10,19 @@ import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
 
-from longlora_edu.course import Journal, Question, environment, predict, quiz, recorded, recorded_line, reveal
+from longlora_edu.course import (
+    Journal,
+    Question,
+    environment,
+    predict,
+    quiz,
+    recorded,
+    recorded_line,
+    reveal,
+    show_study,
+    studied,
+    tables,
+)
 from longlora_edu.course.checks import (
     CheckFailed,
     Passed,
@@ -337,3 +349,50 @@ def test_a_card_shows_code_in_backticks_as_code_and_the_rest_as_text():
     from longlora_edu.course.cards import card
 
     assert "✓ use <code>a &lt; b</code> &amp; go</b>" in card("right", "use `a < b` & go")
+
+
+def told(parts, exploratory=False):
+    about = {"rows": 3, "days": ["2026-11-01", "2026-11-02"], "processors": ["a processor"], "torch": ["2.13.0"]}
+    study = {"question": "?", "limits": "", "command": "longlora-edu study groups", "exploratory": exploratory}
+    return {"about": about, "studies": {"groups": study | {"parts": parts}}}
+
+
+def shown_of(monkeypatch, capsys, record, *numbers):
+    published = []
+    monkeypatch.setattr(studied, "recorded", lambda name: record)
+    for module in (studied, tables):
+        monkeypatch.setattr(module, "publish", lambda content, text: published.append((content, text)))
+    show_study("groups", *numbers)
+    return published, capsys.readouterr().out
+
+
+def test_a_lesson_shows_the_tables_and_verdicts_of_a_study_and_where_they_come_from(monkeypatch, capsys):
+    table = {"headings": ["arm", "bits"], "rows": [["S² & short", "1.05"]], "note": "Read *this* first."}
+    claims = [
+        {"statement": "It holds.", "verdict": "agrees", "because": "+1 < 2"},
+        {"statement": "It fails.", "verdict": "disagrees", "because": "no"},
+        {"statement": "Who knows.", "verdict": "cannot tell at this size", "because": "wide"},
+    ]
+    part = {"title": "Ratios", "rows": 3, "missing": 0, "tables": [table], "claims": claims, "notes": ["Also `this`."]}
+    published, printed = shown_of(monkeypatch, capsys, told([part], exploratory=True))
+    contents = "".join(content for content, _ in published)
+    assert "<caption>Ratios. Read this first.</caption>" in contents
+    assert "S² &amp; short" in contents and "+1 &lt; 2" in contents
+    assert [sign in contents for sign in ("✓ Agrees", "✗ Disagrees", "→ Cannot tell")] == [True] * 3
+    assert "<p>Also this.</p><p>One seed only.</p>" in contents
+    assert "3 recorded runs, 2026-11-01 to 2026-11-02, on a processor" in printed
+
+
+def test_a_part_that_lacks_rows_says_how_many_and_how_to_compute_them(monkeypatch, capsys):
+    published, printed = shown_of(monkeypatch, capsys, told([{"title": "Ratios", "rows": 17, "missing": 4}]))
+    assert "4 of 17 runs are not recorded yet" in published[0][1]
+    assert "longlora-edu study groups" in published[0][1]
+    assert printed == ""
+
+
+def test_a_study_or_part_that_there_is_none_of_is_refused(monkeypatch, capsys):
+    record = told([{"title": "Ratios", "rows": 17, "missing": 4}])
+    with pytest.raises(ValueError, match="numbers must be from 1 to 1, got 2"):
+        shown_of(monkeypatch, capsys, record, 2)
+    with pytest.raises(ValueError, match="name must be one of groups, got 'nothing'"):
+        show_study("nothing")

@@ -11,8 +11,9 @@ import pytest
 
 from longlora_edu.probe import ProbeSettings
 from longlora_edu.records import Proportion, as_json
+from longlora_edu.study.digest import digest, write_digest
 from longlora_edu.study.evidence import evidence, of_one_text, read_rows, write_evidence
-from longlora_edu.study.ground import BENCHMARKS
+from longlora_edu.study.ground import BENCHMARKS, default_digest
 from longlora_edu.study.measure import POINTS, lengths_of
 from longlora_edu.study.part import PROFILES, Rows
 from longlora_edu.study.questions import NAMES, studies, study_of
@@ -192,3 +193,27 @@ def test_the_page_in_the_repository_is_what_the_records_give():
     page, pictures = evidence(read_rows(BENCHMARKS / "results" / "runs"))
     assert (ROOT / "docs/evidence.md").read_text(encoding="utf-8") == page
     assert {path.name for path in (ROOT / "docs/evidence").glob("*.png")} == set(pictures)
+
+
+def test_lessons_are_told_the_tables_and_verdicts_of_the_page():
+    told = digest(all_made_up())
+    page, _ = evidence(all_made_up())
+    assert list(told["studies"]) == list(NAMES)
+    assert told["about"]["rows"] == len(all_made_up())
+    for study in told["studies"].values():
+        for part in study["parts"]:
+            assert part["missing"] == 0
+            assert all("| " + " | ".join(row) + " |" in page for table in part["tables"] for row in table["rows"])
+            assert all(f"{claim['statement']} **{claim['verdict'].capitalize()}**" in page for claim in part["claims"])
+
+
+def test_lessons_are_told_how_many_rows_a_part_lacks():
+    study = study_of("groups")
+    (part,) = digest([made_up(row) for row in study.rows[:2]], [study])["studies"]["groups"]["parts"]
+    assert (part["rows"], part["missing"]) == (len(study.rows), len(study.rows) - 2)
+    assert "tables" not in part
+
+
+def test_what_the_package_tells_of_the_studies_is_what_the_records_give(tmp_path):
+    again = write_digest(BENCHMARKS / "results" / "runs", tmp_path / "studies.json")
+    assert default_digest().read_bytes() == again.read_bytes()

@@ -152,13 +152,17 @@ def sibling(
 def report(
     out: Out = None,
     docs: Annotated[Path, typer.Option(help="Folder of evidence.md and its pictures.")] = Path("docs"),
+    lessons: Annotated[Path | None, typer.Option(help="File for the lessons; the package's, in a checkout.")] = None,
 ) -> None:
-    """Write the page of evidence from the records; what is not recorded yet is said to be so."""
+    """Write the page of evidence and what lessons tell of it; what is not recorded yet is said to be so."""
     with clear_errors("study report", out or Path(".")):
+        from ..study.digest import write_digest
         from ..study.evidence import write_evidence
-        from ..study.ground import default_folder
+        from ..study.ground import default_digest, default_folder
 
-        typer.echo(write_evidence(out or default_folder(), docs))
+        folder = out or default_folder()
+        typer.echo(write_evidence(folder, docs))
+        typer.echo(write_digest(folder, lessons or default_digest()))
 
 
 def _settings_of(key: str, ground, folder: Path):

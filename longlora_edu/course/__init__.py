@@ -5,6 +5,7 @@ from .journal import Journal
 from .predict import predict, reveal
 from .quiz import Question, quiz
 from .recorded import recorded, recorded_line
+from .studied import show_study
 
 __all__ = [
     "Journal",
@@ -15,4 +16,5 @@ __all__ = [
     "recorded",
     "recorded_line",
     "reveal",
+    "show_study",
 ]

@@ -54,7 +54,7 @@ def evidence(records: Sequence[dict], found: Sequence[Study] | None = None) -> t
     chosen = of_one_text(records)
     rows, pictures = Rows(chosen), {}
     listed = sorted(found or studies(), key=lambda study: study.number)
-    shown = {study.name: [_show(part, rows) for part in study.parts] for study in listed}
+    shown = {study.name: [show_part(part, rows) for part in study.parts] for study in listed}
     page = [INTRODUCTION, _overview(listed, shown)]
     for study in listed:
         page.append(f"## {study.number}. {study.question}\n")
@@ -91,7 +91,8 @@ def missing_of(rows: Sequence[Settings], there: Rows) -> int:
     return sum(row not in there for row in dict.fromkeys(rows))
 
 
-def _show(part: Part, rows: Rows) -> Shown | None:
+def show_part(part: Part, rows: Rows) -> Shown | None:
+    """What came of a part; None as long as a row of it is missing."""
     return None if missing_of(part.rows, rows) else part.show(rows)
 
 

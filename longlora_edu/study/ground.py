@@ -20,6 +20,12 @@ def default_folder() -> Path:
     return BENCHMARKS / "results" / "runs" if BENCHMARKS.is_dir() else Path("longlora-study")
 
 
+def default_digest() -> Path:
+    """Where lessons look for the studies in a checkout, else a file in a folder of the user's own."""
+    inside = CHECKOUT / "longlora_edu" / "assets" / "results" / "studies.json"
+    return inside if BENCHMARKS.is_dir() else Path("longlora-study.json")
+
+
 @dataclass(frozen=True)
 class Ground:
     """A text, the folder of further base models (`"bundled"` is the model of the package), and where to compute."""

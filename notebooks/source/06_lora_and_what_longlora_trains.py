@@ -28,7 +28,7 @@ from torch import nn
 
 from longlora_edu.corpus import Windows, standard_library
 from longlora_edu.cost import ModelShape
-from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal
+from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal, show_study
 from longlora_edu.course.checks import low_rank as check
 from longlora_edu.course.tables import show_table
 from longlora_edu.evaluate import score_text
@@ -497,10 +497,16 @@ reveal(
 )
 
 # %% [markdown]
-# Embeddings help more than norms, and the two together more than either, as the method would have it. On this model a
+# In the picture embeddings help more than norms, and the two together more than either, as the method would have it. A
 # higher rank helps as well, at many times the weights, and all weights are still ahead. *One seed and few steps on a
 # small model*: it cannot tell whether rank would stop helping, as the figures below say it does on a large one.
 #
+# The studies of this repository ask it with more parts, more ranks and three seeds:
+
+# %%
+show_study("parts")
+
+# %% [markdown]
 # What the paper reports of a model thousands of times as large, as others quote it:
 #
 # {{claim: ranks-of-8-to-64}}

@@ -24,7 +24,7 @@ import torch
 from ipywidgets import Dropdown, ToggleButtons
 
 from longlora_edu.corpus import Windows, standard_library
-from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal
+from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal, show_study
 from longlora_edu.course.checks import measuring as check
 from longlora_edu.course.tables import show_table
 from longlora_edu.evaluate import score_passkeys, score_text
@@ -290,6 +290,21 @@ print(f"S² − full, bits per byte, this record: {ours:+.4f}")
 #   resolve. That is no evidence that the shift is useless: a model which gains so little from far context, and stands four
 #   layers high, cannot show it. [Lesson 02](02_groups_shift_boundary.ipynb) has a task that it decides.
 #
+# All of that is one run an arm. What stays of it over three seeds, at four and sixteen times the context, and on a task that
+# no attention without a shift can solve, is for the studies to say; they were planned before they were run:
+
+# %%
+show_study("attention")
+
+# %% [markdown]
+# The same by length, past the target as well; how much the change from sparse to dense costs at each position; and when
+# passkeys are found:
+
+# %%
+show_study("lengths")
+show_study("passkeys")
+
+# %% [markdown]
 # ### And the leak?
 #
 # The recipe was also run with the published boundary, in which the earliest tokens see the end of the window. If the

@@ -25,7 +25,7 @@ import numpy as np
 from einops import rearrange
 
 from longlora_edu.cost import ModelShape, attention_bytes, step_ratio, training_flops
-from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal
+from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal, show_study
 from longlora_edu.course.bugs import BUGS, diagnose
 from longlora_edu.course.checks import bugs as check
 from longlora_edu.course.gallery import exhibit, gallery_explorer, show_caught
@@ -445,6 +445,14 @@ for study, found, keep_in_mind in critics:
 # Nothing of this says that sparse training cannot work; most of it says that *this recipe as released* did badly on
 # tests that look beyond perplexity, and one cause, the lost position factor, has little to do with attention.
 #
+# Could too few steps explain the controlled study's result? And would any other pattern, group, shift or way to the same
+# length have done better? The studies of this repository ask both of the small model:
+
+# %%
+for study in ("steps", "groups", "shift", "patterns", "others"):
+    show_study(study)
+
+# %% [markdown]
 # {{claim: no-errors-no-disputes}}
 
 # %% claim="no-errors-no-disputes"

@@ -1,0 +1,66 @@
+"""What the studies found, in a lesson: the tables and verdicts of the page of evidence, from the package's own file."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from .cards import card, publish
+from .recorded import recorded
+from .tables import show_table
+
+WORDS = {"agrees": "right", "disagrees": "wrong"}
+
+
+def show_study(name: str, *numbers: int) -> None:
+    """Publish parts of a study by their numbers, from 1, all by default; of a part that lacks rows, how many.
+
+    A verdict is about the small model: *cannot tell* is one as well.
+
+    Raises:
+        ValueError: for a study or a part that there is none of.
+    """
+    told = recorded("studies")
+    if name not in told["studies"]:
+        raise ValueError(f"name must be one of {', '.join(told['studies'])}, got {name!r}")
+    study = told["studies"][name]
+    parts = study["parts"]
+    if wrong := set(numbers) - set(range(1, len(parts) + 1)):
+        raise ValueError(f"numbers must be from 1 to {len(parts)}, got {min(wrong)}")
+    chosen = [parts[number - 1] for number in numbers] or parts
+    for part in chosen:
+        _show(part, study)
+    if any("tables" in part for part in chosen):
+        print(studied_line(told["about"]))
+
+
+def studied_line(about: dict) -> str:
+    """Where the numbers of the studies come from."""
+    days = about["days"][0] if len(about["days"]) == 1 else f"{about['days'][0]} to {about['days'][-1]}"
+    where = f"{', '.join(about['processors'])}, one thread a row, torch {', '.join(about['torch'])}"
+    return f"From {about['rows']} recorded runs, {days}, on {where}; docs/evidence.md names each and its command"
+
+
+def _show(part: dict, study: dict) -> None:
+    if "tables" not in part:
+        text = f"{part['title']}: {part['missing']} of {part['rows']} runs are not recorded yet. `{study['command']}`"
+        publish(card("todo", text), text)
+        return
+    for table in part["tables"]:
+        show_table(table["headings"], table["rows"], caption=_plain(f"{part['title']}. {table['note']}".strip()))
+    for claim in part["claims"]:
+        verdict = claim["verdict"].capitalize()
+        # What was said and what came out are two things: the sign goes with the verdict, which is in words as well.
+        sign = WORDS.get(claim["verdict"], "note")
+        publish(card(sign, f"{verdict}: {claim['statement']}", html.escape(claim["because"])), _line(claim, verdict))
+    for note in [*part["notes"], *(["One seed only."] if study["exploratory"] else [])]:
+        publish(f"<p>{html.escape(_plain(note))}</p>", _plain(note))
+
+
+def _plain(text: str) -> str:
+    """Without the page's marks for emphasis and code."""
+    return re.sub(r"[*`]([^*`]+)[*`]", r"\1", text)
+
+
+def _line(claim: dict, verdict: str) -> str:
+    return f"{verdict}: {claim['statement']} ({claim['because']})"
