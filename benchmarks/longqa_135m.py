@@ -40,7 +40,7 @@ from longlora_edu.progress import Terminal
 from longlora_edu.records import Proportion, provenance, read_json, started_settings, write_json
 
 CONTEXT = 1024
-OUT = Path(__file__).parent / "results" / "longqa_135m.json"
+OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "longqa_135m.json"
 
 
 def main() -> None:

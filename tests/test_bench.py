@@ -220,8 +220,8 @@ def test_a_gpu_that_is_not_there_is_said_so():
 
 
 def test_the_page_of_benchmarks_says_what_the_records_hold():
-    spec = importlib.util.spec_from_file_location("speed_tables", ROOT / "benchmarks" / "speed_tables.py")
+    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
     tables_of_records = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tables_of_records)
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    assert tables_of_records.page(text) == text, "run python benchmarks/speed_tables.py"
+    assert tables_of_records.page(text) == text, "run python benchmarks/tables.py"

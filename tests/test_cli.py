@@ -20,6 +20,7 @@ from longlora_edu import __version__, cli
 from longlora_edu import demo as demo_module
 from longlora_edu import finetune as finetune_module
 from longlora_edu import pretrain as pretrain_module
+from longlora_edu.cli.app import quoted
 from longlora_edu.demo import QUICK, DemoSettings
 from longlora_edu.model import load_model
 from longlora_edu.objective import LanguageModelObjective
@@ -435,3 +436,9 @@ def test_ctrl_c_in_pretraining_says_how_to_go_on(tmp_path, monkeypatch):
     result = run("pretrain", "--out", tmp_path / "out", "--corpus", text)
     assert result.exit_code == 130
     assert result.stderr.endswith(f"go on with:\n  longlora-edu pretrain --resume --out {tmp_path}/out\n")
+
+
+def test_a_command_to_go_on_with_is_quoted_for_the_shell_it_is_typed_into():
+    assert quoted("my run", windows=False) == "'my run'"
+    assert quoted("my run", windows=True) == '"my run"'
+    assert quoted("run", windows=True) == quoted("run", windows=False) == "run"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,11 @@ def main(
         sys.stdout.reconfigure(errors="replace")
 
 
+def quoted(word: str, *, windows: bool = sys.platform == "win32") -> str:
+    """One word of a command as the user's shell wants it: cmd knows no single quotes."""
+    return subprocess.list2cmdline([word]) if windows else shlex.quote(word)
+
+
 @contextmanager
 def clear_errors(command: str, out: Path) -> Iterator[None]:
     """A sentence instead of a trace for what a user can put right; bugs keep their trace."""
@@ -44,7 +50,7 @@ def clear_errors(command: str, out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         resumable = (out / "settings.json").exists()
-        again = f"longlora-edu {command} --resume --out {shlex.quote(str(out))}"
+        again = f"longlora-edu {command} --resume --out {quoted(str(out))}"
         lost = f"Nothing but the steps since the last checkpoint is lost; go on with:\n  {again}"
         typer.echo(f"\nStopped. {lost if resumable else 'Nothing had been done yet.'}", err=True)
         raise typer.Exit(130) from None

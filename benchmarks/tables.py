@@ -1,4 +1,4 @@
-"""Writes the section on speed in benchmarks/README.md from the records of `longlora-edu bench`.
+"""Writes the tables of benchmarks/README.md that are made of records: speed, real models, what lessons cost.
 
 Run it after a record has changed; a test holds the page equal to the records.
 """
@@ -12,27 +12,100 @@ from longlora_edu.records import read_json, replace_file
 
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
-BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
 STEPS = ("step_small_adapters", "step_small_all", "step_135m_adapters", "step_135m_all")
 WHO = {"small": "the small model", "smollm2-135m.gguf": "the 135M model (9 query heads, 3 key/value heads)"}
 WHAT = {"adapters": "adapters, embeddings and norms", "all": "all weights"}
 
 
-def section() -> str:
-    """The section, from the records that are there."""
+def page(text: str) -> str:
+    """`text` with each of its sections written anew."""
+    for name, section in SECTIONS.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{section()}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def speed() -> str:
+    """Attention alone, by length, and in a whole step."""
     parts = [_attention(_record("attention_cpu")), _scaling(_record("scaling_cpu"))]
     parts.append(_steps([_record(name) for name in STEPS if (HERE / "results" / f"{name}.json").exists()]))
     return "\n\n".join(parts)
 
 
-def page(text: str) -> str:
-    """`text` with its section on speed written anew."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{section()}\n{END}{rest.split(END)[1]}"
+def real() -> str:
+    """The 135M model: ten steps at 4,096 tokens, and questions about long files."""
+    return f"{_ten_steps(_record('train_135m'))}\n\n{_questions(_record('longqa_135m'))}"
+
+
+def lessons() -> str:
+    """Time and memory of each notebook, in this environment and in Binder's."""
+    records = {"here": _record("notebooks"), "Binder's list, 2 GB": _record("notebooks_binder")}
+    head = [
+        "lesson",
+        *(f"{what}: {where}" for where in records for what in ("s", "longest cell", "training cell", "GB")),
+    ]
+    rows = []
+    for name in records["here"]["notebooks"]:
+        cells = [record["notebooks"][name] for record in records.values()]
+        rows.append([name, *(text for cell in cells for text in _lesson(cell))])
+    sources = "\n\n".join(_source(record) for record in records.values())
+    return (
+        "**What a lesson costs** in its solution edition, in seconds and in gigabytes at most, on one thread: in the "
+        "environment of the tests, and in that of Binder's list, where a kernel that wants more than 2 GB is ended.\n\n"
+        f"{_table(head, rows)}\n\n{sources}"
+    )
+
+
+def _ten_steps(record: dict) -> str:
+    losses = [step["loss"] for step in record["curve"]]
+    before, after = (record["held_out"][when]["perplexity"] for when in ("before", "after"))
+    training = record["training"]
+    return (
+        f"**A real model of 135M weights** at {record['settings']['context']:,} tokens, {len(losses)} steps of "
+        f"{record['settings']['accumulate']} windows with S² on the standard library's source: perplexity of the same "
+        f"{record['held_out']['before']['windows']} held-out windows {before:.2f} before and {after:.2f} after, dense; "
+        f"loss of the steps {', '.join(f'{loss:.2f}' for loss in losses)} (each of other text); "
+        f"{training['tokens_per_second']:.0f} tokens/s.\n\n{_source(record)}"
+    )
+
+
+def _questions(record: dict) -> str:
+    kinds = {"constant": "what does a constant hold", "method": "which class defines a method",
+             "caller": "which function calls another", "all": "all"}  # fmt: skip
+    rows = [
+        [words, *(_found(record["exact"][when][kind]) for when in ("before", "after"))] for kind, words in kinds.items()
+    ]
+    settings, training = record["settings"], record["training"]
+    return (
+        f"**Questions about long files**, answered to the letter by the 135M model, in files that it was never trained "
+        f"on, before and after {settings['steps']} steps of {settings['accumulate']} questions with "
+        f"{training['attention']} attention ({training['seconds'] / 60:.0f} minutes of training; excerpts of up to "
+        f"{record['length_in_bytes']:,} bytes; 95 % intervals in brackets).\n\n"
+        f"{_table(['question', 'before', 'after'], rows)}\n\n{_source(record)}"
+    )
+
+
+def _found(found: dict) -> str:
+    low, high = found["interval_95"]
+    return f"{found['successes']} of {found['trials']} ({low:.0%} to {high:.0%})"
+
+
+def _lesson(cell: dict) -> list[str]:
+    training = cell["training_cell_seconds"]
+    times = [
+        f"{cell['seconds']:.0f}",
+        f"{cell['longest_cell_seconds']:.0f}",
+        "–" if training is None else f"{training:.0f}",
+    ]
+    return [*times, f"{cell['peak_rss_bytes'] / 1e9:.2f}"]
 
 
 def _record(name: str) -> dict:
-    return read_json(HERE / "results" / f"{name}.json") | {"file": f"results/{name}.json"}
+    """A record that lies beside the benchmarks, or in the package, where a lesson shows it."""
+    places = ("results", "../longlora_edu/assets/results")
+    file = next(f"{place}/{name}.json" for place in places if (HERE / place / f"{name}.json").exists())
+    return read_json(HERE / file) | {"file": file}
 
 
 def _attention(record: dict) -> str:
@@ -127,12 +200,15 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _source(record: dict) -> str:
-    machine = f"{record['machine']['processor']}, {record['machine']['threads']} threads"
+    threads = record["machine"]["threads"]
+    machine = f"{record['machine']['processor']}, {threads} thread{'s' * (threads > 1)}"
     return (
         f"[`{Path(record['file']).name}`]({record['file']}): `{record['command']}`, {machine}, torch "
         f"{record['versions']['torch']}, {record['date'][:10]}."
     )
 
+
+SECTIONS = {"speed": speed, "real": real, "lessons": lessons}
 
 if __name__ == "__main__":
     replace_file(PAGE, page(PAGE.read_text(encoding="utf-8")).encode())
