@@ -59,14 +59,15 @@ def lessons() -> str:
 
 def _ten_steps(record: dict) -> str:
     losses = [step["loss"] for step in record["curve"]]
-    before, after = (record["held_out"][when]["perplexity"] for when in ("before", "after"))
-    training = record["training"]
+    before, after = (record["held_out"][when] for when in ("before", "after"))
+    training, settings = record["training"], record["settings"]
     return (
-        f"**A real model of 135M weights** at {record['settings']['context']:,} tokens, {len(losses)} steps of "
-        f"{record['settings']['accumulate']} windows with S² on the standard library's source: perplexity of the same "
-        f"{record['held_out']['before']['windows']} held-out windows {before:.2f} before and {after:.2f} after, dense; "
-        f"loss of the steps {', '.join(f'{loss:.2f}' for loss in losses)} (each of other text); "
-        f"{training['tokens_per_second']:.0f} tokens/s.\n\n{_source(record)}"
+        f"**A real model of 135M weights** at {settings['context']:,} tokens, {len(losses)} steps of "
+        f"{settings['accumulate']} windows with S² on the standard library's source, rate {settings['rate']:g}: "
+        f"nats a token of the same {record['held_out']['windows']} held-out windows under S² {before['s2']:.3f} before "
+        f"and {after['s2']:.3f} after, dense {before['dense']:.3f} and {after['dense']:.3f}; loss of the steps "
+        f"{', '.join(f'{loss:.2f}' for loss in losses)} (each of other text); {training['tokens_per_second']:.0f} "
+        f"tokens/s.\n\n{_source(record)}"
     )
 
 
