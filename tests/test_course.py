@@ -383,10 +383,11 @@ def test_a_lesson_shows_the_tables_and_verdicts_of_a_study_and_where_they_come_f
     assert "3 recorded runs, 2026-11-01 to 2026-11-02, on a processor" in printed
 
 
-def test_a_part_that_lacks_rows_says_how_many_and_how_to_compute_them(monkeypatch, capsys):
-    published, printed = shown_of(monkeypatch, capsys, told([{"title": "Ratios", "rows": 17, "missing": 4}]))
-    assert "4 of 17 runs are not recorded yet" in published[0][1]
-    assert "longlora-edu study groups" in published[0][1]
+def test_parts_that_lack_rows_say_how_many_and_how_to_compute_them(monkeypatch, capsys):
+    lacking = [{"title": "Ratios", "rows": 17, "missing": 4}, {"title": "Sizes", "rows": 2, "missing": 2}]
+    published, printed = shown_of(monkeypatch, capsys, told(lacking))
+    (text,) = [text for _, text in published]
+    assert text == "Not recorded yet: Ratios (4 of 17 runs); Sizes (2 of 2 runs). `longlora-edu study groups`"
     assert printed == ""
 
 

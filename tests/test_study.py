@@ -31,7 +31,7 @@ from longlora_edu.study.claims import claimed, order, ordered, work_folder
 from longlora_edu.study.embedding import LoRAEmbedding
 from longlora_edu.study.extend import Skipping, extend, prepare
 from longlora_edu.study.grid import bytes_of, estimated_seconds, make_plan, run_grid, seconds_a_byte, steps_of
-from longlora_edu.study.ground import Ground
+from longlora_edu.study.ground import Ground, default_digest
 from longlora_edu.study.layouts import AllShifted, MaskGeometry, lay_out, pairs_of_full, patterns
 from longlora_edu.study.measure import lengths_of, window_bits
 from longlora_edu.study.part import PROFILES
@@ -476,7 +476,11 @@ def test_a_row_that_is_being_computed_is_left_alone(ground, tmp_path):
 
 
 def test_the_page_is_written_by_one_command(tmp_path):
+    before = default_digest().read_bytes()
     found = call("report", "--out", tmp_path / "none", "--docs", tmp_path)
+    assert default_digest().read_bytes() == before  # records from elsewhere are not the package's
+    call("report", "--out", tmp_path / "none", "--docs", tmp_path, "--lessons", tmp_path / "studies.json")
+    assert read_json(tmp_path / "studies.json")["about"]["rows"] == 0
     assert found.exit_code == 0, found.output
     assert (tmp_path / "evidence.md").exists() and os.listdir(tmp_path / "evidence")
 

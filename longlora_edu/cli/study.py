@@ -152,7 +152,7 @@ def sibling(
 def report(
     out: Out = None,
     docs: Annotated[Path, typer.Option(help="Folder of evidence.md and its pictures.")] = Path("docs"),
-    lessons: Annotated[Path | None, typer.Option(help="File for the lessons; the package's, in a checkout.")] = None,
+    lessons: Annotated[Path | None, typer.Option(help="File for the lessons; the package's, without --out.")] = None,
 ) -> None:
     """Write the page of evidence and what lessons tell of it; what is not recorded yet is said to be so."""
     with clear_errors("study report", out or Path(".")):
@@ -162,7 +162,9 @@ def report(
 
         folder = out or default_folder()
         typer.echo(write_evidence(folder, docs))
-        typer.echo(write_digest(folder, lessons or default_digest()))
+        # Records from elsewhere are not what the package's own lessons tell, unless that is asked for.
+        if path := lessons or (None if out else default_digest()):
+            typer.echo(write_digest(folder, path))
 
 
 def _settings_of(key: str, ground, folder: Path):

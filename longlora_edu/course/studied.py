@@ -13,7 +13,7 @@ WORDS = {"agrees": "right", "disagrees": "wrong"}
 
 
 def show_study(name: str, *numbers: int) -> None:
-    """Publish parts of a study by their numbers, from 1, all by default; of a part that lacks rows, how many.
+    """Publish parts of a study by their numbers, from 1, all by default; of those that lack rows, how many.
 
     A verdict is about the small model: *cannot tell* is one as well.
 
@@ -28,10 +28,16 @@ def show_study(name: str, *numbers: int) -> None:
     if wrong := set(numbers) - set(range(1, len(parts) + 1)):
         raise ValueError(f"numbers must be from 1 to {len(parts)}, got {min(wrong)}")
     chosen = [parts[number - 1] for number in numbers] or parts
-    for part in chosen:
-        _show(part, study)
-    if any("tables" in part for part in chosen):
+    there = [part for part in chosen if "tables" in part]
+    for part in there:
+        _show(part, study["exploratory"])
+    if there:
         print(studied_line(told["about"]))
+    if waiting := [
+        f"{part['title']} ({part['missing']} of {part['rows']} runs)" for part in chosen if part not in there
+    ]:
+        text = f"Not recorded yet: {'; '.join(waiting)}. `{study['command']}`"
+        publish(card("todo", text), text)
 
 
 def studied_line(about: dict) -> str:
@@ -41,11 +47,7 @@ def studied_line(about: dict) -> str:
     return f"From {about['rows']} recorded runs, {days}, on {where}; docs/evidence.md names each and its command"
 
 
-def _show(part: dict, study: dict) -> None:
-    if "tables" not in part:
-        text = f"{part['title']}: {part['missing']} of {part['rows']} runs are not recorded yet. `{study['command']}`"
-        publish(card("todo", text), text)
-        return
+def _show(part: dict, exploratory: bool) -> None:
     for table in part["tables"]:
         show_table(table["headings"], table["rows"], caption=_plain(f"{part['title']}. {table['note']}".strip()))
     for claim in part["claims"]:
@@ -53,7 +55,7 @@ def _show(part: dict, study: dict) -> None:
         # What was said and what came out are two things: the sign goes with the verdict, which is in words as well.
         sign = WORDS.get(claim["verdict"], "note")
         publish(card(sign, f"{verdict}: {claim['statement']}", html.escape(claim["because"])), _line(claim, verdict))
-    for note in [*part["notes"], *(["One seed only."] if study["exploratory"] else [])]:
+    for note in [*part["notes"], *(["One seed only."] if exploratory else [])]:
         publish(f"<p>{html.escape(_plain(note))}</p>", _plain(note))
 
 
