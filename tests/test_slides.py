@@ -110,7 +110,7 @@ def test_a_picture_for_a_room_fits_a_slide_in_the_sizes_of_the_projector():
     before = dict(vars(SCREEN))
     drawn = pictures.picture("02", "Why")
     width, height = Image.open(io.BytesIO(drawn.png)).size
-    assert (width, height) == (1160, 460)
+    assert width == 1160 and abs(height - 460) <= 1  # versions of matplotlib round differently
     assert drawn.alt.startswith("Masks over 8 tokens")
     assert dict(vars(SCREEN)) == before != vars(PROJECTOR)
 
