@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from longlora_edu.longqa import KINDS
 from longlora_edu.plots.speed import crossover
 from longlora_edu.records import read_json, replace_file
 
@@ -41,10 +42,8 @@ def real() -> str:
 def lessons() -> str:
     """Time and memory of each notebook, in this environment and in Binder's."""
     records = {"here": _record("notebooks"), "Binder's list, 2 GB": _record("notebooks_binder")}
-    head = [
-        "lesson",
-        *(f"{what}: {where}" for where in records for what in ("s", "longest cell", "training cell", "GB")),
-    ]
+    columns = ("s", "longest cell", "training cell", "GB")
+    head = ["lesson", *(f"{column}: {where}" for where in records for column in columns)]
     rows = []
     for name in records["here"]["notebooks"]:
         cells = [record["notebooks"][name] for record in records.values()]
@@ -72,10 +71,9 @@ def _ten_steps(record: dict) -> str:
 
 
 def _questions(record: dict) -> str:
-    kinds = {"constant": "what does a constant hold", "method": "which class defines a method",
-             "caller": "which function calls another", "all": "all"}  # fmt: skip
     rows = [
-        [words, *(_found(record["exact"][when][kind]) for when in ("before", "after"))] for kind, words in kinds.items()
+        [words, *(_found(record["exact"][when][kind]) for when in ("before", "after"))]
+        for kind, words in (KINDS | {"all": "all"}).items()
     ]
     settings, training = record["settings"], record["training"]
     return (
@@ -93,13 +91,8 @@ def _found(found: dict) -> str:
 
 
 def _lesson(cell: dict) -> list[str]:
-    training = cell["training_cell_seconds"]
-    times = [
-        f"{cell['seconds']:.0f}",
-        f"{cell['longest_cell_seconds']:.0f}",
-        "–" if training is None else f"{training:.0f}",
-    ]
-    return [*times, f"{cell['peak_rss_bytes'] / 1e9:.2f}"]
+    times = (cell[f"{what}seconds"] for what in ("", "longest_cell_", "training_cell_"))
+    return [*map(_cell, times), f"{cell['peak_rss_bytes'] / 1e9:.2f}"]
 
 
 def _record(name: str) -> dict:

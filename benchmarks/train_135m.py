@@ -22,7 +22,7 @@ import torch
 from longqa_135m import installed
 
 from longlora_edu.corpus import read_corpus
-from longlora_edu.hf import use_dense, use_s2
+from longlora_edu.hf import use_s2
 from longlora_edu.hf.data import tokenised
 from longlora_edu.hf.evaluate import score_perplexity
 from longlora_edu.hf.loading import load_tokenizer
@@ -47,16 +47,9 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     model, data = given.model or installed(), Path(sysconfig.get_paths()["stdlib"])
     settings = TrainingSettings(
-        model,
-        str(data),
-        CONTEXT,
-        bf16=True,
-        steps=given.steps,
-        accumulate=2,
-        warmup=2,
-        rate=given.lr,
+        model, str(data), CONTEXT, bf16=True, steps=given.steps, accumulate=2, warmup=2, rate=given.lr,
         threads=given.threads,
-    )
+    )  # fmt: skip
 
     before = nats_a_token(settings)
     folder = given.work / "run"
@@ -75,14 +68,14 @@ def main() -> None:
 def nats_a_token(settings: TrainingSettings, adapter: Path | None = None) -> dict[str, float]:
     """Held-out loss under S² in groups of a quarter, and dense: means over the same windows."""
     texts = tokenised(read_corpus(Path(settings.data)).held_out, load_tokenizer(settings.model))
-    model, found = on_device(with_adapter(settings.model, adapter, bf16=True)), {}
-    for attention in ("s2", "dense"):
-        if attention == "s2":
-            use_s2(model, group_ratio=settings.group_ratio, when="always")
-        else:
-            use_dense(model)
-        found[attention] = float(score_perplexity(model, texts, [CONTEXT], most=WINDOWS).by_position.mean())
-    return found
+    model = on_device(with_adapter(settings.model, adapter, bf16=True))
+
+    def nats() -> float:
+        return float(score_perplexity(model, texts, [CONTEXT], most=WINDOWS).by_position.mean())
+
+    dense = nats()
+    use_s2(model, group_ratio=settings.group_ratio, when="always")
+    return {"s2": nats(), "dense": dense}
 
 
 if __name__ == "__main__":

@@ -23,6 +23,11 @@ from .corpus import Document
 from .records import check_integer, replace_file
 
 Kind = Literal["constant", "method", "caller"]
+KINDS: dict[Kind, str] = {
+    "constant": "what does a constant hold?",
+    "method": "which class defines a method?",
+    "caller": "which function calls another?",
+}
 LONGEST_ANSWER = 40
 PROMPT = "Below is a part of a Python file.\n\n{excerpt}\n\nQuestion: {question} Answer with {form} only.\nAnswer: "
 

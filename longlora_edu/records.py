@@ -10,6 +10,8 @@ import json
 import math
 import os
 import platform
+import shlex
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -129,6 +131,11 @@ def claim_folder(folder: Path, settings: dict, *, result: str, resume: bool) -> 
         changes = ", ".join(f"{name} {then.get(name)} then, {now.get(name)} now" for name in changed)
         raise ValueError(f"{folder} must be resumed with the settings it was started with, got {changes}")
     return finished
+
+
+def quoted(word: str, *, windows: bool = sys.platform == "win32") -> str:
+    """One word of a command as the user's shell wants it: cmd knows no single quotes."""
+    return subprocess.list2cmdline([word]) if windows else shlex.quote(word)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from longlora_edu.course import (
     reveal,
     show_study,
     studied,
-    tables,
 )
 from longlora_edu.course.checks import (
     CheckFailed,
@@ -357,16 +356,18 @@ def told(parts, exploratory=False):
     return {"about": about, "studies": {"groups": study | {"parts": parts}}}
 
 
-def shown_of(monkeypatch, capsys, record, *numbers):
-    published = []
-    monkeypatch.setattr(studied, "recorded", lambda name: record)
-    for module in (studied, tables):
-        monkeypatch.setattr(module, "publish", lambda content, text: published.append((content, text)))
-    show_study("groups", *numbers)
-    return published, capsys.readouterr().out
+@pytest.fixture
+def show(monkeypatch):
+    """`show_study` of a record that is made up."""
+
+    def show_made_up(record, *numbers, name="groups"):
+        monkeypatch.setattr(studied, "recorded", lambda name: record)
+        show_study(name, *numbers)
+
+    return show_made_up
 
 
-def test_a_lesson_shows_the_tables_and_verdicts_of_a_study_and_where_they_come_from(monkeypatch, capsys):
+def test_a_lesson_shows_the_tables_and_verdicts_of_a_study_and_where_they_come_from(show, published, capsys):
     table = {"headings": ["arm", "bits"], "rows": [["S² & short", "1.05"]], "note": "Read *this* first."}
     claims = [
         {"statement": "It holds.", "verdict": "agrees", "because": "+1 < 2"},
@@ -374,26 +375,26 @@ def test_a_lesson_shows_the_tables_and_verdicts_of_a_study_and_where_they_come_f
         {"statement": "Who knows.", "verdict": "cannot tell at this size", "because": "wide"},
     ]
     part = {"title": "Ratios", "rows": 3, "missing": 0, "tables": [table], "claims": claims, "notes": ["Also `this`."]}
-    published, printed = shown_of(monkeypatch, capsys, told([part], exploratory=True))
-    contents = "".join(content for content, _ in published)
+    show(told([part], exploratory=True))
+    contents = "".join(shown["text/html"] for shown in published)
     assert "<caption>Ratios. Read this first.</caption>" in contents
     assert "S² &amp; short" in contents and "+1 &lt; 2" in contents
     assert [sign in contents for sign in ("✓ Agrees", "✗ Disagrees", "→ Cannot tell")] == [True] * 3
     assert "<p>Also this.</p><p>One seed only.</p>" in contents
-    assert "3 recorded runs, 2026-11-01 to 2026-11-02, on a processor" in printed
+    assert "3 recorded runs, 2026-11-01 to 2026-11-02, on a processor" in capsys.readouterr().out
 
 
-def test_parts_that_lack_rows_say_how_many_and_how_to_compute_them(monkeypatch, capsys):
+def test_parts_that_lack_rows_say_how_many_and_how_to_compute_them(show, published, capsys):
     lacking = [{"title": "Ratios", "rows": 17, "missing": 4}, {"title": "Sizes", "rows": 2, "missing": 2}]
-    published, printed = shown_of(monkeypatch, capsys, told(lacking))
-    (text,) = [text for _, text in published]
+    show(told(lacking))
+    (text,) = [shown["text/plain"] for shown in published]
     assert text == "Not recorded yet: Ratios (4 of 17 runs); Sizes (2 of 2 runs). `longlora-edu study groups`"
-    assert printed == ""
+    assert capsys.readouterr().out == ""
 
 
-def test_a_study_or_part_that_there_is_none_of_is_refused(monkeypatch, capsys):
+def test_a_study_or_part_that_there_is_none_of_is_refused(show):
     record = told([{"title": "Ratios", "rows": 17, "missing": 4}])
     with pytest.raises(ValueError, match="numbers must be from 1 to 1, got 2"):
-        shown_of(monkeypatch, capsys, record, 2)
+        show(record, 2)
     with pytest.raises(ValueError, match="name must be one of groups, got 'nothing'"):
-        show_study("nothing")
+        show(record, name="nothing")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..records import quoted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,11 +35,6 @@ def main(
     # Windows gives a pipe or a file an encoding with few letters: one that is missing is not worth a result.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-
-
-def quoted(word: str, *, windows: bool = sys.platform == "win32") -> str:
-    """One word of a command as the user's shell wants it: cmd knows no single quotes."""
-    return subprocess.list2cmdline([word]) if windows else shlex.quote(word)
 
 
 @contextmanager

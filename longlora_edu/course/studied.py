@@ -9,7 +9,7 @@ from .cards import card, publish
 from .recorded import recorded
 from .tables import show_table
 
-WORDS = {"agrees": "right", "disagrees": "wrong"}
+SIGNS = {"agrees": "right", "disagrees": "wrong"}
 
 
 def show_study(name: str, *numbers: int) -> None:
@@ -29,14 +29,14 @@ def show_study(name: str, *numbers: int) -> None:
         raise ValueError(f"numbers must be from 1 to {len(parts)}, got {min(wrong)}")
     chosen = [parts[number - 1] for number in numbers] or parts
     there = [part for part in chosen if "tables" in part]
+    waiting = [part for part in chosen if part not in there]
     for part in there:
         _show(part, study["exploratory"])
     if there:
         print(studied_line(told["about"]))
-    if waiting := [
-        f"{part['title']} ({part['missing']} of {part['rows']} runs)" for part in chosen if part not in there
-    ]:
-        text = f"Not recorded yet: {'; '.join(waiting)}. `{study['command']}`"
+    if waiting:
+        lacking = "; ".join(f"{part['title']} ({part['missing']} of {part['rows']} runs)" for part in waiting)
+        text = f"Not recorded yet: {lacking}. `{study['command']}`"
         publish(card("todo", text), text)
 
 
@@ -53,8 +53,8 @@ def _show(part: dict, exploratory: bool) -> None:
     for claim in part["claims"]:
         verdict = claim["verdict"].capitalize()
         # What was said and what came out are two things: the sign goes with the verdict, which is in words as well.
-        sign = WORDS.get(claim["verdict"], "note")
-        publish(card(sign, f"{verdict}: {claim['statement']}", html.escape(claim["because"])), _line(claim, verdict))
+        sign, said = SIGNS.get(claim["verdict"], "note"), f"{verdict}: {claim['statement']}"
+        publish(card(sign, said, html.escape(claim["because"])), f"{said} ({claim['because']})")
     for note in [*part["notes"], *(["One seed only."] if exploratory else [])]:
         publish(f"<p>{html.escape(_plain(note))}</p>", _plain(note))
 
@@ -62,7 +62,3 @@ def _show(part: dict, exploratory: bool) -> None:
 def _plain(text: str) -> str:
     """Without the page's marks for emphasis and code."""
     return re.sub(r"[*`]([^*`]+)[*`]", r"\1", text)
-
-
-def _line(claim: dict, verdict: str) -> str:
-    return f"{verdict}: {claim['statement']} ({claim['because']})"

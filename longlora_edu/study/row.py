@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from ..model import TinyLlama, load_model, save_model
 from ..pretrain import thinned
 from ..probe import ProbeSettings, run_probe
 from ..progress import Progress, Silent
-from ..records import as_json, provenance, read_json, write_json
+from ..records import as_json, provenance, quoted, read_json, write_json
 from .extend import extend
 from .ground import Ground
 from .measure import measured, passkey_map, tokens_of
@@ -60,7 +59,7 @@ def compute(
 
 def command(key: str, threads: int, ground: Ground) -> str:
     """What computes this row again."""
-    other = f" --corpus {shlex.quote(ground.source)}" if ground.source else ""
+    other = f" --corpus {quoted(ground.source)}" if ground.source else ""
     other += f" --device {ground.device}" if ground.device != "cpu" else ""
     return f"longlora-edu study run {key} --threads {threads}{other}"
 

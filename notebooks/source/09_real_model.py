@@ -41,6 +41,7 @@ from longlora_edu.course import Question, predict, quiz, recorded, recorded_line
 from longlora_edu.course.tables import show_table
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig
+from longlora_edu.longqa import KINDS
 from longlora_edu.model import bundled_model, save_model
 from longlora_edu.objective import NATS_PER_BIT, next_byte_nats
 from longlora_edu.plots import describe_listening, plot_listening
@@ -571,11 +572,9 @@ print(f"merged: {made['parameters']:,} weights, context {made['context']:,}, in 
 
 # %%
 answered = recorded("longqa_135m")
-kinds = {"constant": "what does a constant hold?", "method": "which class defines a method?",
-         "caller": "which function calls another?", "all": "all"}  # fmt: skip
 rows = [
     (words, *("{successes} of {trials}".format(**answered["exact"][when][kind]) for when in ("before", "after")))
-    for kind, words in kinds.items()
+    for kind, words in (KINDS | {"all": "all"}).items()
 ]
 show_table(("question", "before", "after"), rows, caption="Answers that are right to the letter")
 print(recorded_line("longqa_135m"))
