@@ -352,7 +352,12 @@ def test_a_card_shows_code_in_backticks_as_code_and_the_rest_as_text():
 
 def told(parts, exploratory=False):
     about = {"rows": 3, "days": ["2026-11-01", "2026-11-02"], "processors": ["a processor"], "torch": ["2.13.0"]}
-    study = {"question": "?", "limits": "", "command": "longlora-edu study groups", "exploratory": exploratory}
+    study = {
+        "question": "How small?",
+        "limits": "In *bytes*.",
+        "command": "longlora-edu study groups",
+        "exploratory": exploratory,
+    }
     return {"about": about, "studies": {"groups": study | {"parts": parts}}}
 
 
@@ -380,7 +385,8 @@ def test_a_lesson_shows_the_tables_and_verdicts_of_a_study_and_where_they_come_f
     assert "<caption>Ratios. Read this first.</caption>" in contents
     assert "S² &amp; short" in contents and "+1 &lt; 2" in contents
     assert [sign in contents for sign in ("✓ Agrees", "✗ Disagrees", "→ Cannot tell")] == [True] * 3
-    assert "<p>Also this.</p><p>One seed only.</p>" in contents
+    assert contents.startswith("<p>How small?</p>")
+    assert contents.endswith("<p>Also this.</p><p>One seed only.</p><p>In bytes.</p>")
     assert "3 recorded runs, 2026-11-01 to 2026-11-02, on a processor" in capsys.readouterr().out
 
 

@@ -30,9 +30,12 @@ def show_study(name: str, *numbers: int) -> None:
     chosen = [parts[number - 1] for number in numbers] or parts
     there = [part for part in chosen if "tables" in part]
     waiting = [part for part in chosen if part not in there]
-    for part in there:
-        _show(part, study["exploratory"])
     if there:
+        _say(study["question"])
+        for part in there:
+            _show(part)
+        for caveat in ["One seed only."] * study["exploratory"] + [study["limits"]] * bool(study["limits"]):
+            _say(caveat)
         print(studied_line(told["about"]))
     if waiting:
         lacking = "; ".join(f"{part['title']} ({part['missing']} of {part['rows']} runs)" for part in waiting)
@@ -47,7 +50,7 @@ def studied_line(about: dict) -> str:
     return f"From {about['rows']} recorded runs, {days}, on {where}; docs/evidence.md names each and its command"
 
 
-def _show(part: dict, exploratory: bool) -> None:
+def _show(part: dict) -> None:
     for table in part["tables"]:
         show_table(table["headings"], table["rows"], caption=_plain(f"{part['title']}. {table['note']}".strip()))
     for claim in part["claims"]:
@@ -55,8 +58,13 @@ def _show(part: dict, exploratory: bool) -> None:
         # What was said and what came out are two things: the sign goes with the verdict, which is in words as well.
         sign, said = SIGNS.get(claim["verdict"], "note"), f"{verdict}: {claim['statement']}"
         publish(card(sign, said, html.escape(claim["because"])), f"{said} ({claim['because']})")
-    for note in [*part["notes"], *(["One seed only."] if exploratory else [])]:
-        publish(f"<p>{html.escape(_plain(note))}</p>", _plain(note))
+    for note in part["notes"]:
+        _say(note)
+
+
+def _say(sentence: str) -> None:
+    plain = _plain(sentence)
+    publish(f"<p>{html.escape(plain)}</p>", plain)
 
 
 def _plain(text: str) -> str:
