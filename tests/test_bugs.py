@@ -50,6 +50,16 @@ def test_a_right_answer_in_float32_is_right():
     assert diagnose(lambda q, k, v, geometry: s2_attention(q, k, v, geometry).astype(np.float32)) is None
 
 
+def test_a_right_answer_for_another_boundary_is_no_mistake_with_padding():
+    assert (
+        diagnose(
+            lambda q, k, v, geometry: s2_attention(q, k, v, dataclasses.replace(geometry, boundary="split")),
+            boundary="wrap",
+        )
+        is None
+    )
+
+
 def test_a_mistake_in_float32_is_recognised():
     def answer(q, k, v, geometry):
         return BUGS["odd_group"].function(q, k, v, geometry).astype(np.float32)

@@ -17,7 +17,8 @@ class Bug:
 
     `function` makes the mistake and has the signature of `reference.s2_attention`; `variants` make the same one in
     other forms. `seen_in` names published code and its thread, and is empty for a slip that is a learner's only.
-    `symptom` says how it shows in a run or a test, `sentence` is what an exercise check answers.
+    `symptom` says how it shows in a run or a test, `sentence` is what an exercise check answers. Without padding a
+    mistake `with_padding_only` is none at all.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Bug:
     sentence: str
     function: Callable
     variants: tuple[Callable, ...] = ()
+    with_padding_only: bool = False
 
     @property
     def published(self) -> bool:
@@ -210,6 +212,7 @@ _ALL = (
         "`segments` along with q, k and v.",
         function=f.padding_left_behind,
         variants=(f.first_groups_padding,),
+        with_padding_only=True,
     ),
 )
 
