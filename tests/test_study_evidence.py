@@ -152,6 +152,13 @@ def test_the_interval_is_students():
         difference([1.0], [1.0, 2.0])
 
 
+def test_a_difference_is_told_with_its_sign_and_a_share_without():
+    found = Difference(0.5, 0.05, 3)
+    assert found.text(unit=" points") == "+50.0 ± 5.0\N{NO-BREAK SPACE}points"
+    assert found.text(sign="-", digits=0) == "50 ± 5\N{NO-BREAK SPACE}%"
+    assert Difference(-0.5, None, 1).text(sign="-") == "-50.0\N{NO-BREAK SPACE}% (one seed)"
+
+
 def test_a_change_of_perplexity_is_told_as_a_change_of_the_loss():
     assert as_loss(8.0, 8.0) == 0
     assert as_loss(np.exp(2.0), np.exp(2.2)) == pytest.approx(0.1)

@@ -32,12 +32,13 @@ class Difference:
         half = math.inf if self.half is None else self.half
         return self.mean - half, self.mean + half
 
-    def text(self, scale: float = 100, unit: str = " %", digits: int = 1) -> str:
-        """As `+1.2 ± 0.3 %`; a value without a spread says so."""
+    def text(self, scale: float = 100, unit: str = " %", digits: int = 1, *, sign: str = "+") -> str:
+        """As `+1.2 ± 0.3 %`, with `sign="-"` as `1.2 ± 0.3 %`; a value without a spread says so."""
         unit = unit.replace(" ", "\N{NO-BREAK SPACE}")
+        mean = f"{scale * self.mean:{sign}.{digits}f}"
         if self.half is None:
-            return f"{scale * self.mean:+.{digits}f}{unit} (one seed)"
-        return f"{scale * self.mean:+.{digits}f} ± {scale * self.half:.{digits}f}{unit}"
+            return f"{mean}{unit} (one seed)"
+        return f"{mean} ± {scale * self.half:.{digits}f}{unit}"
 
 
 def difference(first: Sequence[float], second: Sequence[float], *, spread: float | None = None) -> Difference:

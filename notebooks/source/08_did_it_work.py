@@ -509,7 +509,7 @@ _ = untrained.eval()
 # - Measure the same bytes with more and more before them, look where it hurts by position, and test retrieval apart: the
 #   three answer different questions.
 # - Here training took most of the damage away, full attention did better than sparse attention beyond the group, and the
-#   shift made no difference that could be measured. Keys were found without any training at all.
+#   shift gave no advantage that could be measured. Keys were found without any training at all.
 # - A difference needs its error, and an arm needs its control. What a small model cannot show is not thereby disproved.
 
 # %% [markdown]

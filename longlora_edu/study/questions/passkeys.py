@@ -66,9 +66,9 @@ def show_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Shown:
     cost = difference(bits(rows, arms["S², no passkeys in the mix"]), bits(rows, arms["S²"]))
     claims = (
         Claim("Training with S² is what makes the passkey be found (50 points more than stretched positions alone).",
-              above(found, 0.5), f"{start.text()} before, {mixed.text()} after"),
+              above(found, 0.5), f"{start.text(sign='-')} before, {mixed.text(sign='-')} after"),
         Claim("It is found without a passkey in the training text as well (more than 90 %).", above(without, 0.9),
-              f"{without.text()} without, {mixed.text()} with passkeys"),
+              f"{without.text(sign='-')} without, {mixed.text(sign='-')} with passkeys"),
         Claim("Passkeys in the mix cost the text nothing (within 1 %).", within(cost, 0.01),
               f"bits/byte with against without {cost.text()}"),
     )  # fmt: skip

@@ -42,9 +42,9 @@ def show_probes(rows: Rows, probes: dict[str, tuple[ProbeSettings, ...]]) -> Sho
     layers = {r: 2 * r - 1 for r in (2, 4, 8) if _hears(r, 2 * r - 1) and not _hears(r, 2 * r - 2)}
     claims = (
         Claim("The shift carries what stands across a border of groups.", above(gain, 0.5),
-              f"S² finds {gain.text(unit=' points')} more answers than short attention, which can only guess"),
+              f"S² finds {gain.text(unit=' points', sign='-')} more than short attention, which can only guess"),
         Claim("What two layers relay under S², dense attention finds too.", below(lost, 0.1),
-              f"dense attention loses {lost.text(unit=' points')} of the answers that the training pattern finds"),
+              f"dense attention loses {lost.text(unit=' points', sign='-')} of what the training pattern finds"),
     )  # fmt: skip
     reach = ", ".join(f"{layers[r]} layers for {r} groups" for r in layers)
     notes = (f"By the geometry the last token hears the first after {reach}; short attention never.",)
