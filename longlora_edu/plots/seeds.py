@@ -83,10 +83,13 @@ def plot_series(
     x: str,
     y: str = "bits per byte",
     powers: bool = True,
+    shares: bool = False,
     style: Style = SCREEN,
     ax: Axes | None = None,
 ) -> Axes:
-    """A line an arm through the means over seeds, a band from the least to the most; `powers` doubles along x.
+    """A line an arm through the means over seeds, a band from the least to the most.
+
+    `powers` doubles along x; `shares` go from 0 to 100 % along y, which else does not begin at zero.
 
     Raises:
         ValueError: without a line.
@@ -105,6 +108,9 @@ def plot_series(
         ax.set_xticks(places)
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:,.0f}"))
+    if shares:
+        ax.set_ylim(0, 1.03)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
     ax.legend(fontsize=style.small, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return dress(ax, style, x=x, y=y)
 

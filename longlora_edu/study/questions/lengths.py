@@ -86,7 +86,7 @@ def show_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Shown:
         claims.append(Claim(
             f"×{factor}: in the last quarter dense attention is better than the pattern that was trained.", above(last),
             f"loss(sparse) - loss(dense) there {last.text(scale=1, unit=' bits/byte', digits=3)}"))  # fmt: skip
-    axis, what = "position", "loss(sparse) - loss(dense), bits per byte"
+    axis, what = "position", "sparse less dense, bits per byte"
     picture = Picture("lengths-mismatch", lambda: plot_series(series, x=axis, y=what, powers=False),
                       describe_series(series, x=axis, y=what))  # fmt: skip
     headings = ("S²", "first quarter of positions", "second", "third", "last")

@@ -72,10 +72,11 @@ def show_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Shown:
         Claim("Passkeys in the mix cost the text nothing (within 1 %).", within(cost, 0.01),
               f"bits/byte with against without {cost.text()}"),
     )  # fmt: skip
+    found_there = "found at the target"
     pictures = (
         Picture("passkeys-maps", lambda: plot_maps(maps), describe_maps(maps)),
-        Picture("passkeys-way", lambda: plot_series(series, x="step", y="passkeys found at the target", powers=False),
-                describe_series(series, x="step", y="passkeys found at the target")),
+        Picture("passkeys-way", lambda: plot_series(series, x="step", y=found_there, powers=False, shares=True),
+                describe_series(series, x="step", y=found_there)),
     )  # fmt: skip
     headings = ("trained with", *(f"step {step}" for step in first.maps_at), "measured at the end", "bits/byte")
     note = (
