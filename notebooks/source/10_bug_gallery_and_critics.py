@@ -470,7 +470,7 @@ for bug in BUGS.values():
 # | Does the shift leak? | answered: the wrapped form does (lesson 02, and above); split and masked do not |
 # | Does the leak hurt a large model? | open: the authors say no (threads 15, 90); we know of no ablation |
 # | Which rank? | answered for the paper's setting: a higher one does not help (lesson 06); open elsewhere |
-# | Train embeddings, put LoRA on them, freeze them? | open: the paper trains them; LoRA on them was not compared |
+# | Train embeddings, put LoRA on them, freeze them? | the paper trains them; compared on the small model only (lesson 06) |
 # | Does S²-Attn suit training from scratch? | open: asked (thread 173), not answered |
 # | Which position rule? | open for large models; on the small one here the choice decides (lesson 05) |
 # | Is sparse attention or LoRA to blame for bad results? | open: the studies change both at once |
