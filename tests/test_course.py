@@ -350,15 +350,15 @@ def test_a_card_shows_code_in_backticks_as_code_and_the_rest_as_text():
     assert "✓ use <code>a &lt; b</code> &amp; go</b>" in card("right", "use `a < b` & go")
 
 
-def told(parts, exploratory=False):
+def told(parts):
     about = {"rows": 3, "days": ["2026-11-01", "2026-11-02"], "processors": ["a processor"], "torch": ["2.13.0"]}
     study = {
         "question": "How small?",
-        "limits": "In *bytes*.",
+        "caveat": "One seed, in *bytes*.",
         "command": "longlora-edu study groups",
-        "exploratory": exploratory,
+        "parts": parts,
     }
-    return {"about": about, "studies": {"groups": study | {"parts": parts}}}
+    return {"about": about, "studies": {"groups": study}}
 
 
 @pytest.fixture
@@ -380,13 +380,13 @@ def test_a_lesson_shows_the_tables_and_verdicts_of_a_study_and_where_they_come_f
         {"statement": "Who knows.", "verdict": "cannot tell at this size", "because": "wide"},
     ]
     part = {"title": "Ratios", "rows": 3, "missing": 0, "tables": [table], "claims": claims, "notes": ["Also `this`."]}
-    show(told([part], exploratory=True))
+    show(told([part]))
     contents = "".join(shown["text/html"] for shown in published)
     assert "<caption>Ratios. Read this first.</caption>" in contents
     assert "S² &amp; short" in contents and "+1 &lt; 2" in contents
     assert [sign in contents for sign in ("✓ Agrees", "✗ Disagrees", "→ Cannot tell")] == [True] * 3
     assert contents.startswith("<p>How small?</p>")
-    assert contents.endswith("<p>Also this.</p><p>One seed only.</p><p>In bytes.</p>")
+    assert contents.endswith("<p>Also this.</p><p>One seed, in bytes.</p>")
     assert "3 recorded runs, 2026-11-01 to 2026-11-02, on a processor" in capsys.readouterr().out
 
 

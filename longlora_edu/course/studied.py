@@ -34,8 +34,8 @@ def show_study(name: str, *numbers: int) -> None:
         _say(study["question"])
         for part in there:
             _show(part)
-        for caveat in ["One seed only."] * study["exploratory"] + [study["limits"]] * bool(study["limits"]):
-            _say(caveat)
+        if study["caveat"]:
+            _say(study["caveat"])
         print(studied_line(told["about"]))
     if waiting:
         lacking = "; ".join(f"{part['title']} ({part['missing']} of {part['rows']} runs)" for part in waiting)

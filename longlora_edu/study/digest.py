@@ -22,8 +22,7 @@ def digest(records: Sequence[dict], found: Sequence[Study] | None = None) -> dic
     told = {
         study.name: {
             "question": study.question,
-            "exploratory": study.exploratory,
-            "limits": study.limits,
+            "caveat": study.caveat,
             "command": f"longlora-edu study {study.name}",
             "parts": [_part(part, rows) for part in study.parts],
         }

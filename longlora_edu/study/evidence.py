@@ -23,7 +23,7 @@ run, and its record holds the command that computes it again: `longlora-edu stud
 
 A model of 1.9 million weights cannot say what one of 7 billion does. Each statement below therefore ends in a word:
 *agrees* or *disagrees* where the 95 % interval over seeds lies wholly on one side, else *cannot tell at this size*.
-Studies marked *exploratory* have one seed, and borrow the spread of a comparison that has three. The paper's figures
+Studies marked exploratory have one seed, and borrow the spread of a comparison that has three. The paper's figures
 (arXiv 2309.12307) stand here only where a second source quotes them; perplexities are turned into the same kind of
 number as ours, the relative change of the loss.
 
@@ -58,8 +58,7 @@ def evidence(records: Sequence[dict], found: Sequence[Study] | None = None) -> t
     page = [INTRODUCTION, _overview(listed, shown)]
     for study in listed:
         page.append(f"## {study.number}. {study.question}\n")
-        page += [f"*Exploratory: one seed.* {study.limits}\n".replace(" \n", "\n")] if study.exploratory else []
-        page += [f"{study.limits}\n"] if study.limits and not study.exploratory else []
+        page += [f"{study.caveat}\n"] if study.caveat else []
         for part, result in zip(study.parts, shown[study.name], strict=True):
             page.append(_part(part, result, rows))
             for picture in result.pictures if result else ():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .settings import Run, Settings, key_of
 from .verdict import Claim
@@ -109,7 +109,12 @@ class Study:
     question: str
     parts: tuple[Part, ...]
     exploratory: bool = False
-    limits: str = field(default="")
+    limits: str = ""
+
+    @property
+    def caveat(self) -> str:
+        """What every answer of the study is limited by, in a line; empty without such."""
+        return " ".join(filter(None, ("Exploratory: one seed." if self.exploratory else "", self.limits)))
 
     @property
     def rows(self) -> tuple[Settings, ...]:
