@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from ..records import Proportion
 from .part import Rows
@@ -30,6 +31,22 @@ Arms = Mapping[str, Sequence[Run]]
 def bits(rows: Rows, runs: Iterable[Run], length: int | None = None) -> list[float]:
     """Dense bits/byte of each run, at its target unless another length is given."""
     return [rows[run]["bits_per_byte"][str(length or run.target)] for run in runs]
+
+
+def as_trained(rows: Rows, runs: Iterable[Run]) -> list[float]:
+    """Bits/byte of each run at its target under the attention that it was trained with."""
+    return [rows[run]["as_trained"]["bits_per_byte"] for run in runs]
+
+
+def by_position(rows: Rows, run: Run, attention: Literal["dense", "as trained"] = "dense") -> list[float]:
+    """Bits/byte by position at the target, each a mean over neighbours."""
+    return (rows[run] if attention == "dense" else rows[run]["as_trained"])["bits_per_byte_by_position"]
+
+
+def along(lines: Sequence[Sequence[float]], target: int) -> dict[float, list[float]]:
+    """Numbers by position, a line a seed, as a series: at the middle of each stretch its value of every seed."""
+    points = len(lines[0])
+    return {(place + 0.5) * target / points: [float(line[place]) for line in lines] for place in range(points)}
 
 
 def passkeys(rows: Rows, runs: Iterable[Run]) -> Proportion:

@@ -5,9 +5,22 @@ from __future__ import annotations
 from ...plots.seeds import describe_seeds, plot_seeds
 from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
 from ..settings import Run
-from ..summary import NAMES, Arms, as_loss, bits, passkeys, rate, seed_spread, thousands, with_spread, worse_than
+from ..summary import (
+    NAMES,
+    Arms,
+    as_loss,
+    as_trained,
+    bits,
+    passkeys,
+    rate,
+    seed_spread,
+    thousands,
+    with_spread,
+    worse_than,
+)
 from ..verdict import Claim, above, within
 from .closing import closing_arms, show_tried
+from .longer import longer_arms, show_longer
 from .shift_needed import probes_of, show_probes
 
 ARMS = ("full", "short", "s2", "wrap", "masked")
@@ -35,7 +48,7 @@ def by_seed(arms: Arms) -> tuple[Run, ...]:
 def study(profile: Profile, seeds: int = SEEDS) -> Study:
     """The rows of study 1 and what is made of them."""
     eight, four, sixteen = (arms_at(profile, factor, count) for factor, count in ((8, seeds), (4, seeds), (16, 1)))
-    tried, probes = closing_arms(profile), probes_of(seeds)
+    tried, longer, probes = closing_arms(profile, seeds), longer_arms(profile, seeds), probes_of(seeds)
     return Study(
         1,
         "attention",
@@ -48,6 +61,8 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
             Part("Sixteen times", by_seed(sixteen), lambda rows: show_arms(rows, sixteen, 16, eight)),
             Part("What brings S² closer to full attention", (*by_seed(tried), *eight["full"], *eight["s2"]),
                  lambda rows: show_tried(rows, tried, eight)),
+            Part("Four times the steps", (*by_seed(longer), *eight["full"], *eight["s2"]),
+                 lambda rows: show_longer(rows, longer, eight)),
         ),
         limits="How much the base gains from far context at all is in study 3; a larger base is the profile `gpu`.",
     )  # fmt: skip
@@ -60,7 +75,7 @@ def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None)
     spread = seed_spread(rows, borrowed["full"], borrowed["s2"]) if borrowed else None
     table = []
     for name, runs in arms.items():
-        own = [rows[run]["as_trained"]["bits_per_byte"] for run in runs if "pattern" in run.extra]
+        own = as_trained(rows, [run for run in runs if "pattern" in run.extra])
         far = worse_than(rows, runs, arms["full"], spread=spread)
         table.append((
             NAMES[name], with_spread(bits(rows, runs, trained)), with_spread(bits(rows, runs)),

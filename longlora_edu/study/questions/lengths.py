@@ -7,7 +7,7 @@ import numpy as np
 from ...plots.seeds import describe_series, plot_series
 from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
 from ..settings import Run
-from ..summary import NAMES, Arms, bits, thousands, with_spread
+from ..summary import NAMES, Arms, along, bits, by_position, thousands, with_spread
 from ..verdict import Claim, above, difference, over_seeds
 from .attention import EXTRA, arms_at
 
@@ -73,15 +73,10 @@ def show_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Shown:
     """Loss under the training pattern less the dense loss, by position: what the change of attention costs."""
     lines, series, claims = [], {}, []
     for factor, runs in arms.items():
-        gaps = [
-            np.subtract(rows[run]["as_trained"]["bits_per_byte_by_position"], rows[run]["bits_per_byte_by_position"])
-            for run in runs
-        ]
+        gaps = [np.subtract(by_position(rows, run, "as trained"), by_position(rows, run)) for run in runs]
         quarters = [[float(quarter.mean()) for quarter in np.array_split(gap, 4)] for gap in gaps]
         lines.append((f"×{factor}", *(with_spread(values, 4) for values in zip(*quarters, strict=True))))
-        points = len(gaps[0])
-        places = (np.arange(points) + 0.5) * runs[0].target / points
-        series[f"×{factor}"] = {float(place): [float(gap[i]) for gap in gaps] for i, place in enumerate(places)}
+        series[f"×{factor}"] = along(gaps, runs[0].target)
         last = over_seeds([values[-1] for values in quarters])
         claims.append(Claim(
             f"×{factor}: in the last quarter dense attention is better than the pattern that was trained.", above(last),

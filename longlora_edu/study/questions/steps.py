@@ -6,8 +6,9 @@ from ...plots.seeds import describe_series, plot_series
 from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
 from ..settings import Run
 from ..summary import as_loss, bits, passkeys, rate, seed_spread
-from ..verdict import Claim, above, difference, within
+from ..verdict import Claim, above, below, difference, within
 from .attention import arms_at
+from .longer import longer_arms
 
 METHODS = {"LoRA": {"parts": ()}, "LoRA + embeddings + norms": {}, "all weights": {"train": "all"}}
 FEW = 1 / 8  # the controlled study took about 120 steps where the paper took 1,000
@@ -22,9 +23,9 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
     arms = {
         name: {count: profile.run(8, steps=count, **fields) for count in counts} for name, fields in METHODS.items()
     }
-    # The middle count is the usual one, whose rows are those of the other studies.
+    # The middle count is the usual one, and the last that of study 1: their rows are shared.
     usual = arms_at(profile, 8, 1, ("s2",))["s2"][0]
-    arms["LoRA + embeddings + norms"][profile.steps] = usual
+    arms["LoRA + embeddings + norms"] |= {profile.steps: usual, most: longer_arms(profile, 1)["S²"][0]}
     spread = arms_at(profile, 8, seeds, ("full", "s2"))
     rows = [run for line in arms.values() for run in line.values()] + [run for runs in spread.values() for run in runs]
     return Study(
@@ -53,6 +54,8 @@ def show_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, counts
     both, every = "LoRA + embeddings + norms", "all weights"
     early, late = gap((every, few), (both, few)), gap((every, most), (both, most))
     harsh = gap((every, most), ("LoRA", few))
+    usual = counts[len(counts) // 2]
+    longer = {name: gap((name, usual), (name, most)) for name in arms}
     claims = (
         Claim(f"After an eighth of the steps ({few}) LoRA with both is far behind all weights (more than 5 %).",
               above(early, 0.05), early.text()),
@@ -61,6 +64,11 @@ def show_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, counts
               above(harsh, 0.25),
               f"LoRA alone after {few} steps against all weights after {most}: {harsh.text()}; the controlled study: "
               f"perplexities of {CONTROLLED[1]} and {CONTROLLED[0]}, {100 * as_loss(*CONTROLLED):+.0f} % of the loss"),
+    )  # fmt: skip
+    told = "; ".join(f"{name} {change.text()}" for name, change in longer.items())
+    claims += (
+        Claim(f"All ways are better after {most} steps than after {usual}.",
+              below(max(longer.values(), key=lambda change: change.mean)), told),
     )  # fmt: skip
     series = {name: {count: bits(rows, [run]) for count, run in line.items()} for name, line in arms.items()}
     picture = Picture("steps", lambda: plot_series(series, x="optimiser steps"),
