@@ -285,13 +285,15 @@ print(f"S² − full, bits per byte, this record: {ours:+.4f}")
 #   is most of what is needed.
 # - **Does not agree**: the paper finds S² as good as full attention. Here full attention is ahead, and the picture by length
 #   says where: up to the length of a group all arms are alike. Beyond it full attention goes on improving, the sparse ones
-#   fall behind, and on the last stretch they get worse again. Few steps, a small model and no tuning are possible reasons; which of them it is, these runs do not say.
+#   fall behind, and on the last stretch they get worse again. A small model and no tuning are possible reasons. Too few steps
+#   are not: in the study below, four times as many make full attention better at the target and the sparse arms worse.
 # - **Cannot be told**: whether the shift matters. S² and short are equal here within what the windows and the seeds can
 #   resolve. That is no evidence that the shift is useless: a model which gains so little from far context, and stands four
 #   layers high, cannot show it. [Lesson 02](02_groups_shift_boundary.ipynb) has a task that it decides.
 #
 # All of that is one run an arm. What stays of it over three seeds, at four and sixteen times the context, and on a task that
-# no attention without a shift can solve, is for the studies to say; they were planned before they were run:
+# no attention without a shift can solve, is for the studies to say. They were planned before they were run, but for a part
+# that says so itself:
 
 # %%
 show_study("attention")
@@ -510,6 +512,7 @@ _ = untrained.eval()
 #   three answer different questions.
 # - Here training took most of the damage away, full attention did better than sparse attention beyond the group, and the
 #   shift gave no advantage that could be measured. Keys were found without any training at all.
+# - More training under a sparse pattern need not help dense use: here the pattern's own loss fell and the dense one rose.
 # - A difference needs its error, and an arm needs its control. What a small model cannot show is not thereby disproved.
 
 # %% [markdown]

@@ -100,6 +100,8 @@ def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None)
     axis = f"dense bits per byte at {thousands(target)}"
     picture = Picture(f"attention-x{factor}", lambda: plot_seeds(values, x=axis), describe_seeds(values, x=axis))
     note = "Mean ± standard deviation over seeds; *against full* seed by seed, with a 95 % interval."
+    if borrowed:
+        note = "One seed; the interval borrows the spread of S² against full attention at another factor."
     return Shown((Table(headings, tuple(table), note),), (picture,), tuple(claims))
 
 

@@ -100,7 +100,8 @@ def show_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ...
                 for steps in (few, many)), "change at the target", "passkeys")  # fmt: skip
     note = (
         "Groups of S² and windows are as long; only where positions leap, and with full attention, does training show "
-        "distances up to the target. Short windows have one seed and borrow the spread of the change of S²."
+        "distances up to the target. Short windows have one seed and borrow the spread of the change of S². This part "
+        "was added to ask why four times the steps do harm in study 1."
     )
     return Shown((Table(headings, lines, note),), (), claims)
 
