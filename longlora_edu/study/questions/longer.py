@@ -54,7 +54,7 @@ def show_longer(rows: Rows, arms: Arms, usual: Arms) -> Shown:
         Claim(f"After {many} steps S² is within 1 % of full attention trained as long.", within(gap, 0.01), gap.text()),
         Claim(f"After {many} steps S² is better at the target than after {few}, under its own pattern.", below(own),
               own.text()),
-        Claim("With dense attention, as it is used, too.", below(more), more.text()),
+        Claim("With dense attention, as it is used, it is better too.", below(more), more.text()),
         Claim("A last quarter of full attention brings it within 1 % of full.", within(ended, 0.01), ended.text()),
         Claim("Without the shift the extended model is worse.", above(shift),
               f"short against S² {shift.text(digits=2)}"),
