@@ -25,6 +25,7 @@ NAMES = {
     "strided": "strided",
     "blocks": "block sparse",
 }
+AGAINST_FULL = "Mean ± standard deviation over seeds; *against full* seed by seed, with a 95 % interval."
 Arms = Mapping[str, Sequence[Run]]
 
 

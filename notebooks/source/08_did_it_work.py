@@ -301,8 +301,8 @@ show_study("attention")
 # %% [markdown]
 # The last table is the one to remember. More steps under S² go on lowering the loss that training watches, and from some
 # distance on they spoil the model as it is used. The same happens on windows no longer than a group, and not where
-# positions leap: it is the distances which training never shows that are spoilt ([lesson 10](10_bug_gallery_and_critics.ipynb)
-# has the table). A last quarter of full attention mends most of it, and then finds fewer passkeys.
+# positions leap: by that, one seed, it is the distances which training never shows that are spoilt
+# ([lesson 10](10_bug_gallery_and_critics.ipynb) has the table). A last quarter of full attention mends most of it, and then finds fewer passkeys.
 #
 # The same by length, past the target as well; how much the change from sparse to dense costs at each position; and when
 # passkeys are found:

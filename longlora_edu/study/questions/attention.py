@@ -6,6 +6,7 @@ from ...plots.seeds import describe_seeds, plot_seeds
 from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
 from ..settings import Run
 from ..summary import (
+    AGAINST_FULL,
     NAMES,
     Arms,
     as_loss,
@@ -99,9 +100,8 @@ def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None)
     values = {NAMES[name]: bits(rows, runs) for name, runs in arms.items()}
     axis = f"dense bits per byte at {thousands(target)}"
     picture = Picture(f"attention-x{factor}", lambda: plot_seeds(values, x=axis), describe_seeds(values, x=axis))
-    note = "Mean ± standard deviation over seeds; *against full* seed by seed, with a 95 % interval."
-    if borrowed:
-        note = "One seed; the interval borrows the spread of S² against full attention at another factor."
+    borrows = "One seed; the interval borrows the spread of S² against full attention at another factor."
+    note = borrows if borrowed else AGAINST_FULL
     return Shown((Table(headings, tuple(table), note),), (picture,), tuple(claims))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...plots.seeds import describe_seeds, plot_seeds
 from ..part import Picture, Profile, Rows, Shown, Table
 from ..settings import Run
-from ..summary import Arms, bits, passkeys, rate, with_spread, worse_than
+from ..summary import AGAINST_FULL, Arms, bits, passkeys, rate, with_spread, worse_than
 from ..verdict import Claim, within
 
 
@@ -47,5 +47,4 @@ def show_tried(rows: Rows, tried: Arms, eight: Arms) -> Shown:
     picture = Picture("attention-tried", lambda: plot_seeds(values, x=axis, reference=reference),
                       describe_seeds(values, x=axis))  # fmt: skip
     headings = ("trained with", "bits/byte at the target", "against full", "passkeys")
-    note = "Mean ± standard deviation over seeds; *against full* seed by seed, with a 95 % interval."
-    return Shown((Table(headings, table, note),), (picture,), claims)
+    return Shown((Table(headings, table, AGAINST_FULL),), (picture,), claims)

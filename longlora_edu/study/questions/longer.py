@@ -7,7 +7,7 @@ import numpy as np
 from ...plots.seeds import describe_series, plot_series
 from ..part import Picture, Profile, Rows, Shown, Table
 from ..settings import Run
-from ..summary import Arms, along, as_trained, bits, by_position, passkeys, rate, with_spread, worse_than
+from ..summary import AGAINST_FULL, Arms, along, as_trained, bits, by_position, passkeys, rate, with_spread, worse_than
 from ..verdict import Claim, above, below, difference, within
 from .closing import ended_full
 
@@ -66,8 +66,8 @@ def show_longer(rows: Rows, arms: Arms, usual: Arms) -> Shown:
     headings = ("trained with", f"bits/byte at {trained}", "at the target", "against full of as many steps",
                 "at the target under the training pattern", "passkeys")  # fmt: skip
     note = (
-        "Mean ± standard deviation over seeds; *against full* seed by seed, with a 95 % interval. This part was added "
-        "after a single run of S² with so many steps had come out worse at the target than with a quarter of them."
+        f"{AGAINST_FULL} This part was added after a single run of S² with so many steps had come out "
+        "worse at the target than with a quarter of them."
     )
     return Shown((Table(headings, table, note),), (picture,), claims)
 

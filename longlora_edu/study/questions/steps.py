@@ -64,11 +64,9 @@ def show_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, counts
               above(harsh, 0.25),
               f"LoRA alone after {few} steps against all weights after {most}: {harsh.text()}; the controlled study: "
               f"perplexities of {CONTROLLED[1]} and {CONTROLLED[0]}, {100 * as_loss(*CONTROLLED):+.0f} % of the loss"),
-    )  # fmt: skip
-    told = "; ".join(f"{name} {change.text()}" for name, change in longer.items())
-    claims += (
         Claim(f"All ways are better after {most} steps than after {usual}.",
-              below(max(longer.values(), key=lambda change: change.mean)), told),
+              below(max(longer.values(), key=lambda change: change.mean)),
+              "; ".join(f"{name} {change.text()}" for name, change in longer.items())),
     )  # fmt: skip
     series = {name: {count: bits(rows, [run]) for count, run in line.items()} for name, line in arms.items()}
     picture = Picture("steps", lambda: plot_series(series, x="optimiser steps"),
