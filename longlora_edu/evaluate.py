@@ -70,12 +70,12 @@ def score_text(
     by_length = {}
     for length in lengths:
         last = None if length == longest else TAIL
-        nats = np.concatenate(
-            [
-                next_byte_nats(_logits(model, ids[:, :-1], last), ids).numpy()
-                for ids in _batches(texts[:, -length:], on_batch)
-            ]
-        )
+        # One array, made before the first batch: a small one kept of each would pin the heap around it.
+        nats = np.empty((windows, last or longest - 1), dtype=np.float32)
+        done = 0
+        for ids in _batches(texts[:, -length:], on_batch):
+            nats[done : done + len(ids)] = next_byte_nats(_logits(model, ids[:, :-1], last), ids)
+            done += len(ids)
         by_length[length] = float(nats[:, -TAIL:].mean()) / NATS_PER_BIT
     return TextScore(windows, by_length, nats.mean(axis=0) / NATS_PER_BIT)
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -296,3 +298,25 @@ def test_a_batch_never_changes_a_score(monkeypatch):
     single = score_text(tiny_model(), (TEXT,), [160], windows=6)
     np.testing.assert_allclose(single.by_length[160], whole.by_length[160], rtol=1e-6)
     np.testing.assert_allclose(single.by_position, whole.by_position, rtol=1e-5)
+
+
+SCORE_MANY = """
+from longlora_edu.corpus import Document
+from longlora_edu.evaluate import score_text
+from longlora_edu.model import LlamaConfig, TinyLlama
+from longlora_edu.records import peak_memory
+from longlora_edu.rope import Rope
+
+sizes = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1)
+model, text = TinyLlama(LlamaConfig(Rope(4), max_position_embeddings=2048, **sizes)), bytes(range(1, 256)) * 20
+score_text(model, (Document("text", text),), [2048], windows=4)
+before = peak_memory()
+score_text(model, (Document("text", text),), [2048], windows=64)
+print(peak_memory() - before)
+"""
+
+
+def test_more_windows_take_no_more_memory():
+    # In a process of its own: what the heap holds already would hide how it grows.
+    found = subprocess.run([sys.executable, "-c", SCORE_MANY], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 40e6
