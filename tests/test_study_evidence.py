@@ -38,6 +38,7 @@ def made_up(settings, worse=lambda run: 0.0):
         results = {
             "bits_per_byte": dict.fromkeys(lengths_of(settings, 256), value),
             "bits_per_byte_by_position": flat,
+            "bits_per_byte_all_positions": value,
             "as_trained": {"bits_per_byte": value, "bits_per_byte_by_position": flat},
             "passkey": Proportion(190, 200),
             "passkey_maps": dict.fromkeys(settings.maps_at, maps),

@@ -78,14 +78,15 @@ def window_bits(model: TinyLlama, texts: np.ndarray, last: int | None, on_tokens
     """Bits of the `last` bytes of each window, of all but the first by default, with the attention of the mode."""
     device = next(model.parameters()).device
     rows = max(1, BATCH_TOKENS // texts.shape[1])
-    found = []
+    # One array, made before the first batch, for the reason that `score_text` has.
+    bits = np.empty((len(texts), last or texts.shape[1] - 1), dtype=np.float32)
     for start in range(0, len(texts), rows):
         ids = torch.from_numpy(texts[start : start + rows]).to(device)
         # All bytes go in, also the last, after which nothing is predicted: a wrapped pattern wants whole groups.
         logits = model(ids, last=None if last is None else last + 1, beyond_context=True)[:, :-1]
-        found.append(next_byte_nats(logits, ids).float().cpu().numpy() / NATS_PER_BIT)
+        bits[start : start + rows] = next_byte_nats(logits, ids).float().cpu().numpy() / NATS_PER_BIT
         on_tokens(ids.numel())
-    return np.concatenate(found)
+    return bits
 
 
 def thinned_positions(bits: np.ndarray) -> np.ndarray:

@@ -39,6 +39,11 @@ def as_trained(rows: Rows, runs: Iterable[Run]) -> list[float]:
     return [rows[run]["as_trained"]["bits_per_byte"] for run in runs]
 
 
+def whole_window(rows: Rows, runs: Iterable[Run]) -> list[float]:
+    """Dense bits/byte of each run over all bytes of its windows but the first, not only the last ones."""
+    return [rows[run]["bits_per_byte_all_positions"] for run in runs]
+
+
 def by_position(rows: Rows, run: Run, attention: Literal["dense", "as trained"] = "dense") -> list[float]:
     """Bits/byte by position at the target, each a mean over neighbours."""
     return (rows[run] if attention == "dense" else rows[run]["as_trained"])["bits_per_byte_by_position"]

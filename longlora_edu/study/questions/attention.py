@@ -16,10 +16,11 @@ from ..summary import (
     rate,
     seed_spread,
     thousands,
+    whole_window,
     with_spread,
     worse_than,
 )
-from ..verdict import Claim, above, within
+from ..verdict import Claim, above, difference, within
 from .closing import closing_arms, show_tried
 from .longer import longer_arms, show_longer
 from .shift_needed import probes_of, show_probes
@@ -84,6 +85,7 @@ def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None)
         ))  # fmt: skip
     headings = ("attention in training", f"bits/byte at {trained}", f"at {thousands(target)}", "against full",
                 f"at {thousands(target)} under the training pattern", "passkeys")  # fmt: skip
+    everywhere = difference(*(whole_window(rows, arms[name]) for name in ("full", "s2")), spread=spread)
     to_full, to_short = (
         worse_than(rows, arms[mine], arms[other], spread=spread) for mine, other in (("s2", "full"), ("short", "s2"))
     )
@@ -91,6 +93,10 @@ def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None)
         Claim(
             "S² stays within 1 % of full attention (dense bits/byte at the target).", within(to_full, 0.01),
             f"S² against full {to_full.text()}{_paper(factor)}",
+        ),
+        Claim(
+            "Over all bytes of the windows, not only their last, it does.", within(everywhere, 0.01),
+            f"S² against full {everywhere.text()}",
         ),
         Claim(
             "Without the shift the extended model is worse.", above(to_short, 0.0),
