@@ -56,7 +56,9 @@ def plot_seeds(
         ValueError: without an arm.
     """
     _check(arms)
-    ax = new_axes(style, height=max(0.5, 0.17 * len(arms) + 0.3))[0] if ax is None else ax
+    if ax is None:
+        beside = 0.013 * max(0, max(map(len, arms)) - 20)  # long names leave the points their room
+        ax = new_axes(style, width=1 + beside, height=max(0.5, 0.17 * len(arms) + 0.3))[0]
     if reference is not None:
         ax.axvline(reference, color=DENSE, linewidth=style.thin, linestyle="--")
     for row, values in enumerate(arms.values()):
