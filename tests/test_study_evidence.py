@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from longlora_edu.probe import ProbeSettings
 from longlora_edu.records import Proportion, as_json
@@ -70,6 +71,18 @@ def made_up(settings, worse=lambda run: 0.0):
 @functools.cache
 def all_made_up():
     return [made_up(row) for study in studies() for row in study.rows]
+
+
+def test_no_words_of_a_picture_leave_it():
+    rows = Rows(all_made_up())
+    parts = [part for study in studies() for part in study.parts]
+    pictures = [picture for part in parts for picture in part.show(rows).pictures]
+    assert len(pictures) > 10
+    for picture in pictures:
+        figure = np.ravel(picture.draw())[0].figure
+        FigureCanvasAgg(figure).draw()
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0, picture.name
 
 
 def test_every_study_is_shown_once_all_its_rows_are_there():
