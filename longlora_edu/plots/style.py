@@ -36,7 +36,7 @@ class Style:
 
 # For a room: no text under 14 points, no line under 3 pixels at 100 dots an inch.
 SCREEN = Style(text=11, small=9.5, line=2, thin=1, marker=6, size=(5.0, 3.4))
-PROJECTOR = Style(text=20, small=16, line=4, thin=2.4, marker=11, size=(10.0, 6.4))
+PROJECTOR = Style(text=20, small=16, line=4, thin=2.4, marker=11, size=(10.0, 6.6))
 
 
 def new_axes(style: Style, columns: int = 1, *, width: float = 1, height: float = 1) -> np.ndarray:
