@@ -286,7 +286,8 @@ print(f"S² − full, bits per byte, this record: {ours:+.4f}")
 # - **Does not agree**: the paper finds S² as good as full attention. Here full attention is ahead, and the picture by length
 #   says where: up to the length of a group all arms are alike. Beyond it full attention goes on improving, the sparse ones
 #   fall behind, and on the last stretch they get worse again. A small model and no tuning are possible reasons. Too few steps
-#   are not: in the study below, four times as many make full attention better at the target and the sparse arms worse.
+#   are not: in the study below, four times as many make full attention better at the target and the sparse arms worse. Nor
+#   are the adapters: with all weights trained, S² is as far behind.
 # - **Cannot be told**: whether the shift matters. S² and short are equal here within what the windows and the seeds can
 #   resolve. That is no evidence that the shift is useless: a model which gains so little from far context, and stands four
 #   layers high, cannot show it. [Lesson 02](02_groups_shift_boundary.ipynb) has a task that it decides.
