@@ -11,9 +11,9 @@ import longlora_edu
 
 PACKAGE = Path(longlora_edu.__file__).parent
 READING_ORDER = [
-    "geometry", "rope", "cost", "plan", "records", "corpus", "passkey", "longqa", "reference", "attention", "calibrate",
-    "lora", "model", "longlora", "adapter", "train", "objective", "evaluate", "progress", "pretrain", "finetune",
-    "probe", "plots", "report", "demo", "study", "hf", "bench", "widgets", "course", "cli",
+    "geometry", "rope", "cost", "plan", "records", "recorded", "corpus", "passkey", "longqa", "reference", "attention",
+    "calibrate", "lora", "model", "longlora", "adapter", "train", "objective", "evaluate", "progress", "pretrain",
+    "finetune", "probe", "plots", "report", "demo", "study", "hf", "bench", "widgets", "course", "cli",
 ]  # fmt: skip
 NUMPY_ONLY = READING_ORDER[: READING_ORDER.index("attention")]
 HEAVY = ["torch", "matplotlib", "ipywidgets", "transformers", "peft", "typer", "rich"]

@@ -1,10 +1,10 @@
 """What the notebooks need: predictions, quizzes, exercise checks, the environment, and the editions."""
 
+from ..recorded import recorded, recorded_line
 from .environment import check as check_environment
 from .journal import Journal
 from .predict import predict, reveal
 from .quiz import Question, quiz
-from .recorded import recorded, recorded_line
 from .studied import show_study
 
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import re
 
+from ..recorded import recorded
 from .cards import card, publish
-from .recorded import recorded
 from .tables import show_table
 
 SIGNS = {"agrees": "right", "disagrees": "wrong"}
@@ -36,7 +36,8 @@ def show_study(name: str, *numbers: int) -> None:
             _show(part)
         if study["caveat"]:
             _say(study["caveat"])
-        print(studied_line(told["about"]))
+        if any(part["rows"] for part in there):  # what has none says itself where it comes from
+            print(studied_line(told["about"]))
     if waiting:
         lacking = "; ".join(f"{part['title']} ({part['missing']} of {part['rows']} runs)" for part in waiting)
         text = f"Not recorded yet: {lacking}. `{study['command']}`"

@@ -15,12 +15,12 @@ from ..demo import DemoSettings
 from ..plots import SCREEN, Style, describe_loss, plot_loss
 from ..plots.style import new_axes
 from ..progress import Advance
+from ..recorded import recorded
 from ..train import Metrics
 from ..widgets import Picture, show
 from ..widgets.panel import Panel
 from .cards import card
 from .live import ExtendResult, extend
-from .recorded import recorded
 
 # Of the time that passes, at most this share goes into drawing: training is what the reader waits for.
 DRAWING_SHARE = 0.05

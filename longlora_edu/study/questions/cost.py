@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
-from ...cost import ModelShape, forward_flops, step_ratio
+from ...cost import ModelShape, forward_flops
 from ...geometry import S2Geometry
-from ...model import TinyLlama, bundled_model
 from ...plots.seeds import describe_series, plot_series
-from ...records import read_json
+from ...recorded import recorded
 from ..part import SEEDS, Part, Picture, Profile, Shown, Study, Table
 from ..summary import thousands
 from ..verdict import AGREES, DISAGREES, Claim
 
 LENGTHS = (8192, 16384, 32768, 65536, 100_000)
 PAPER = {65536: (3117.8, 1429.0)}  # TFLOP of its table 11, full and S²; the other rows have no second source
-TIMES = files("longlora_edu") / "assets" / "results" / "training_attention.json"
+TIMED = ("step_small_adapters", "step_small_all")  # made by `longlora-edu bench step`
+TRAINED = {"adapters": "adapters, embeddings, norms", "all": "all weights"}
 
 
 def study(profile: Profile, seeds: int = SEEDS) -> Study:
@@ -66,42 +64,39 @@ def show_flops() -> Shown:
 
 
 def show_times() -> Shown:
-    """A training step of the small model, measured by turns, beside the ratio of FLOPs."""
-    record = read_json(TIMES)
-    speed, target = record["speed"], record["target_context"]
-    shape = _shape_of(bundled_model())
-    group = record["arms"]["s2"]["pattern"]["group_size"]
-    lines = []
-    for name, shift in (("short", 0), ("s2", None), ("full", None)):
-        geometry = None if name == "full" else S2Geometry(target, group, shape.heads, shift)
-        formula = 1.0 if geometry is None else step_ratio(shape, geometry, rank=8)
-        clock = speed["full"]["seconds"] / speed[name]["seconds"]
-        lines.append((name, f"{speed[name]['seconds']:.3f} s", f"{clock:.2f}", f"{formula:.2f}"))
+    """A training step of the small model under either attention, by turns, beside the ratio of FLOPs."""
+    records = [recorded(name) for name in TIMED]
+    lines, series, over = [], {}, []
+    for record in records:
+        learns = TRAINED[record["train"]]
+        for row in record["rows"]:
+            tokens, clock = row["context"], row["times_faster"]
+            times = (f"{row['seconds'][name]:.3f} s" for name in ("dense", "s2"))
+            faster = f"{clock['median']:.2f} ({clock['low']:.2f} to {clock['high']:.2f})"
+            lines.append((learns, thousands(tokens), *times, faster, f"{row['promised']:.2f}"))
+            series.setdefault(f"clock: {learns}", {})[tokens] = [clock["median"]]
+            series.setdefault(f"FLOPs: {learns}", {})[tokens] = [row["promised"]]
+            over.append(row["promised_over_measured"])
+    first = records[0]
+    machine, torch = first["machine"], first["versions"]["torch"]
     note = (
-        f"Forward and backward of {thousands(target)} bytes with the small model, {record['machine']['processor']}, "
-        f"{record['machine']['threads']} threads, {record['date'][:10]}, from `training_attention.json`."
+        f"One step of one sequence of the small model, groups of a quarter, causal kernels: {first['repeats']} rounds "
+        f"by turns, median and middle half. {machine['processor']}, {machine['threads']} threads, "
+        f"torch {torch}, {first['date'][:10]}, by `longlora-edu bench step`; of real models: `benchmarks/README.md`."
     )
-    headings = ("attention", "a window", "times as fast as full", "by FLOPs, causal")
-    return Shown((Table(headings, tuple(lines), note),))
+    headings = ("trained", "tokens", "full", "S²", "times as fast", "by FLOPs")
+    axis, what = "tokens", "full over S², a training step"
+    picture = Picture(
+        "cost-clock", lambda: plot_series(series, x=axis, y=what), describe_series(series, x=axis, y=what)
+    )
+    said = f"FLOPs promise {min(over):.2f} to {max(over):.2f} times what the clock gives."
+    return Shown((Table(headings, tuple(lines), note),), (picture,), notes=(said,))
 
 
 def _ratio(shape: ModelShape, length: int, causal: bool) -> float:
     sparse = S2Geometry.with_groups(length, 4, shape.heads, boundary="wrap")
     full, s2 = (forward_flops(shape, length, geometry, causal=causal).total for geometry in (None, sparse))
     return full / s2
-
-
-def _shape_of(model: TinyLlama) -> ModelShape:
-    config = model.config
-    return ModelShape(
-        width=config.hidden_size,
-        layers=config.num_hidden_layers,
-        heads=config.num_attention_heads,
-        kv_heads=config.num_key_value_heads,
-        head_dim=config.head_dim,
-        ffn_width=config.intermediate_size,
-        vocabulary=config.vocab_size,
-    )
 
 
 def _tera(flops: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from ..records import read_json
+from .records import read_json
 
 
 def recorded(name: str) -> dict:
