@@ -154,7 +154,8 @@ def main() -> None:
 
         possible = {file: mutants_of(file, (template / file).read_bytes()) for file in TESTS}
         about["possible"] = {file: len(found) for file, found in possible.items()}
-        about |= dataclasses.asdict(provenance(threads=1))
+        command = f"python benchmarks/mutation.py --sample {arguments.sample} --seed {arguments.seed}"
+        about |= dataclasses.asdict(provenance(threads=1, command=command))
         fields = [field.name for field in dataclasses.fields(Mutant)]
         done = {Mutant(**{name: result[name] for name in fields}) for result in results}
         todo = [mutant for mutant in sampled(possible, arguments.sample, arguments.seed) if mutant not in done]

@@ -377,6 +377,14 @@ def test_the_gradient_is_written_once_into_one_tensor():
     assert not [name for name in backward if name.startswith(("add", "zero", "new_zeros", "slice_backward"))]
 
 
+@pytest.mark.parametrize("impl", IMPLS)
+def test_text_that_is_all_padding_gives_zeros_as_wide_as_the_values(impl):
+    q, k = torch.ones(2, 4, 8, 6), torch.ones(2, 2, 8, 6)
+    v, nothing = torch.ones(2, 2, 8, 3), torch.full((2, 8), -1)
+    out = s2_attention(q, k, v, S2Geometry(8, 4, 4), segments=nothing, impl=impl)
+    assert torch.equal(out, torch.zeros(2, 4, 8, 3))
+
+
 def test_half_of_the_heads_copies_no_keys_that_only_the_other_half_reads():
     q, k = torch.zeros(2, 8, 16, 4), torch.zeros(2, 4, 16, 4)
     for heads in (range(4), range(4, 8)):
