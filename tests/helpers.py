@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from longlora_edu.geometry import S2Geometry
 
@@ -156,3 +157,11 @@ CHROMIUM_OPTIONS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+def room_around(axes):
+    """Inches between what is drawn and the nearest edge of the picture: below zero, something is cut."""
+    figure = np.ravel(axes)[0].figure
+    FigureCanvasAgg(figure).draw()
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    return min(box.x0, box.y0, width - box.x1, height - box.y1)

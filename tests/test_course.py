@@ -398,6 +398,13 @@ def test_parts_that_lack_rows_say_how_many_and_how_to_compute_them(show, publish
     assert capsys.readouterr().out == ""
 
 
+def test_a_part_without_rows_is_not_said_to_come_from_them(show, published, capsys):
+    table = {"headings": ["tokens", "clock"], "rows": [["1,024", "1.34"]], "note": "By another command."}
+    show(told([{"title": "Times", "rows": 0, "missing": 0, "tables": [table], "claims": [], "notes": []}]))
+    assert "By another command." in "".join(shown["text/html"] for shown in published)
+    assert "recorded runs" not in capsys.readouterr().out
+
+
 def test_a_study_or_part_that_there_is_none_of_is_refused(show):
     record = told([{"title": "Ratios", "rows": 17, "missing": 4}])
     with pytest.raises(ValueError, match="numbers must be from 1 to 1, got 2"):

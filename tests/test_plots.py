@@ -6,10 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import geometries
+from helpers import geometries, room_around
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -121,10 +120,7 @@ def test_the_projector_style_can_be_read_from_the_last_row(draw):
 @pytest.mark.parametrize("style", [SCREEN, PROJECTOR], ids=["screen", "projector"])
 @pytest.mark.parametrize("draw", [*DRAWINGS.values(), *(draw for _, draw in SEVERAL.values())])
 def test_no_words_leave_a_picture(draw, style):
-    figure = np.ravel(draw(style=style))[0].figure
-    FigureCanvasAgg(figure).draw()
-    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0
+    assert room_around(draw(style=style)) >= 0
 
 
 def test_each_thing_has_a_colour_of_its_own():

@@ -8,9 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from helpers import room_around
 
+from longlora_edu.bench.step import RANK
+from longlora_edu.cost import step_ratio
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.model import bundled_model
+from longlora_edu.plan import shape_from_config
 from longlora_edu.probe import ProbeSettings
+from longlora_edu.recorded import recorded
 from longlora_edu.records import Proportion, as_json
 from longlora_edu.study.digest import digest, write_digest
 from longlora_edu.study.evidence import evidence, of_one_text, read_rows, write_evidence
@@ -18,6 +24,7 @@ from longlora_edu.study.ground import BENCHMARKS, default_digest
 from longlora_edu.study.measure import POINTS, lengths_of
 from longlora_edu.study.part import PROFILES, Rows
 from longlora_edu.study.questions import NAMES, studies, study_of
+from longlora_edu.study.questions.cost import TIMED
 from longlora_edu.study.settings import Run, config_of, key_of, kind_of
 from longlora_edu.study.summary import as_loss, bits, seed_spread, with_spread, worse_than
 from longlora_edu.study.verdict import Difference, above, below, difference, over_seeds, within
@@ -79,10 +86,7 @@ def test_no_words_of_a_picture_leave_it():
     pictures = [picture for part in parts for picture in part.show(rows).pictures]
     assert len(pictures) > 10
     for picture in pictures:
-        figure = np.ravel(picture.draw())[0].figure
-        FigureCanvasAgg(figure).draw()
-        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= 0, picture.name
+        assert room_around(picture.draw()) >= 0, picture.name
 
 
 def test_every_study_is_shown_once_all_its_rows_are_there():
@@ -238,3 +242,15 @@ def test_lessons_are_told_how_many_rows_a_part_lacks():
 def test_what_the_package_tells_of_the_studies_is_what_the_records_give(tmp_path):
     again = write_digest(BENCHMARKS / "results" / "runs", tmp_path / "studies.json")
     assert default_digest().read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_the_times_of_study_10_stand_beside_todays_closed_form(name):
+    record = recorded(name)
+    shape, _ = shape_from_config(bundled_model().config.as_json())
+    rank = RANK if record["train"] == "adapters" else None
+    for row in record["rows"]:
+        geometry = S2Geometry.with_groups(row["context"], round(1 / record["group_ratio"]), shape.heads)
+        assert row["promised"] == pytest.approx(step_ratio(shape, geometry, rank=rank))
+        clock = row["seconds"]["dense"] / row["seconds"]["s2"]
+        assert row["times_faster"]["median"] == pytest.approx(clock, rel=0.15)  # the median of ratios, not their ratio

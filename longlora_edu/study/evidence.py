@@ -19,7 +19,8 @@ INTRODUCTION = """\
 
 What the paper asks, asked again of the small model of this package, with the spread over seeds. **Everything below
 is made of the records** in `benchmarks/results/runs` by `longlora-edu study report`; nothing is typed in. A row is one
-run, and its record holds the command that computes it again: `longlora-edu study run KEY` compares every number.
+run, and its record holds the command that computes it again: `longlora-edu study run KEY` compares every number. Only
+the seconds of study 10 are taken alone on the machine, by `longlora-edu bench step`.
 
 A model of 1.9 million weights cannot say what one of 7 billion does. Each statement below therefore ends in a word:
 *agrees* or *disagrees* where the 95 % interval over seeds lies wholly on one side, else *cannot tell at this size*.

@@ -31,7 +31,7 @@ from einops import rearrange
 from longlora_edu import reference
 from longlora_edu.attention import choose_impl, full_attention, s2_attention
 from longlora_edu.cost import ModelShape, attention_bytes
-from longlora_edu.course import Question, predict, quiz, reveal
+from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import torch_attention as check
 from longlora_edu.course.checks.torch_attention.proof import moved
 from longlora_edu.course.tables import show_table
@@ -488,6 +488,21 @@ reveal(
 )
 
 # %% [markdown]
+# ### And a whole step?
+#
+# Training is more than attention: projections, feed-forward layers and the optimiser see each token once, whatever the
+# pattern, and no pattern makes them cheaper. So a step gains less than its attention does, though the longer the text,
+# the more of it *is* attention. That can be counted as well, in FLOPs
+# ([lesson 01](01_why_long_context_is_expensive.ipynb)). Here are both, the count and the clock, for the model that
+# lesson 07 extends.
+
+# %%
+show_study("cost", 2)
+
+# %% [markdown]
+# The clock mostly gives less than the count, for the reasons that you have just seen, and because work that takes no FLOPs
+# takes time: copies, norms, the optimiser.
+#
 # ### And the memory?
 #
 # What limits the length in training is what the forward pass *keeps* for the backward pass. Lesson 03 kept a table of

@@ -292,7 +292,7 @@ print(f"S² − full, bits per byte, this record: {ours:+.4f}")
 #   resolve. That is no evidence that the shift is useless: a model which gains so little from far context, and stands four
 #   layers high, cannot show it. [Lesson 02](02_groups_shift_boundary.ipynb) has a task that it decides.
 #
-# All of that is one run an arm. What stays of it over three seeds, at four and sixteen times the context, and on a task that
+# Most of that is one run an arm. What stays of it over three seeds, at four and sixteen times the context, and on a task that
 # no attention without a shift can solve, is for the studies to say. They were planned before they were run, but for what
 # is said there to be added:
 
@@ -303,9 +303,9 @@ show_study("attention")
 # The last table is the one to remember. More steps under S² go on lowering the loss that training watches, and from some
 # distance on they spoil the model as it is used. The same happens on windows no longer than a group, and not where
 # positions leap: by that, one seed, it is the distances which training never shows that are spoilt
-# ([lesson 10](10_bug_gallery_and_critics.ipynb) has the table). A last quarter of full attention mends most of it, and with some
-# seeds it loses passkeys on the way: their training loss jumps where the learning rate of that last stage is at its top. At a quarter
-# of the rate none are lost, and little is mended.
+# ([lesson 10](10_bug_gallery_and_critics.ipynb) has the table). A last quarter of full attention mends most of it, and
+# with some seeds it loses passkeys on the way: their training loss jumps where the learning rate of that last stage is at
+# its top. At a quarter of the rate none are lost, and little is mended.
 #
 # The same by length, past the target as well; how much the change from sparse to dense costs at each position; and when
 # passkeys are found:
