@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import runpy
 import sys
@@ -48,6 +49,14 @@ def test_the_reference_has_a_page_for_each_module_in_reading_order():
         path.parent.name for path in collect.PACKAGE.glob("*/__init__.py")
     }
     assert list(api.modules(ROOT)) == [name for name in READING_ORDER if name in there]
+
+
+@pytest.mark.parametrize("name", READING_ORDER)
+def test_what_a_module_names_as_public_it_defines_itself(name):
+    module = importlib.import_module(f"longlora_edu.{name}")
+    public = [getattr(module, public) for public in getattr(module, "__all__", ())]
+    others = [thing for thing in public if getattr(thing, "__module__", "").startswith("longlora_edu.")]
+    assert all(f"{thing.__module__}.".startswith(f"{module.__name__}.") for thing in others), "documented in two places"
 
 
 def test_nothing_is_run_and_no_script_is_asked_of_a_server():

@@ -1,6 +1,5 @@
 """What the notebooks need: predictions, quizzes, exercise checks, the environment, and the editions."""
 
-from ..recorded import recorded, recorded_line
 from .environment import check as check_environment
 from .journal import Journal
 from .predict import predict, reveal
@@ -13,8 +12,6 @@ __all__ = [
     "check_environment",
     "predict",
     "quiz",
-    "recorded",
-    "recorded_line",
     "reveal",
     "show_study",
 ]

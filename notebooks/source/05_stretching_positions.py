@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from longlora_edu.corpus import standard_library
-from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal, show_study
+from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import positions as check
 from longlora_edu.course.tables import show_table
 from longlora_edu.evaluate import score_text
@@ -42,6 +42,7 @@ from longlora_edu.plots.positions import (
     plot_clocks,
     plot_rules_by_length,
 )
+from longlora_edu.recorded import recorded, recorded_line
 from longlora_edu.reference import full_attention
 from longlora_edu.rope import Rope
 from longlora_edu.widgets import Picture, show

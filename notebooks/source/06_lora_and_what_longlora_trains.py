@@ -28,7 +28,7 @@ from torch import nn
 
 from longlora_edu.corpus import Windows, standard_library
 from longlora_edu.cost import ModelShape
-from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal, show_study
+from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import low_rank as check
 from longlora_edu.course.tables import show_table
 from longlora_edu.evaluate import score_text
@@ -51,6 +51,7 @@ from longlora_edu.plots.low_rank import (
     plot_shares,
 )
 from longlora_edu.plots.ranks import trained_weights
+from longlora_edu.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture, show
 from longlora_edu.widgets.lora import rank_explorer
 from longlora_edu.widgets.task import Bar

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 
 from longlora_edu.corpus import Windows, standard_library
-from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal
+from longlora_edu.course import Question, predict, quiz, reveal
 from longlora_edu.course.checks import training as check
 from longlora_edu.course.live import live_settings
 from longlora_edu.course.training import Training, replay
@@ -47,6 +47,7 @@ from longlora_edu.plots import (
     plot_passkeys,
     plot_trainable,
 )
+from longlora_edu.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture
 
 # %% [markdown]

@@ -24,7 +24,7 @@ import torch
 from ipywidgets import Dropdown, ToggleButtons
 
 from longlora_edu.corpus import Windows, standard_library
-from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal, show_study
+from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import measuring as check
 from longlora_edu.course.tables import show_table
 from longlora_edu.evaluate import score_passkeys, score_text
@@ -50,6 +50,7 @@ from longlora_edu.plots.arms import (
     seed_differences,
 )
 from longlora_edu.plots.style import new_axes
+from longlora_edu.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture
 from longlora_edu.widgets.panel import Panel
 

@@ -25,7 +25,7 @@ import numpy as np
 from einops import rearrange
 
 from longlora_edu.cost import ModelShape, attention_bytes, step_ratio, training_flops
-from longlora_edu.course import Question, predict, quiz, recorded, recorded_line, reveal, show_study
+from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.bugs import BUGS, diagnose
 from longlora_edu.course.checks import bugs as check
 from longlora_edu.course.gallery import exhibit, gallery_explorer, show_caught
@@ -33,6 +33,7 @@ from longlora_edu.course.refrain import describe_refrain, plot_refrain, run_refr
 from longlora_edu.course.related import bits_under, describe_patterns, patterns, plot_patterns
 from longlora_edu.course.tuning import tunings
 from longlora_edu.geometry import S2Geometry
+from longlora_edu.recorded import recorded, recorded_line
 from longlora_edu.reference import full_attention, s2_attention
 from longlora_edu.widgets import Picture
 
