@@ -376,7 +376,8 @@ def pretrained(monkeypatch):
     return calls
 
 
-def test_pretraining_takes_its_options_and_says_what_came_of_it(pretrained, tmp_path):
+def test_pretraining_takes_its_options_and_says_what_came_of_it(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     text = write_text(tmp_path / "text.py")
     options = "--steps 5 --batch 2 --rope-base 200 --seed 4 --threads 1 --out here --resume --device cuda"
     options += " --context 512 --width 64 --ffn-width 96 --layers 2 --heads 2"
@@ -387,6 +388,13 @@ def test_pretraining_takes_its_options_and_says_what_came_of_it(pretrained, tmp_
     shape = {"context": 512, "hidden_size": 64, "intermediate_size": 96, "layers": 2, "heads": 2}
     config = PretrainConfig(steps=5, batch=2, rope_base=200.0, seed=4, **shape)
     assert pretrained == [(config, str(text), "here", 1, True, "cuda")]
+
+
+def test_pretraining_on_a_gpu_that_is_not_there_is_refused(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = run("pretrain", "--device", "cuda", "--out", tmp_path / "out")
+    assert result.exit_code == 1 and "--device cuda must find a GPU, got none that PyTorch sees" in result.stderr
+    assert pretrained == [] and not (tmp_path / "out").exists()
 
 
 def test_pretraining_goes_on_as_it_was_started(pretrained, tmp_path):

@@ -16,8 +16,6 @@ from longlora_edu.course import (
     environment,
     predict,
     quiz,
-    recorded,
-    recorded_line,
     reveal,
     show_study,
     studied,
@@ -33,6 +31,7 @@ from longlora_edu.course.checks import (
 )
 from longlora_edu.course.environment import Profile, granted_cores
 from longlora_edu.geometry import S2Geometry
+from longlora_edu.recorded import recorded, recorded_line
 from longlora_edu.reference import s2_attention
 
 # The journal.

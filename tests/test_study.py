@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from longlora_edu.study.claims import claimed, order, ordered, work_folder
 from longlora_edu.study.embedding import LoRAEmbedding
 from longlora_edu.study.extend import Skipping, extend, prepare
 from longlora_edu.study.grid import bytes_of, estimated_seconds, make_plan, run_grid, seconds_a_byte, steps_of
-from longlora_edu.study.ground import Ground, default_digest
+from longlora_edu.study.ground import Ground, default_digest, default_folder, default_models
 from longlora_edu.study.layouts import AllShifted, MaskGeometry, lay_out, pairs_of_full, patterns
 from longlora_edu.study.measure import lengths_of, window_bits
 from longlora_edu.study.part import PROFILES
@@ -426,7 +427,10 @@ def test_a_budget_goes_by_recorded_rows_most_like_it(recorded):
     took = record["cost"]["cpu_seconds"]
     assert 0 < took < 60
     assert estimated_seconds(TINY, speeds) == pytest.approx(took)
-    assert estimated_seconds(Run(attention="full"), speeds) == pytest.approx(speeds[()] * bytes_of(Run()))
+    other = dataclasses.replace(TINY, target=1024, attention="full")
+    assert estimated_seconds(other, speeds) == pytest.approx(speeds["tiny", "cpu"] * bytes_of(other))
+    assert estimated_seconds(Run(), speeds) is None  # of another base
+    assert estimated_seconds(TINY, speeds, device="cuda") is None
     assert steps_of(Run(start=Run(steps=7))) == 67
     assert bytes_of(Run(start=Run())) > bytes_of(Run())
 
@@ -498,6 +502,52 @@ def test_a_sibling_is_kept_in_half_precision_and_begins_runs(tmp_path, ground, t
     assert {parameter.dtype for parameter in base.parameters()} == {torch.float32}
     with pytest.raises(ValueError, match="got no .*: see longlora-edu study sibling"):
         Ground(ground.corpus, models=tmp_path).base("sibling")
+
+
+def test_a_budget_can_be_seen_before_the_sibling_is_made(tmp_path):
+    found = call("shift", "--profile", "gpu", "--dry-run", "--models", tmp_path / "models", "--out", tmp_path)
+    assert found.exit_code == 0, found.output
+    assert "Base sibling is not there yet and is made first, in 12,000 steps of 65,536 bytes" in found.output
+    assert "19 rows, 0 recorded, 19 to compute with 7,600 steps" in found.output
+    assert "hours: unknown" in found.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_grid_of_the_sibling_makes_it_first_and_goes_to_the_gpu(tmp_path, monkeypatch):
+    begun = []
+
+    def begin(folder, **options):
+        begun.append((folder, options["device"], options["resume"]))
+        raise ValueError("that is far enough")
+
+    monkeypatch.setattr("longlora_edu.study.sibling.make_sibling", begin)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    options = ("--profile", "gpu", "--models", tmp_path / "models", "--out", tmp_path)
+    assert "that is far enough" in call("shift", *options, "--resume").output
+    call("shift", *options, "--device", "cpu")
+    assert begun == [(tmp_path / "models" / "sibling", "cuda", True), (tmp_path / "models" / "sibling", "cpu", False)]
+
+
+@pytest.mark.parametrize("words", ["shift --device cuda", "shift --profile gpu", "run key --device cuda", "sibling"])
+def test_a_gpu_that_is_not_there_is_said_so_before_any_work(tmp_path, monkeypatch, words):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    found = call(*words.split(), "--models", tmp_path)
+    assert found.exit_code == 1 and "--device cuda must find a GPU, got none that PyTorch sees" in found.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and PyTorch sees none")
+def test_a_row_is_computed_on_a_gpu(ground, recorded):
+    record = compute(TINY, dataclasses.replace(ground, device="cuda"), threads=1)
+    assert record["cost"]["device"] == "cuda" and record["command"].endswith("--device cuda")
+    for length, bits in recorded[1]["results"]["bits_per_byte"].items():
+        assert record["results"]["bits_per_byte"][length] == pytest.approx(bits, abs=0.05)
+
+
+def test_a_wheel_keeps_models_where_it_keeps_records(monkeypatch, tmp_path):
+    monkeypatch.setattr("longlora_edu.study.ground.BENCHMARKS", tmp_path / "none")
+    assert default_models() == default_folder() / "models" == Path("longlora-study") / "models"
 
 
 def test_the_sibling_of_the_studies_fits_where_it_is_kept():

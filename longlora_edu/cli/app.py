@@ -53,6 +53,19 @@ def clear_errors(command: str, out: Path) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+def check_device(device: str) -> None:
+    """Before any work.
+
+    Raises:
+        ValueError: for a GPU that is not there.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError(f"--device {device} must find a GPU, got none that PyTorch sees")
+
+
 def fields_of(kind: type, started: dict | None) -> dict:
     """What a run was started with, of the fields that settings of this kind have."""
     return {name: started[name] for name in kind.__dataclass_fields__ if name in started} if started else {}

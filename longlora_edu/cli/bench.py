@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .app import app, clear_errors
+from .app import app, check_device, clear_errors
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed and memory here, as ratios to baselines of the same run.")
 app.add_typer(bench, name="bench")
@@ -101,8 +101,7 @@ def _run(kind: str, measure, device: str, threads: int | None, json: Path | None
 
         if device.split(":")[0] not in ("cpu", "cuda"):
             raise ValueError(f"--device must be cpu or cuda, got {device}")
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise ValueError("--device cuda must find a GPU, got none that PyTorch sees")
+        check_device(device)
         if threads is not None:
             torch.set_num_threads(threads)
         result = as_json(measure(Terminal()))

@@ -10,7 +10,7 @@ import typer
 
 from ..geometry import Boundary
 from ..rope import RopeMethod
-from .app import app, clear_errors, fields_of
+from .app import app, check_device, clear_errors, fields_of
 
 
 @app.command()
@@ -77,6 +77,7 @@ def pretrain(
 ) -> None:
     """Make the small model from scratch (the one in the package took over an hour on two cores)."""
     with clear_errors("pretrain", out):
+        check_device(device)
         from ..corpus import read_corpus, standard_library
         from ..pretrain import PretrainConfig, run_pretraining
         from ..progress import Terminal

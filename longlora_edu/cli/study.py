@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .app import app, clear_errors
+from .app import app, check_device, clear_errors
 
 QUESTIONS = {
     "attention": "1: full, short, S², wrapped or masked attention while training; when the shift matters.",
@@ -28,6 +28,8 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the records; benchmark
 Corpus = Annotated[Path | None, typer.Option(help="A file or folder of your own text.")]
 Models = Annotated[Path | None, typer.Option(help="Folder of further base models.")]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
+SUITABLE = "Where to compute; the small model on the CPU, its sibling on a GPU."
+OwnDevice = Annotated[Literal["cpu", "cuda"] | None, typer.Option(help=SUITABLE, show_default=False)]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads of a row; results depend on them bitwise.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Let interrupted rows go on from their checkpoints.")]
 
@@ -44,7 +46,7 @@ def _grid(name: str) -> Callable[..., None]:
         out: Out = None,
         corpus: Corpus = None,
         models: Models = None,
-        device: Device = "cpu",
+        device: OwnDevice = None,
         resume: Resume = False,
         only: Annotated[str | None, typer.Option(help="A single row, by its key.")] = None,
         part: Annotated[list[int] | None, typer.Option(help="Its parts by number, from 1; all by default.")] = None,
@@ -57,16 +59,20 @@ def _grid(name: str) -> Callable[..., None]:
             from ..study.questions import parts_of
 
             folder = out or default_folder()
-            ground = Ground.open(corpus and str(corpus.resolve()), models, device)
+            where = device or {"cpu": "cpu", "gpu": "cuda"}[profile]
+            if not dry_run:
+                check_device(where)
+            ground = Ground.open(corpus and str(corpus.resolve()), models, where, planning=dry_run)
             parts = parts_of(name, profile=profile, seeds=seeds)
             if wrong := set(part or ()) - set(range(1, len(parts) + 1)):
                 raise ValueError(f"--part must be from 1 to {len(parts)}, got {min(wrong)}")
             parts = [parts[number - 1] for number in part] if part else parts
             rows = dict.fromkeys(row for part in parts for row in part.rows)
-            rows = [row for row in rows if only in (None, ground.key(row))]
-            if only and not rows:
-                raise ValueError(f"--only must be the key of a row of {name}, got {only}")
             try:
+                _make_bases(rows, ground, threads, resume, dry_run)
+                rows = [row for row in rows if only in (None, ground.key(row))]
+                if only and not rows:
+                    raise ValueError(f"--only must be the key of a row of {name}, got {only}")
                 _compute(f"Study {name}", rows, ground, folder, jobs, threads, resume, dry_run)
             except KeyboardInterrupt:
                 again = f"longlora-edu study {name} --resume"
@@ -103,6 +109,7 @@ def run(
         from ..study.ground import Ground, default_folder
         from ..study.row import compute, differences, read_record, record_path, save_record
 
+        check_device(device)
         folder = out or default_folder()
         ground = Ground.open(corpus and str(corpus.resolve()), models, device)
         path = record_path(folder, key)
@@ -132,20 +139,16 @@ def run(
 @study.command()
 def sibling(
     models: Models = None,
-    device: Device = "cpu",
+    device: Device = "cuda",
     threads: Threads = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
     """Make the base of the profile gpu: a larger sibling of the small model, with a longer context."""
     with clear_errors("study sibling", models or Path(".")):
-        from ..progress import Terminal
-        from ..study.ground import BENCHMARKS
-        from ..study.sibling import make_sibling
+        from ..study.ground import default_models
 
-        folder = (models or BENCHMARKS / "models") / "sibling"
-        options = {"device": device, "threads": threads, "resume": resume, "progress": Terminal()}
-        record = make_sibling(folder, **options)
-        typer.echo(f"{folder}: {record['parameters']:,} parameters, {record['bits_per_byte']:.3f} bits/byte held out")
+        check_device(device)
+        _make_sibling((models or default_models()) / "sibling", device, threads, resume)
 
 
 @study.command()
@@ -165,6 +168,29 @@ def report(
         # Records from elsewhere are not what the package's own lessons tell, unless that is asked for.
         if path := lessons or (None if out else default_digest()):
             typer.echo(write_digest(folder, path))
+
+
+def _make_bases(rows, ground, threads: int, resume: bool, dry_run: bool) -> None:
+    """What rows begin with and is not there is made first; a budget says so."""
+    from ..study.settings import Run
+    from ..study.sibling import SIBLING
+
+    if all(ground.has(row.base) for row in rows if isinstance(row, Run)):
+        return
+    if dry_run:
+        size = f"{SIBLING.steps:,} steps of {SIBLING.batch * SIBLING.context:,} bytes"
+        typer.echo(f"Base sibling is not there yet and is made first, in {size}: longlora-edu study sibling")
+    else:
+        _make_sibling(ground.base_folder("sibling"), ground.device, threads, resume)
+
+
+def _make_sibling(folder: Path, device: str, threads: int, resume: bool) -> None:
+    from ..progress import Terminal
+    from ..study.sibling import make_sibling
+
+    options = {"device": device, "threads": threads, "resume": resume, "progress": Terminal()}
+    record = make_sibling(folder, **options)
+    typer.echo(f"{folder}: {record['parameters']:,} parameters, {record['bits_per_byte']:.3f} bits/byte held out")
 
 
 def _settings_of(key: str, ground, folder: Path):
@@ -200,8 +226,9 @@ def _compute(title, rows, ground, folder: Path, jobs: int, threads: int, resume:
     plan = make_plan(rows, ground, folder)
     records = [read_record(path) for path in sorted(Path(folder).glob("*.json"))]
     speeds = seconds_a_byte(records)
-    seconds = [estimated_seconds(settings, speeds) for settings in plan.missing.values()]
-    hours = "unknown: nothing is recorded yet" if None in seconds else f"about {sum(seconds) / 3600 / jobs:.1f}"
+    seconds = [estimated_seconds(settings, speeds, ground.device) for settings in plan.missing.values()]
+    known = None not in seconds
+    hours = f"about {sum(seconds) / 3600 / jobs:.1f}" if known else "unknown: no row like some of them is recorded yet"
     typer.echo(
         f"{title}: {len(rows)} rows, {len(plan.done)} recorded, {len(plan.missing)} to compute "
         f"with {plan.steps:,} steps; {jobs} at a time on {threads} thread{'s' * (threads > 1)} each; hours: {hours}"

@@ -19,11 +19,12 @@ from ..progress import Progress, Silent
 from .claims import order, work_folder
 from .ground import Ground
 from .measure import tokens_of
+from .part import PROFILES
 from .row import read_record, record_path
 from .settings import Run, Settings, settings_from
 
 TAKEN = 75  # a row's exit status when another process computes it: "temporary failure" of sysexits.h
-TRAINED = 256  # of the base of the package: for a budget that loads no model
+TRAINED = {profile.base: profile.trained for profile in PROFILES.values()}  # for a budget that loads no model
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,14 @@ def bytes_of(settings: Settings) -> int:
     if not isinstance(settings, Run):
         return settings.steps * settings.batch * settings.seq_len
     training = 3 * settings.steps * settings.batch * settings.window
-    return training + tokens_of(settings, TRAINED) + (bytes_of(settings.start) if settings.start else 0)
+    measuring = tokens_of(settings, TRAINED.get(settings.base, min(TRAINED.values())))
+    return training + measuring + (bytes_of(settings.start) if settings.start else 0)
 
 
 def seconds_a_byte(records: Sequence[dict]) -> dict[tuple, float]:
-    """How long recorded runs took for a byte of `bytes_of`, the median by (attention, target), and by () over all.
+    """How long recorded runs took for a byte of `bytes_of`: medians by base, device, target and attention.
 
+    There are those by base, device and target too, and by base and device: for runs that none is quite like.
     Seconds of the processor: a run that shared its core, or was paused, took longer on the clock.
     """
     found: dict[tuple, list[float]] = {}
@@ -81,19 +84,25 @@ def seconds_a_byte(records: Sequence[dict]) -> dict[tuple, float]:
             cost = record["cost"]
             clock = cost["training_seconds"] + cost["measuring_seconds"]
             value = cost.get("cpu_seconds", clock) / bytes_of(settings)
-            for kind in ((settings.attention, settings.target), (settings.target,), ()):
+            for kind in _likeness(settings, cost["device"]):
                 found.setdefault(kind, []).append(value)
     return {kind: statistics.median(values) for kind, values in found.items()}
 
 
-def estimated_seconds(settings: Settings, speeds: dict[tuple, float]) -> float | None:
-    """How long a run will take on one process, going by those most like it; None where nothing is recorded."""
+def estimated_seconds(settings: Settings, speeds: dict[tuple, float], device: str = "cpu") -> float | None:
+    """How long a run will take on one process, going by those most like it; None where none is."""
     if not isinstance(settings, Run):
         return 5.0
-    for kind in ((settings.attention, settings.target), (settings.target,), ()):
+    for kind in _likeness(settings, device):
         if kind in speeds:
             return speeds[kind] * bytes_of(settings)
     return None
+
+
+def _likeness(run: Run, device: str) -> list[tuple]:
+    """What runs that take as long a byte share, the most first. A base or a device says nothing of another."""
+    whole = (run.base, device, run.target, run.attention)
+    return [whole, whole[:3], whole[:2]]
 
 
 def run_grid(
