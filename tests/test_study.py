@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -443,13 +444,16 @@ def test_a_dry_run_prints_the_budget_and_computes_nothing(tmp_path):
     found = call("shift", "--dry-run", "--out", tmp_path)
     assert found.exit_code == 0, found.output
     assert "19 rows, 0 recorded, 19 to compute with 1,140 steps; 2 at a time on 1 thread each" in found.output
+    assert re.search(r"hours: about 0\.\d by the rows in .*runs", found.output)  # of another machine
     assert list(tmp_path.iterdir()) == []
 
 
 def test_all_studies_are_one_grid_and_one_without_rows_has_nothing_to_compute(tmp_path):
     every, none = (call(name, "--dry-run", "--out", tmp_path).output for name in ("all", "cost"))
     assert "Study all: 207 rows, 0 recorded" in every
-    assert "Study cost: 0 rows, 0 recorded, 0 to compute" in none
+    assert (
+        "Study cost: 0 rows, 0 recorded, 0 to compute with 0 steps; 2 at a time on 1 thread each; hours: none" in none
+    )
 
 
 def test_a_key_or_part_that_there_is_none_of_is_refused(ground, tmp_path):

@@ -19,12 +19,13 @@ from longlora_edu.probe import ProbeSettings
 from longlora_edu.recorded import recorded
 from longlora_edu.records import Proportion, as_json
 from longlora_edu.study.digest import digest, write_digest
-from longlora_edu.study.evidence import evidence, of_one_text, read_rows, write_evidence
+from longlora_edu.study.evidence import evidence, of_one_text, write_evidence
 from longlora_edu.study.ground import BENCHMARKS, default_digest
 from longlora_edu.study.measure import POINTS, lengths_of
 from longlora_edu.study.part import PROFILES, Rows
 from longlora_edu.study.questions import NAMES, studies, study_of
 from longlora_edu.study.questions.cost import TIMED
+from longlora_edu.study.row import read_rows
 from longlora_edu.study.settings import Run, config_of, key_of, kind_of
 from longlora_edu.study.summary import as_loss, bits, seed_spread, with_spread, worse_than
 from longlora_edu.study.verdict import Difference, above, below, difference, over_seeds, within

@@ -221,14 +221,20 @@ def _settings_of(key: str, ground, folder: Path):
 def _compute(title, rows, ground, folder: Path, jobs: int, threads: int, resume: bool, dry_run: bool) -> None:
     from ..progress import Terminal
     from ..study.grid import estimated_seconds, make_plan, run_grid, seconds_a_byte
-    from ..study.row import read_record
+    from ..study.ground import default_folder
+    from ..study.row import read_rows
 
     plan = make_plan(rows, ground, folder)
-    records = [read_record(path) for path in sorted(Path(folder).glob("*.json"))]
-    speeds = seconds_a_byte(records)
+    speeds, by = seconds_a_byte(read_rows(folder)), ""
+    if not speeds:  # another machine's hours are better than none
+        speeds, by = seconds_a_byte(read_rows(default_folder())), f" by the rows in {default_folder()}"
     seconds = [estimated_seconds(settings, speeds, ground.device) for settings in plan.missing.values()]
-    known = None not in seconds
-    hours = f"about {sum(seconds) / 3600 / jobs:.1f}" if known else "unknown: no row like some of them is recorded yet"
+    if not seconds:
+        hours = "none"
+    elif None in seconds:
+        hours = "unknown: no row like some of them is recorded yet"
+    else:
+        hours = f"about {sum(seconds) / 3600 / jobs:.1f}{by}"
     typer.echo(
         f"{title}: {len(rows)} rows, {len(plan.done)} recorded, {len(plan.missing)} to compute "
         f"with {plan.steps:,} steps; {jobs} at a time on {threads} thread{'s' * (threads > 1)} each; hours: {hours}"

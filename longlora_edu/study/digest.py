@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..records import as_json, write_json
-from .evidence import missing_of, of_one_text, read_rows, show_part
+from .evidence import missing_of, of_one_text, show_part
 from .part import Part, Rows, Study
 from .questions import studies
+from .row import read_rows
 
 
 def digest(records: Sequence[dict], found: Sequence[Study] | None = None) -> dict:

@@ -11,7 +11,7 @@ from ..plots.style import png
 from ..records import replace_file
 from .part import PROFILES, Part, Rows, Shown, Study, Table
 from .questions import studies
-from .row import read_record
+from .row import read_rows
 from .settings import Settings
 
 INTRODUCTION = """\
@@ -32,15 +32,6 @@ Bits/byte are the mean over the same last 128 bytes of 200 held-out windows, wit
 each of five depths at the target. A run is 60 steps of 8,192 bytes unless its row says otherwise. Rows are computed
 two at a time on one thread each: their seconds are no measurement of speed.
 """
-
-
-def read_rows(folder: Path) -> list[dict]:
-    """All records of a folder.
-
-    Raises:
-        ValueError: naming the file, for one that is damaged.
-    """
-    return [read_record(path) for path in sorted(Path(folder).glob("*.json"))]
 
 
 def of_one_text(records: Sequence[dict]) -> list[dict]:

@@ -93,6 +93,15 @@ def read_record(path: Path) -> dict:
     return record
 
 
+def read_rows(folder: Path) -> list[dict]:
+    """All records of a folder, by name; none where there is no folder.
+
+    Raises:
+        ValueError: as `read_record` does.
+    """
+    return [read_record(path) for path in sorted(Path(folder).glob("*.json"))]
+
+
 def differences(then: dict, now: dict) -> list[str]:
     """Which numbers of two records of one run differ: none if it was reproduced bit for bit. Seconds do not count."""
     return list(_differing({"curve": then["curve"], "results": then["results"]}, now))
