@@ -32,7 +32,7 @@ from longlora_edu.study.bands import TURNS, BandRope, as_trained, in_band
 from longlora_edu.study.claims import claimed, order, ordered, work_folder
 from longlora_edu.study.embedding import LoRAEmbedding
 from longlora_edu.study.extend import Skipping, extend, prepare
-from longlora_edu.study.grid import bytes_of, estimated_seconds, make_plan, run_grid, seconds_a_byte, steps_of
+from longlora_edu.study.grid import estimated_seconds, make_plan, run_grid, seconds_a_byte, work_of
 from longlora_edu.study.ground import Ground, default_digest, default_folder, default_models
 from longlora_edu.study.layouts import AllShifted, MaskGeometry, lay_out, pairs_of_full, patterns
 from longlora_edu.study.measure import lengths_of, window_bits
@@ -423,17 +423,26 @@ def test_a_grid_that_is_ended_ends_its_rows_and_resumes(ground, tmp_path):
 
 def test_a_budget_goes_by_recorded_rows_most_like_it(recorded):
     _, record = recorded
-    assert estimated_seconds(Run(), {}) is None
+    assert estimated_seconds([Run()], {}) is None and estimated_seconds([PROBE], {}) > 0
     speeds = seconds_a_byte([record])
     took = record["cost"]["cpu_seconds"]
     assert 0 < took < 60
-    assert estimated_seconds(TINY, speeds) == pytest.approx(took)
+    assert estimated_seconds([TINY], speeds) == pytest.approx(took)
     other = dataclasses.replace(TINY, target=1024, attention="full")
-    assert estimated_seconds(other, speeds) == pytest.approx(speeds["tiny", "cpu"] * bytes_of(other))
-    assert estimated_seconds(Run(), speeds) is None  # of another base
-    assert estimated_seconds(TINY, speeds, device="cuda") is None
-    assert steps_of(Run(start=Run(steps=7))) == 67
-    assert bytes_of(Run(start=Run())) > bytes_of(Run())
+    (work,) = work_of([other])
+    assert estimated_seconds([other], speeds) == pytest.approx(speeds["tiny", "cpu"] * work.read)
+    assert estimated_seconds([TINY, Run()], speeds) is None  # of another base
+    assert estimated_seconds([TINY], speeds, device="cuda") is None
+    begins = dataclasses.replace(TINY, start=TINY)
+    assert seconds_a_byte([record | {"config": config_of(begins)}]) == {}
+
+
+def test_what_several_rows_begin_with_counts_once():
+    first, second = (Run(seed=seed, start=Run(steps=7, start=Run(steps=5))) for seed in (0, 1))
+    alone = Run()
+    plain, with_start, shared, again = work_of([alone, first, second, alone])
+    assert [work.steps for work in (plain, with_start, shared, again)] == [60, 72, 60, 60]
+    assert shared == plain == again and with_start.read == plain.read + 3 * 12 * 8192
 
 
 def call(*arguments):
@@ -450,7 +459,7 @@ def test_a_dry_run_prints_the_budget_and_computes_nothing(tmp_path):
 
 def test_all_studies_are_one_grid_and_one_without_rows_has_nothing_to_compute(tmp_path):
     every, none = (call(name, "--dry-run", "--out", tmp_path).output for name in ("all", "cost"))
-    assert "Study all: 207 rows, 0 recorded" in every
+    assert "Study all: 216 rows, 0 recorded" in every
     assert (
         "Study cost: 0 rows, 0 recorded, 0 to compute with 0 steps; 2 at a time on 1 thread each; hours: none" in none
     )

@@ -228,13 +228,13 @@ def _compute(title, rows, ground, folder: Path, jobs: int, threads: int, resume:
     speeds, by = seconds_a_byte(read_rows(folder)), ""
     if not speeds:  # another machine's hours are better than none
         speeds, by = seconds_a_byte(read_rows(default_folder())), f" by the rows in {default_folder()}"
-    seconds = [estimated_seconds(settings, speeds, ground.device) for settings in plan.missing.values()]
-    if not seconds:
+    seconds = estimated_seconds(plan.missing.values(), speeds, ground.device)
+    if not plan.missing:
         hours = "none"
-    elif None in seconds:
+    elif seconds is None:
         hours = "unknown: no row like some of them is recorded yet"
     else:
-        hours = f"about {sum(seconds) / 3600 / jobs:.1f}{by}"
+        hours = f"about {seconds / 3600 / jobs:.1f}{by}"
     typer.echo(
         f"{title}: {len(rows)} rows, {len(plan.done)} recorded, {len(plan.missing)} to compute "
         f"with {plan.steps:,} steps; {jobs} at a time on {threads} thread{'s' * (threads > 1)} each; hours: {hours}"

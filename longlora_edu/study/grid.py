@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from .part import PROFILES
 from .row import read_record, record_path
 from .settings import Run, Settings, settings_from
 
+PROBE_SECONDS = 5.0
 TAKEN = 75  # a row's exit status when another process computes it: "temporary failure" of sysexits.h
 TRAINED = {profile.base: profile.trained for profile in PROFILES.values()}  # for a budget that loads no model
 
@@ -37,7 +38,7 @@ class Plan:
     @property
     def steps(self) -> int:
         """Optimiser steps that are to be made."""
-        return sum(steps_of(settings) for settings in self.missing.values())
+        return sum(work.steps for work in work_of(self.missing.values()))
 
 
 def make_plan(rows: Sequence[Settings], ground: Ground, folder: Path) -> Plan:
@@ -56,51 +57,68 @@ def make_plan(rows: Sequence[Settings], ground: Ground, folder: Path) -> Plan:
     return Plan(done, missing)
 
 
-def steps_of(settings: Settings) -> int:
-    """Optimiser steps of a run and of what it starts with."""
-    start = getattr(settings, "start", None)
-    return settings.steps + (steps_of(start) if start else 0)
+@dataclass(frozen=True)
+class Work:
+    """What a row has to do: optimiser steps, and bytes to read, in training three times (backward twice as long)."""
+
+    steps: int
+    read: int
 
 
-def bytes_of(settings: Settings) -> int:
-    """Bytes that a run reads, in training three times (forward, and backward twice as long)."""
+def work_of(rows: Iterable[Settings]) -> list[Work]:
+    """The work of each row. What several begin with is computed once, and counts for the first of them."""
+    begun: set[Run] = set()
+    return [_work(settings, begun) for settings in rows]
+
+
+def _work(settings: Settings, begun: set[Run]) -> Work:
     if not isinstance(settings, Run):
-        return settings.steps * settings.batch * settings.seq_len
-    training = 3 * settings.steps * settings.batch * settings.window
+        return Work(settings.steps, settings.steps * settings.batch * settings.seq_len)
+    trained, start = [settings], settings.start
+    while start is not None and start not in begun:
+        trained.append(start)
+        begun.add(start)
+        start = start.start
     measuring = tokens_of(settings, TRAINED.get(settings.base, min(TRAINED.values())))
-    return training + measuring + (bytes_of(settings.start) if settings.start else 0)
+    training = sum(3 * run.steps * run.batch * run.window for run in trained)
+    return Work(sum(run.steps for run in trained), training + measuring)
 
 
 def seconds_a_byte(records: Sequence[dict]) -> dict[tuple, float]:
-    """How long recorded runs took for a byte of `bytes_of`: medians by base, device, target and attention.
+    """How long recorded runs took for a byte of their `Work`: medians by base, device, target and attention.
 
     There are those by base, device and target too, and by base and device: for runs that none is quite like.
-    Seconds of the processor: a run that shared its core, or was paused, took longer on the clock.
+    Seconds of the processor: a run that shared its core, or was paused, took longer on the clock. Runs that begin
+    with another are left out: which of them computed it is not recorded.
     """
     found: dict[tuple, list[float]] = {}
     for record in records:
         settings = settings_from(record["kind"], record["config"])
-        if isinstance(settings, Run):
+        if isinstance(settings, Run) and settings.start is None:
             cost = record["cost"]
             clock = cost["training_seconds"] + cost["measuring_seconds"]
-            value = cost.get("cpu_seconds", clock) / bytes_of(settings)
+            (work,) = work_of([settings])
+            value = cost.get("cpu_seconds", clock) / work.read
             for kind in _likeness(settings, cost["device"]):
                 found.setdefault(kind, []).append(value)
     return {kind: statistics.median(values) for kind, values in found.items()}
 
 
-def estimated_seconds(settings: Settings, speeds: dict[tuple, float], device: str = "cpu") -> float | None:
-    """How long a run will take on one process, going by those most like it; None where none is."""
-    if not isinstance(settings, Run):
-        return 5.0
-    for kind in _likeness(settings, device):
-        if kind in speeds:
-            return speeds[kind] * bytes_of(settings)
-    return None
+def estimated_seconds(rows: Iterable[Settings], speeds: dict[tuple, float], device: str = "cpu") -> float | None:
+    """How long rows will take on one process, going by those most like each; None where one is like no other."""
+    rows, total = list(rows), 0.0
+    for settings, work in zip(rows, work_of(rows), strict=True):
+        kind = next((kind for kind in _likeness(settings, device) if kind in speeds), None)
+        if isinstance(settings, Run) and kind is None:
+            return None
+        total += speeds[kind] * work.read if kind else PROBE_SECONDS
+    return total
 
 
-def _likeness(run: Run, device: str) -> list[tuple]:
+def _likeness(run: Settings, device: str) -> list[tuple]:
     """What runs that take as long a byte share, the most first. A base or a device says nothing of another."""
+    if not isinstance(run, Run):
+        return []
     whole = (run.base, device, run.target, run.attention)
     return [whole, whole[:3], whole[:2]]
 
@@ -123,17 +141,17 @@ def run_grid(
     finished ones are kept, and with `resume` the others go on from their checkpoints.
     """
     waiting = list(plan.missing.items())
-    running: dict[subprocess.Popen, tuple[str, Settings]] = {}
+    reads = {key: work.read for key, work in zip(plan.missing, work_of(plan.missing.values()), strict=True)}
+    running: dict[subprocess.Popen, str] = {}
     failed: list[str] = []
-    total = sum(bytes_of(settings) for settings in plan.missing.values())
-    with (progress or Silent()).stage(title, total, "B") as advance, _ending(running):
+    with (progress or Silent()).stage(title, sum(reads.values()), "B") as advance, _ending(running):
         while waiting or running:
             while waiting and len(running) < jobs:
                 key, settings = waiting.pop(0)
-                running[_begin(key, settings, ground, folder, threads, jobs, resume)] = key, settings
+                running[_begin(key, settings, ground, folder, threads, jobs, resume)] = key
             time.sleep(0.2)
             for process in [process for process in running if process.poll() is not None]:
-                key, settings = running.pop(process)
+                key = running.pop(process)
                 text = f"{key} is computed elsewhere"
                 if process.returncode == 0:
                     for left in ("json", "log"):
@@ -142,7 +160,7 @@ def run_grid(
                 elif process.returncode != TAKEN:
                     failed.append(key)
                     text = f"{key} failed: {work_folder(folder) / key}.log"
-                advance(bytes_of(settings), text)
+                advance(reads[key], text)
     return failed
 
 

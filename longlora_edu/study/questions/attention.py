@@ -22,6 +22,7 @@ from ..summary import (
 )
 from ..verdict import Claim, above, difference, within
 from .closing import closing_arms, show_tried
+from .far_base import far_arms, show_far
 from .longer import longer_arms, show_longer
 from .shift_needed import probes_of, show_probes
 
@@ -51,6 +52,7 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
     """The rows of study 1 and what is made of them."""
     eight, four, sixteen = (arms_at(profile, factor, count) for factor, count in ((8, seeds), (4, seeds), (16, 1)))
     tried, longer, probes = closing_arms(profile, seeds), longer_arms(profile, seeds), probes_of(seeds)
+    far = far_arms(profile, seeds)
     return Study(
         1,
         "attention",
@@ -65,6 +67,8 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
                  lambda rows: show_tried(rows, tried, eight)),
             Part("Four times the steps", (*by_seed(longer), *eight["full"], *eight["s2"]),
                  lambda rows: show_longer(rows, longer, eight)),
+            Part("A base that uses far context", (*by_seed(far), *(run for name in far for run in eight[name])),
+                 lambda rows: show_far(rows, far, eight)),
         ),
         limits="How much the base gains from far context at all is in study 3; a larger base is the profile `gpu`.",
     )  # fmt: skip
