@@ -459,7 +459,7 @@ def test_a_dry_run_prints_the_budget_and_computes_nothing(tmp_path):
 
 def test_all_studies_are_one_grid_and_one_without_rows_has_nothing_to_compute(tmp_path):
     every, none = (call(name, "--dry-run", "--out", tmp_path).output for name in ("all", "cost"))
-    assert "Study all: 216 rows, 0 recorded" in every
+    assert "Study all: 228 rows, 0 recorded" in every
     assert (
         "Study cost: 0 rows, 0 recorded, 0 to compute with 0 steps; 2 at a time on 1 thread each; hours: none" in none
     )

@@ -26,6 +26,9 @@ NAMES = {
     "blocks": "block sparse",
 }
 AGAINST_FULL = "Mean ± standard deviation over seeds; *against full* seed by seed, with a 95 % interval."
+# Table 1 of the paper, PG19 validation, of a model trained at 4,096: perplexity (full, S²) by factor.
+# Its row of short attention has no second source.
+PAPER = {2: (8.02, 8.04), 4: (8.05, 8.03), 8: (8.04, 8.08)}
 Arms = Mapping[str, Sequence[Run]]
 
 
@@ -90,6 +93,15 @@ def worse_than(rows: Rows, runs: Sequence[Run], other: Sequence[Run], *, spread:
 def as_loss(first: float, second: float) -> float:
     """Two perplexities as a relative change of the loss, which is what bits/byte are: ln b / ln a - 1."""
     return math.log(second) / math.log(first) - 1
+
+
+def paper_gap(factor: int) -> str:
+    """What the paper has of S² against full attention at this factor, as words to add; none where it has nothing."""
+    if factor not in PAPER:
+        return ""
+    full, sparse = PAPER[factor]
+    change = 100 * as_loss(full, sparse)
+    return f"; the paper's table 1 at {factor} times: {full} to {sparse} in perplexity, {change:+.1f} % of the loss"
 
 
 def seed_spread(rows: Rows, first: Sequence[Run], second: Sequence[Run]) -> float | None:
