@@ -69,6 +69,8 @@ def pretrain(
     layers: Annotated[int | None, typer.Option(help="4 by default.")] = None,
     heads: Annotated[int | None, typer.Option(help="4 by default.")] = None,
     rope_base: Annotated[float | None, typer.Option(help="Base of the rotary frequencies.")] = None,
+    passkey_share: Annotated[float | None, typer.Option(help="Share of windows with a passkey.")] = None,
+    passkey_weight: Annotated[float | None, typer.Option(help="Weight of a passkey's digits in the loss.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights and data order.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
@@ -85,6 +87,7 @@ def pretrain(
 
         started = (started_settings(out) if resume else None) or {}
         given = {"steps": steps, "batch": batch, "rope_base": rope_base, "seed": seed, "context": context}
+        given |= {"passkey_share": passkey_share, "passkey_weight": passkey_weight}
         given |= {"hidden_size": width, "intermediate_size": ffn_width, "layers": layers, "heads": heads}
         chosen = {name: value for name, value in given.items() if value is not None}
         config = PretrainConfig(**fields_of(PretrainConfig, started) | chosen)
