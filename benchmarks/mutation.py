@@ -35,10 +35,10 @@ TESTS = {
     "longlora_edu/geometry.py": ("tests/test_geometry.py", "tests/test_reference.py", "tests/test_attention.py"),
     "longlora_edu/reference.py": ("tests/test_reference.py", "tests/test_attention.py"),
     "longlora_edu/attention/__init__.py": ("tests/test_attention.py",),
-    "longlora_edu/attention/door.py": ("tests/test_attention.py",),
+    "longlora_edu/attention/arguments.py": ("tests/test_attention.py",),
     "longlora_edu/attention/grouped.py": ("tests/test_attention.py",),
-    "longlora_edu/attention/masked.py": ("tests/test_attention.py",),
-    "longlora_edu/attention/parts.py": ("tests/test_attention.py",),
+    "longlora_edu/attention/dense_mask.py": ("tests/test_attention.py",),
+    "longlora_edu/attention/sdpa.py": ("tests/test_attention.py",),
     "longlora_edu/attention/tiles.py": ("tests/test_attention.py",),
 }
 ALL_TESTS = tuple(dict.fromkeys(test for tests in TESTS.values() for test in tests))

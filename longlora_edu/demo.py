@@ -21,16 +21,7 @@ from .longlora import LongLoRAConfig, LongLoRAReport, apply_longlora, merge_long
 from .lora import save_adapter
 from .model import TinyLlama, bundled_model, save_model
 from .progress import Progress, Silent
-from .records import (
-    as_json,
-    check_integer,
-    claim_folder,
-    peak_memory,
-    provenance,
-    read_json,
-    replace_file,
-    write_json,
-)
+from .records import as_json, check_integer, claim_folder, peak_memory, provenance, read_json, replace_file, write_json
 from .report import render_report
 from .rope import RopeMethod
 from .train import TrainResult

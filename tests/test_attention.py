@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from longlora_edu import reference
 from longlora_edu.attention import choose_impl, full_attention, s2_attention
-from longlora_edu.attention.parts import as_read_by
+from longlora_edu.attention.sdpa import as_read_by
 from longlora_edu.geometry import S2Geometry
 
 IMPLS = ["masked", "grouped"]

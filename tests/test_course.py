@@ -10,16 +10,7 @@ import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
 
-from longlora_edu.course import (
-    Journal,
-    Question,
-    environment,
-    predict,
-    quiz,
-    reveal,
-    show_study,
-    studied,
-)
+from longlora_edu.course import Journal, Question, environment, predict, quiz, reveal, show_study, studied
 from longlora_edu.course.checks import (
     CheckFailed,
     Passed,

@@ -10,14 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load, save_file
 from torch import nn
 
-from longlora_edu.lora import (
-    LoRALinear,
-    add_lora,
-    free_modules,
-    load_adapter,
-    merge_lora,
-    save_adapter,
-)
+from longlora_edu.lora import LoRALinear, add_lora, free_modules, load_adapter, merge_lora, save_adapter
 
 QKVO = ("q_proj", "k_proj", "v_proj", "o_proj")
 LLAMA_NAMES = ("embed_tokens", "input_layernorm", "post_attention_layernorm", "norm")

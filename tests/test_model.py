@@ -13,15 +13,7 @@ from safetensors.torch import load_file, save, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from longlora_edu.geometry import S2Pattern
-from longlora_edu.model import (
-    TOKENIZER_FILES,
-    LlamaConfig,
-    TinyLlama,
-    load_model,
-    rotate,
-    rotation_tables,
-    save_model,
-)
+from longlora_edu.model import TOKENIZER_FILES, LlamaConfig, TinyLlama, load_model, rotate, rotation_tables, save_model
 from longlora_edu.rope import Rope
 
 TRAINED = 16

@@ -97,7 +97,7 @@ def test_pictures_from_elsewhere_go_and_our_own_stay(tmp_path):
         ("[R](../README.md#two-commands)", "docs/claims.md", "[R](/index.md#two-commands)"),
         ("[x](docs/explorer.html#n=8&g=4)", "INSTRUCTOR.md", '<a href="docs/explorer.html#n=8&g=4">x</a>'),
         ("[`f`](../longlora_edu/rope.py)", "notebooks/07_x.ipynb", "[`f`](/api/rope.md)"),
-        ("[`f`](../longlora_edu/model/files.py)", "notebooks/07_x.ipynb", "[`f`](/api/model.md)"),
+        ("[`f`](../longlora_edu/model/folder.py)", "notebooks/07_x.ipynb", "[`f`](/api/model.md)"),
         ("[the model](longlora_edu/model)", "README.md", "[the model](/api/model.md)"),
         ('[`f`](longlora_edu/rope.py "by its name")', "README.md", '[`f`](/api/rope.md "by its name")'),
         ("[here](#discuss)", "INSTRUCTOR.md", "[here](#discuss)"),

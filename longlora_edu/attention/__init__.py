@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..geometry import S2Geometry
-from .door import check, check_equal
+from .arguments import check, check_equal
+from .dense_mask import masked_attention
 from .flex import flex_attention
 from .grouped import grouped_attention
-from .masked import masked_attention
-from .parts import as_read_by, attend, same_segment, zero_at_padding
+from .sdpa import as_read_by, attend, same_segment, zero_at_padding
 from .varlen import varlen_attention
 
 __all__ = ["choose_impl", "full_attention", "s2_attention"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import S2Geometry
-from .parts import zero_at_padding
+from .sdpa import zero_at_padding
 
 
 def flex_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:

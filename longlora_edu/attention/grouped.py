@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import S2Geometry
-from .parts import as_read_by, attend, same_segment, zero_at_padding
+from .sdpa import as_read_by, attend, same_segment, zero_at_padding
 from .tiles import cut, in_cells, join, tiles_of, tiles_of_documents
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Cell, S2Geometry
-from .parts import as_read_by, zero_at_padding
+from .sdpa import as_read_by, zero_at_padding
 
 # So that tests can put another in its place, where there is no GPU.
 DEVICES = ("cuda",)

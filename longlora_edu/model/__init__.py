@@ -1,7 +1,7 @@
 """The small model: its shape, its modules, and the folder it is kept in."""
 
 from .config import LlamaConfig
-from .files import TOKENIZER_FILES, bundled_model, load_model, save_model
+from .folder import TOKENIZER_FILES, bundled_model, load_model, save_model
 from .llama import LlamaAttention, LlamaLayer, TinyLlama, rotate, rotation_tables
 
 __all__ = [

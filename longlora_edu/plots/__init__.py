@@ -4,14 +4,7 @@ Beside each `plot_…` stands `describe_…`, the same picture as a sentence wit
 and a function that computes what is drawn, for those who want the numbers. `style=PROJECTOR` is for a room.
 """
 
-from .angles import (
-    PairAngles,
-    describe_angles,
-    describe_wavelengths,
-    pair_angles,
-    plot_angles,
-    plot_wavelengths,
-)
+from .angles import PairAngles, describe_angles, describe_wavelengths, pair_angles, plot_angles, plot_wavelengths
 from .budget import Budget, describe_bytes, describe_flops, plot_bytes, plot_flops
 from .compare import describe_comparison, plot_comparison
 from .costs import (

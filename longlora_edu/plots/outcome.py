@@ -7,19 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from .style import (
-    FROZEN,
-    INK,
-    MAGNITUDE,
-    SCREEN,
-    TRAINED,
-    TRAINED_HATCH,
-    Style,
-    dress,
-    new_axes,
-    percent,
-    readable_on,
-)
+from .style import FROZEN, INK, MAGNITUDE, SCREEN, TRAINED, TRAINED_HATCH, Style, dress, new_axes, percent, readable_on
 
 
 def passkey_rates(cells: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -33,23 +33,10 @@ from longlora_edu.course.checks import low_rank as check
 from longlora_edu.course.tables import show_table
 from longlora_edu.evaluate import score_text
 from longlora_edu.finetune import FinetuneSettings, finetune
-from longlora_edu.longlora import (
-    ATTENTION_PROJECTIONS,
-    EMBEDDINGS_AND_NORMS,
-    LongLoRAConfig,
-    apply_longlora,
-    merge_longlora,
-)
+from longlora_edu.longlora import ATTENTION_PROJECTIONS, EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.lora import LoRALinear, add_lora, free_modules, merge_lora
 from longlora_edu.model import bundled_model
-from longlora_edu.plots.low_rank import (
-    describe_low_rank,
-    describe_parts,
-    describe_shares,
-    plot_low_rank,
-    plot_parts,
-    plot_shares,
-)
+from longlora_edu.plots.low_rank import describe_low_rank, describe_parts, describe_shares, plot_low_rank, plot_parts, plot_shares
 from longlora_edu.plots.ranks import trained_weights
 from longlora_edu.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture, show

@@ -37,16 +37,7 @@ from longlora_edu.finetune import FinetuneSettings, finetune
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import apply_longlora, merge_longlora
 from longlora_edu.model import bundled_model
-from longlora_edu.plots import (
-    describe_bits_by_length,
-    describe_loss,
-    describe_passkeys,
-    describe_trainable,
-    plot_bits_by_length,
-    plot_loss,
-    plot_passkeys,
-    plot_trainable,
-)
+from longlora_edu.plots import describe_bits_by_length, describe_loss, describe_passkeys, describe_trainable, plot_bits_by_length, plot_loss, plot_passkeys, plot_trainable
 from longlora_edu.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture
 
@@ -81,7 +72,7 @@ print(recorded_line("demo"))
 #
 # ### The published algorithm in six steps
 #
-# 1. Start from the base model: [`bundled_model`](../longlora_edu/model/files.py).
+# 1. Start from the base model: [`bundled_model`](../longlora_edu/model/folder.py).
 # 2. Compute sparse attention, S², on each long example: [`s2_attention`](../longlora_edu/attention/__init__.py), switched on by
 #    `model.train()`.
 # 3. Keep standard attention for inference: `model.eval()` switches to
