@@ -28,16 +28,16 @@ from pathlib import Path
 
 import torch
 
-from longlora_edu.corpus import standard_library
 from longlora_edu.hf.evaluate import score_answers
 from longlora_edu.hf.loading import load_tokenizer
 from longlora_edu.hf.measure import on_device, with_adapter
 from longlora_edu.hf.pairs import Pair
 from longlora_edu.hf.training import TrainingSettings, run_training
-from longlora_edu.longqa import LongQuestion, is_exact, make_questions, write_questions
-from longlora_edu.pretrain import thinned
 from longlora_edu.progress import Terminal
 from longlora_edu.records import Proportion, provenance, read_json, started_settings, write_json
+from longlora_edu.training.corpus import standard_library
+from longlora_edu.training.longqa import LongQuestion, is_exact, make_questions, write_questions
+from longlora_edu.training.pretrain import thinned
 
 CONTEXT = 1024
 OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "longqa_135m.json"

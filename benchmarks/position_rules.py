@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from longlora_edu.corpus import Windows, standard_library
-from longlora_edu.evaluate import score_passkeys, score_text
-from longlora_edu.finetune import FinetuneSettings, finetune
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import bundled_model
 from longlora_edu.progress import Terminal
 from longlora_edu.records import provenance, write_json
+from longlora_edu.training.corpus import Windows, standard_library
+from longlora_edu.training.evaluate import score_passkeys, score_text
+from longlora_edu.training.finetune import FinetuneSettings, finetune
 
 RULES = [(method, 8, "adapters", 40) for method in ("default", "linear", "ntk", "dynamic", "yarn")]
 GENTLER = [("linear", 2, "adapters", 150), ("linear", 2, "all", 150), ("linear", 4, "all", 100)]

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 
-from longlora_edu.corpus import Windows, standard_library
-from longlora_edu.evaluate import score_passkeys, score_text
-from longlora_edu.finetune import FinetuneSettings, finetune
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import load_model
-from longlora_edu.pretrain import PretrainConfig, run_pretraining
 from longlora_edu.progress import Terminal
 from longlora_edu.records import provenance, read_json, write_json
+from longlora_edu.training.corpus import Windows, standard_library
+from longlora_edu.training.evaluate import score_passkeys, score_text
+from longlora_edu.training.finetune import FinetuneSettings, finetune
+from longlora_edu.training.pretrain import PretrainConfig, run_pretraining
 
 SHAPE = {"hidden_size": 128, "intermediate_size": 344, "steps": 700, "batch": 32, "weight_decay": 0.01}
 SHARES = {"passkey_share": 0.5, "passkey_weight": 10.0}

@@ -21,7 +21,6 @@ from pathlib import Path
 import torch
 from longqa_135m import installed
 
-from longlora_edu.corpus import read_corpus
 from longlora_edu.hf import use_s2
 from longlora_edu.hf.data import tokenised
 from longlora_edu.hf.evaluate import score_perplexity
@@ -30,6 +29,7 @@ from longlora_edu.hf.measure import on_device, with_adapter
 from longlora_edu.hf.training import TrainingSettings, run_training
 from longlora_edu.progress import Terminal
 from longlora_edu.records import provenance, started_settings, write_json
+from longlora_edu.training.corpus import read_corpus
 
 CONTEXT, WINDOWS = 4096, 4
 OUT = Path(__file__).parent / "results" / "train_135m.json"

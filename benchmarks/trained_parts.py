@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 
-from longlora_edu.corpus import Windows, standard_library
-from longlora_edu.evaluate import score_passkeys, score_text
-from longlora_edu.finetune import FinetuneSettings, finetune
 from longlora_edu.longlora import EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import bundled_model
 from longlora_edu.progress import Terminal
 from longlora_edu.records import provenance, read_json, write_json
+from longlora_edu.training.corpus import Windows, standard_library
+from longlora_edu.training.evaluate import score_passkeys, score_text
+from longlora_edu.training.finetune import FinetuneSettings, finetune
 
 TARGET, WINDOWS, TRIALS = 2048, 100, 16
 OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "trained_parts.json"

@@ -21,17 +21,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from longlora_edu.corpus import Corpus, Windows, standard_library
-from longlora_edu.evaluate import DEPTHS, TAIL, score_passkeys, score_text
-from longlora_edu.finetune import FinetuneSettings, finetune
 from longlora_edu.geometry import S2Pattern
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import TinyLlama, bundled_model
-from longlora_edu.objective import NATS_PER_BIT, next_byte_nats
-from longlora_edu.passkey import DIGITS, hide_passkey
-from longlora_edu.pretrain import thinned
 from longlora_edu.progress import Terminal
 from longlora_edu.records import Proportion, provenance, read_json, write_json
+from longlora_edu.training.corpus import Corpus, Windows, standard_library
+from longlora_edu.training.evaluate import DEPTHS, TAIL, score_passkeys, score_text
+from longlora_edu.training.finetune import FinetuneSettings, finetune
+from longlora_edu.training.objective import NATS_PER_BIT, next_byte_nats
+from longlora_edu.training.passkey import DIGITS, hide_passkey
+from longlora_edu.training.pretrain import thinned
 
 TARGET, GROUP, SEEDS = 2048, 512, (1, 2)
 LENGTHS = (256, 512, 1024, 2048)

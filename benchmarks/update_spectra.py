@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from longlora_edu.corpus import Windows, standard_library
-from longlora_edu.finetune import FinetuneSettings, finetune
 from longlora_edu.longlora import ATTENTION_PROJECTIONS, LongLoRAConfig, apply_longlora
 from longlora_edu.model import bundled_model
 from longlora_edu.progress import Terminal
 from longlora_edu.records import provenance, write_json
+from longlora_edu.training.corpus import Windows, standard_library
+from longlora_edu.training.finetune import FinetuneSettings, finetune
 
 TARGET = 2048
 OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "update_spectra.json"

@@ -13,9 +13,6 @@ from pathlib import Path
 
 import torch
 
-from .corpus import Corpus, Windows, read_corpus, standard_library
-from .evaluate import evaluation_tokens, score_passkeys, score_text
-from .finetune import FinetuneSettings, finetune
 from .geometry import Boundary
 from .longlora import LongLoRAConfig, LongLoRAReport, apply_longlora, merge_longlora, stretched_rope
 from .lora import save_adapter
@@ -24,7 +21,10 @@ from .progress import Progress, Silent
 from .records import as_json, check_integer, claim_folder, peak_memory, provenance, read_json, replace_file, write_json
 from .report import render_report
 from .rope import RopeMethod
-from .train import TrainResult
+from .training.corpus import Corpus, Windows, read_corpus, standard_library
+from .training.evaluate import evaluation_tokens, score_passkeys, score_text
+from .training.finetune import FinetuneSettings, finetune
+from .training.train import TrainResult
 
 # A look in under half a minute: a shorter target, few steps, small samples.
 QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 4}

@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 
 from longlora_edu import __version__, cli
 from longlora_edu import demo as demo_module
-from longlora_edu import finetune as finetune_module
-from longlora_edu import pretrain as pretrain_module
 from longlora_edu.demo import QUICK, DemoSettings
 from longlora_edu.model import load_model
-from longlora_edu.objective import LanguageModelObjective
-from longlora_edu.pretrain import PretrainConfig
 from longlora_edu.records import quoted, read_json
+from longlora_edu.training import finetune as finetune_module
+from longlora_edu.training import pretrain as pretrain_module
+from longlora_edu.training.objective import LanguageModelObjective
+from longlora_edu.training.pretrain import PretrainConfig
 
 # What `--quick` means here, so that a whole run takes no time.
 VERY_QUICK = {"context": 320, "steps": 12, "batch": 1, "windows": 2, "trials": 1}

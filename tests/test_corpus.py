@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from longlora_edu.corpus import Corpus, Document, Windows, package_document, read_corpus, standard_library
+from longlora_edu.training.corpus import Corpus, Document, Windows, package_document, read_corpus, standard_library
 
 # Written down once: no machine and no version may disagree.
 TRAINED = ["argparse.py", "asyncio/tasks.py", "difflib.py", "json/decoder.py", "turtle.py", "typing.py"]

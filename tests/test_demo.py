@@ -13,14 +13,14 @@ import torch
 from helpers import tiny_bundled_model, write_text
 
 from longlora_edu import demo as demo_module
-from longlora_edu import finetune as finetune_module
-from longlora_edu.corpus import Windows, read_corpus
 from longlora_edu.demo import QUICK, WHY_ROPE, DemoSettings, run_demo
-from longlora_edu.finetune import FinetuneSettings, finetune
 from longlora_edu.longlora import apply_longlora
 from longlora_edu.model import bundled_model, load_model
-from longlora_edu.objective import LanguageModelObjective
 from longlora_edu.records import read_json
+from longlora_edu.training import finetune as finetune_module
+from longlora_edu.training.corpus import Windows, read_corpus
+from longlora_edu.training.finetune import FinetuneSettings, finetune
+from longlora_edu.training.objective import LanguageModelObjective
 
 SMALL = {"context": 320, "steps": 12, "batch": 1, "threads": 1, "windows": 2, "trials": 1}
 METHODS = ["default", "linear", "ntk", "dynamic", "yarn"]

@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from longlora_edu.corpus import Document
-from longlora_edu.evaluate import BATCH_TOKENS, TAIL, PasskeyScore, evaluation_tokens, score_passkeys, score_text
 from longlora_edu.geometry import S2Pattern
 from longlora_edu.model import LlamaConfig, TinyLlama
-from longlora_edu.passkey import DIGITS, OVERHEAD
 from longlora_edu.records import Proportion
 from longlora_edu.rope import Rope
+from longlora_edu.training.corpus import Document
+from longlora_edu.training.evaluate import (
+    BATCH_TOKENS,
+    TAIL,
+    PasskeyScore,
+    evaluation_tokens,
+    score_passkeys,
+    score_text,
+)
+from longlora_edu.training.passkey import DIGITS, OVERHEAD
 
 TEXT = Document("text", np.random.default_rng(0).integers(97, 123, size=500, dtype=np.uint8).tobytes())
 OTHER = Document("other", np.random.default_rng(1).integers(65, 91, size=300, dtype=np.uint8).tobytes())
@@ -294,15 +301,15 @@ def test_progress_adds_up_to_the_tokens_announced():
 
 def test_a_batch_never_changes_a_score(monkeypatch):
     whole = score_text(tiny_model(), (TEXT,), [160], windows=6)
-    monkeypatch.setattr("longlora_edu.evaluate.BATCH_TOKENS", 1)
+    monkeypatch.setattr("longlora_edu.training.evaluate.BATCH_TOKENS", 1)
     single = score_text(tiny_model(), (TEXT,), [160], windows=6)
     np.testing.assert_allclose(single.by_length[160], whole.by_length[160], rtol=1e-6)
     np.testing.assert_allclose(single.by_position, whole.by_position, rtol=1e-5)
 
 
 SCORE_MANY = """
-from longlora_edu.corpus import Document
-from longlora_edu.evaluate import score_text
+from longlora_edu.training.corpus import Document
+from longlora_edu.training.evaluate import score_text
 from longlora_edu.model import LlamaConfig, TinyLlama
 from longlora_edu.records import peak_memory
 from longlora_edu.rope import Rope

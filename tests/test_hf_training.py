@@ -20,7 +20,6 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from longlora_edu.cli import app
-from longlora_edu.corpus import Document
 from longlora_edu.hf import longlora
 from longlora_edu.hf.configs import read_config
 from longlora_edu.hf.data import TokenWindows, length_histogram, read_data, tokenised
@@ -31,7 +30,8 @@ from longlora_edu.hf.measure import with_adapter
 from longlora_edu.hf.pairs import IGNORED, Pair, read_pairs, tokenised_pair
 from longlora_edu.hf.training import TrainingSettings, run_training
 from longlora_edu.longlora import LongLoRAConfig
-from longlora_edu.passkey import hide_passkey
+from longlora_edu.training.corpus import Document
+from longlora_edu.training.passkey import hide_passkey
 
 ROOT = Path(__file__).parents[1]
 MODEL = str(ROOT / "longlora_edu" / "assets" / "model")

@@ -7,14 +7,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from longlora_edu.corpus import Document, Windows
 from longlora_edu.geometry import S2Pattern
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora, stretched_rope
 from longlora_edu.lora import LoRALinear, add_lora, merge_lora
 from longlora_edu.model import LlamaConfig, TinyLlama, load_model, save_model
-from longlora_edu.objective import LanguageModelObjective
 from longlora_edu.rope import Rope
-from longlora_edu.train import TrainSettings, train
+from longlora_edu.training.corpus import Document, Windows
+from longlora_edu.training.objective import LanguageModelObjective
+from longlora_edu.training.train import TrainSettings, train
 
 TRAINED, TARGET = 16, 64
 METHODS = ["linear", "ntk", "dynamic", "yarn"]

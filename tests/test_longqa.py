@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from longlora_edu.corpus import Document, standard_library
-from longlora_edu.longqa import facts, is_exact, make_questions
+from longlora_edu.training.corpus import Document, standard_library
+from longlora_edu.training.longqa import facts, is_exact, make_questions
 
 SOURCE = """
 LIMIT = 80

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from longlora_edu.corpus import Document, Windows
-from longlora_edu.objective import LanguageModelObjective, next_byte_nats
-from longlora_edu.passkey import DIGITS, OVERHEAD, PasskeyMix
+from longlora_edu.training.corpus import Document, Windows
+from longlora_edu.training.objective import LanguageModelObjective, next_byte_nats
+from longlora_edu.training.passkey import DIGITS, OVERHEAD, PasskeyMix
 
 LENGTH = OVERHEAD + 20
 TEXT = Document("text", np.random.default_rng(0).integers(1, 256, size=400, dtype=np.uint8).tobytes())

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from longlora_edu.corpus import Document, Windows
-from longlora_edu.passkey import DIGITS, OVERHEAD, PasskeyMix, hide_passkey
+from longlora_edu.training.corpus import Document, Windows
+from longlora_edu.training.passkey import DIGITS, OVERHEAD, PasskeyMix, hide_passkey
 
 FILLER = np.frombuffer(bytes(range(97, 123)) * 10, dtype=np.uint8)
 

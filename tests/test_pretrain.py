@@ -8,11 +8,11 @@ import torch
 from helpers import write_text
 from transformers import AutoModelForCausalLM
 
-from longlora_edu import pretrain as pretrain_module
-from longlora_edu.corpus import Corpus, read_corpus
 from longlora_edu.model import load_model
-from longlora_edu.pretrain import PretrainConfig, pretrain, run_pretraining, thinned
 from longlora_edu.records import read_json
+from longlora_edu.training import pretrain as pretrain_module
+from longlora_edu.training.corpus import Corpus, read_corpus
+from longlora_edu.training.pretrain import PretrainConfig, pretrain, run_pretraining, thinned
 
 SMALL = PretrainConfig(
     context=130, hidden_size=32, intermediate_size=64, layers=2, heads=2, steps=3, batch=2, bf16=False, compile=False

@@ -22,11 +22,8 @@ from typer.testing import CliRunner
 
 from longlora_edu.attention import s2_attention
 from longlora_edu.cli import app
-from longlora_edu.corpus import read_corpus
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.model import save_model
-from longlora_edu.pretrain import PretrainConfig
-from longlora_edu.probe import ProbeSettings
 from longlora_edu.records import read_json, write_json
 from longlora_edu.study.bands import TURNS, BandRope, as_trained, in_band
 from longlora_edu.study.claims import claimed, order, ordered, work_folder
@@ -40,6 +37,9 @@ from longlora_edu.study.part import PROFILES
 from longlora_edu.study.row import compute, differences, read_record, record_path, save_record
 from longlora_edu.study.settings import Run, config_of, key_of, settings_from
 from longlora_edu.study.sibling import SIBLING, make_sibling
+from longlora_edu.training.corpus import read_corpus
+from longlora_edu.training.pretrain import PretrainConfig
+from longlora_edu.training.probe import ProbeSettings
 
 TINY = Run(target=512, steps=2, windows=4, trials=1, span=512, base="tiny")
 PROBE = ProbeSettings(seq_len=8, group_size=4, values=2, steps=2, batch=2)

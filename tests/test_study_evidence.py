@@ -15,7 +15,6 @@ from longlora_edu.cost import step_ratio
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.model import bundled_model
 from longlora_edu.plan import shape_from_config
-from longlora_edu.probe import ProbeSettings
 from longlora_edu.recorded import recorded
 from longlora_edu.records import Proportion, as_json
 from longlora_edu.study.digest import digest, write_digest
@@ -29,6 +28,7 @@ from longlora_edu.study.row import read_rows
 from longlora_edu.study.settings import Run, config_of, key_of, kind_of
 from longlora_edu.study.summary import as_loss, bits, seed_spread, with_spread, worse_than
 from longlora_edu.study.verdict import Difference, above, below, difference, over_seeds, within
+from longlora_edu.training.probe import ProbeSettings
 
 GROUND = {"base": "b" * 64, "corpus": "c" * 64}
 ROOT = Path(__file__).parents[1]

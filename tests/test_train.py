@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from longlora_edu.train import TrainSettings, load_checkpoint, save_checkpoint, train
+from longlora_edu.training.train import TrainSettings, load_checkpoint, save_checkpoint, train
 
 OPTIMIZERS = {
     "adamw": lambda p: [torch.optim.AdamW(p.values(), lr=0.05, weight_decay=0.1)],

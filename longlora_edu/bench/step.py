@@ -17,9 +17,9 @@ from ..cost import ModelShape, step_ratio
 from ..geometry import S2Geometry, S2Pattern, group_size_from_ratio
 from ..longlora import LongLoRAConfig, apply_longlora
 from ..model import bundled_model
-from ..objective import next_byte_nats
 from ..plan import shape_from_config
 from ..progress import Progress, Silent
+from ..training.objective import next_byte_nats
 from .timing import Ratio, in_turns, peak_of
 
 SMALL = "small"

@@ -80,10 +80,10 @@ def pretrain(
     """Make the small model from scratch (the one in the package took over an hour on two cores)."""
     with clear_errors("pretrain", out):
         check_device(device)
-        from ..corpus import read_corpus, standard_library
-        from ..pretrain import PretrainConfig, run_pretraining
         from ..progress import Terminal
         from ..records import started_settings
+        from ..training.corpus import read_corpus, standard_library
+        from ..training.pretrain import PretrainConfig, run_pretraining
 
         started = (started_settings(out) if resume else None) or {}
         given = {"steps": steps, "batch": batch, "rope_base": rope_base, "seed": seed, "context": context}

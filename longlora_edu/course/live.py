@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from ..corpus import Windows, read_corpus, standard_library
 from ..demo import DemoSettings, measure
-from ..finetune import finetune
 from ..longlora import LongLoRAReport, apply_longlora, merge_longlora
 from ..model import TinyLlama, bundled_model
 from ..progress import Progress, Silent
-from ..train import Metrics
+from ..training.corpus import Windows, read_corpus, standard_library
+from ..training.finetune import finetune
+from ..training.train import Metrics
 from .environment import Profile
 
 

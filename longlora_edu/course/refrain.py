@@ -19,7 +19,7 @@ from ..model import LlamaConfig, TinyLlama
 from ..plots import AFTER, FUTURE, LOSS, SCREEN, Style, percent
 from ..plots.style import dress, new_axes
 from ..rope import Rope
-from ..train import Metrics, TrainSettings, train
+from ..training.train import Metrics, TrainSettings, train
 
 SEQ_LEN, GROUP, HEADS, KINDS = 32, 16, 2, 8
 LENGTH = GROUP // 2  # of the refrain: what a shifted head has left over at each end

@@ -16,7 +16,7 @@ from ..plots import SCREEN, Style, describe_loss, plot_loss
 from ..plots.style import new_axes
 from ..progress import Advance
 from ..recorded import recorded
-from ..train import Metrics
+from ..training.train import Metrics
 from ..widgets import Picture, show
 from ..widgets.panel import Panel
 from .cards import card

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedModel
 
-from ..corpus import Document, Windows, read_corpus
+from ..training.corpus import Document, Windows, read_corpus
 from .pairs import PairData, read_pairs, tokenised_pair
 from .settings import TrainingSettings
 

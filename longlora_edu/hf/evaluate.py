@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..evaluate import DEPTHS, TAIL
-from ..passkey import DIGITS, QUESTION, STATEMENT
 from ..records import Proportion, check_integer
+from ..training.evaluate import DEPTHS, TAIL
+from ..training.passkey import DIGITS, QUESTION, STATEMENT
 from .loss import CHUNK, check_head
 from .pairs import Pair, tokenised_pair
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from ..corpus import DocumentRule, read_corpus
-from ..longqa import is_exact
 from ..progress import Progress, Silent
 from ..records import check_integer, provenance
+from ..training.corpus import DocumentRule, read_corpus
+from ..training.longqa import is_exact
 from .data import check_ids, tokenised
 from .evaluate import answer, score_answers, score_perplexity, score_retrieval
 from .loading import load_model, load_tokenizer

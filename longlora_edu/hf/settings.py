@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ..corpus import DocumentRule
 from ..geometry import Boundary, group_size_from_ratio
 from ..longlora import LongLoRAConfig
 from ..records import check_integer
 from ..rope import RopeMethod
+from ..training.corpus import DocumentRule
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..progress import Progress, Silent, step_by_step
 from ..records import as_json, claim_folder, peak_memory, provenance, read_json, started_settings, write_json
-from ..train import Metrics, TrainSettings, train
+from ..training.train import Metrics, TrainSettings, train
 from .attention import use_dense
 from .data import TextData, check_ids, length_histogram, read_data
 from .loading import check_family, load_model, load_tokenizer

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..probe import ProbeResult, ProbeSettings, places
+from ..training.probe import ProbeResult, ProbeSettings, places
 from .curves import running_mean
 from .style import DENSE, EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent
 

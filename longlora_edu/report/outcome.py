@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import plots
-from ..passkey import DIGITS, STATEMENT
 from ..plots import percent
+from ..training.passkey import DIGITS, STATEMENT
 from .page import bits, duration, figure, heading, paragraph, proportion, side_by_side, table
 
 WHEN = ("before", "after")

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..corpus import Corpus, Windows
-from ..finetune import FinetuneSettings, finetune
 from ..longlora import EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_longlora
 from ..model import TinyLlama
 from ..progress import Progress
 from ..records import peak_memory
-from ..train import Metrics
+from ..training.corpus import Corpus, Windows
+from ..training.finetune import FinetuneSettings, finetune
+from ..training.train import Metrics
 from .bands import TURNS, set_rope, stretch_band
 from .embedding import add_embedding_lora, merge_embedding_lora
 from .layouts import lay_out

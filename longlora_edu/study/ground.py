@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from ..corpus import Corpus, read_corpus, standard_library
 from ..model import TinyLlama, load_model
+from ..training.corpus import Corpus, read_corpus, standard_library
 from .settings import Run, Settings, key_of
 
 CHECKOUT = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ..corpus import Corpus, Windows
-from ..evaluate import BATCH_TOKENS, DEPTHS, TAIL, score_passkeys
 from ..model import TinyLlama
-from ..objective import NATS_PER_BIT, next_byte_nats
+from ..training.corpus import Corpus, Windows
+from ..training.evaluate import BATCH_TOKENS, DEPTHS, TAIL, score_passkeys
+from ..training.objective import NATS_PER_BIT, next_byte_nats
 from .layouts import lay_out
 from .settings import Run
 

@@ -10,10 +10,10 @@ import torch
 from filelock import FileLock
 
 from ..model import TinyLlama, load_model, save_model
-from ..pretrain import thinned
-from ..probe import ProbeSettings, run_probe
 from ..progress import Progress, Silent
 from ..records import as_json, provenance, quoted, read_json, write_json
+from ..training.pretrain import thinned
+from ..training.probe import ProbeSettings, run_probe
 from .extend import extend
 from .ground import Ground
 from .measure import measured, passkey_map, tokens_of

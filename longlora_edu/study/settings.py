@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ..probe import ProbeSettings
 from ..records import check_integer
 from ..rope import RopeMethod
+from ..training.probe import ProbeSettings
 
 Attention = Literal[
     "full", "short", "s2", "wrap", "masked", "shifted", "layers", "window", "dilated", "strided", "blocks"

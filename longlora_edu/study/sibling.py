@@ -6,10 +6,10 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save
 
-from ..corpus import Corpus, standard_library
-from ..pretrain import PretrainConfig, run_pretraining
 from ..progress import Progress
 from ..records import read_json, replace_file, write_json
+from ..training.corpus import Corpus, standard_library
+from ..training.pretrain import PretrainConfig, run_pretraining
 
 # 7.6 million weights: 15 MB in half precision. At 1,024 bytes a definition and its use often share a window.
 SIBLING = PretrainConfig(

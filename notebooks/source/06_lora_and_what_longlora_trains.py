@@ -26,13 +26,13 @@
 import torch
 from torch import nn
 
-from longlora_edu.corpus import Windows, standard_library
+from longlora_edu.training.corpus import Windows, standard_library
 from longlora_edu.cost import ModelShape
 from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import low_rank as check
 from longlora_edu.course.tables import show_table
-from longlora_edu.evaluate import score_text
-from longlora_edu.finetune import FinetuneSettings, finetune
+from longlora_edu.training.evaluate import score_text
+from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.longlora import ATTENTION_PROJECTIONS, EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.lora import LoRALinear, add_lora, free_modules, merge_lora
 from longlora_edu.model import bundled_model

@@ -27,13 +27,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from longlora_edu.corpus import Windows, standard_library
+from longlora_edu.training.corpus import Windows, standard_library
 from longlora_edu.course import Question, predict, quiz, reveal
 from longlora_edu.course.checks import training as check
 from longlora_edu.course.live import live_settings
 from longlora_edu.course.training import Training, replay
-from longlora_edu.evaluate import score_text
-from longlora_edu.finetune import FinetuneSettings, finetune
+from longlora_edu.training.evaluate import score_text
+from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import apply_longlora, merge_longlora
 from longlora_edu.model import bundled_model
@@ -79,7 +79,7 @@ print(recorded_line("demo"))
 #    [`full_attention`](../longlora_edu/attention/__init__.py), nothing else changes.
 # 4. Add LoRA, and free the embeddings and norms: [`apply_longlora`](../longlora_edu/longlora.py), which stretches the
 #    positions too.
-# 5. Fine-tune on long data: [`finetune`](../longlora_edu/finetune.py).
+# 5. Fine-tune on long data: [`finetune`](../longlora_edu/training/finetune.py).
 # 6. Infer dense: [`merge_longlora`](../longlora_edu/longlora.py), then use the model like any other.
 #
 # The next cells run each of them once, on as little as possible. After that you run them in earnest.

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from ...corpus import DocumentRule
 from ...geometry import Boundary
 from ...rope import RopeMethod
+from ...training.corpus import DocumentRule
 from ..app import app, clear_errors, fields_of
 from .plan import show_plan_of
 from .shared import Json, enough_memory, no_notes

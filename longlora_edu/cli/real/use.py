@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ...corpus import DocumentRule
+from ...training.corpus import DocumentRule
 from ..app import app, clear_errors
 from .shared import HalfPrecision, Json, Model, enough_memory, no_notes
 
@@ -105,8 +105,8 @@ def longqa(
 ) -> None:
     """Make questions about long documents whose answers are computed, in the LongAlpaca format."""
     with clear_errors("longqa", out):
-        from ...corpus import read_corpus, standard_library
-        from ...longqa import make_questions, write_questions
+        from ...training.corpus import read_corpus, standard_library
+        from ...training.longqa import make_questions, write_questions
 
         text = read_corpus(corpus) if corpus else standard_library()
         found = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...geometry import S2Geometry
-from ...probe import ProbeSettings
+from ...training.probe import ProbeSettings
 from ..part import Rows, Shown, Table
 from ..summary import pooled, rate
 from ..verdict import Claim, above, below, over_seeds

@@ -19,8 +19,8 @@ from typing import Literal
 
 import numpy as np
 
+from ..records import check_integer, replace_file
 from .corpus import Document
-from .records import check_integer, replace_file
 
 Kind = Literal["constant", "method", "caller"]
 KINDS: dict[Kind, str] = {

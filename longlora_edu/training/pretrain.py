@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
+from ..model import LlamaConfig, TinyLlama, save_model
+from ..progress import Progress, Silent, step_by_step
+from ..records import check_integer, claim_folder, provenance, read_json, write_json
+from ..rope import Rope
 from .corpus import Corpus, Windows
 from .evaluate import TAIL, evaluation_tokens, score_passkeys, score_text
-from .model import LlamaConfig, TinyLlama, save_model
 from .objective import LanguageModelObjective
 from .passkey import PasskeyMix
-from .progress import Progress, Silent, step_by_step
-from .records import check_integer, claim_folder, provenance, read_json, write_json
-from .rope import Rope
 from .train import Metrics, TrainResult, TrainSettings, mean_metrics, train
 
 WINDOWS, TRIALS = 2000, 200  # how many held-out windows, and passkeys at each depth, measure the result

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..model import TinyLlama
+from ..progress import Progress, Silent, step_by_step
+from ..records import check_integer
 from .corpus import Windows
-from .model import TinyLlama
 from .objective import LanguageModelObjective
 from .passkey import PasskeyMix
-from .progress import Progress, Silent, step_by_step
-from .records import check_integer
 from .train import Metrics, TrainResult, TrainSettings, train
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..model import TinyLlama
+from ..records import Proportion
 from .corpus import Document, Windows
-from .model import TinyLlama
 from .objective import NATS_PER_BIT, next_byte_nats
 from .passkey import DIGITS, hide_passkey
-from .records import Proportion
 
 TAIL = 128
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .geometry import S2Geometry, S2Pattern
-from .model import LlamaConfig, TinyLlama
-from .records import Proportion, check_integer
-from .rope import Rope
+from ..geometry import S2Geometry, S2Pattern
+from ..model import LlamaConfig, TinyLlama
+from ..records import Proportion, check_integer
+from ..rope import Rope
 from .train import Metrics, TrainSettings, train
 
 Place = Literal["inside", "across", "far"]

@@ -1,0 +1,1 @@
+"""Texts, tasks and loops: everything that trains or measures the small model."""
