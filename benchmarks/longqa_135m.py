@@ -33,8 +33,8 @@ from longlora_edu.hf.loading import load_tokenizer
 from longlora_edu.hf.measure import on_device, with_adapter
 from longlora_edu.hf.pairs import Pair
 from longlora_edu.hf.training import TrainingSettings, run_training
-from longlora_edu.progress import Terminal
-from longlora_edu.records import Proportion, provenance, read_json, started_settings, write_json
+from longlora_edu.runs.progress import Terminal
+from longlora_edu.runs.records import Proportion, provenance, read_json, started_settings, write_json
 from longlora_edu.training.corpus import standard_library
 from longlora_edu.training.longqa import LongQuestion, is_exact, make_questions, write_questions
 from longlora_edu.training.pretrain import thinned

@@ -27,7 +27,7 @@ from pathlib import Path
 from mutants import Mutant, mutants_of
 from tqdm import tqdm
 
-from longlora_edu.records import Proportion, provenance, read_json, write_json
+from longlora_edu.runs.records import Proportion, provenance, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 # The tests of a module, its own first: the first red test ends a run.

@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from longlora_edu.course.editions import edition, lessons
-from longlora_edu.records import read_json, write_json
+from longlora_edu.runs.records import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 ASK = """import dataclasses, json
-from longlora_edu.records import peak_memory, provenance
+from longlora_edu.runs.records import peak_memory, provenance
 print(json.dumps({"peak": peak_memory()} | dataclasses.asdict(provenance(threads=1, command=""))))"""
 # Private memory that may be written, as a container counts it; the files of libraries, which may be dropped, are not.
 LIMITED = "import resource, runpy; resource.setrlimit(resource.RLIMIT_DATA, ({0}, {0})); " + (

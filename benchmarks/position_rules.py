@@ -17,8 +17,8 @@ import torch
 
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import bundled_model
-from longlora_edu.progress import Terminal
-from longlora_edu.records import provenance, write_json
+from longlora_edu.runs.progress import Terminal
+from longlora_edu.runs.records import provenance, write_json
 from longlora_edu.training.corpus import Windows, standard_library
 from longlora_edu.training.evaluate import score_passkeys, score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune

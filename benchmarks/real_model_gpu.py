@@ -39,7 +39,6 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from longlora_edu.bench import StepSettings, bench_step, peak_of
-from longlora_edu.bench.timing import seconds_of
 from longlora_edu.cost import ModelShape
 from longlora_edu.geometry import group_size_from_ratio
 from longlora_edu.hf import longlora, use_dense, use_s2
@@ -49,8 +48,9 @@ from longlora_edu.hf.measure import measure_text
 from longlora_edu.hf.training import TrainingSettings, recompute_activations, run_training
 from longlora_edu.longlora import LongLoRAConfig
 from longlora_edu.model import bundled_model, save_model
-from longlora_edu.progress import Terminal
-from longlora_edu.records import provenance, read_json, started_settings, write_json
+from longlora_edu.runs.progress import Terminal
+from longlora_edu.runs.records import provenance, read_json, started_settings, write_json
+from longlora_edu.runs.timing import seconds_of
 from longlora_edu.training.corpus import package_document, read_corpus
 
 EVERY = 128  # positions averaged into one number

@@ -16,8 +16,8 @@ import torch
 
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import load_model
-from longlora_edu.progress import Terminal
-from longlora_edu.records import provenance, read_json, write_json
+from longlora_edu.runs.progress import Terminal
+from longlora_edu.runs.records import provenance, read_json, write_json
 from longlora_edu.training.corpus import Windows, standard_library
 from longlora_edu.training.evaluate import score_passkeys, score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from longlora_edu.plots.speed import crossover
-from longlora_edu.records import read_json, replace_file
+from longlora_edu.runs.records import read_json, replace_file
 from longlora_edu.training.longqa import KINDS
 
 HERE = Path(__file__).parent

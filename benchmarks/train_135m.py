@@ -27,8 +27,8 @@ from longlora_edu.hf.evaluate import score_perplexity
 from longlora_edu.hf.loading import load_tokenizer
 from longlora_edu.hf.measure import on_device, with_adapter
 from longlora_edu.hf.training import TrainingSettings, run_training
-from longlora_edu.progress import Terminal
-from longlora_edu.records import provenance, started_settings, write_json
+from longlora_edu.runs.progress import Terminal
+from longlora_edu.runs.records import provenance, started_settings, write_json
 from longlora_edu.training.corpus import read_corpus
 
 CONTEXT, WINDOWS = 4096, 4

@@ -24,8 +24,8 @@ import torch
 from longlora_edu.geometry import S2Pattern
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import TinyLlama, bundled_model
-from longlora_edu.progress import Terminal
-from longlora_edu.records import Proportion, provenance, read_json, write_json
+from longlora_edu.runs.progress import Terminal
+from longlora_edu.runs.records import Proportion, provenance, read_json, write_json
 from longlora_edu.training.corpus import Corpus, Windows, standard_library
 from longlora_edu.training.evaluate import DEPTHS, TAIL, score_passkeys, score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import nbformat
 
 from longlora_edu.course.lab import served_lab
-from longlora_edu.records import provenance, write_json
+from longlora_edu.runs.records import provenance, write_json
 
 RESULT = Path(__file__).parent / "results" / "widget_latency.json"
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]

@@ -17,10 +17,19 @@ from .geometry import Boundary
 from .longlora import LongLoRAConfig, LongLoRAReport, apply_longlora, merge_longlora, stretched_rope
 from .lora import save_adapter
 from .model import TinyLlama, bundled_model, save_model
-from .progress import Progress, Silent
-from .records import as_json, check_integer, claim_folder, peak_memory, provenance, read_json, replace_file, write_json
 from .report import render_report
 from .rope import RopeMethod
+from .runs.progress import Progress, Silent
+from .runs.records import (
+    as_json,
+    check_integer,
+    claim_folder,
+    peak_memory,
+    provenance,
+    read_json,
+    replace_file,
+    write_json,
+)
 from .training.corpus import Corpus, Windows, read_corpus, standard_library
 from .training.evaluate import evaluation_tokens, score_passkeys, score_text
 from .training.finetune import FinetuneSettings, finetune

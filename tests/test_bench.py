@@ -18,7 +18,7 @@ from longlora_edu.bench.show import tables
 from longlora_edu.cli import app
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots.bench import plot_bench
-from longlora_edu.records import as_json
+from longlora_edu.runs.records import as_json
 
 ROOT = Path(__file__).parents[1]
 TINY = [Case("float32", 1, 128, 32), Case("bfloat16", 2, 64, 16)]

@@ -20,7 +20,7 @@ from longlora_edu import __version__, cli
 from longlora_edu import demo as demo_module
 from longlora_edu.demo import QUICK, DemoSettings
 from longlora_edu.model import load_model
-from longlora_edu.records import quoted, read_json
+from longlora_edu.runs.records import quoted, read_json
 from longlora_edu.training import finetune as finetune_module
 from longlora_edu.training import pretrain as pretrain_module
 from longlora_edu.training.objective import LanguageModelObjective

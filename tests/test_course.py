@@ -22,8 +22,8 @@ from longlora_edu.course.checks import (
 )
 from longlora_edu.course.environment import Profile, granted_cores
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.recorded import recorded, recorded_line
 from longlora_edu.reference import s2_attention
+from longlora_edu.runs.recorded import recorded, recorded_line
 
 # The journal.
 

@@ -16,7 +16,7 @@ from longlora_edu import demo as demo_module
 from longlora_edu.demo import QUICK, WHY_ROPE, DemoSettings, run_demo
 from longlora_edu.longlora import apply_longlora
 from longlora_edu.model import bundled_model, load_model
-from longlora_edu.records import read_json
+from longlora_edu.runs.records import read_json
 from longlora_edu.training import finetune as finetune_module
 from longlora_edu.training.corpus import Windows, read_corpus
 from longlora_edu.training.finetune import FinetuneSettings, finetune

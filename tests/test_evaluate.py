@@ -11,8 +11,8 @@ import torch
 
 from longlora_edu.geometry import S2Pattern
 from longlora_edu.model import LlamaConfig, TinyLlama
-from longlora_edu.records import Proportion
 from longlora_edu.rope import Rope
+from longlora_edu.runs.records import Proportion
 from longlora_edu.training.corpus import Document
 from longlora_edu.training.evaluate import (
     BATCH_TOKENS,
@@ -311,7 +311,7 @@ SCORE_MANY = """
 from longlora_edu.training.corpus import Document
 from longlora_edu.training.evaluate import score_text
 from longlora_edu.model import LlamaConfig, TinyLlama
-from longlora_edu.records import peak_memory
+from longlora_edu.runs.records import peak_memory
 from longlora_edu.rope import Rope
 
 sizes = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1)

@@ -20,8 +20,8 @@ from longlora_edu.hf import load_longlora, longlora, merge_longlora, use_s2  # n
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora  # noqa: E402
 from longlora_edu.lora import load_adapter, save_adapter  # noqa: E402
 from longlora_edu.model import LlamaConfig, TinyLlama, load_model, save_model  # noqa: E402
-from longlora_edu.records import write_json  # noqa: E402
 from longlora_edu.rope import Rope  # noqa: E402
+from longlora_edu.runs.records import write_json  # noqa: E402
 
 TRAINED, TARGET, THETA, FACTOR = 16, 64, 100.0, 4.0
 METHODS = ["linear", "ntk", "dynamic", "yarn"]

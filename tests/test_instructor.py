@@ -7,7 +7,7 @@ import pytest
 
 from longlora_edu import cost
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.recorded import recorded
+from longlora_edu.runs.recorded import recorded
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8")

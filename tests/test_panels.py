@@ -17,7 +17,7 @@ from PIL import Image
 from longlora_edu import plots
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots import PROJECTOR, SCREEN
-from longlora_edu.records import as_json
+from longlora_edu.runs.records import as_json
 from longlora_edu.widgets import Picture
 from longlora_edu.widgets.canvas import Canvas
 from longlora_edu.widgets.cost import (

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from longlora_edu import plots
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots import PROJECTOR, SCREEN
-from longlora_edu.records import Proportion
+from longlora_edu.runs.records import Proportion
 
 generated = settings(max_examples=40, deadline=None, derandomize=True)
 

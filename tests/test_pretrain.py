@@ -9,7 +9,7 @@ from helpers import write_text
 from transformers import AutoModelForCausalLM
 
 from longlora_edu.model import load_model
-from longlora_edu.records import read_json
+from longlora_edu.runs.records import read_json
 from longlora_edu.training import pretrain as pretrain_module
 from longlora_edu.training.corpus import Corpus, read_corpus
 from longlora_edu.training.pretrain import PretrainConfig, pretrain, run_pretraining, thinned

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from longlora_edu.progress import Silent, Terminal, step_by_step
+from longlora_edu.runs.progress import Silent, Terminal, step_by_step
 
 
 class FakeTerminal(io.StringIO):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longlora_edu.records import Proportion, peak_memory, provenance, read_json, replace_file, write_json
+from longlora_edu.runs.records import Proportion, peak_memory, provenance, read_json, replace_file, write_json
 
 
 def names(folder):

@@ -9,8 +9,8 @@ import pytest
 
 from longlora_edu import plots
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.records import Proportion, as_json
 from longlora_edu.report import render_report, scaled_down
+from longlora_edu.runs.records import Proportion, as_json
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 LENGTHS = (256, 512, 1024, 2048)

@@ -24,7 +24,7 @@ from longlora_edu.attention import s2_attention
 from longlora_edu.cli import app
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.model import save_model
-from longlora_edu.records import read_json, write_json
+from longlora_edu.runs.records import read_json, write_json
 from longlora_edu.study.bands import TURNS, BandRope, as_trained, in_band
 from longlora_edu.study.claims import claimed, order, ordered, work_folder
 from longlora_edu.study.embedding import LoRAEmbedding

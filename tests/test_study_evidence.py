@@ -15,8 +15,8 @@ from longlora_edu.cost import step_ratio
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.model import bundled_model
 from longlora_edu.plan import shape_from_config
-from longlora_edu.recorded import recorded
-from longlora_edu.records import Proportion, as_json
+from longlora_edu.runs.recorded import recorded
+from longlora_edu.runs.records import Proportion, as_json
 from longlora_edu.study.digest import digest, write_digest
 from longlora_edu.study.evidence import evidence, of_one_text, write_evidence
 from longlora_edu.study.ground import BENCHMARKS, default_digest

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from longlora_edu.course.timing import kept_bytes, median_seconds
+from longlora_edu.runs.course_timing import kept_bytes, median_seconds
 
 
 def test_functions_take_turns_and_the_first_round_does_not_count():

@@ -12,9 +12,9 @@ import torch
 
 from ..cost import ModelShape, attention_pairs
 from ..geometry import S2Geometry
-from ..progress import Progress, Silent
+from ..runs.progress import Progress, Silent
+from ..runs.timing import Ratio, in_turns
 from . import ways
-from .timing import Ratio, in_turns
 
 HEADS, HEAD_DIM = 8, 64
 SIZES = ((1, 2048, 512), (1, 8192, 2048), (4, 2048, 512))  # b, n, g

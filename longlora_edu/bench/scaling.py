@@ -10,10 +10,10 @@ from multiprocessing import get_context
 import torch
 
 from ..geometry import S2Geometry
-from ..progress import Progress, Silent
+from ..runs.progress import Progress, Silent
+from ..runs.timing import Ratio, in_turns, peak_of
 from . import ways
 from .attention import HEAD_DIM, HEADS
-from .timing import Ratio, in_turns, peak_of
 
 GROUP = 512
 LENGTHS = tuple(2**power for power in range(11, 18))

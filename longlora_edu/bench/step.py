@@ -18,9 +18,9 @@ from ..geometry import S2Geometry, S2Pattern, group_size_from_ratio
 from ..longlora import LongLoRAConfig, apply_longlora
 from ..model import bundled_model
 from ..plan import shape_from_config
-from ..progress import Progress, Silent
+from ..runs.progress import Progress, Silent
+from ..runs.timing import Ratio, in_turns, peak_of
 from ..training.objective import next_byte_nats
-from .timing import Ratio, in_turns, peak_of
 
 SMALL = "small"
 CONTEXTS = {SMALL: (512, 1024, 2048, 4096, 8192), "other": (1024, 2048, 4096)}

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..records import quoted
+from ..runs.records import quoted
 
 app = typer.Typer(
     no_args_is_help=True,

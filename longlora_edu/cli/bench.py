@@ -96,8 +96,8 @@ def _run(kind: str, measure, device: str, threads: int | None, json: Path | None
         from rich.console import Console
 
         from ..bench.show import tables
-        from ..progress import Terminal
-        from ..records import as_json, provenance, replace_file, write_json
+        from ..runs.progress import Terminal
+        from ..runs.records import as_json, provenance, replace_file, write_json
 
         if device.split(":")[0] not in ("cpu", "cuda"):
             raise ValueError(f"--device must be cpu or cuda, got {device}")

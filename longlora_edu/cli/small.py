@@ -47,8 +47,8 @@ def demo(
     }
     with clear_errors("demo", out):
         from ..demo import QUICK, DemoSettings, run_demo
-        from ..progress import Terminal
-        from ..records import started_settings
+        from ..runs.progress import Terminal
+        from ..runs.records import started_settings
 
         # A run goes on as it was started; a flag that says otherwise is refused by run_demo.
         started = fields_of(DemoSettings, started_settings(out) if resume else None)
@@ -80,8 +80,8 @@ def pretrain(
     """Make the small model from scratch (the one in the package took over an hour on two cores)."""
     with clear_errors("pretrain", out):
         check_device(device)
-        from ..progress import Terminal
-        from ..records import started_settings
+        from ..runs.progress import Terminal
+        from ..runs.records import started_settings
         from ..training.corpus import read_corpus, standard_library
         from ..training.pretrain import PretrainConfig, run_pretraining
 

@@ -103,7 +103,7 @@ def run(
 ) -> None:
     """Compute one row; where it is recorded, compute it again and compare the numbers."""
     with clear_errors(f"study run {key}", out or Path(".")):
-        from ..progress import Terminal
+        from ..runs.progress import Terminal
         from ..study.claims import claimed, work_folder
         from ..study.grid import TAKEN
         from ..study.ground import Ground, default_folder
@@ -185,7 +185,7 @@ def _make_bases(rows, ground, threads: int, resume: bool, dry_run: bool) -> None
 
 
 def _make_sibling(folder: Path, device: str, threads: int, resume: bool) -> None:
-    from ..progress import Terminal
+    from ..runs.progress import Terminal
     from ..study.sibling import make_sibling
 
     options = {"device": device, "threads": threads, "resume": resume, "progress": Terminal()}
@@ -219,7 +219,7 @@ def _settings_of(key: str, ground, folder: Path):
 
 
 def _compute(title, rows, ground, folder: Path, jobs: int, threads: int, resume: bool, dry_run: bool) -> None:
-    from ..progress import Terminal
+    from ..runs.progress import Terminal
     from ..study.grid import estimated_seconds, make_plan, run_grid, seconds_a_byte
     from ..study.ground import default_folder
     from ..study.row import read_rows

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..records import replace_file
+from ..runs.records import replace_file
 
 if TYPE_CHECKING:
     from .editions import Edition

@@ -15,7 +15,7 @@ import torch
 from ..demo import DemoSettings, measure
 from ..longlora import LongLoRAReport, apply_longlora, merge_longlora
 from ..model import TinyLlama, bundled_model
-from ..progress import Progress, Silent
+from ..runs.progress import Progress, Silent
 from ..training.corpus import Windows, read_corpus, standard_library
 from ..training.finetune import finetune
 from ..training.train import Metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from ..recorded import recorded
+from ..runs.recorded import recorded
 from .cards import card, publish
 from .tables import show_table
 

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from ..demo import DemoSettings
 from ..plots import SCREEN, Style, describe_loss, plot_loss
 from ..plots.style import new_axes
-from ..progress import Advance
-from ..recorded import recorded
+from ..runs.progress import Advance
+from ..runs.recorded import recorded
 from ..training.train import Metrics
 from ..widgets import Picture, show
 from ..widgets.panel import Panel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from ..records import read_json
+from ..runs.records import read_json
 
 
 def read_config(model: str) -> dict:

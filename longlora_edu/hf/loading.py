@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from ..records import read_json
+from ..runs.records import read_json
 from .configs import find_config, gguf_config
 from .families import attention_layers
 from .positions import rope_of

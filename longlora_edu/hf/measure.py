@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from ..progress import Progress, Silent
-from ..records import check_integer, provenance
+from ..runs.progress import Progress, Silent
+from ..runs.records import check_integer, provenance
 from ..training.corpus import DocumentRule, read_corpus
 from ..training.longqa import is_exact
 from .data import check_ids, tokenised

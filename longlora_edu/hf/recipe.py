@@ -16,8 +16,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ..longlora import ATTENTION_PROJECTIONS, EMBEDDINGS_AND_NORMS, LongLoRAConfig, stretched_rope
 from ..lora.files import CONFIG_FILE, WEIGHTS_FILE, check_tensors, existing_file, names_for_peft, read_weights
 from ..lora.layers import checked_rank_and_alpha, ends_with, modules_to_free, named_parts, some
-from ..records import read_json
 from ..rope import Rope
+from ..runs.records import read_json
 from .attention import use_dense, use_s2
 from .positions import context_length, new_positions, rope_in, rope_of, stated_positions
 

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..progress import Progress, Silent, step_by_step
-from ..records import as_json, claim_folder, peak_memory, provenance, read_json, started_settings, write_json
+from ..runs.progress import Progress, Silent, step_by_step
+from ..runs.records import as_json, claim_folder, peak_memory, provenance, read_json, started_settings, write_json
 from ..training.train import Metrics, TrainSettings, train
 from .attention import use_dense
 from .data import TextData, check_ids, length_histogram, read_data

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from ..records import read_json, replace_file, write_json
+from ..runs.records import read_json, replace_file, write_json
 from .layers import (
     LoRAReport,
     add_lora,

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ..records import read_json, replace_file, write_json
+from ..runs.records import read_json, replace_file, write_json
 from .config import LlamaConfig
 from .llama import TinyLlama
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..records import read_json, write_json
+from ..runs.records import read_json, write_json
 from .settings import Settings, config_of, kind_of, settings_from
 
 

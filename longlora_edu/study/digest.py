@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ..records import as_json, write_json
+from ..runs.records import as_json, write_json
 from .evidence import missing_of, of_one_text, show_part
 from .part import Part, Rows, Study
 from .questions import studies

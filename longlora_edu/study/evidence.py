@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..plots.style import png
-from ..records import replace_file
+from ..runs.records import replace_file
 from .part import PROFILES, Part, Rows, Shown, Study, Table
 from .questions import studies
 from .row import read_rows

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ..longlora import EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_longlora
 from ..model import TinyLlama
-from ..progress import Progress
-from ..records import peak_memory
+from ..runs.progress import Progress
+from ..runs.records import peak_memory
 from ..training.corpus import Corpus, Windows
 from ..training.finetune import FinetuneSettings, finetune
 from ..training.train import Metrics

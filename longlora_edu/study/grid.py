@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..progress import Progress, Silent
+from ..runs.progress import Progress, Silent
 from .claims import order, work_folder
 from .ground import Ground
 from .measure import tokens_of

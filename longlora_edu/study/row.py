@@ -10,8 +10,8 @@ import torch
 from filelock import FileLock
 
 from ..model import TinyLlama, load_model, save_model
-from ..progress import Progress, Silent
-from ..records import as_json, provenance, quoted, read_json, write_json
+from ..runs.progress import Progress, Silent
+from ..runs.records import as_json, provenance, quoted, read_json, write_json
 from ..training.pretrain import thinned
 from ..training.probe import ProbeSettings, run_probe
 from .extend import extend

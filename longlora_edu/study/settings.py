@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ..records import check_integer
 from ..rope import RopeMethod
+from ..runs.records import check_integer
 from ..training.probe import ProbeSettings
 
 Attention = Literal[

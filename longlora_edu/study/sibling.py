@@ -6,8 +6,8 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save
 
-from ..progress import Progress
-from ..records import read_json, replace_file, write_json
+from ..runs.progress import Progress
+from ..runs.records import read_json, replace_file, write_json
 from ..training.corpus import Corpus, standard_library
 from ..training.pretrain import PretrainConfig, run_pretraining
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from ..records import Proportion
+from ..runs.records import Proportion
 from .part import Rows
 from .settings import Run
 from .verdict import Difference, difference

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..model import TinyLlama
-from ..records import Proportion
+from ..runs.records import Proportion
 from .corpus import Document, Windows
 from .objective import NATS_PER_BIT, next_byte_nats
 from .passkey import DIGITS, hide_passkey

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..model import TinyLlama
-from ..progress import Progress, Silent, step_by_step
-from ..records import check_integer
+from ..runs.progress import Progress, Silent, step_by_step
+from ..runs.records import check_integer
 from .corpus import Windows
 from .objective import LanguageModelObjective
 from .passkey import PasskeyMix

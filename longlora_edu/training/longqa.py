@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..records import check_integer, replace_file
+from ..runs.records import check_integer, replace_file
 from .corpus import Document
 
 Kind = Literal["constant", "method", "caller"]

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from ..model import LlamaConfig, TinyLlama, save_model
-from ..progress import Progress, Silent, step_by_step
-from ..records import check_integer, claim_folder, provenance, read_json, write_json
 from ..rope import Rope
+from ..runs.progress import Progress, Silent, step_by_step
+from ..runs.records import check_integer, claim_folder, provenance, read_json, write_json
 from .corpus import Corpus, Windows
 from .evaluate import TAIL, evaluation_tokens, score_passkeys, score_text
 from .objective import LanguageModelObjective

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ..geometry import S2Geometry, S2Pattern
 from ..model import LlamaConfig, TinyLlama
-from ..records import Proportion, check_integer
 from ..rope import Rope
+from ..runs.records import Proportion, check_integer
 from .train import Metrics, TrainSettings, train
 
 Place = Literal["inside", "across", "far"]

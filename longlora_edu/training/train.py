@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..records import replace_file
+from ..runs.records import replace_file
 
 Metrics = dict[str, float]
 Objective = Callable[[int, int], tuple[Tensor, Metrics]]

@@ -14,8 +14,8 @@ from ..attention import full_attention, s2_attention
 from ..geometry import S2Geometry
 from ..plots import SCREEN, Budget, Style, describe_bytes, describe_flops, plot_bytes, plot_flops
 from ..plots.speed import describe_speed, plot_speed, speed_ratios
-from ..progress import Progress, Silent
-from ..records import check_integer, provenance
+from ..runs.progress import Progress, Silent
+from ..runs.records import check_integer, provenance
 from .canvas import Canvas
 from .display import Picture
 from .panel import Panel

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..plots import png
-from ..records import replace_file
+from ..runs.records import replace_file
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 

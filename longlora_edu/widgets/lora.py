@@ -9,7 +9,7 @@ import ipywidgets
 import numpy as np
 
 from ..plots import SCREEN, Style, describe_energy, describe_trained_weights, plot_energy, plot_trained_weights
-from ..records import read_json
+from ..runs.records import read_json
 from .canvas import Canvas
 from .display import Picture
 from .panel import Panel

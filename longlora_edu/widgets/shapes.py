@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..cost import ModelShape
 from ..plan import shape_from_config
-from ..records import read_json
+from ..runs.records import read_json
 
 ASSETS = Path(str(files("longlora_edu"))) / "assets"
 

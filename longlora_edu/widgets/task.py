@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import ipywidgets
 
-from ..progress import Advance
+from ..runs.progress import Advance
 from .display import Picture, show
 from .panel import Area, check_control, control_row
 

@@ -23,7 +23,7 @@ from longlora_edu.course.checks import start as check
 from longlora_edu.course.overview import overview
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots import describe_bits_by_length, describe_reach, plot_bits_by_length, plot_reach
-from longlora_edu.recorded import recorded, recorded_line
+from longlora_edu.runs.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture
 
 sizes = {

@@ -35,7 +35,7 @@ from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import torch_attention as check
 from longlora_edu.course.checks.torch_attention.proof import moved
 from longlora_edu.course.tables import show_table
-from longlora_edu.course.timing import kept_bytes, median_seconds
+from longlora_edu.runs.course_timing import kept_bytes, median_seconds
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots import crossover, describe_folds, describe_moved, describe_speed, plot_folds, plot_moved, plot_speed, speed_ratios
 from longlora_edu.widgets import Picture

@@ -38,7 +38,7 @@ from longlora_edu.lora import LoRALinear, add_lora, free_modules, merge_lora
 from longlora_edu.model import bundled_model
 from longlora_edu.plots.low_rank import describe_low_rank, describe_parts, describe_shares, plot_low_rank, plot_parts, plot_shares
 from longlora_edu.plots.ranks import trained_weights
-from longlora_edu.recorded import recorded, recorded_line
+from longlora_edu.runs.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture, show
 from longlora_edu.widgets.lora import rank_explorer
 from longlora_edu.widgets.task import Bar

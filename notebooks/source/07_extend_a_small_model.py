@@ -38,7 +38,7 @@ from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import apply_longlora, merge_longlora
 from longlora_edu.model import bundled_model
 from longlora_edu.plots import describe_bits_by_length, describe_loss, describe_passkeys, describe_trainable, plot_bits_by_length, plot_loss, plot_passkeys, plot_trainable
-from longlora_edu.recorded import recorded, recorded_line
+from longlora_edu.runs.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture
 
 # %% [markdown]

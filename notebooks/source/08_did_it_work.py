@@ -34,7 +34,7 @@ from longlora_edu.training.passkey import DIGITS, hide_passkey
 from longlora_edu.plots import SCREEN, describe_passkeys, percent, plot_passkeys
 from longlora_edu.plots.arms import MODES, NAMES, TRAINED, describe_arms_by_length, describe_arms_by_position, describe_arms_passkeys, describe_differences, describe_positions, paired_difference, plot_arms_by_length, plot_arms_by_position, plot_arms_passkeys, plot_differences, plot_positions, seed_differences
 from longlora_edu.plots.style import new_axes
-from longlora_edu.recorded import recorded, recorded_line
+from longlora_edu.runs.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture
 from longlora_edu.widgets.panel import Panel
 

@@ -45,7 +45,7 @@ from longlora_edu.training.longqa import KINDS
 from longlora_edu.model import bundled_model, save_model
 from longlora_edu.training.objective import NATS_PER_BIT, next_byte_nats
 from longlora_edu.plots import describe_listening, plot_listening
-from longlora_edu.recorded import recorded, recorded_line
+from longlora_edu.runs.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture
 
 device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -33,7 +33,7 @@ from longlora_edu.course.refrain import describe_refrain, plot_refrain, run_refr
 from longlora_edu.course.related import bits_under, describe_patterns, patterns, plot_patterns
 from longlora_edu.course.tuning import tunings
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.recorded import recorded, recorded_line
+from longlora_edu.runs.recorded import recorded, recorded_line
 from longlora_edu.reference import full_attention, s2_attention
 from longlora_edu.widgets import Picture
 

@@ -28,11 +28,11 @@ def plan(
 ) -> None:
     """Say what extending a model would cost and whether S² would pay, from its config alone."""
     with clear_errors("plan", Path(model)):
-        from ...calibrate import reached_tflops
         from ...hf.configs import read_config
         from ...plan import plan as make_plan
         from ...plan import shape_from_config
-        from ...records import as_json as plain
+        from ...runs.calibrate import reached_tflops
+        from ...runs.records import as_json as plain
 
         shape, trained = shape_from_config(read_config(model))
         options = {"group_ratio": group_ratio, "train": train, "rank": rank, "steps": steps, "batch": batch}

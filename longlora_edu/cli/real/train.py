@@ -53,8 +53,8 @@ def train(
     }  # fmt: skip
     with clear_errors("train", out), no_notes():
         from ...hf.training import TrainingSettings, run_training
-        from ...progress import Silent, Terminal
-        from ...records import started_settings
+        from ...runs.progress import Silent, Terminal
+        from ...runs.records import started_settings
 
         started = fields_of(TrainingSettings, started_settings(out) if resume else None)
         chosen = started | {name: value for name, value in given.items() if value is not None}

@@ -32,9 +32,9 @@ def evaluate(
     lower = ["--bf16"] * (not bf16) + ["a shorter --context", "a smaller model"]
     with clear_errors("evaluate", out or Path(".")), no_notes(), enough_memory(lower):
         from ...hf.measure import measure_answers, measure_text
-        from ...progress import Silent, Terminal
-        from ...records import as_json as plain
-        from ...records import write_json
+        from ...runs.progress import Silent, Terminal
+        from ...runs.records import as_json as plain
+        from ...runs.records import write_json
 
         progress = Silent() if as_json else Terminal()
         if data.suffix in (".json", ".jsonl"):

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import nbformat
 
-from ...records import replace_file
+from ...runs.records import replace_file
 from .frame import foot, head, set_up
 from .outputs import execute
 from .repository import Repository, read_repository

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 
-from ...records import replace_file
+from ...runs.records import replace_file
 from .assemble import as_text, edition
 from .repository import Repository
 from .source import lessons

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...cost import ModelShape, forward_flops
 from ...geometry import S2Geometry
 from ...plots.seeds import describe_series, plot_series
-from ...recorded import recorded
+from ...runs.recorded import recorded
 from ..part import SEEDS, Part, Picture, Profile, Shown, Study, Table
 from ..summary import thousands
 from ..verdict import AGREES, DISAGREES, Claim

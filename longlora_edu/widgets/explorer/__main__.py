@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ...records import replace_file
+from ...runs.records import replace_file
 from .page import page
 
 replace_file(Path(sys.argv[1]), page().encode())

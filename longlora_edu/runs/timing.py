@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from ..records import check_integer, peak_memory
+from .records import check_integer, peak_memory
 
 
 @dataclass(frozen=True)

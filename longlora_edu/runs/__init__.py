@@ -1,0 +1,1 @@
+"""Records, progress, timing and validation: what every run needs."""
