@@ -28,11 +28,11 @@ from pathlib import Path
 
 import torch
 
-from longlora_edu.hf.evaluate import score_answers
 from longlora_edu.hf.loading import load_tokenizer
 from longlora_edu.hf.measure import on_device, with_adapter
 from longlora_edu.hf.pairs import Pair
-from longlora_edu.hf.training import TrainingSettings, run_training
+from longlora_edu.hf.run_training import TrainingSettings, run_training
+from longlora_edu.hf.scores import score_answers
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import Proportion, provenance, read_json, started_settings, write_json
 from longlora_edu.training.corpus import standard_library

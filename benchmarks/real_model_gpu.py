@@ -45,7 +45,7 @@ from longlora_edu.hf import longlora, use_dense, use_s2
 from longlora_edu.hf.loading import load_model, load_tokenizer
 from longlora_edu.hf.loss import NextTokenLoss
 from longlora_edu.hf.measure import measure_text
-from longlora_edu.hf.training import TrainingSettings, recompute_activations, run_training
+from longlora_edu.hf.run_training import TrainingSettings, recompute_activations, run_training
 from longlora_edu.longlora import LongLoRAConfig
 from longlora_edu.model import bundled_model, save_model
 from longlora_edu.runs.progress import Terminal

@@ -20,7 +20,7 @@ from oracles import allowed_pairs  # noqa: E402
 from peft import LoraConfig, get_peft_model  # noqa: E402
 from transformers.masking_utils import create_causal_mask  # noqa: E402
 
-from longlora_edu.hf import attention as plug  # noqa: E402
+from longlora_edu.hf import sparse_attention as plug  # noqa: E402
 from longlora_edu.hf import use_dense, use_s2  # noqa: E402
 
 LENGTH, GROUP, VOCAB = 13, 4, 40

@@ -23,12 +23,12 @@ from longlora_edu.cli import app
 from longlora_edu.hf import longlora
 from longlora_edu.hf.configs import read_config
 from longlora_edu.hf.data import TokenWindows, length_histogram, read_data, tokenised
-from longlora_edu.hf.evaluate import TAIL, score_perplexity, score_retrieval, windows_of
 from longlora_edu.hf.loading import check_family, load_model, load_tokenizer
 from longlora_edu.hf.loss import NextTokenLoss, check_head
 from longlora_edu.hf.measure import with_adapter
 from longlora_edu.hf.pairs import IGNORED, Pair, read_pairs, tokenised_pair
-from longlora_edu.hf.training import TrainingSettings, run_training
+from longlora_edu.hf.run_training import TrainingSettings, run_training
+from longlora_edu.hf.scores import TAIL, score_perplexity, score_retrieval, windows_of
 from longlora_edu.longlora import LongLoRAConfig
 from longlora_edu.training.corpus import Document
 from longlora_edu.training.passkey import hide_passkey
@@ -284,7 +284,7 @@ def test_a_killed_run_ends_at_the_same_weights(text, tmp_path, monkeypatch, thre
     class Killed(Exception):
         pass
 
-    from longlora_edu.hf import training
+    from longlora_edu.hf import run_training as training
 
     original = training._Objective.__call__
 
@@ -312,7 +312,7 @@ def test_a_taken_folder_is_known_before_anything_is_loaded(text, tmp_path, monke
     def loads(model):
         raise AssertionError("nothing may be loaded")
 
-    monkeypatch.setattr("longlora_edu.hf.training.check_family", loads)
+    monkeypatch.setattr("longlora_edu.hf.run_training.check_family", loads)
     with pytest.raises(ValueError, match="must not hold a finished run"):
         run_training(settings_for(text, steps=1), tmp_path / "run")
     with pytest.raises(ValueError, match="settings it was started with, got steps 1 then, 2 now"):
@@ -323,7 +323,7 @@ def test_a_taken_folder_is_known_before_anything_is_loaded(text, tmp_path, monke
 def test_a_damaged_checkpoint_is_refused_with_what_to_do(text, tmp_path, monkeypatch, threads):
     out = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr("longlora_edu.hf.training._Objective.__call__", lambda *at: 1 / 0)
+        patched.setattr("longlora_edu.hf.run_training._Objective.__call__", lambda *at: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_training(settings_for(text, steps=1), out)
     (out / "checkpoint.safetensors").write_bytes(b"half a fi")
@@ -573,7 +573,7 @@ def test_a_family_that_cannot_be_extended_is_refused_from_its_config_alone(famil
     ],
 )  # fmt: skip
 def test_out_of_memory_says_what_to_lower_in_order(trouble, said, text, tmp_path, monkeypatch, threads):
-    monkeypatch.setattr("longlora_edu.hf.training._Objective.__call__", lambda *at: trouble())
+    monkeypatch.setattr("longlora_edu.hf.run_training._Objective.__call__", lambda *at: trouble())
     options = ["--model", MODEL, "--data", text, "--context", 320, "--batch", 2, "--accumulate", 2, "--threads", 1]
     done = invoke("train", *options, "--out", tmp_path / "run", "--json")
     assert (done.exit_code, done.stdout) == (1, "")
@@ -582,7 +582,7 @@ def test_out_of_memory_says_what_to_lower_in_order(trouble, said, text, tmp_path
 
 
 def test_what_is_lowered_already_is_not_named_again(text, tmp_path, monkeypatch, threads):
-    monkeypatch.setattr("longlora_edu.hf.training._Objective.__call__", lambda *at: _raise(MemoryError()))
+    monkeypatch.setattr("longlora_edu.hf.run_training._Objective.__call__", lambda *at: _raise(MemoryError()))
     options = ["--model", MODEL, "--data", text, "--context", 320, "--bf16", "--gradient-checkpointing"]
     done = invoke("train", *options, "--train", "all", "--threads", 1, "--out", tmp_path / "run")
     assert "try --train adapters, a shorter --context, a smaller model" in done.stderr
@@ -611,7 +611,7 @@ def test_weights_too_large_for_memory_are_not_taken_for_damaged_ones(monkeypatch
 
 
 def test_an_error_that_is_a_bug_keeps_its_trace(text, tmp_path, monkeypatch, threads):
-    monkeypatch.setattr("longlora_edu.hf.training._Objective.__call__", lambda *at: _raise(RuntimeError("a bug")))
+    monkeypatch.setattr("longlora_edu.hf.run_training._Objective.__call__", lambda *at: _raise(RuntimeError("a bug")))
     options = ["--model", MODEL, "--data", text, "--context", 320, "--threads", 1]
     done = invoke("train", *options, "--out", tmp_path / "run")
     assert repr(done.exception) == "RuntimeError('a bug')"
@@ -632,7 +632,7 @@ def test_windows_begin_every_stride():
 
 
 def test_perplexity_is_that_of_the_logits(tokenizer, text, monkeypatch):
-    monkeypatch.setattr("longlora_edu.hf.evaluate.CHUNK", 50)
+    monkeypatch.setattr("longlora_edu.hf.scores.CHUNK", 50)
     model = load_model(MODEL)
     texts = tokenised([Document("a", text.read_bytes())], tokenizer)
     score = score_perplexity(model, texts, [160, 256], most=3)

@@ -1,7 +1,7 @@
 """S²-Attn and the LongLoRA recipe inside transformers and PEFT."""
 
-from .attention import AttentionReport, S2Settings, use_dense, use_s2
 from .recipe import LongLoRAModel, load_longlora, longlora, merge_longlora
+from .sparse_attention import AttentionReport, S2Settings, use_dense, use_s2
 
 __all__ = [
     "AttentionReport",

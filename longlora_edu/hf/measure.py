@@ -15,11 +15,11 @@ from ..runs.records import check_integer, provenance
 from ..training.corpus import DocumentRule, read_corpus
 from ..training.longqa import is_exact
 from .data import check_ids, tokenised
-from .evaluate import answer, score_answers, score_perplexity, score_retrieval
 from .loading import load_model, load_tokenizer
 from .pairs import Pair, read_pairs, tokenised_pair
 from .positions import context_length
 from .recipe import load_longlora, merge_longlora
+from .scores import answer, score_answers, score_perplexity, score_retrieval
 
 
 def with_adapter(model: str, adapter: Path | None, *, bf16: bool = False) -> PreTrainedModel:

@@ -18,8 +18,8 @@ from ..lora.files import CONFIG_FILE, WEIGHTS_FILE, check_tensors, existing_file
 from ..lora.layers import checked_rank_and_alpha, ends_with, modules_to_free, named_parts, some
 from ..rope import Rope
 from ..runs.records import read_json
-from .attention import use_dense, use_s2
 from .positions import context_length, new_positions, rope_in, rope_of, stated_positions
+from .sparse_attention import use_dense, use_s2
 
 SIZES = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",

@@ -536,7 +536,7 @@ import einops
 
 from longlora_edu.hf.configs import read_config
 from longlora_edu.hf.measure import measure_text, merge_into
-from longlora_edu.hf.training import TrainingSettings, run_training
+from longlora_edu.hf.run_training import TrainingSettings, run_training
 
 start = MODEL or str(work / "base")
 own = read_config(start)["max_position_embeddings"]

@@ -52,7 +52,7 @@ def train(
         "rate": lr, "warmup": warmup, "steps": steps, "seed": seed, "threads": threads,
     }  # fmt: skip
     with clear_errors("train", out), no_notes():
-        from ...hf.training import TrainingSettings, run_training
+        from ...hf.run_training import TrainingSettings, run_training
         from ...runs.progress import Silent, Terminal
         from ...runs.records import started_settings
 

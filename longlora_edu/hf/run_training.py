@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 from ..runs.progress import Progress, Silent, step_by_step
 from ..runs.records import as_json, claim_folder, peak_memory, provenance, read_json, started_settings, write_json
 from ..training.train import Metrics, TrainSettings, train
-from .attention import use_dense
 from .data import TextData, check_ids, length_histogram, read_data
 from .loading import check_family, load_model, load_tokenizer
 from .loss import NextTokenLoss
@@ -29,6 +28,7 @@ from .positions import context_length
 from .processes import own_device, process_group
 from .recipe import longlora
 from .settings import TrainingSettings
+from .sparse_attention import use_dense
 
 __all__ = ["TrainingSettings", "recompute_activations", "run_training"]
 
