@@ -51,9 +51,9 @@ CASES = {
     "explorer": Case(
         "from longlora_edu.widgets.explorer import explorer\nexplorer(n=32, g=4)", ".longlora-explorer [name=g]", PIXELS
     ),
-    "rope": Case("from longlora_edu.widgets.rope import rope_explorer\nrope_explorer().show()", HANDLE, IMAGE),
-    "rank": Case("from longlora_edu.widgets.lora import rank_explorer\nrank_explorer().show()", HANDLE, IMAGE),
-    "cost": Case("from longlora_edu.widgets.cost import cost_explorer\ncost_explorer().show()", HANDLE, IMAGE),
+    "rope": Case("from longlora_edu.widgets.rope_explorer import rope_explorer\nrope_explorer().show()", HANDLE, IMAGE),
+    "rank": Case("from longlora_edu.widgets.rank_explorer import rank_explorer\nrank_explorer().show()", HANDLE, IMAGE),
+    "cost": Case("from longlora_edu.widgets.cost_explorer import cost_explorer\ncost_explorer().show()", HANDLE, IMAGE),
 }
 # Looks once a frame; the timeout in the frame that shows the change comes after that frame was painted.
 WATCH = """() => {

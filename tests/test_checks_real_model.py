@@ -13,7 +13,7 @@ from longlora_edu.course.checks import real_model as check  # noqa: E402
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora  # noqa: E402
 from longlora_edu.model import LlamaConfig, TinyLlama  # noqa: E402
 from longlora_edu.rope import Rope  # noqa: E402
-from longlora_edu.widgets import families  # noqa: E402
+from longlora_edu.widgets import family_explorer as families  # noqa: E402
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from longlora_edu.plots import PROJECTOR, SCREEN
 from longlora_edu.runs.records import as_json
 from longlora_edu.widgets import Picture
 from longlora_edu.widgets.canvas import Canvas
-from longlora_edu.widgets.cost import (
+from longlora_edu.widgets.cost_explorer import (
     MEASURED,
     cost_explorer,
     measure_attention,
@@ -28,9 +28,9 @@ from longlora_edu.widgets.cost import (
     seconds_explorer,
     seconds_picture,
 )
-from longlora_edu.widgets.lora import random_spectrum, rank_explorer, recorded_updates
 from longlora_edu.widgets.panel import CONTROLS, PANEL, Panel, reachable
-from longlora_edu.widgets.rope import rope_explorer
+from longlora_edu.widgets.rank_explorer import random_spectrum, rank_explorer, recorded_updates
+from longlora_edu.widgets.rope_explorer import rope_explorer
 from longlora_edu.widgets.shapes import known_shapes
 from longlora_edu.widgets.task import Bar, Task
 
@@ -374,7 +374,7 @@ def test_measured_seconds_stand_beside_the_count_of_pairs(measured):
 
 def test_the_middle_one_of_the_repeats_is_kept_and_the_first_round_does_not_count(monkeypatch):
     times = iter([100.0, 100.0, 3.0, 1.0, 9.0, 8.0, 1.0, 2.0])  # dense and S² in turn
-    monkeypatch.setattr("longlora_edu.widgets.cost._seconds", lambda way, inputs: next(times))
+    monkeypatch.setattr("longlora_edu.widgets.cost_explorer._seconds", lambda way, inputs: next(times))
     progress = Counting()
     record = measure_attention((8,), heads=2, head_dim=2, repeats=3, progress=progress)
     assert record["seconds"] == {8: {"dense": 3.0, MEASURED: 2.0}}
@@ -421,7 +421,8 @@ def test_only_the_button_measures(monkeypatch):
     calls = []
     record = measure_attention((16, 32), heads=2, head_dim=4, repeats=1)
     monkeypatch.setattr(
-        "longlora_edu.widgets.cost.measure_attention", lambda lengths, **options: calls.append(options) or record
+        "longlora_edu.widgets.cost_explorer.measure_attention",
+        lambda lengths, **options: calls.append(options) or record,
     )
     task = seconds_explorer((16, 32))
     assert task.picture.alt.endswith("Nothing is measured yet.")

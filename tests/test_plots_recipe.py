@@ -19,7 +19,7 @@ from longlora_edu.plots.low_rank import (
     plot_parts,
     plot_shares,
 )
-from longlora_edu.plots.positions import (
+from longlora_edu.plots.rotary import (
     RULE_LOOKS,
     RULE_NAMES,
     describe_by_pair,

@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from longlora_edu.plots import PROJECTOR, png
-from longlora_edu.plots.probe import describe_probe, plot_learning, plot_places, plot_probe
+from longlora_edu.plots.retrieval import describe_probe, plot_learning, plot_places, plot_probe
 from longlora_edu.training.probe import ProbeSettings, _fresh_model, ceiling, draw, path_exists, places, run_probe
 
 SMALL = ProbeSettings(seq_len=16, group_size=4, values=4, steps=3, batch=4)

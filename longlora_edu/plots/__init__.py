@@ -43,7 +43,6 @@ from .masks import (
     plot_masks,
     plot_reach,
 )
-from .moved import describe_moved, plot_moved
 from .outcome import (
     describe_passkeys,
     describe_trainable,
@@ -52,6 +51,7 @@ from .outcome import (
     plot_passkeys,
     plot_trainable,
 )
+from .perturbation import describe_moved, plot_moved
 from .ranks import (
     describe_energy,
     describe_trained_weights,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from ..rope import Rope
-from .positions import RULE_LOOKS, RULE_NAMES
+from .rotary import RULE_LOOKS, RULE_NAMES
 from .style import INK, SCREEN, Style, dress, new_axes
 
 

@@ -74,7 +74,7 @@ predict("01.long_sequence", "How many FLOPs does the long sequence take, compare
 # than half of the dense bar. Then change *Count* to what a causal kernel computes: how much further must you go?
 
 # %%
-from longlora_edu.widgets.cost import cost_explorer
+from longlora_edu.widgets.cost_explorer import cost_explorer
 
 cost_explorer().show()
 

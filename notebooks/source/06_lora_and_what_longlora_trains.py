@@ -40,7 +40,7 @@ from longlora_edu.plots.low_rank import describe_low_rank, describe_parts, descr
 from longlora_edu.plots.ranks import trained_weights
 from longlora_edu.runs.recorded import recorded, recorded_line
 from longlora_edu.widgets import Picture, show
-from longlora_edu.widgets.lora import rank_explorer
+from longlora_edu.widgets.rank_explorer import rank_explorer
 from longlora_edu.widgets.task import Bar
 
 # %% [markdown]

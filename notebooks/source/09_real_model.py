@@ -117,7 +117,7 @@ predict(
 # reads from left to right.
 
 # %%
-from longlora_edu.widgets.families import show_panel
+from longlora_edu.widgets.family_explorer import show_panel
 
 show_panel()
 

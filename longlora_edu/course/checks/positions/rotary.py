@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ....plots.positions import describe_by_pair, describe_scores, plot_by_pair, plot_scores
+from ....plots.rotary import describe_by_pair, describe_scores, plot_by_pair, plot_scores
 from ....rope import Rope
 from ....widgets import Picture
 from ..diagnosis import CheckFailed, Passed, called, exercise, expect_array

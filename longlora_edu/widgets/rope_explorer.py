@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipywidgets
 
 from ..plots import SCREEN, Style, describe_angles, describe_wavelengths, plot_angles, plot_wavelengths
-from ..plots.positions import RULE_NAMES
+from ..plots.rotary import RULE_NAMES
 from ..rope import Rope, RopeMethod
 from .canvas import Canvas
 from .display import Picture
