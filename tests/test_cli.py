@@ -12,13 +12,13 @@ import time
 import pytest
 import typer
 from helpers import tiny_bundled_model, write_text
+from longlora_edu.demo.run.run import QUICK, DemoSettings
 from test_architecture import PACKAGE, loaded_after
 from test_demo import full_disk, weights_of, without_times
 from typer.testing import CliRunner
 
 from longlora_edu import __version__, cli
-from longlora_edu import demo as demo_module
-from longlora_edu.demo import QUICK, DemoSettings
+from longlora_edu.demo.run import run as demo_module
 from longlora_edu.model import load_model
 from longlora_edu.runs.records import quoted, read_json
 from longlora_edu.training import finetune as finetune_module
@@ -302,7 +302,7 @@ def test_ctrl_c_before_anything_is_written_says_so(quick, monkeypatch):
 CHILD = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
-import longlora_edu.demo as demo
+import longlora_edu.demo.run as demo
 demo.QUICK = {"context": 320, "steps": 24, "batch": 1, "windows": 4, "trials": 1, "passkey_share": 0.5}
 demo.merge_longlora = lambda model: time.sleep(600)  # whoever stops it comes in time
 from longlora_edu.cli import app

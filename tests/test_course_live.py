@@ -9,12 +9,12 @@ import ipywidgets
 import pytest
 import torch
 from helpers import tiny_bundled_model, write_text
+from longlora_edu.demo.run.run import DemoSettings
 
 from longlora_edu.course import live
 from longlora_edu.course.environment import Profile
 from longlora_edu.course.live import ExtendResult, extend, live_settings
 from longlora_edu.course.training import Training, replay
-from longlora_edu.demo import DemoSettings
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.lora.layers import lora_layers
 from longlora_edu.training.corpus import Windows, read_corpus

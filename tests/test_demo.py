@@ -11,9 +11,9 @@ import shutil
 import pytest
 import torch
 from helpers import tiny_bundled_model, write_text
+from longlora_edu.demo.run.run import QUICK, WHY_ROPE, DemoSettings, run_demo
 
-from longlora_edu import demo as demo_module
-from longlora_edu.demo import QUICK, WHY_ROPE, DemoSettings, run_demo
+from longlora_edu.demo.run import run as demo_module
 from longlora_edu.longlora import apply_longlora
 from longlora_edu.model import bundled_model, load_model
 from longlora_edu.runs.records import read_json

@@ -46,7 +46,7 @@ def demo(
         "corpus": str(corpus.resolve()) if corpus else None,
     }
     with clear_errors("demo", out):
-        from ..demo import QUICK, DemoSettings, run_demo
+        from ..demo.run import QUICK, DemoSettings, run_demo
         from ..runs.progress import Terminal
         from ..runs.records import started_settings
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from ..demo import DemoSettings, measure
+from ..demo.run import DemoSettings, measure
 from ..longlora import LongLoRAReport, apply_longlora, merge_longlora
 from ..model import TinyLlama, bundled_model
 from ..runs.progress import Progress, Silent

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import ipywidgets
 from matplotlib.axes import Axes
 
-from ..demo import DemoSettings
+from ..demo.run import DemoSettings
 from ..plots import SCREEN, Style, describe_loss, plot_loss
 from ..plots.style import new_axes
 from ..runs.progress import Advance

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import torch
 
-from .geometry import Boundary
-from .longlora import LongLoRAConfig, LongLoRAReport, apply_longlora, merge_longlora, stretched_rope
-from .lora import save_adapter
-from .model import TinyLlama, bundled_model, save_model
-from .report import render_report
-from .rope import RopeMethod
-from .runs.progress import Progress, Silent
-from .runs.records import (
+from ..geometry import Boundary
+from ..longlora import LongLoRAConfig, LongLoRAReport, apply_longlora, merge_longlora, stretched_rope
+from ..lora import save_adapter
+from ..model import TinyLlama, bundled_model, save_model
+from ..rope import RopeMethod
+from ..runs.progress import Progress, Silent
+from ..runs.records import (
     as_json,
     check_integer,
     claim_folder,
@@ -30,10 +29,11 @@ from .runs.records import (
     replace_file,
     write_json,
 )
-from .training.corpus import Corpus, Windows, read_corpus, standard_library
-from .training.evaluate import evaluation_tokens, score_passkeys, score_text
-from .training.finetune import FinetuneSettings, finetune
-from .training.train import TrainResult
+from ..training.corpus import Corpus, Windows, read_corpus, standard_library
+from ..training.evaluate import evaluation_tokens, score_passkeys, score_text
+from ..training.finetune import FinetuneSettings, finetune
+from ..training.train import TrainResult
+from .report import render_report
 
 # A look in under half a minute: a shorter target, few steps, small samples.
 QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 4}

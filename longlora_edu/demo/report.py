@@ -5,10 +5,10 @@ Each picture has two twins in text: a sentence in its `alt`, and tables near the
 
 from __future__ import annotations
 
-from .report.method import attention, provenance, scaled_down, trained_parts, training
-from .report.outcome import long_text, numbers, passkeys, summary
-from .report.page import document
-from .runs.records import as_json
+from ..runs.records import as_json
+from .report_method import attention, provenance, scaled_down, trained_parts, training
+from .report_outcome import long_text, numbers, passkeys, summary
+from .report_page import document
 
 __all__ = ["render_report", "scaled_down"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from .. import plots
 from ..plots import percent
 from ..training.passkey import DIGITS, STATEMENT
-from .page import bits, duration, figure, heading, paragraph, proportion, side_by_side, table
+from .report_page import bits, duration, figure, heading, paragraph, proportion, side_by_side, table
 
 WHEN = ("before", "after")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import plots
 from ..geometry import S2Geometry
 from ..plots import percent
-from .page import duration, facts, figure, heading, paragraph, table
+from .report_page import duration, facts, figure, heading, paragraph, table
 
 BOUNDARIES = {
     "split": "nothing wraps; shifted heads have a short group at each end, and no token looks at the future",

@@ -1,0 +1,1 @@
+"""The main job, `longlora-edu demo`, and its report."""
