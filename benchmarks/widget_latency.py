@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from longlora_edu.course.lab import served_lab
+from longlora_edu.course.build.lab import served_lab
 from longlora_edu.runs.records import provenance, write_json
 
 RESULT = Path(__file__).parent / "results" / "widget_latency.json"

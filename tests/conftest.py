@@ -20,7 +20,7 @@ def threads():
 @pytest.fixture
 def journal(tmp_path):
     """A learner's journal of its own."""
-    from longlora_edu.course.journal import Journal
+    from longlora_edu.course.notebook.journal import Journal
 
     return Journal(tmp_path / "progress.json")
 

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from longlora_edu.cli import app
-from longlora_edu.course import copies
-from longlora_edu.course.copies import copy_course, material
+from longlora_edu.course.build import copies
+from longlora_edu.course.build.copies import copy_course, material
 
 ROOT = Path(__file__).parents[1]
 

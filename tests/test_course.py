@@ -10,7 +10,7 @@ import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
 
-from longlora_edu.course import Journal, Question, environment, predict, quiz, reveal, show_study, studied
+from longlora_edu.course import Journal, Question, reveal, show_study
 from longlora_edu.course.checks import (
     CheckFailed,
     Passed,
@@ -20,7 +20,8 @@ from longlora_edu.course.checks import (
     expect_array,
     expect_tensor,
 )
-from longlora_edu.course.environment import Profile, granted_cores
+from longlora_edu.course.notebook import environment, predict, quiz, studied
+from longlora_edu.course.notebook.environment import Profile, granted_cores
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.reference import s2_attention
 from longlora_edu.runs.recorded import recorded, recorded_line
@@ -335,7 +336,7 @@ def test_records_say_where_they_come_from():
 
 
 def test_a_card_shows_code_in_backticks_as_code_and_the_rest_as_text():
-    from longlora_edu.course.cards import card
+    from longlora_edu.course.notebook.cards import card
 
     assert "✓ use <code>a &lt; b</code> &amp; go</b>" in card("right", "use `a < b` & go")
 

@@ -11,10 +11,10 @@ import torch
 from helpers import tiny_bundled_model, write_text
 from longlora_edu.demo.run.run import DemoSettings
 
-from longlora_edu.course import live
-from longlora_edu.course.environment import Profile
-from longlora_edu.course.live import ExtendResult, extend, live_settings
-from longlora_edu.course.training import Training, replay
+from longlora_edu.course.notebook.environment import Profile
+from longlora_edu.course.play import live
+from longlora_edu.course.play.live import ExtendResult, extend, live_settings
+from longlora_edu.course.play.train_panel import Training, replay
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.lora.layers import lora_layers
 from longlora_edu.training.corpus import Windows, read_corpus
@@ -254,7 +254,7 @@ def test_the_replay_shows_the_run_up_to_its_step(step):
 def test_the_replay_stays_on_the_axes_of_the_whole_run(monkeypatch):
     limits = []
     monkeypatch.setattr(
-        "longlora_edu.course.training.Picture",
+        "longlora_edu.course.play.train_panel.Picture",
         lambda ax, alt, dpi: limits.append((ax.get_xlim(), ax.get_ylim())) or Picture(ax, alt, dpi=dpi),
     )
     replay(CURVE).drive()

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from longlora_edu.course import Journal, needs
-from longlora_edu.course.editions import lessons
-from longlora_edu.course.needs import _LeaveOut
-from longlora_edu.course.overview import overview, standing
+from longlora_edu.course import Journal
+from longlora_edu.course.build import lessons
+from longlora_edu.course.notebook import needs
+from longlora_edu.course.notebook.needs import _LeaveOut
+from longlora_edu.course.notebook.overview import overview, standing
 
 SOURCE = Path(__file__).parents[1] / "notebooks" / "source"
 WITHOUT = """
@@ -23,7 +24,7 @@ for name in ("transformers", "peft"):
     sys.modules[name] = None
 import jupytext
 from IPython.core.interactiveshell import InteractiveShell
-from longlora_edu.course.editions.frame import set_up
+from longlora_edu.course.build.frame import set_up
 shell = InteractiveShell.instance()
 for source in (set_up(None), *(cell.source for cell in jupytext.read(sys.argv[1]).cells if cell.cell_type == "code")):
     done = shell.run_cell(source, store_history=True)

@@ -6,10 +6,10 @@ import re
 import nbformat
 import pytest
 
-from longlora_edu.course.editions import build, edition, execute, lessons, problems, read_lesson
-from longlora_edu.course.editions.frame import set_up
-from longlora_edu.course.editions.outputs import portable, swallowed_errors
-from longlora_edu.course.editions.source import QUANTITY, stub
+from longlora_edu.course.build import build, edition, execute, lessons, problems, read_lesson
+from longlora_edu.course.build.frame import set_up
+from longlora_edu.course.build.outputs import portable, swallowed_errors
+from longlora_edu.course.build.source import QUANTITY, stub
 
 HEADER = """# ---
 # jupyter:
@@ -203,7 +203,7 @@ def test_a_solution_that_fails_and_a_notebook_too_large_are_not_written(checkout
     (source / "07_small.py").write_text(LESSON.replace("return y + x", "return y"))
     with pytest.raises(CellExecutionError, match="AssertionError"):
         build(source, checkout / "out", "student", wanted=("07",))
-    monkeypatch.setattr("longlora_edu.course.editions.assemble.LARGEST", 1000)
+    monkeypatch.setattr("longlora_edu.course.build.assemble.LARGEST", 1000)
     with pytest.raises(ValueError, match="07_small must be at most 1000 bytes, got"):
         build(source, checkout / "out", "student", wanted=("07",), run=False)
     assert not list(checkout.glob("out/*.ipynb"))
@@ -316,7 +316,7 @@ def test_the_command_builds_and_guards_the_student_edition(checkout, monkeypatch
 
 
 def test_the_lab_opens_at_the_first_lesson_with_the_settings_of_the_course(checkout, monkeypatch):
-    from longlora_edu.course import lab
+    from longlora_edu.course.build import lab
 
     with pytest.raises(ValueError, match="the folder must hold 00_start_here.ipynb, got"):
         lab.open_lab(checkout)

@@ -9,7 +9,7 @@ import pytest
 from helpers import ROOT, RUN_NOTEBOOKS, clean_copy, elsewhere, environment, run
 
 from longlora_edu import __version__
-from longlora_edu.course.editions import Repository, build, stamp
+from longlora_edu.course.build import Repository, build, stamp
 
 COLAB = ROOT / "tests" / "constraints-colab.txt"
 

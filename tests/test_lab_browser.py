@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from helpers import CHROMIUM_OPTIONS, chromium, need
 
-from longlora_edu.course.editions import build
-from longlora_edu.course.lab import served_lab
+from longlora_edu.course.build import build
+from longlora_edu.course.build.lab import served_lab
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[1]

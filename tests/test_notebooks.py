@@ -14,11 +14,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from longlora_edu.course.editions import build, edition, lessons, problems, read_repository
-from longlora_edu.course.editions.assemble import LARGEST
-from longlora_edu.course.editions.frame import set_up
-from longlora_edu.course.editions.outputs import LOCAL_PATH, swallowed_errors
-from longlora_edu.course.editions.source import sections, slug
+from longlora_edu.course.build import build, edition, lessons, problems, read_repository
+from longlora_edu.course.build.assemble import LARGEST
+from longlora_edu.course.build.frame import set_up
+from longlora_edu.course.build.outputs import LOCAL_PATH, swallowed_errors
+from longlora_edu.course.build.source import sections, slug
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"

@@ -11,7 +11,7 @@ import zipfile
 import pytest
 from helpers import ROOT, RUN_NOTEBOOKS, clean_copy, elsewhere, environment, run
 
-from longlora_edu.course.copies import BESIDE
+from longlora_edu.course.build.copies import BESIDE
 
 TESTS = 'python -m pip install -c constraints.txt -e ".[test]" && pytest'
 DEMO = "python -m pip install -c constraints.txt -e . && longlora-edu demo"

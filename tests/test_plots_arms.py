@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from longlora_edu.course.tables import show_table
+from longlora_edu.course.notebook.html_tables import show_table
 from longlora_edu.plots import PROJECTOR, png
 from longlora_edu.plots.arms import (
     NAMES,

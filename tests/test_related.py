@@ -7,12 +7,19 @@ import pytest
 import torch
 
 from longlora_edu.cost import ModelShape
-from longlora_edu.course import related
 from longlora_edu.course.bugs import BUGS
-from longlora_edu.course.gallery import caught_by, exhibit, gallery_explorer, show_caught
-from longlora_edu.course.refrain import KINDS, LENGTH, describe_refrain, draw, plot_refrain, run_refrain
-from longlora_edu.course.related import Pattern, bits_under, describe_patterns, logits_under, patterns, plot_patterns
-from longlora_edu.course.tuning import tunings
+from longlora_edu.course.play import patterns as related
+from longlora_edu.course.play.bug_gallery import caught_by, exhibit, gallery_explorer, show_caught
+from longlora_edu.course.play.leak_training import KINDS, LENGTH, describe_refrain, draw, plot_refrain, run_refrain
+from longlora_edu.course.play.patterns import (
+    Pattern,
+    bits_under,
+    describe_patterns,
+    logits_under,
+    patterns,
+    plot_patterns,
+)
+from longlora_edu.course.play.tuning import tunings
 from longlora_edu.geometry import S2Geometry, S2Pattern
 from longlora_edu.lora import add_lora, free_modules
 from longlora_edu.model import LlamaConfig, TinyLlama, bundled_model

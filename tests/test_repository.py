@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from longlora_edu import __version__
 from longlora_edu.cli import app
-from longlora_edu.course.editions import Repository, edition, lessons, read_repository, stamp
-from longlora_edu.course.editions.stamp import blocks_of
+from longlora_edu.course.build import Repository, edition, lessons, read_repository, stamp
+from longlora_edu.course.build.stamp import blocks_of
 
 ROOT = Path(__file__).parents[1]
 HERE = Repository("someone/long-lora", "v1.2.0")

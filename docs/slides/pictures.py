@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from longlora_edu.course.editions import Lesson, lessons
-from longlora_edu.course.environment import Profile
+from longlora_edu.course.build import Lesson, lessons
+from longlora_edu.course.notebook.environment import Profile
 from longlora_edu.plots import PROJECTOR, SCREEN
 from longlora_edu.widgets import Picture
 

@@ -18,7 +18,7 @@ def lab(
 ) -> None:
     """Open JupyterLab at the first lesson."""
     with clear_errors("lab", folder):
-        from ..course.lab import open_lab
+        from ..course.build.lab import open_lab
 
         raise typer.Exit(open_lab(folder, browser=browser))
 
@@ -34,7 +34,7 @@ def copy(
 ) -> None:
     """Copy the course into a folder of yours. What you have changed there is never written over."""
     with clear_errors("course copy", folder):
-        from ..course.copies import copy_course
+        from ..course.build.copies import copy_course
 
         copied = copy_course(folder, edition)
         typer.echo(f'{len(copied)} files; open them with: longlora-edu lab "{folder / "notebooks"}"')
@@ -50,7 +50,7 @@ def build(
 ) -> None:
     """Write an edition of the lessons from their source."""
     with clear_errors("course build", out):
-        from ..course.editions import build as build_edition
+        from ..course.build import build as build_edition
 
         if edition != "student" and out.resolve() == source.resolve().parent:
             raise ValueError(f"out must not be where the student edition is kept for {edition}, got {out}")
@@ -71,7 +71,7 @@ def links(
 ) -> None:
     """Write where the repository lives into every badge and the first cell of every notebook. Runs no notebook."""
     with clear_errors("course links", root):
-        from ..course.editions import Repository, read_repository, stamp
+        from ..course.build import Repository, read_repository, stamp
 
         if unset and (repository or ref):
             raise ValueError(f"repository and ref must not be given with --unset, got {repository or ref!r}")

@@ -1,10 +1,10 @@
 """What the notebooks need: predictions, quizzes, exercise checks, the environment, and the editions."""
 
-from .environment import check as check_environment
-from .journal import Journal
-from .predict import predict, reveal
-from .quiz import Question, quiz
-from .studied import show_study
+from .notebook.environment import check as check_environment
+from .notebook.journal import Journal
+from .notebook.predict import predict, reveal
+from .notebook.quiz import Question, quiz
+from .notebook.studied import show_study
 
 __all__ = [
     "Journal",

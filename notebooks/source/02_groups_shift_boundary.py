@@ -25,7 +25,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from longlora_edu.course import Question, predict, quiz, reveal
+from longlora_edu.course import Question, reveal
+from longlora_edu.course.notebook import predict, quiz
 from longlora_edu.course.checks import masks as check
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots import SCREEN, describe_boundaries, describe_hops, describe_masks, describe_reach, plot_boundaries, plot_hops, plot_mask, plot_masks, plot_reach

@@ -31,10 +31,11 @@ from einops import rearrange
 from longlora_edu import reference
 from longlora_edu.attention import choose_impl, full_attention, s2_attention
 from longlora_edu.cost import ModelShape, attention_bytes
-from longlora_edu.course import Question, predict, quiz, reveal, show_study
+from longlora_edu.course import Question, reveal, show_study
+from longlora_edu.course.notebook import predict, quiz
 from longlora_edu.course.checks import torch_attention as check
 from longlora_edu.course.checks.torch_attention.proof import moved
-from longlora_edu.course.tables import show_table
+from longlora_edu.course.notebook.html_tables import show_table
 from longlora_edu.runs.course_timing import kept_bytes, median_seconds
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots import crossover, describe_folds, describe_moved, describe_speed, plot_folds, plot_moved, plot_speed, speed_ratios

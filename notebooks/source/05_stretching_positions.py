@@ -26,9 +26,10 @@ import numpy as np
 import torch
 
 from longlora_edu.training.corpus import standard_library
-from longlora_edu.course import Question, predict, quiz, reveal, show_study
+from longlora_edu.course import Question, reveal, show_study
+from longlora_edu.course.notebook import predict, quiz
 from longlora_edu.course.checks import positions as check
-from longlora_edu.course.tables import show_table
+from longlora_edu.course.notebook.html_tables import show_table
 from longlora_edu.training.evaluate import score_text
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.model import bundled_model, rotate, rotation_tables

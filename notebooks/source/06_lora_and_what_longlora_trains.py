@@ -28,9 +28,10 @@ from torch import nn
 
 from longlora_edu.training.corpus import Windows, standard_library
 from longlora_edu.cost import ModelShape
-from longlora_edu.course import Question, predict, quiz, reveal, show_study
+from longlora_edu.course import Question, reveal, show_study
+from longlora_edu.course.notebook import predict, quiz
 from longlora_edu.course.checks import low_rank as check
-from longlora_edu.course.tables import show_table
+from longlora_edu.course.notebook.html_tables import show_table
 from longlora_edu.training.evaluate import score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.longlora import ATTENTION_PROJECTIONS, EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_longlora

@@ -28,10 +28,11 @@ import torch
 import torch.nn.functional as F
 
 from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.course import Question, predict, quiz, reveal
+from longlora_edu.course import Question, reveal
+from longlora_edu.course.notebook import predict, quiz
 from longlora_edu.course.checks import training as check
-from longlora_edu.course.live import live_settings
-from longlora_edu.course.training import Training, replay
+from longlora_edu.course.play.live import live_settings
+from longlora_edu.course.play.train_panel import Training, replay
 from longlora_edu.training.evaluate import score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.geometry import S2Geometry

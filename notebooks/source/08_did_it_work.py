@@ -24,9 +24,10 @@ import torch
 from ipywidgets import Dropdown, ToggleButtons
 
 from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.course import Question, predict, quiz, reveal, show_study
+from longlora_edu.course import Question, reveal, show_study
+from longlora_edu.course.notebook import predict, quiz
 from longlora_edu.course.checks import measuring as check
-from longlora_edu.course.tables import show_table
+from longlora_edu.course.notebook.html_tables import show_table
 from longlora_edu.training.evaluate import score_passkeys, score_text
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.model import bundled_model

@@ -23,7 +23,7 @@
 # with a GPU they run on it.
 
 # %%
-from longlora_edu.course.needs import needs
+from longlora_edu.course.notebook.needs import needs
 
 ready = needs("transformers", "peft", install="longlora-edu[hf]")
 
@@ -37,8 +37,9 @@ import numpy as np
 import torch
 
 from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.course import Question, predict, quiz, reveal
-from longlora_edu.course.tables import show_table
+from longlora_edu.course import Question, reveal
+from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course.notebook.html_tables import show_table
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig
 from longlora_edu.training.longqa import KINDS

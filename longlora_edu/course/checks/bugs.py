@@ -11,7 +11,7 @@ from ...plots import describe_comparison, plot_comparison
 from ...reference import s2_attention
 from ...widgets import Picture
 from ..bugs import BUGS, rolled
-from ..related import Pattern, describe_patterns, first, plot_patterns, window
+from ..play.patterns import Pattern, describe_patterns, first, plot_patterns, window
 from .diagnosis import CheckFailed, Mistake, Passed, attention_weights, called, exercise
 from .masks.mistakes import compare_masks
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from ...geometry import S2Geometry
 from ...widgets import Picture
-from ..cards import card, publish
-from ..journal import Journal
+from ..notebook.cards import card, publish
+from ..notebook.journal import Journal
 
 
 class CheckFailed(AssertionError):

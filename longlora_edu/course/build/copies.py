@@ -8,10 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runs.records import replace_file
+from ...runs.records import replace_file
 
 if TYPE_CHECKING:
-    from .editions import Edition
+    from . import Edition
 
 # Whatever a notebook links to, at the same place beside it.
 BESIDE = ("INSTRUCTOR.md", "docs/claims.md", "docs/explorer.html", "docs/real_models.md", "notebooks/glossary.md")
@@ -34,7 +34,7 @@ def copy_course(folder: Path, edition: Edition = "student") -> list[Path]:
     else:
         if importlib.util.find_spec("jupytext") is None:
             raise ValueError(f"jupytext must be installed for the {edition} edition, got none: pip install jupytext")
-        from .editions import build  # what a plain install cannot import
+        from . import build  # what a plain install cannot import
 
         with tempfile.TemporaryDirectory() as built:
             paths = build(origin / "notebooks" / "source", Path(built), edition, run=False)

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..geometry import Boundary, S2Geometry, S2Pattern
-from ..model import LlamaConfig, TinyLlama
-from ..plots import AFTER, FUTURE, LOSS, SCREEN, Style, percent
-from ..plots.style import dress, new_axes
-from ..rope import Rope
-from ..training.train import Metrics, TrainSettings, train
+from ...geometry import Boundary, S2Geometry, S2Pattern
+from ...model import LlamaConfig, TinyLlama
+from ...plots import AFTER, FUTURE, LOSS, SCREEN, Style, percent
+from ...plots.style import dress, new_axes
+from ...rope import Rope
+from ...training.train import Metrics, TrainSettings, train
 
 SEQ_LEN, GROUP, HEADS, KINDS = 32, 16, 2, 8
 LENGTH = GROUP // 2  # of the refrain: what a shifted head has left over at each end

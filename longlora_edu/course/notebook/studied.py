@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import re
 
-from ..runs.recorded import recorded
+from ...runs.recorded import recorded
 from .cards import card, publish
-from .tables import show_table
+from .html_tables import show_table
 
 SIGNS = {"agrees": "right", "disagrees": "wrong"}
 

@@ -9,7 +9,7 @@ from numbers import Real
 
 import ipywidgets
 
-from ..widgets import show
+from ...widgets import show
 from .cards import Shown, card, publish
 from .journal import Journal
 

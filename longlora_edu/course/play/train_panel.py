@@ -11,15 +11,15 @@ from contextlib import contextmanager
 import ipywidgets
 from matplotlib.axes import Axes
 
-from ..demo.run import DemoSettings
-from ..plots import SCREEN, Style, describe_loss, plot_loss
-from ..plots.style import new_axes
-from ..runs.progress import Advance
-from ..runs.recorded import recorded
-from ..training.train import Metrics
-from ..widgets import Picture, show
-from ..widgets.panel import Panel
-from .cards import card
+from ...demo.run import DemoSettings
+from ...plots import SCREEN, Style, describe_loss, plot_loss
+from ...plots.style import new_axes
+from ...runs.progress import Advance
+from ...runs.recorded import recorded
+from ...training.train import Metrics
+from ...widgets import Picture, show
+from ...widgets.panel import Panel
+from ..notebook.cards import card
 from .live import ExtendResult, extend
 
 # Of the time that passes, at most this share goes into drawing: training is what the reader waits for.

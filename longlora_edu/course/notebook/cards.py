@@ -7,7 +7,7 @@ import re
 
 import ipywidgets
 
-from ..plots import AFTER, BEFORE, INK, PLAIN
+from ...plots import AFTER, BEFORE, INK, PLAIN
 
 # Never colour alone: each kind has its own word and border.
 KINDS = {"right": ("✓", PLAIN), "wrong": ("✗", BEFORE), "todo": ("…", "#767676"), "note": ("→", AFTER)}

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 import ipywidgets
 import numpy as np
 
-from ..geometry import S2Geometry
-from ..plots import SCREEN, Style, describe_comparison, plot_comparison
-from ..reference import s2_attention, s2_attention_backward
-from ..widgets import Picture
-from ..widgets.canvas import Canvas
-from ..widgets.panel import Panel
-from .bugs import BUGS, Bug
-from .cards import publish
-from .checks.diagnosis import attention_weights
+from ...geometry import S2Geometry
+from ...plots import SCREEN, Style, describe_comparison, plot_comparison
+from ...reference import s2_attention, s2_attention_backward
+from ...widgets import Picture
+from ...widgets.canvas import Canvas
+from ...widgets.panel import Panel
+from ..bugs import BUGS, Bug
+from ..checks.diagnosis import attention_weights
+from ..notebook.cards import publish
 
 SIZES = {"3 groups of 4": S2Geometry(12, 4, 2), "3 groups of 5": S2Geometry(15, 5, 2)}
 

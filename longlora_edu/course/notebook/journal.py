@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..runs.records import read_json, write_json
+from ...runs.records import read_json, write_json
 
 
 class Journal:

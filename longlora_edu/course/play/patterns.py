@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from matplotlib.colors import ListedColormap
 
-from ..model import TinyLlama, bundled_model
-from ..model.llama import rotate, rotation_tables
-from ..plots import DENSE, EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, percent
-from ..plots.style import dress, new_axes
-from ..training.corpus import Windows, standard_library
+from ...model import TinyLlama, bundled_model
+from ...model.llama import rotate, rotation_tables
+from ...plots import DENSE, EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, percent
+from ...plots.style import dress, new_axes
+from ...training.corpus import Windows, standard_library
 
 Part = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

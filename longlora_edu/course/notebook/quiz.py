@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import ipywidgets
 
-from ..widgets import show
+from ...widgets import show
 from .cards import Shown, card
 from .journal import Journal
 

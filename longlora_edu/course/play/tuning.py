@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..cost import ModelShape
+from ...cost import ModelShape
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from ..demo.run import DemoSettings, measure
-from ..longlora import LongLoRAReport, apply_longlora, merge_longlora
-from ..model import TinyLlama, bundled_model
-from ..runs.progress import Progress, Silent
-from ..training.corpus import Windows, read_corpus, standard_library
-from ..training.finetune import finetune
-from ..training.train import Metrics
-from .environment import Profile
+from ...demo.run import DemoSettings, measure
+from ...longlora import LongLoRAReport, apply_longlora, merge_longlora
+from ...model import TinyLlama, bundled_model
+from ...runs.progress import Progress, Silent
+from ...training.corpus import Windows, read_corpus, standard_library
+from ...training.finetune import finetune
+from ...training.train import Metrics
+from ..notebook.environment import Profile
 
 
 @dataclass(frozen=True)

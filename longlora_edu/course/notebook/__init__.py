@@ -1,0 +1,1 @@
+"""Pieces of a lesson: predictions, quizzes, cards, the journal and the environment."""

@@ -1,0 +1,1 @@
+"""Things to play with in lessons: live training, the bug gallery, neighbouring patterns."""
