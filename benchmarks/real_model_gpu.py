@@ -38,7 +38,6 @@ from statistics import fmean
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from longlora_edu.bench import StepSettings, bench_step, peak_of
 from longlora_edu.cost import ModelShape
 from longlora_edu.geometry import group_size_from_ratio
 from longlora_edu.hf import longlora, use_dense, use_s2
@@ -52,6 +51,7 @@ from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, read_json, started_settings, write_json
 from longlora_edu.runs.timing import seconds_of
 from longlora_edu.training.corpus import package_document, read_corpus
+from research.bench import StepSettings, bench_step, peak_of
 
 EVERY = 128  # positions averaged into one number
 LAST_WARMED = 32768  # beyond, a step takes so long that its first one counts

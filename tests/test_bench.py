@@ -12,13 +12,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from longlora_edu.bench import Ratio, StepSettings, bench_attention, bench_scaling, bench_step, in_turns, peak_of, ways
-from longlora_edu.bench.attention import Case, grid, largest_error, packed_documents
-from longlora_edu.bench.show import tables
 from longlora_edu.cli import app
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots.bench import plot_bench
 from longlora_edu.runs.records import as_json
+from research.bench import Ratio, StepSettings, bench_attention, bench_scaling, bench_step, in_turns, peak_of
+from research.bench import implementations as ways
+from research.bench.attention_speed import Case, grid, largest_error, packed_documents
+from research.bench.report_tables import tables
+from research.bench.speed_plots import plot_bench
 
 ROOT = Path(__file__).parents[1]
 TINY = [Case("float32", 1, 128, 32), Case("bfloat16", 2, 64, 16)]
@@ -113,8 +114,8 @@ def test_baselines_that_are_none_or_cannot_run_are_refused():
 
 
 def test_scaling_has_a_row_for_every_length_and_dense_only_as_far_as_asked(monkeypatch):
-    monkeypatch.setattr("longlora_edu.bench.scaling.SHORT", (32, 64))
-    monkeypatch.setattr("longlora_edu.bench.scaling.extra_bytes", lambda length, group, dtype, device: 1000 * length)
+    monkeypatch.setattr("research.bench.scaling.SHORT", (32, 64))
+    monkeypatch.setattr("research.bench.scaling.extra_bytes", lambda length, group, dtype, device: 1000 * length)
     result = as_json(bench_scaling(lengths=(64, 128), group=16, dense_up_to=64, repeats=1))
     assert [set(row["nanoseconds_a_token"]) for row in result["fixed_group"]] == [{"s2", "dense"}, {"s2"}]
     assert [row["bytes_a_token"]["s2"] for row in result["fixed_group"]] == [1000, 1000]
@@ -122,7 +123,7 @@ def test_scaling_has_a_row_for_every_length_and_dense_only_as_far_as_asked(monke
 
 
 def test_a_step_of_the_small_model_under_either_attention(monkeypatch):
-    monkeypatch.setattr("longlora_edu.bench.step.peak_bytes", lambda settings, context, sparse: 2**30)
+    monkeypatch.setattr("research.bench.step.peak_bytes", lambda settings, context, sparse: 2**30)
     result = as_json(bench_step(StepSettings(), [320], repeats=1))
     (row,) = result["rows"]
     assert row["tokens_a_second"]["s2"] == pytest.approx(320 / row["seconds"]["s2"])
@@ -133,7 +134,7 @@ def test_a_step_of_the_small_model_under_either_attention(monkeypatch):
 
 
 def test_a_step_learns_and_the_two_attentions_differ():
-    from longlora_edu.bench.step import stepper_of
+    from research.bench.step import stepper_of
 
     stepper = stepper_of(StepSettings(train="all"), 320)
     sparse, dense = stepper.step(True), stepper.step(False)
@@ -190,7 +191,7 @@ def test_tables_and_pictures_say_what_the_record_holds(kind, words):
 
 
 def test_the_command_writes_record_and_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr("longlora_edu.bench.attention.grid", lambda device: TINY)
+    monkeypatch.setattr("research.bench.attention_speed.grid", lambda device: TINY)
     out, picture = tmp_path / "a.json", tmp_path / "a.png"
     arguments = ["bench", "attention", "--repeats", "1", "--json", str(out), "--plot", str(picture)]
     done = CliRunner().invoke(app, arguments)

@@ -25,21 +25,21 @@ from longlora_edu.cli import app
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.model import save_model
 from longlora_edu.runs.records import read_json, write_json
-from longlora_edu.study.bands import TURNS, BandRope, as_trained, in_band
-from longlora_edu.study.claims import claimed, order, ordered, work_folder
-from longlora_edu.study.embedding import LoRAEmbedding
-from longlora_edu.study.extend import Skipping, extend, prepare
-from longlora_edu.study.grid import estimated_seconds, make_plan, run_grid, seconds_a_byte, work_of
-from longlora_edu.study.ground import Ground, default_digest, default_folder, default_models
-from longlora_edu.study.layouts import AllShifted, MaskGeometry, lay_out, pairs_of_full, patterns
-from longlora_edu.study.measure import lengths_of, window_bits
-from longlora_edu.study.part import PROFILES
-from longlora_edu.study.row import compute, differences, read_record, record_path, save_record
-from longlora_edu.study.settings import Run, config_of, key_of, settings_from
-from longlora_edu.study.sibling import SIBLING, make_sibling
 from longlora_edu.training.corpus import read_corpus
 from longlora_edu.training.pretrain import PretrainConfig
 from longlora_edu.training.probe import ProbeSettings
+from research.study.bands import TURNS, BandRope, as_trained, in_band
+from research.study.embedding_lora import LoRAEmbedding
+from research.study.extension import Skipping, extend, prepare
+from research.study.grid import estimated_seconds, make_plan, run_grid, seconds_a_byte, work_of
+from research.study.ground import Ground, default_digest, default_folder, default_models
+from research.study.layouts import AllShifted, MaskGeometry, lay_out, pairs_of_full, patterns
+from research.study.locks import claimed, order, ordered, work_folder
+from research.study.metrics import lengths_of, window_bits
+from research.study.part import PROFILES
+from research.study.row import compute, differences, read_record, record_path, save_record
+from research.study.sibling import SIBLING, make_sibling
+from research.study.spec import Run, config_of, key_of, settings_from
 
 TINY = Run(target=512, steps=2, windows=4, trials=1, span=512, base="tiny")
 PROBE = ProbeSettings(seq_len=8, group_size=4, values=2, steps=2, batch=2)
@@ -82,7 +82,7 @@ def test_a_key_is_of_the_settings_the_text_and_the_base():
 
 def test_a_field_at_its_default_does_not_count_in_a_key():
     wider = dataclasses.make_dataclass("Run", [("new", int, 3)], bases=(Run,), frozen=True)
-    from longlora_edu.study import settings
+    from research.study import spec as settings
 
     settings.KINDS["wider"] = wider
     try:
@@ -345,7 +345,7 @@ def test_a_base_that_is_not_there_is_refused_by_name(ground):
 
 def test_a_claim_is_held_once_and_given_back_when_its_process_is_killed(tmp_path):
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom longlora_edu.study.claims import claimed\n"
+        "import sys, time\nfrom pathlib import Path\nfrom research.study.locks import claimed\n"
         "with claimed(Path(sys.argv[1]), 'key') as free:\n    print(free, flush=True)\n    time.sleep(60)\n"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -398,8 +398,8 @@ def test_a_row_that_another_process_computes_is_left_to_it(ground, tmp_path):
 def test_a_grid_that_is_ended_ends_its_rows_and_resumes(ground, tmp_path):
     long = dataclasses.replace(TINY, steps=20)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom longlora_edu.study.grid import *\n"
-        "from longlora_edu.study.ground import Ground\nfrom longlora_edu.study.settings import settings_from\n"
+        "import sys\nfrom pathlib import Path\nfrom research.study.grid import *\n"
+        "from research.study.ground import Ground\nfrom research.study.spec import settings_from\n"
         "import json\nground = Ground.open(sys.argv[1], Path(sys.argv[2]))\nfolder = Path(sys.argv[3])\n"
         "rows = [settings_from('extension', json.loads(sys.argv[4]))]\n"
         "run_grid(make_plan(rows, ground, folder), ground, folder, resume=True)\n"
@@ -533,7 +533,7 @@ def test_a_grid_of_the_sibling_makes_it_first_and_goes_to_the_gpu(tmp_path, monk
         begun.append((folder, options["device"], options["resume"]))
         raise ValueError("that is far enough")
 
-    monkeypatch.setattr("longlora_edu.study.sibling.make_sibling", begin)
+    monkeypatch.setattr("research.study.sibling.make_sibling", begin)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     options = ("--profile", "gpu", "--models", tmp_path / "models", "--out", tmp_path)
     assert "that is far enough" in call("shift", *options, "--resume").output
@@ -559,7 +559,7 @@ def test_a_row_is_computed_on_a_gpu(ground, recorded):
 
 
 def test_a_wheel_keeps_models_where_it_keeps_records(monkeypatch, tmp_path):
-    monkeypatch.setattr("longlora_edu.study.ground.BENCHMARKS", tmp_path / "none")
+    monkeypatch.setattr("research.study.ground.BENCHMARKS", tmp_path / "none")
     assert default_models() == default_folder() / "models" == Path("longlora-study") / "models"
 
 

@@ -10,25 +10,25 @@ import numpy as np
 import pytest
 from helpers import room_around
 
-from longlora_edu.bench.step import RANK
 from longlora_edu.cost import step_ratio
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.model import bundled_model
 from longlora_edu.plan import shape_from_config
 from longlora_edu.runs.recorded import recorded
 from longlora_edu.runs.records import Proportion, as_json
-from longlora_edu.study.digest import digest, write_digest
-from longlora_edu.study.evidence import evidence, of_one_text, write_evidence
-from longlora_edu.study.ground import BENCHMARKS, default_digest
-from longlora_edu.study.measure import POINTS, lengths_of
-from longlora_edu.study.part import PROFILES, Rows
-from longlora_edu.study.questions import NAMES, studies, study_of
-from longlora_edu.study.questions.cost import TIMED
-from longlora_edu.study.row import read_rows
-from longlora_edu.study.settings import Run, config_of, key_of, kind_of
-from longlora_edu.study.summary import as_loss, bits, seed_spread, with_spread, worse_than
-from longlora_edu.study.verdict import Difference, above, below, difference, over_seeds, within
 from longlora_edu.training.probe import ProbeSettings
+from research.bench.step import RANK
+from research.study.digest import digest, write_digest
+from research.study.evidence import evidence, of_one_text, write_evidence
+from research.study.ground import BENCHMARKS, default_digest
+from research.study.metrics import POINTS, lengths_of
+from research.study.part import PROFILES, Rows
+from research.study.questions import NAMES, studies, study_of
+from research.study.questions.q10_cost import TIMED
+from research.study.row import read_rows
+from research.study.spec import Run, config_of, key_of, kind_of
+from research.study.summary import as_loss, bits, seed_spread, with_spread, worse_than
+from research.study.verdict import Difference, above, below, difference, over_seeds, within
 
 GROUND = {"base": "b" * 64, "corpus": "c" * 64}
 ROOT = Path(__file__).parents[1]

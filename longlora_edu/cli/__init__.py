@@ -1,6 +1,9 @@
 """The command line: the small model, real models, the course."""
 
-from . import bench, course, real, small, study
+from research import cli_bench as bench
+from research import cli_study as study
+
+from . import course, real, small
 from .app import app
 
 __all__ = ["app", "bench", "course", "real", "small", "study"]

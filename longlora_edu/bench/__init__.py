@@ -1,8 +1,0 @@
-"""Speed and memory, measured beside a named baseline of the same run: `longlora-edu bench`."""
-
-from ..runs.timing import Ratio, in_turns, peak_of
-from .attention import bench_attention
-from .scaling import bench_scaling
-from .step import StepSettings, bench_step
-
-__all__ = ["Ratio", "StepSettings", "bench_attention", "bench_scaling", "bench_step", "in_turns", "peak_of"]

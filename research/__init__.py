@@ -1,0 +1,1 @@
+"""The evidence: studies and benchmarks, run from a checkout; not part of the wheel."""

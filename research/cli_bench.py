@@ -1,0 +1,121 @@
+"""`longlora-edu bench`: how fast it is here, beside a baseline of the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from longlora_edu.cli.app import app, check_device, clear_errors
+
+bench = typer.Typer(no_args_is_help=True, help="Measure speed and memory here, as ratios to baselines of the same run.")
+app.add_typer(bench, name="bench")
+
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the record to this file.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw the picture into this PNG.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all by default.")]
+
+
+@bench.command()
+def attention(
+    against: Annotated[
+        list[str] | None, typer.Option(help="dense, flex (CUDA), published, masked; may be repeated.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each way runs once a round.")] = 9,
+    device: Device = "cpu",
+    threads: Threads = None,
+    json: Json = None,
+    plot: Plot = None,
+) -> None:
+    """Attention alone, forward and backward, beside the least that the hardware needs for the same groups."""
+
+    def measure(progress):
+        from .bench import bench_attention
+
+        return bench_attention(device=device, against=against or ["dense"], repeats=repeats, progress=progress)
+
+    _run("attention", measure, device, threads, json, plot)
+
+
+@bench.command()
+def step(
+    model: Annotated[str, typer.Option(help="small, or a folder, a GGUF file or an ID of a real model.")] = "small",
+    context: Annotated[list[int] | None, typer.Option(help="Tokens; may be repeated.")] = None,
+    train: Annotated[Literal["adapters", "all"], typer.Option(help="What learns.")] = "adapters",
+    group_ratio: Annotated[float, typer.Option(help="Group over context.")] = 0.25,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Under autocast to bfloat16.")] = False,
+    gradient_checkpointing: Annotated[bool, typer.Option("--gradient-checkpointing", help="Compute twice.")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each attention runs once a round.")] = 5,
+    device: Device = "cpu",
+    threads: Threads = None,
+    json: Json = None,
+    plot: Plot = None,
+) -> None:
+    """A whole training step, S² against dense attention, with what FLOPs promise beside it."""
+
+    def measure(progress):
+        from .bench import StepSettings, bench_step
+
+        settings = StepSettings(model, train, bf16, gradient_checkpointing, group_ratio, device)
+        return bench_step(settings, context, repeats=repeats, progress=progress)
+
+    _run("step", measure, device, threads, json, plot)
+
+
+@bench.command()
+def scaling(
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Of q, k and v.")] = "float32",
+    longest: Annotated[int, typer.Option(min=2048, help="Up to this many tokens, doubling from 2,048.")] = 131072,
+    dense_up_to: Annotated[int, typer.Option(help="Dense attention up to this many tokens.")] = 16384,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each way runs once a round.")] = 5,
+    device: Device = "cpu",
+    threads: Threads = None,
+    json: Json = None,
+    plot: Plot = None,
+) -> None:
+    """Time and memory a token by length, and the length from which S² pays."""
+
+    def measure(progress):
+        from .bench import bench_scaling
+        from .bench.scaling import LENGTHS
+
+        lengths = [length for length in LENGTHS if length <= longest]
+        return bench_scaling(
+            device=device, dtype=dtype, lengths=lengths, dense_up_to=dense_up_to, repeats=repeats, progress=progress
+        )
+
+    _run("scaling", measure, device, threads, json, plot)
+
+
+def _run(kind: str, measure, device: str, threads: int | None, json: Path | None, plot: Path | None) -> None:
+    with clear_errors(f"bench {kind}", Path(".")):
+        import torch
+        from rich.console import Console
+
+        from longlora_edu.runs.progress import Terminal
+        from longlora_edu.runs.records import as_json, provenance, replace_file, write_json
+
+        from .bench.report_tables import tables
+
+        if device.split(":")[0] not in ("cpu", "cuda"):
+            raise ValueError(f"--device must be cpu or cuda, got {device}")
+        check_device(device)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        result = as_json(measure(Terminal()))
+        record = result | dataclasses.asdict(provenance(threads=torch.get_num_threads()))
+        for table in tables(kind, result):
+            Console().print(table)
+        if json is not None:
+            write_json(json, record)
+            typer.echo(f"wrote {json}")
+        if plot is not None:
+            from longlora_edu.plots import png
+
+            from .bench.speed_plots import plot_bench
+
+            replace_file(plot, png(plot_bench(kind, record)))
+            typer.echo(f"wrote {plot}")

@@ -1,0 +1,65 @@
+"""Which frequencies must be stretched? Linear interpolation of one band of them, the others left as trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from longlora_edu.model import TinyLlama
+from longlora_edu.rope import Rope
+
+from .spec import Band
+
+# Turns within the trained length: slow pairs never complete one, fast pairs complete eight.
+TURNS = {"slow": (0, 1), "middle": (1, 8), "fast": (8, math.inf)}
+
+
+@dataclass(frozen=True)
+class BandRope(Rope):
+    """A `Rope` of method `"linear"` that divides the frequencies of one band by `factor`, and no other.
+
+    Nothing outside of the studies knows this rule: a model with it cannot be saved for transformers.
+    """
+
+    band: Band = "slow"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.band not in get_args(Band):
+            raise ValueError(f"band must be one of {', '.join(get_args(Band))}, got {self.band!r}")
+        if self.method != "linear" or self.trained_length is None:
+            raise ValueError(f"method must be 'linear', with a trained_length, got {self.method!r}")
+
+    def frequencies(self, seq_len: int | None = None) -> np.ndarray:
+        """float64 (d/2,), radians per token."""
+        inside = in_band(self, self.band)
+        return np.where(inside, super().frequencies(seq_len), as_trained(self).frequencies())
+
+
+def as_trained(rope: Rope) -> Rope:
+    """The rule before any stretching."""
+    return Rope(rope.head_dim, rope.base, trained_length=rope.trained_length)
+
+
+def in_band(rope: Rope, band: Band) -> np.ndarray:
+    """bool (d/2,): the pairs of features whose turns within the trained length put them into the band."""
+    turns = as_trained(rope).frequencies() * rope.trained_length / (2 * math.pi)
+    least, most = TURNS[band]
+    return (turns >= least) & (turns < most)
+
+
+def stretch_band(model: TinyLlama, band: Band) -> None:
+    """Make a model that is stretched linearly one that is stretched in one band only, in place."""
+    values = {field.name: getattr(model.config.rope, field.name) for field in dataclasses.fields(Rope)}
+    set_rope(model, BandRope(**values, band=band))
+
+
+def set_rope(model: TinyLlama, rope: Rope) -> None:
+    """Give a model, and each of its layers, another rule of positions, in place."""
+    model.config = dataclasses.replace(model.config, rope=rope)
+    for attention in model.attention_layers:
+        attention.config = model.config

@@ -1,0 +1,158 @@
+"""`docs/evidence.md` and its pictures, made of the records and nothing else."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from longlora_edu.plots.style import png
+from longlora_edu.runs.records import replace_file
+
+from .part import PROFILES, Part, Rows, Shown, Study, Table
+from .questions import studies
+from .row import read_rows
+from .spec import Settings
+
+INTRODUCTION = """\
+# Evidence
+
+What the paper asks, asked again of the small model of this package, with the spread over seeds. **Everything below
+is made of the records** in `benchmarks/results/runs` by `longlora-edu study report`; nothing is typed in. A row is one
+run, and its record holds the command that computes it again: `longlora-edu study run KEY` compares every number. Only
+the seconds of study 10 are taken alone on the machine, by `longlora-edu bench step`.
+
+A model of 1.9 million weights cannot say what one of 7 billion does. Each statement below therefore ends in a word:
+*agrees* or *disagrees* where the 95 % interval over seeds lies wholly on one side, else *cannot tell at this size*.
+Studies marked exploratory have one seed, and borrow the spread of a comparison that has three. The paper's figures
+(arXiv 2309.12307) stand here only where a second source quotes them; perplexities are turned into the same kind of
+number as ours, the relative change of the loss.
+
+Bits/byte are the mean over the same last 128 bytes of 200 held-out windows, with dense attention; passkeys are 40 at
+each of five depths at the target. A run is 60 steps of 8,192 bytes unless its row says otherwise. Rows are computed
+two at a time on one thread each: their seconds are no measurement of speed.
+"""
+
+
+def of_one_text(records: Sequence[dict]) -> list[dict]:
+    """The records of the text that most of them are of, and those that need none: others cannot stand beside them."""
+    texts = Counter(record["ground"].get("corpus") for record in records if "corpus" in record["ground"])
+    chosen = texts.most_common(1)[0][0] if texts else None
+    return [record for record in records if record["ground"].get("corpus") in (None, chosen)]
+
+
+def evidence(records: Sequence[dict], found: Sequence[Study] | None = None) -> tuple[str, dict[str, bytes]]:
+    """The page, and its pictures by the names of their files."""
+    chosen = of_one_text(records)
+    rows, pictures = Rows(chosen), {}
+    listed = sorted(found or studies(), key=lambda study: study.number)
+    shown = {study.name: [show_part(part, rows) for part in study.parts] for study in listed}
+    page = [INTRODUCTION, _overview(listed, shown)]
+    for study in listed:
+        page.append(f"## {study.number}. {study.question}\n")
+        page += [f"{study.caveat}\n"] if study.caveat else []
+        for part, result in zip(study.parts, shown[study.name], strict=True):
+            page.append(_part(part, result, rows))
+            for picture in result.pictures if result else ():
+                pictures[f"{picture.name}.png"] = _small(png(picture.draw(), dpi=100))
+        again = f"longlora-edu study {study.name}"
+        page.append(f"Again: `{again}`. With the larger sibling and a GPU, not run here: `{again} --profile gpu`.\n")
+    page.append(_provenance(chosen))
+    return "\n".join(page), pictures
+
+
+def write_evidence(folder: Path, docs: Path) -> Path:
+    """Write `evidence.md` and `evidence/*.png` into `docs`, of the records in `folder`; returns the page's path.
+
+    Raises:
+        ValueError: naming the file, for a damaged record.
+    """
+    page, pictures = evidence(read_rows(folder))
+    for name, data in pictures.items():
+        replace_file(Path(docs) / "evidence" / name, data)
+    for path in (Path(docs) / "evidence").glob("*.png"):
+        if path.name not in pictures:
+            path.unlink()
+    replace_file(Path(docs) / "evidence.md", page.encode())
+    return Path(docs) / "evidence.md"
+
+
+def missing_of(rows: Sequence[Settings], there: Rows) -> int:
+    """How many rows are not recorded."""
+    return sum(row not in there for row in dict.fromkeys(rows))
+
+
+def show_part(part: Part, rows: Rows) -> Shown | None:
+    """What came of a part; None as long as a row of it is missing."""
+    return None if missing_of(part.rows, rows) else part.show(rows)
+
+
+def _overview(listed: Sequence[Study], shown: dict) -> str:
+    lines = []
+    for study in listed:
+        words = Counter(claim.verdict for result in shown[study.name] if result for claim in result.claims)
+        waiting = sum(result is None for result in shown[study.name])
+        said = ", ".join(f"{count} × {word}" for word, count in words.items()) or "–"
+        said += f"; {waiting} of {len(study.parts)} parts not run yet" if waiting else ""
+        lines.append((str(study.number), f"[{study.question}](#{_anchor(study)})", said))
+    return _table(Table(("", "question", "statements"), tuple(lines)))
+
+
+def _part(part: Part, result: Shown | None, rows: Rows) -> str:
+    lines = [f"### {part.title}\n"]
+    if result is None:
+        total = len(dict.fromkeys(part.rows))
+        return "\n".join([*lines, f"Not run yet ({total - missing_of(part.rows, rows)} of {total} runs).\n"])
+    lines += [_table(table) for table in result.tables]
+    lines += [f"![{picture.words}](evidence/{picture.name}.png)\n" for picture in result.pictures]
+    lines += [f"- {claim.statement} **{claim.verdict.capitalize()}**: {claim.because}." for claim in result.claims]
+    lines += ["", *(f"{note}\n" for note in result.notes)] if result.notes else [""]
+    if part.rows:
+        keys = ", ".join(f"[`{key}`](../benchmarks/results/runs/{key}.json)" for key in _keys(part, rows))
+        lines.append(f"<details><summary>The rows</summary>\n\n{keys}\n\n</details>\n")
+    return "\n".join(lines)
+
+
+def _keys(part: Part, rows: Rows) -> list[str]:
+    return [rows.record(row)["key"] for row in dict.fromkeys(part.rows)]
+
+
+def _table(table: Table) -> str:
+    lines = [table.headings, tuple("---" for _ in table.headings), *table.rows]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{text}\n\n{table.note}\n" if table.note else f"{text}\n"
+
+
+def _anchor(study: Study) -> str:
+    """What GitHub and Markdown renderers make of the heading."""
+    kept = "".join(letter for letter in study.question.lower() if letter.isalnum() or letter in " -")
+    return f"{study.number}-{kept.replace(' ', '-')}"
+
+
+def _provenance(records: Sequence[dict]) -> str:
+    runs = [record for record in records if record["kind"] == "extension"]
+    if not runs:
+        return "## Where the numbers come from\n\nNothing is recorded yet.\n"
+    machines = sorted({(r["machine"]["processor"], r["machine"]["threads"], r["versions"]["torch"]) for r in runs})
+    days = sorted(record["date"][:10] for record in records)
+    ground = runs[0]["ground"]
+    where = "; ".join(f"{name}, {threads} thread a row, torch {version}" for name, threads, version in machines)
+    return (
+        f"## Where the numbers come from\n\n{len(records)} rows, {days[0]} to {days[-1]}; {where}. "
+        f"Text: {ground['text']}, sha256 `{ground['corpus'][:16]}…`. "
+        f"Base: the model of the package, sha256 `{ground['base'][:16]}…`. "
+        f"The profiles are {' and '.join(f'`{name}`' for name in PROFILES)}; all rows here are of `cpu`.\n"
+    )
+
+
+def _small(data: bytes) -> bytes:
+    """A PNG of 64 colours, which drawings do with."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    picture.quantize(colors=64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        buffer, format="png", optimize=True
+    )
+    return buffer.getvalue()

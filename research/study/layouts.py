@@ -1,0 +1,132 @@
+"""What training attention may look like: S² and its relatives, laid out over the heads and layers of a model.
+
+All sparse ones let a token look at about as many keys as a group has, so that they cost the same number of pairs.
+Those that no cells describe are computed as dense attention under a mask (`impl="masked"`): no faster than full.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from longlora_edu.geometry import S2Geometry, S2Pattern
+from longlora_edu.model import TinyLlama
+
+from .spec import Run
+
+
+class AllShifted(S2Geometry):
+    """A geometry all of whose heads are shifted."""
+
+    @property
+    def plain_heads(self) -> range:
+        return range(0)
+
+    @property
+    def shifted_heads(self) -> range:
+        return range(self.num_heads)
+
+    def allows(self, head, query, key):
+        last = self.num_heads - 1  # a shifted head, whatever `head` is; 0 * head keeps the shape
+        return super().allows(0 * head + last, query, key)
+
+
+@dataclass(frozen=True)
+class OnlyShifted:
+    """`S2Pattern` with every head shifted."""
+
+    group_size: int
+    shift: int | None = None
+
+    def geometry(self, seq_len: int, num_heads: int) -> AllShifted:
+        """This pattern laid over `seq_len` tokens and `num_heads` query heads."""
+        return AllShifted(seq_len, self.group_size, num_heads, self.shift)
+
+
+@dataclass(frozen=True)
+class MaskGeometry:
+    """A pattern without cells on one length: who may look at whom, and nothing else.
+
+    - `"window"`: a token sees the `group_size` tokens that end with itself.
+    - `"dilated"`: half of the heads as `"window"`, the others every second token, twice as far back.
+    - `"strided"`: half of the heads as `"window"`, the others every r-th token from itself to the first, r groups
+      being in the sequence.
+    - `"blocks"`: head i sees the whole group i groups before its own (modulo r); where there is none, its own so far.
+    """
+
+    kind: Literal["window", "dilated", "strided", "blocks"]
+    seq_len: int
+    group_size: int
+    num_heads: int
+
+    def allows(self, head, query, key):
+        """May `query` look at `key` on `head`? Integers or arrays (NumPy, torch) that broadcast."""
+        back, groups = query - key, -(-self.seq_len // self.group_size)
+        if self.kind == "blocks":
+            own, other = query // self.group_size, key // self.group_size
+            before = head % groups
+            elsewhere = (before > 0) & (own >= before)
+            return (elsewhere & (other == own - before)) | (~elsewhere & (other == own) & (back >= 0))
+        far = head >= self.num_heads // 2
+        near = (back >= 0) & (back < self.group_size)
+        if self.kind == "window":
+            return near & (head >= 0)
+        step, span = (2, 2 * self.group_size) if self.kind == "dilated" else (groups, self.seq_len)
+        return (near & ~far) | ((back >= 0) & (back < span) & (back % step == 0) & far)
+
+    def mask(self) -> np.ndarray:
+        """bool (h, n, n), True where query n (rows) may look at key n (columns)."""
+        head, query, key = np.ogrid[: self.num_heads, : self.seq_len, : self.seq_len]
+        return self.allows(head, query, key)
+
+    def pairs(self) -> int:
+        """How many (query, key) pairs are allowed, over all heads."""
+        return int(self.mask().sum())
+
+
+@dataclass(frozen=True)
+class MaskPattern:
+    """A `MaskGeometry` that has not met its sequence yet."""
+
+    kind: str
+    group_size: int
+
+    def geometry(self, seq_len: int, num_heads: int) -> MaskGeometry:
+        """This pattern laid over `seq_len` tokens and `num_heads` query heads."""
+        return MaskGeometry(self.kind, seq_len, self.group_size, num_heads)
+
+
+def patterns(run: Run, layers: int) -> list:
+    """The pattern of each layer's training attention."""
+    group = run.group_size
+    if run.attention == "full":
+        return [S2Pattern(run.window, 0)] * layers  # one group without a shift
+    if run.attention == "short":
+        return [S2Pattern(group, 0)] * layers
+    if run.attention in ("s2", "wrap", "masked"):
+        boundary = "split" if run.attention == "s2" else run.attention
+        return [S2Pattern(group, run.shift, boundary)] * layers
+    if run.attention == "shifted":
+        return [OnlyShifted(group, run.shift)] * layers
+    if run.attention == "layers":
+        return [(S2Pattern(group, 0), OnlyShifted(group, run.shift))[layer % 2] for layer in range(layers)]
+    return [MaskPattern(run.attention, group)] * layers
+
+
+def lay_out(model: TinyLlama, run: Run) -> TinyLlama:
+    """Give every layer the training attention of the run, in place."""
+    layers = model.attention_layers
+    for attention, pattern in zip(layers, patterns(run, len(layers)), strict=True):
+        attention.sparse = pattern
+        attention.impl = "masked" if isinstance(pattern, MaskPattern) else "auto"
+    return model
+
+
+def pairs_of_full(run: Run, layers: int, heads: int) -> float:
+    """Pairs that training attention computes, over those of full causal attention."""
+    counted = sum(pattern.geometry(run.window, heads).pairs() for pattern in patterns(run, layers))
+    full = dataclasses.replace(run, attention="full")
+    return counted / sum(pattern.geometry(run.window, heads).pairs() for pattern in patterns(full, layers))

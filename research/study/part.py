@@ -1,0 +1,126 @@
+"""What a study is made of: parts with rows, and what is shown of a part once all of its rows are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .spec import Run, Settings, key_of
+from .verdict import Claim
+
+SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A base model and what suits it; every row of a study is a `run` of its profile."""
+
+    name: str
+    base: str
+    trained: int
+    steps: int
+
+    def run(self, factor: int = 8, **fields) -> Run:
+        """A run to `factor` times the trained context. All weights want half the learning rate of adapters."""
+        usual = {"target": factor * self.trained, "base": self.base, "steps": self.steps, "span": 16 * self.trained}
+        if fields.get("train") == "all":
+            usual["rate"] = 1e-3
+        return Run(**usual | fields)
+
+
+PROFILES = {"cpu": Profile("cpu", "bundled", 256, 60), "gpu": Profile("gpu", "sibling", 1024, 400)}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text, under headings; `note` says how to read it."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture by the name of its file: `draw()` gives axes, `words` say what it shows to those who do not see it."""
+
+    name: str
+    draw: Callable
+    words: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What came of a part."""
+
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Rows:
+    """The recorded rows of one text and one base, found by their settings."""
+
+    def __init__(self, records: Sequence[dict]) -> None:
+        self._by_key = {record["key"]: record for record in records}
+        self.grounds = sorted({tuple(sorted(_hashes(record).items())) for record in records if _hashes(record)})
+
+    def __contains__(self, settings: Settings) -> bool:
+        return self._find(settings) is not None
+
+    def __getitem__(self, settings: Settings) -> dict:
+        """The results of a run."""
+        return self.record(settings)["results"]
+
+    def record(self, settings: Settings) -> dict:
+        """The whole record of a run.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        found = self._find(settings)
+        if found is None:
+            raise ValueError(f"rows must hold a record of {settings}, got none")
+        return found
+
+    def _find(self, settings: Settings) -> dict | None:
+        for ground in self.grounds if isinstance(settings, Run) else [()]:
+            if found := self._by_key.get(key_of(settings, dict(ground))):
+                return found
+        return None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table of a study. `show` is asked once all `rows` are recorded."""
+
+    title: str
+    rows: tuple[Settings, ...]
+    show: Callable[[Rows], Shown]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question and its parts. An exploratory one has a single seed and borrows the spread of others."""
+
+    number: int
+    name: str
+    question: str
+    parts: tuple[Part, ...]
+    exploratory: bool = False
+    limits: str = ""
+
+    @property
+    def caveat(self) -> str:
+        """What every answer of the study is limited by, in a line; empty without such."""
+        return " ".join(filter(None, ("Exploratory: one seed." if self.exploratory else "", self.limits)))
+
+    @property
+    def rows(self) -> tuple[Settings, ...]:
+        """All rows, each once, in the order in which they are computed."""
+        return tuple(dict.fromkeys(settings for part in self.parts for settings in part.rows))
+
+
+def _hashes(record: dict) -> dict:
+    return {name: record["ground"][name] for name in ("base", "corpus") if name in record["ground"]}

@@ -1,0 +1,1 @@
+"""Study 1: training attention, and when the shift matters."""

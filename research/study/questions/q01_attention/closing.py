@@ -1,0 +1,77 @@
+"""Study 1, what was tried on the usual budget to bring S² closer to full attention."""
+
+from __future__ import annotations
+
+from ...part import Picture, Profile, Rows, Shown, Table
+from ...seed_plots import describe_seeds, plot_seeds
+from ...spec import Run
+from ...summary import AGAINST_FULL, Arms, bits, passkeys, rate, with_spread, worse_than
+from ...verdict import Claim, above, over_seeds, within
+
+LAST_QUARTER, TWO_GROUPS = "S², the last quarter of the steps full", "S² in 2 groups"
+GENTLE = "S², the last quarter full, at a quarter of the rate"
+ALL_FULL, ALL_S2 = "full, all weights trained", "S², all weights trained"
+
+
+def closing_arms(profile: Profile, seeds: int) -> dict[str, tuple[Run, ...]]:
+    """Ways to bring S² closer on the same steps: a last quarter of dense ones, larger groups, no adapters."""
+    each = range(seeds)
+    return {
+        LAST_QUARTER: tuple(ended_full(profile, profile.steps, seed) for seed in each),
+        GENTLE: tuple(ended_full(profile, profile.steps, seed, rate=5e-4) for seed in each),
+        TWO_GROUPS: tuple(profile.run(8, groups=2, seed=seed) for seed in each),
+        "short in 2 groups": tuple(profile.run(8, groups=2, attention="short", seed=seed) for seed in each),
+        ALL_FULL: tuple(profile.run(8, attention="full", train="all", seed=seed) for seed in each),
+        ALL_S2: tuple(profile.run(8, train="all", seed=seed) for seed in each),
+    }
+
+
+def ended_full(profile: Profile, steps: int, seed: int, **fields) -> Run:
+    """S² for three quarters of the steps, then full attention."""
+    begun = profile.run(8, steps=steps * 3 // 4, seed=seed)
+    return profile.run(8, attention="full", steps=steps // 4, seed=seed, start=begun, **fields)
+
+
+def show_tried(rows: Rows, tried: Arms, eight: Arms) -> Shown:
+    """Each of the ways against full attention that trained the same weights."""
+    arms = {"full": eight["full"], "S²": eight["s2"]} | dict(tried)
+    full = {name: tried[ALL_FULL] if name == ALL_S2 else eight["full"] for name in arms} | {ALL_FULL: tried[ALL_FULL]}
+    far = {name: worse_than(rows, runs, full[name]) for name, runs in arms.items() if runs is not full[name]}
+    table = tuple(
+        (name, with_spread(bits(rows, runs)), far[name].text() if name in far else "–", rate(passkeys(rows, runs)))
+        for name, runs in arms.items()
+    )
+    claims = tuple(
+        Claim(statement, within(far[name], 0.01), far[name].text())
+        for name, statement in (
+            (LAST_QUARTER, "A last quarter of full attention brings S² within 1 % of full."),
+            (GENTLE, "A last quarter at a quarter of the rate brings it within 1 % of full."),
+            (TWO_GROUPS, "Groups of half the target bring S² within 1 % of full."),
+            (ALL_S2, "With all weights trained, S² is within 1 % of full attention that trains them all."),
+        )
+    )
+    kept = over_seeds([rows[run]["passkey"]["rate"] for run in tried[GENTLE]])
+    claims += (
+        Claim("At a quarter of the rate the last quarter loses no passkeys (95 % are found).", above(kept, 0.95),
+              f"{_by_seed(rows, tried[GENTLE])}; at the usual rate {_by_seed(rows, tried[LAST_QUARTER])}"),
+    )  # fmt: skip
+    values = {name: bits(rows, runs) for name, runs in arms.items()}
+    axis = "dense bits per byte at the target"
+    reference = sum(values["full"]) / len(values["full"])
+    picture = Picture("attention-tried", lambda: plot_seeds(values, x=axis, reference=reference),
+                      describe_seeds(values, x=axis))  # fmt: skip
+    headings = ("trained with", "bits/byte at the target", "against full", "passkeys")
+    note = (
+        f"{AGAINST_FULL} All weights are compared with full attention that trains all of them, at the same rate. "
+        "The rows of all weights and of a quarter of the rate were added when the others had been seen."
+    )
+    return Shown((Table(headings, table, note),), (picture,), claims)
+
+
+def _by_seed(rows: Rows, runs: tuple[Run, ...]) -> str:
+    """Passkeys found, and the worst step of the last stage: a mean over seeds would hide the one that fails."""
+    found = ", ".join(f"{100 * rows[run]['passkey']['rate']:.0f}" for run in runs)
+    nats = (max((step["passkey_nats"] or 0.0 for step in rows.record(run)["curve"]), default=0.0) for run in runs)
+    return (
+        f"{found} % found by seed, a digit's training loss at most {', '.join(f'{worst:.1f}' for worst in nats)} nats"
+    )

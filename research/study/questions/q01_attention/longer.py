@@ -1,0 +1,80 @@
+"""Study 1, four times the steps: does longer training close the gap of S² to full attention, or show the shift?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...part import Picture, Profile, Rows, Shown, Table
+from ...seed_plots import describe_series, plot_series
+from ...spec import Run
+from ...summary import AGAINST_FULL, Arms, along, as_trained, bits, by_position, passkeys, rate, with_spread, worse_than
+from ...verdict import Claim, above, below, difference, within
+from .closing import ended_full
+
+PATTERN = ("pattern",)
+
+
+def longer_arms(profile: Profile, seeds: int) -> dict[str, tuple[Run, ...]]:
+    """Four times the steps with full attention, S² and short, and with S² whose last quarter is full."""
+    steps = 4 * profile.steps
+
+    def runs(attention: str) -> tuple[Run, ...]:
+        return tuple(
+            profile.run(8, attention=attention, steps=steps, seed=seed, extra=PATTERN) for seed in range(seeds)
+        )
+
+    return {
+        "full": runs("full"),
+        "S²": runs("s2"),
+        "short": runs("short"),
+        "S², the last quarter full": tuple(ended_full(profile, steps, seed, extra=PATTERN) for seed in range(seeds)),
+    }
+
+
+def show_longer(rows: Rows, arms: Arms, usual: Arms) -> Shown:
+    """Dense and as trained, at the trained context and at the target, beside the usual number of steps."""
+    many, few = arms["S²"][0].steps, usual["s2"][0].steps
+    lines = {
+        f"full, {few} steps": (usual["full"], usual["full"]),
+        f"S², {few} steps": (usual["s2"], usual["full"]),
+        **{f"{name}, {many} steps": (runs, arms["full"]) for name, runs in arms.items()},
+    }
+    trained = arms["S²"][0].target // 8
+    table = tuple(
+        (name, with_spread(bits(rows, runs, trained)), with_spread(bits(rows, runs)),
+         "–" if runs is full else worse_than(rows, runs, full).text(), with_spread(as_trained(rows, runs)),
+         rate(passkeys(rows, runs)))
+        for name, (runs, full) in lines.items()
+    )  # fmt: skip
+    gap, ended = (worse_than(rows, arms[name], arms["full"]) for name in ("S²", "S², the last quarter full"))
+    more = worse_than(rows, arms["S²"], usual["s2"])
+    own = difference(as_trained(rows, usual["s2"]), as_trained(rows, arms["S²"]))
+    shift = worse_than(rows, arms["short"], arms["S²"])
+    claims = (
+        Claim(f"After {many} steps S² is within 1 % of full attention trained as long.", within(gap, 0.01), gap.text()),
+        Claim(f"After {many} steps S² is better at the target than after {few}, under its own pattern.", below(own),
+              own.text()),
+        Claim("With dense attention, as it is used, it is better too.", below(more), more.text()),
+        Claim("A last quarter of full attention brings it within 1 % of full.", within(ended, 0.01), ended.text()),
+        Claim("Without the shift the extended model is worse.", above(shift),
+              f"short against S² {shift.text(digits=2)}"),
+    )  # fmt: skip
+    series = {name: _behind(rows, runs, full) for name, (runs, full) in lines.items() if runs is not full}
+    axis, what = "position", "behind full attention, bits per byte"
+    picture = Picture("attention-longer", lambda: plot_series(series, x=axis, y=what, powers=False),
+                      describe_series(series, x=axis, y=what))  # fmt: skip
+    headings = ("trained with", f"bits/byte at {trained}", "at the target", "against full of as many steps",
+                "at the target under the training pattern", "passkeys")  # fmt: skip
+    note = (
+        f"{AGAINST_FULL} This part was added after a single run of S² with so many steps had come out "
+        "worse at the target than with a quarter of them."
+    )
+    return Shown((Table(headings, table, note),), (picture,), claims)
+
+
+def _behind(rows: Rows, runs: tuple[Run, ...], full: tuple[Run, ...]) -> dict[float, list[float]]:
+    """Dense loss by position, less that of full attention of the same seed."""
+    gaps = [
+        np.subtract(by_position(rows, run), by_position(rows, other)) for run, other in zip(runs, full, strict=True)
+    ]
+    return along(gaps, runs[0].target)

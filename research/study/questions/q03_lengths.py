@@ -1,0 +1,89 @@
+"""Study 3: what does the extension cost at short lengths, and how far past the target does it carry?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
+from ..seed_plots import describe_series, plot_series
+from ..spec import Run
+from ..summary import NAMES, Arms, along, bits, by_position, thousands, with_spread
+from ..verdict import Claim, above, difference, over_seeds
+from .q01_attention.training_attention import EXTRA, arms_at
+
+
+def study(profile: Profile, seeds: int = SEEDS) -> Study:
+    """The rows of study 3: those of study 1, and the same lengths without training."""
+    untrained = {
+        "as pretrained": untrained_run(profile, "default"),
+        "YaRN, nothing trained": untrained_run(profile, "yarn"),
+    }
+    shared = {factor: arms_at(profile, factor, seeds, ("full", "s2")) for factor in (4, 8)}
+    rows = (*untrained.values(), *(run for arms in shared.values() for runs in arms.values() for run in runs))
+    return Study(
+        3,
+        "lengths",
+        "What does the extension cost at short lengths, and how far past the target does it carry?",
+        (
+            Part("By evaluation length", rows, lambda rows: show_lengths(rows, untrained, shared, profile)),
+            Part("By position, dense and as trained", tuple(run for arms in shared.values() for run in arms["s2"]),
+                 lambda rows: show_mismatch(rows, {factor: arms["s2"] for factor, arms in shared.items()})),
+        ),
+    )  # fmt: skip
+
+
+def untrained_run(profile: Profile, rope: str) -> Run:
+    """The base at eight times its context, its positions stretched or not, and nothing trained."""
+    return profile.run(8, rope=rope, attention="full", steps=0, extra=EXTRA)
+
+
+def show_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms], profile: Profile) -> Shown:
+    """Dense bits/byte of the same last bytes, given more and more context."""
+    lines = {name: (run,) for name, run in untrained.items()}
+    lines |= {f"×{factor}, {NAMES[name]}": arms[name] for factor, arms in shared.items() for name in ("full", "s2")}
+    lengths = sorted(int(length) for length in rows[untrained["as pretrained"]]["bits_per_byte"])
+    table = tuple(
+        (name, *(with_spread(bits(rows, runs, length)) for length in lengths)) for name, runs in lines.items()
+    )
+    base = bits(rows, lines["as pretrained"], profile.trained)[0]
+    claims, target = [], 8 * profile.trained
+    short = over_seeds([value / base - 1 for value in bits(rows, shared[8]["s2"], profile.trained)])
+    claims.append(Claim("The extended model is worse at short lengths than its base.", above(short),
+                        f"×8 with S² at {profile.trained} against the base there {short.text()}"))  # fmt: skip
+    gentle, far = (bits(rows, shared[factor]["s2"], profile.trained) for factor in (4, 8))
+    more = difference(gentle, far)
+    claims.append(Claim("The larger the target, the worse at short lengths, as the paper says (section 4.2).",
+                        above(more), f"×8 against ×4, both with S², at {profile.trained} {more.text()}"))  # fmt: skip
+    gain = difference(bits(rows, shared[8]["full"], target), bits(rows, shared[8]["full"], profile.trained))
+    claims.append(Claim("The extended model makes use of the longer context.", above(gain),
+                        f"full attention at {profile.trained} against {thousands(target)} {gain.text()}"))  # fmt: skip
+    past = difference(bits(rows, shared[8]["s2"], target), bits(rows, shared[8]["s2"], 2 * target))
+    claims.append(Claim("Past twice the target it breaks down (more than 5 % worse).", above(past, 0.05),
+                        f"S² at {thousands(2 * target)} against {thousands(target)} {past.text()}"))  # fmt: skip
+    series = {name: {length: bits(rows, runs, length) for length in lengths} for name, runs in lines.items()}
+    close = {name: line for name, line in series.items() if name not in ("as pretrained", "YaRN, nothing trained")}
+    picture = Picture("lengths", lambda: plot_series(close, x="bytes of context"),
+                      describe_series(close, x="bytes of context"))  # fmt: skip
+    headings = ("model", *(f"at {thousands(length)}" for length in lengths))
+    note = f"The same last 128 bytes of {untrained['as pretrained'].windows} held-out windows at every length."
+    return Shown((Table(headings, table, note),), (picture,), tuple(claims))
+
+
+def show_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Shown:
+    """Loss under the training pattern less the dense loss, by position: what the change of attention costs."""
+    lines, series, claims = [], {}, []
+    for factor, runs in arms.items():
+        gaps = [np.subtract(by_position(rows, run, "as trained"), by_position(rows, run)) for run in runs]
+        quarters = [[float(quarter.mean()) for quarter in np.array_split(gap, 4)] for gap in gaps]
+        lines.append((f"×{factor}", *(with_spread(values, 4) for values in zip(*quarters, strict=True))))
+        series[f"×{factor}"] = along(gaps, runs[0].target)
+        last = over_seeds([values[-1] for values in quarters])
+        claims.append(Claim(
+            f"×{factor}: in the last quarter dense attention is better than the pattern that was trained.", above(last),
+            f"loss(sparse) - loss(dense) there {last.text(scale=1, unit=' bits/byte', digits=3)}"))  # fmt: skip
+    axis, what = "position", "sparse less dense, bits per byte"
+    picture = Picture("lengths-mismatch", lambda: plot_series(series, x=axis, y=what, powers=False),
+                      describe_series(series, x=axis, y=what))  # fmt: skip
+    headings = ("S²", "first quarter of positions", "second", "third", "last")
+    note = "loss(sparse) - loss(dense) in bits/byte: above zero, dense attention makes use of what groups cut off."
+    return Shown((Table(headings, tuple(lines), note),), (picture,), tuple(claims))

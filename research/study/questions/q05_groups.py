@@ -1,0 +1,62 @@
+"""Study 5: how small may a group be?"""
+
+from __future__ import annotations
+
+from ..layouts import pairs_of_full
+from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
+from ..seed_plots import describe_series, plot_series
+from ..spec import Run
+from ..summary import NAMES, bits, passkeys, rate, seed_spread
+from ..verdict import Claim, above, difference, within
+from .q01_attention.training_attention import arms_at
+
+GROUPS = (2, 4, 8, 16, 32)
+
+
+def study(profile: Profile, seeds: int = SEEDS) -> Study:
+    """The rows of study 5 and what is made of them; one seed but for the shared ones."""
+    shared = arms_at(profile, 8, seeds, ("full", "s2", "short"))
+    arms = {
+        name: {
+            groups: shared[name][0] if groups == 4 else profile.run(8, attention=name, groups=groups)
+            for groups in GROUPS
+        }
+        for name in ("s2", "short")
+    }
+    rows = [run for line in arms.values() for run in line.values()] + [run for runs in shared.values() for run in runs]
+    return Study(
+        5,
+        "groups",
+        "How small may a group be?",
+        (Part("Ratio of the group to the target", tuple(rows), lambda rows: show_groups(rows, arms, shared)),),
+        exploratory=True,
+    )
+
+
+def show_groups(rows: Rows, arms: dict[str, dict[int, Run]], shared: dict[str, tuple[Run, ...]]) -> Shown:
+    """Dense bits/byte by ratio, with S² and without a shift, beside what the pattern costs."""
+    spread = seed_spread(rows, shared["full"], shared["s2"])
+    full = bits(rows, shared["full"][:1])
+    lines = []
+    for groups in GROUPS:
+        s2, short = ([arms[name][groups]] for name in ("s2", "short"))
+        lines.append((
+            f"1/{groups}", f"{s2[0].group_size}", f"{100 * pairs_of_full(s2[0], 4, 4):.1f} %",
+            f"{bits(rows, s2)[0]:.3f}", f"{bits(rows, short)[0]:.3f}",
+            difference(full, bits(rows, s2), spread=spread).text(),
+            *(rate(passkeys(rows, runs)) for runs in (s2, short)),
+        ))  # fmt: skip
+    half, quarter = (difference(full, bits(rows, [arms["s2"][groups]]), spread=spread) for groups in (2, 4))
+    eighth = difference(bits(rows, [arms["s2"][4]]), bits(rows, [arms["s2"][8]]), spread=spread)
+    claims = (
+        Claim("Half and a quarter are as good as full attention (within 1 %), as the paper's table 7 has it.",
+              within(max((half, quarter), key=lambda gap: gap.mean), 0.01),
+              f"a half {half.text()}, a quarter {quarter.text()}"),
+        Claim("An eighth is worse than a quarter, as there.", above(eighth), eighth.text()),
+    )  # fmt: skip
+    series = {NAMES[name]: {groups: bits(rows, [run]) for groups, run in line.items()} for name, line in arms.items()}
+    picture = Picture("groups", lambda: plot_series(series, x="groups in the target"),
+                      describe_series(series, x="groups in the target"))  # fmt: skip
+    headings = ("group", "bytes", "pairs of full attention", "S²: bits/byte", "short: bits/byte", "S² against full",
+                "S²: passkeys", "short: passkeys")  # fmt: skip
+    return Shown((Table(headings, tuple(lines), "Dense bits/byte at the target."),), (picture,), claims)

@@ -1,0 +1,113 @@
+"""Words and numbers of rows: what tables, pictures and verdicts of all studies have in common."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from longlora_edu.runs.records import Proportion
+
+from .part import Rows
+from .spec import Run
+from .verdict import Difference, difference
+
+NAMES = {
+    "full": "full",
+    "short": "short: no shift",
+    "s2": "S²",
+    "wrap": "S², wrapped",
+    "masked": "S², masked ends",
+    "shifted": "only shifted",
+    "layers": "S² by layers",
+    "window": "sliding window",
+    "dilated": "dilated",
+    "strided": "strided",
+    "blocks": "block sparse",
+}
+AGAINST_FULL = "Mean ± standard deviation over seeds; *against full* seed by seed, with a 95 % interval."
+# Table 1 of the paper, PG19 validation, of a model trained at 4,096: perplexity (full, S²) by factor.
+# Its row of short attention has no second source.
+PAPER = {2: (8.02, 8.04), 4: (8.05, 8.03), 8: (8.04, 8.08)}
+Arms = Mapping[str, Sequence[Run]]
+
+
+def bits(rows: Rows, runs: Iterable[Run], length: int | None = None) -> list[float]:
+    """Dense bits/byte of each run, at its target unless another length is given."""
+    return [rows[run]["bits_per_byte"][str(length or run.target)] for run in runs]
+
+
+def as_trained(rows: Rows, runs: Iterable[Run]) -> list[float]:
+    """Bits/byte of each run at its target under the attention that it was trained with."""
+    return [rows[run]["as_trained"]["bits_per_byte"] for run in runs]
+
+
+def whole_window(rows: Rows, runs: Iterable[Run]) -> list[float]:
+    """Dense bits/byte of each run over all bytes of its windows but the first, not only the last ones."""
+    return [rows[run]["bits_per_byte_all_positions"] for run in runs]
+
+
+def by_position(rows: Rows, run: Run, attention: Literal["dense", "as trained"] = "dense") -> list[float]:
+    """Bits/byte by position at the target, each a mean over neighbours."""
+    return (rows[run] if attention == "dense" else rows[run]["as_trained"])["bits_per_byte_by_position"]
+
+
+def along(lines: Sequence[Sequence[float]], target: int) -> dict[float, list[float]]:
+    """Numbers by position, a line a seed, as a series: at the middle of each stretch its value of every seed."""
+    points = len(lines[0])
+    return {(place + 0.5) * target / points: [float(line[place]) for line in lines] for place in range(points)}
+
+
+def passkeys(rows: Rows, runs: Iterable[Run]) -> Proportion:
+    """Passkeys found at the target, over all depths and runs."""
+    return pooled(rows[run]["passkey"] for run in runs)
+
+
+def pooled(found: Iterable[dict]) -> Proportion:
+    """Recorded proportions as one."""
+    first, *others = (Proportion(one["successes"], one["trials"]) for one in found)
+    return sum(others, first)
+
+
+def with_spread(values: Sequence[float], digits: int = 3) -> str:
+    """The mean, and the standard deviation over seeds where there are several."""
+    text = f"{statistics.mean(values):.{digits}f}"
+    return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
+
+
+def rate(found: Proportion) -> str:
+    """As `97 % of 600`."""
+    return f"{100 * found.rate:.0f}\N{NO-BREAK SPACE}% of {found.trials}"
+
+
+def thousands(number: int) -> str:
+    """As `2,048`."""
+    return f"{number:,}"
+
+
+def worse_than(rows: Rows, runs: Sequence[Run], other: Sequence[Run], *, spread: float | None = None) -> Difference:
+    """Dense bits/byte at the target, relative to those of `other`, seed by seed."""
+    return difference(bits(rows, other), bits(rows, runs), spread=spread)
+
+
+def as_loss(first: float, second: float) -> float:
+    """Two perplexities as a relative change of the loss, which is what bits/byte are: ln b / ln a - 1."""
+    return math.log(second) / math.log(first) - 1
+
+
+def paper_gap(factor: int) -> str:
+    """What the paper has of S² against full attention at this factor, as words to add; none where it has nothing."""
+    if factor not in PAPER:
+        return ""
+    full, sparse = PAPER[factor]
+    change = 100 * as_loss(full, sparse)
+    return f"; the paper's table 1 at {factor} times: {full} to {sparse} in perplexity, {change:+.1f} % of the loss"
+
+
+def seed_spread(rows: Rows, first: Sequence[Run], second: Sequence[Run]) -> float | None:
+    """The standard deviation over seeds of a relative difference, which a study with one seed borrows."""
+    if len(first) < 2 or any(run not in rows for run in (*first, *second)):
+        return None
+    pairs = zip(bits(rows, first), bits(rows, second), strict=True)
+    return statistics.stdev([b / a - 1 for a, b in pairs])
