@@ -3,7 +3,8 @@
 from research import cli_bench as bench
 from research import cli_study as study
 
-from . import course, real, small
+from . import lessons as course
+from . import real, small
 from .app import app
 
 __all__ = ["app", "bench", "course", "real", "small", "study"]
