@@ -32,14 +32,18 @@ from longlora_edu.runs.records import Proportion, provenance, read_json, write_j
 ROOT = Path(__file__).resolve().parents[1]
 # The tests of a module, its own first: the first red test ends a run.
 TESTS = {
-    "longlora_edu/geometry.py": ("tests/test_geometry.py", "tests/test_reference.py", "tests/test_attention.py"),
-    "longlora_edu/reference.py": ("tests/test_reference.py", "tests/test_attention.py"),
-    "longlora_edu/attention/__init__.py": ("tests/test_attention.py",),
-    "longlora_edu/attention/arguments.py": ("tests/test_attention.py",),
-    "longlora_edu/attention/grouped.py": ("tests/test_attention.py",),
-    "longlora_edu/attention/dense_mask.py": ("tests/test_attention.py",),
-    "longlora_edu/attention/sdpa.py": ("tests/test_attention.py",),
-    "longlora_edu/attention/tiles.py": ("tests/test_attention.py",),
+    "longlora_edu/geometry.py": (
+        "tests/test_geometry.py",
+        "tests/test_reference.py",
+        "tests/attention/test_attention.py",
+    ),
+    "longlora_edu/reference.py": ("tests/test_reference.py", "tests/attention/test_attention.py"),
+    "longlora_edu/attention/__init__.py": ("tests/attention/test_attention.py",),
+    "longlora_edu/attention/arguments.py": ("tests/attention/test_attention.py",),
+    "longlora_edu/attention/grouped.py": ("tests/attention/test_attention.py",),
+    "longlora_edu/attention/dense_mask.py": ("tests/attention/test_attention.py",),
+    "longlora_edu/attention/sdpa.py": ("tests/attention/test_attention.py",),
+    "longlora_edu/attention/tiles.py": ("tests/attention/test_attention.py",),
 }
 ALL_TESTS = tuple(dict.fromkeys(test for tests in TESTS.values() for test in tests))
 HELPERS = ("tests/conftest.py", "tests/helpers.py", "tests/oracles.py")

@@ -33,7 +33,7 @@ class S2Geometry:
     - `"wrap"`: they join the last `group_size - shift` tokens, *behind* them, so the earliest tokens
       look at the latest ones: the future. The paper's Algorithm 1; kept to measure its leak.
     - `"masked"`: the same cell in true order: late tokens may look at the first ones, never the
-      other way round. (Not `impl="masked"` of `attention.py`, which builds any mask as a tensor.)
+      other way round.
 
     Heads are *query* heads. `shift=None` means `group_size // 2`; 0 is short attention without a
     shift; shifting the other way is `group_size - shift`. Under `"split"` the length need not be a

@@ -183,16 +183,16 @@ def test_the_command_prints_json(folder):
 
 
 def test_without_a_rate_the_machine_is_measured_and_that_is_said(folder, monkeypatch):
-    import longlora_edu.runs.calibrate
+    import longlora_edu.runs.timing
 
-    monkeypatch.setattr(longlora_edu.runs.calibrate, "reached_tflops", lambda bf16: 0.5)
+    monkeypatch.setattr(longlora_edu.runs.timing, "reached_tflops", lambda bf16: 0.5)
     assert "0.5 TFLOPS, measured on products" in run("--model", folder, "--context", 8192).output
 
 
 def test_a_rate_is_measured_in_the_time_it_is_given():
     import time
 
-    from longlora_edu.runs.calibrate import reached_tflops
+    from longlora_edu.runs.timing import reached_tflops
 
     began = time.perf_counter()
     assert 0 < reached_tflops(seconds=0.05, width=64) < 1000

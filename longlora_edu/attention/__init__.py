@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..geometry import S2Geometry
 from .arguments import check, check_equal
-from .dense_mask import masked_attention
+from .dense_mask import dense_mask_attention
 from .flex import flex_attention
 from .grouped import grouped_attention
 from .sdpa import as_read_by, attend, same_segment, zero_at_padding
@@ -64,9 +64,9 @@ def s2_attention(
     left moves a document across them. `scale` defaults to 1 / sqrt(d). `dropout` is a probability and
     acts on every call: it is for the caller to pass 0 in evaluation.
 
-    - `impl="masked"`: dense attention under a mask of h n n bytes, b h n n with segments, which PyTorch copies in
+    - `impl="dense_mask"`: dense attention under a mask of h n n bytes, b h n n with segments, which PyTorch copies in
       the dtype of q. The rule as it is written, for short sequences: on CPU up to twice the time of causal dense
-      attention, the mask itself not counted. (Not `boundary="masked"`, a rule that every impl can follow.)
+      attention, the mask itself not counted. (Not `boundary="dense_mask"`, a rule that every impl can follow.)
     - `impl="grouped"`: cells become rows of a batch, without a mask, and memory is linear in n. On CPU, segments cut
       the cells; compiled, and on other devices, they are a mask of b c g g bytes, and its copy, for half of the heads
       at a time.
@@ -101,14 +101,14 @@ def choose_impl(device_type: str, capability: tuple[int, int] | None, dtype: tor
     | device_type  | dropout | impl      | why                                                |
     |--------------|---------|-----------|----------------------------------------------------|
     | cpu          | 0       | "grouped" | least work, and memory linear in n                 |
-    | cpu          | above 0 | "masked"  | PyTorch has no fused attention with dropout on CPU |
+    | cpu          | above 0 | "dense_mask"  | PyTorch has no fused attention with dropout on CPU |
     | cuda, others | any     | "grouped" | least work, and memory linear in n                 |
     """
-    return "masked" if device_type == "cpu" and dropout > 0 else "grouped"
+    return "dense_mask" if device_type == "cpu" and dropout > 0 else "grouped"
 
 
 _IMPLS = {
-    "masked": masked_attention,
+    "dense_mask": dense_mask_attention,
     "grouped": grouped_attention,
     "varlen": varlen_attention,
     "flex": flex_attention,

@@ -1,4 +1,4 @@
-"""`impl="masked"`: the rule of the geometry as a tensor, and dense attention under it."""
+"""`impl="dense_mask"`: the rule of the geometry as a tensor, and dense attention under it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..geometry import S2Geometry
 from .sdpa import as_read_by, attend, same_segment, zero_at_padding
 
 
-def masked_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
+def dense_mask_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
     """(b h n d), at the price of a mask of h n n bytes, b h n n with segments, and PyTorch's copy of it."""
     head, token = (torch.arange(size, device=q.device) for size in q.shape[1:3])
     # The leading axis keeps PyTorch on its fused path: three axes would send it to the slow one.

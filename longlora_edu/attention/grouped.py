@@ -17,7 +17,7 @@ def grouped_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, sc
         ValueError: for dropout on CPU, where only a mask has it.
     """
     if dropout > 0 and q.device.type == "cpu":
-        raise ValueError(f"dropout must be 0 on cpu under impl='grouped', got {dropout}: use impl='masked'")
+        raise ValueError(f"dropout must be 0 on cpu under impl='grouped', got {dropout}: use impl='dense_mask'")
     documents_cut = segments is not None and q.device.type == "cpu" and not torch.compiler.is_compiling()
     if documents_cut:
         tiles, masked = tiles_of_documents(geometry, segments.numpy()), None

@@ -1,10 +1,6 @@
-"""The command line: the small model, real models, the course."""
+"""The command line: the small model, real models, the course; `study` and `bench` from a checkout."""
 
-from research import cli_bench as bench
-from research import cli_study as study
-
-from . import lessons as course
-from . import real, small
+from . import checkout, lessons, real, small
 from .app import app
 
-__all__ = ["app", "bench", "course", "real", "small", "study"]
+__all__ = ["app", "checkout", "lessons", "real", "small"]

@@ -1,6 +1,6 @@
-"""Time and memory, measured so that ways to compute the same thing can be compared on a machine that does other work.
+"""Time and memory, measured so that several ways to compute the same thing can be compared on a busy machine.
 
-Never as absolute times: ways take turns, and what counts is the ratio of neighbours in time.
+Absolute times mislead there. So ways take turns, and the ratio of neighbours in time is what counts.
 """
 
 from __future__ import annotations
@@ -8,18 +8,21 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from .records import check_integer, peak_memory
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of two ways, how many times as long the one takes: the median over pairs of neighbours, and the middle half."""
+    """Time of one way over that of another: the median over pairs of neighbours, and the middle half of them."""
 
     median: float
     low: float
@@ -35,51 +38,76 @@ class Ratio:
 
 
 def in_turns(
-    ways: Mapping[str, Callable[[], object]], *, repeats: int, device: str | torch.device = "cpu"
+    ways: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int,
+    device: str | torch.device = "cpu",
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of `repeats` calls of each way, after one call each that does not count.
+    """Measure the seconds of `repeats` calls of each way, after one call each that does not count.
 
-    Ways take turns, and every other round goes through them backwards, so that a machine that slows down or heats up
-    slows all alike. On a GPU it is time until the device has finished.
+    Every other round goes through the ways backwards, so that a machine that slows down or heats up slows all alike.
+    On a GPU it is time until the device has finished.
 
     Raises:
         ValueError: when `repeats` is not a positive integer.
     """
     check_integer("repeats", repeats, at_least=1)
-    device = torch.device(device)
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for function in ways.values():
         function()
     for turn in range(repeats):
         for name in list(ways) if turn % 2 == 0 else list(ways)[::-1]:
-            taken[name].append(seconds_of(ways[name], device))
+            taken[name].append(seconds_of(ways[name], device, clock))
     return taken
 
 
-def seconds_of(function: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call, the device having finished."""
+def median_seconds(
+    ways: Mapping[str, Callable[[], object]], *, repeats: int, device: str | torch.device = "cpu"
+) -> dict[str, float]:
+    """Measure the median of `in_turns`; on CPU, of processor time on one thread, which other work does not lengthen.
+
+    Raises:
+        ValueError: when `repeats` is not a positive integer.
+    """
+    if _is_cpu(device):
+        with _one_thread():
+            taken = in_turns(ways, repeats=repeats, clock=time.process_time)
+    else:
+        taken = in_turns(ways, repeats=repeats, device=device)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def seconds_of(
+    function: Callable[[], object], device: str | torch.device = "cpu", clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Measure one call, from an idle device to an idle device."""
     wait_for(device)
-    start = time.perf_counter()
+    start = clock()
     function()
     wait_for(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def wait_for(device: torch.device) -> None:
+def wait_for(device: str | torch.device) -> None:
     """Return when everything asked of the device is done; on CPU it is."""
-    if device.type != "cpu":
+    if not _is_cpu(device):
+        import torch
+
+        device = torch.device(device)
         torch.get_device_module(device).synchronize(device)
 
 
 def peak_of(function: Callable[[], object], device: str | torch.device = "cpu") -> int | None:
-    """The most bytes held while `function` runs: by torch on a CUDA device, else by this process as a whole.
+    """Measure the most bytes held while `function` runs: by torch on a CUDA device, else by this process as a whole.
 
     A process as a whole also holds what it freed before and keeps for later, so compare fresh processes. None where
     the system does not let a process start counting anew (it is a feature of Linux).
     """
-    device = torch.device(device)
     gc.collect()
-    if device.type == "cuda":
+    if not _is_cpu(device):
+        import torch
+
         torch.cuda.reset_peak_memory_stats(device)
         function()
         return torch.cuda.max_memory_allocated(device)
@@ -89,3 +117,64 @@ def peak_of(function: Callable[[], object], device: str | torch.device = "cpu") 
         return None
     function()
     return peak_memory()
+
+
+def kept_bytes(function: Callable[[], object], *, besides: Iterable[torch.Tensor] = ()) -> int:
+    """Count the bytes that autograd keeps for the backward pass of `function`, each storage once, without `besides`.
+
+    A count, not a measurement: the same on every machine with the same kernels.
+    """
+    import torch
+
+    known = {x.untyped_storage().data_ptr() for x in besides}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = x  # alive until all are counted: an address is used again
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        out = function()
+    total = sum(x.untyped_storage().nbytes() for x in kept.values())
+    del out
+    return total
+
+
+def reached_tflops(*, seconds: float = 10.0, width: int = 1024, bf16: bool = True, device: str | None = None) -> float:
+    """Measure 10¹² FLOPs a second of square products of `width`, the median over about `seconds`.
+
+    A training step reaches a part of this rate, so hours planned with it are a lower bound.
+
+    Raises:
+        ValueError: for seconds that are not positive.
+    """
+    if not seconds > 0:
+        raise ValueError(f"seconds must be positive, got {seconds}")
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    left, right = torch.randn(2, width, width, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
+    rates, began = [], time.perf_counter()
+    while not rates or time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        (left @ right).sum().item()  # asking for the value waits for the device
+        rates.append(2 * width**3 / (time.perf_counter() - start) / 1e12)
+    return statistics.median(rates)
+
+
+def _is_cpu(device: str | torch.device) -> bool:
+    return str(device).partition(":")[0] == "cpu"
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

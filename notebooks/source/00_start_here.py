@@ -18,13 +18,12 @@
 # which looks at your machine.
 
 # %%
-from longlora_edu.course import Question, reveal
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal
 from longlora_edu.course.checks import start as check
 from longlora_edu.course.notebook.overview import overview
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots import describe_bits_by_length, describe_reach, plot_bits_by_length, plot_reach
-from longlora_edu.runs.recorded import recorded, recorded_line
+from longlora_edu.runs.records import recorded, recorded_line
 from longlora_edu.widgets import Picture
 
 sizes = {

@@ -28,11 +28,18 @@ import torch
 
 from longlora_edu.attention import full_attention, s2_attention
 from longlora_edu.cost import ModelShape, attention_bytes, forward_flops, kv_cache_bytes, step_ratio, training_flops
-from longlora_edu.course import Question, reveal
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal
 from longlora_edu.course.checks import costs as check
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots import attention_crossover, describe_flop_shares, describe_growth, describe_measured, plot_flop_shares, plot_growth, plot_measured
+from longlora_edu.plots import (
+    attention_crossover,
+    describe_flop_shares,
+    describe_growth,
+    describe_measured,
+    plot_flop_shares,
+    plot_growth,
+    plot_measured,
+)
 from longlora_edu.widgets import Picture
 
 llama = ModelShape.llama2_7b()

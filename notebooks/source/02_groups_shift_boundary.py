@@ -25,15 +25,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from longlora_edu.course import Question, reveal
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal
 from longlora_edu.course.checks import masks as check
+from longlora_edu.course.play.retrieval import describe_probe, plot_probe
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots import SCREEN, describe_boundaries, describe_hops, describe_masks, describe_reach, plot_boundaries, plot_hops, plot_mask, plot_masks, plot_reach
-from longlora_edu.plots.retrieval import describe_probe, plot_probe
+from longlora_edu.plots import (
+    SCREEN,
+    describe_boundaries,
+    describe_hops,
+    describe_masks,
+    describe_reach,
+    plot_boundaries,
+    plot_hops,
+    plot_mask,
+    plot_masks,
+    plot_reach,
+)
 from longlora_edu.plots.style import new_axes
-from longlora_edu.training.probe import ProbeSettings, path_exists, run_probe
 from longlora_edu.reference import s2_attention
+from longlora_edu.training.probe import ProbeSettings, path_exists, run_probe
 from longlora_edu.widgets import Picture
 from longlora_edu.widgets.explorer import explorer
 

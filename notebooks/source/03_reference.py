@@ -24,8 +24,7 @@
 # %%
 import numpy as np
 
-from longlora_edu.course import Question, reveal
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal
 from longlora_edu.course.checks import attention_weights
 from longlora_edu.course.checks import numpy_attention as check
 from longlora_edu.geometry import S2Geometry

@@ -31,14 +31,22 @@ from einops import rearrange
 from longlora_edu import reference
 from longlora_edu.attention import choose_impl, full_attention, s2_attention
 from longlora_edu.cost import ModelShape, attention_bytes
-from longlora_edu.course import Question, reveal, show_study
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import torch_attention as check
 from longlora_edu.course.checks.torch_attention.proof import moved
 from longlora_edu.course.notebook.html_tables import show_table
-from longlora_edu.runs.course_timing import kept_bytes, median_seconds
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots import crossover, describe_folds, describe_moved, describe_speed, plot_folds, plot_moved, plot_speed, speed_ratios
+from longlora_edu.plots import (
+    crossover,
+    describe_folds,
+    describe_moved,
+    describe_speed,
+    plot_folds,
+    plot_moved,
+    plot_speed,
+    speed_ratios,
+)
+from longlora_edu.runs.timing import kept_bytes, median_seconds
 from longlora_edu.widgets import Picture
 from longlora_edu.widgets.explorer import explorer
 
@@ -251,7 +259,7 @@ for length, group in ((16, 4), (15, 5), (18, 4)):
     torch.testing.assert_close(shifted_heads(*(x[:, 2:] for x in (q, k, v)), group), expected)
 
 # %% [markdown]
-# This is `impl="grouped"` of the library. There is a second way, `impl="masked"`: build the mask of the geometry as a
+# This is `impl="grouped"` of the library. There is a second way, `impl="dense_mask"`: build the mask of the geometry as a
 # tensor and hand it to SDPA. It is the rule as it is written, and slower, since a kernel with a mask can skip nothing.
 # Which one runs is never a guess: `impl="auto"` asks one small function, and what cannot run says so.
 
@@ -317,7 +325,7 @@ allowed = {
 }
 lines = []
 for dtype, limits in allowed.items():
-    for impl in ("masked", "grouped"):
+    for impl in ("dense_mask", "grouped"):
         found = errors(library(impl), dtype)
         assert all(error <= limit for error, limit in zip(found, limits, strict=True)), (impl, dtype)
         name = f"{impl}, {str(dtype).removeprefix('torch.')}"
@@ -454,7 +462,7 @@ for n in lengths:
         "rows alone": training_step(kernel, rows),
     }
     if n <= 1024:  # the mask grows with the square
-        steps["masked"] = training_step(s2("masked", sparse), qkv)
+        steps["dense mask"] = training_step(s2("dense_mask", sparse), qkv)
     repeats = 10 if device.type == "cuda" else max(1, min(8, 4096 // n))  # short calls more often
     seconds[n] = median_seconds(steps, repeats=repeats, device=device)
 
@@ -511,12 +519,12 @@ form = attention_bytes(ModelShape(128, 1, 4, 4, 32, 344, 256), geometry, bytes_p
 output = q.numel() * 4
 ways = {
     "written out": (lambda: written_out(q, k, v), form.masked),
-    "impl='masked'": (lambda: s2_attention(q, k, v, geometry, impl="masked"), form.masked),
+    "impl='dense_mask'": (lambda: s2_attention(q, k, v, geometry, impl="dense_mask"), form.masked),
     "impl='grouped'": (lambda: s2_attention(q, k, v, geometry, impl="grouped"), form.flash + output),
     "dense, fused": (lambda: full_attention(q, k, v), form.flash + output),
 }
 kept = {name: kept_bytes(run, besides=(q, k, v)) for name, (run, _) in ways.items()}
-assert kept["impl='grouped'"] < kept["impl='masked'"] / 4
+assert kept["impl='grouped'"] < kept["impl='dense_mask'"] / 4
 show_table(
     ["", "formula", "counted"],
     [(name, f"{ways[name][1]:,}", f"{size:,}") for name, size in kept.items()],
@@ -525,7 +533,7 @@ show_table(
 
 # %% [markdown]
 # The first two ways keep a table and a little more: written out, the mask of one byte a pair beside the weights; under
-# `impl="masked"` the mask in the place of the weights, in the format of q. Now look at the last two lines. Once the
+# `impl="dense_mask"` the mask in the place of the weights, in the format of q. Now look at the last two lines. Once the
 # kernel is fused, *dense attention keeps no table either*: S²-Attn then saves time and not memory. Where somebody
 # reports that it saved memory, ask what the dense side ran on.
 
@@ -591,7 +599,7 @@ Picture(plot_moved(moves), describe_moved(moves))
 quiz(
     "04.quiz",
     Question(
-        "Why does S²-Attn under impl='masked' gain no time over dense attention?",
+        "Why does S²-Attn under impl='dense_mask' gain no time over dense attention?",
         right=(
             "The kernel computes every pair and then hides most of them",
             "Right. A mask is a table of what to forget. Only a lay-out that leaves pairs out saves work.",

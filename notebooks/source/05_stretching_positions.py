@@ -25,19 +25,26 @@
 import numpy as np
 import torch
 
-from longlora_edu.training.corpus import standard_library
-from longlora_edu.course import Question, reveal, show_study
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import positions as check
 from longlora_edu.course.notebook.html_tables import show_table
-from longlora_edu.training.evaluate import score_text
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.model import bundled_model, rotate, rotation_tables
 from longlora_edu.plots.angles import pair_angles
-from longlora_edu.plots.rotary import RULE_NAMES, describe_by_pair, describe_clocks, describe_rules_by_length, plot_by_pair, plot_clocks, plot_rules_by_length
-from longlora_edu.runs.recorded import recorded, recorded_line
+from longlora_edu.plots.rotary import (
+    RULE_NAMES,
+    describe_by_pair,
+    describe_clocks,
+    describe_rules_by_length,
+    plot_by_pair,
+    plot_clocks,
+    plot_rules_by_length,
+)
 from longlora_edu.reference import full_attention
 from longlora_edu.rope import Rope
+from longlora_edu.runs.records import recorded, recorded_line
+from longlora_edu.training.corpus import standard_library
+from longlora_edu.training.evaluate import score_text
 from longlora_edu.widgets import Picture, show
 from longlora_edu.widgets.rope_explorer import rope_explorer
 from longlora_edu.widgets.task import Bar

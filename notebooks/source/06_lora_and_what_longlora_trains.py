@@ -26,20 +26,32 @@
 import torch
 from torch import nn
 
-from longlora_edu.training.corpus import Windows, standard_library
 from longlora_edu.cost import ModelShape
-from longlora_edu.course import Question, reveal, show_study
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import low_rank as check
 from longlora_edu.course.notebook.html_tables import show_table
-from longlora_edu.training.evaluate import score_text
-from longlora_edu.training.finetune import FinetuneSettings, finetune
-from longlora_edu.longlora import ATTENTION_PROJECTIONS, EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_longlora
+from longlora_edu.longlora import (
+    ATTENTION_PROJECTIONS,
+    EMBEDDINGS_AND_NORMS,
+    LongLoRAConfig,
+    apply_longlora,
+    merge_longlora,
+)
 from longlora_edu.lora import LoRALinear, add_lora, free_modules, merge_lora
 from longlora_edu.model import bundled_model
-from longlora_edu.plots.low_rank import describe_low_rank, describe_parts, describe_shares, plot_low_rank, plot_parts, plot_shares
+from longlora_edu.plots.low_rank import (
+    describe_low_rank,
+    describe_parts,
+    describe_shares,
+    plot_low_rank,
+    plot_parts,
+    plot_shares,
+)
 from longlora_edu.plots.ranks import trained_weights
-from longlora_edu.runs.recorded import recorded, recorded_line
+from longlora_edu.runs.records import recorded, recorded_line
+from longlora_edu.training.corpus import Windows, standard_library
+from longlora_edu.training.evaluate import score_text
+from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.widgets import Picture, show
 from longlora_edu.widgets.rank_explorer import rank_explorer
 from longlora_edu.widgets.task import Bar

@@ -27,19 +27,27 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.course import Question, reveal
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal
 from longlora_edu.course.checks import training as check
 from longlora_edu.course.play.live import live_settings
 from longlora_edu.course.play.train_panel import Training, replay
-from longlora_edu.training.evaluate import score_text
-from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import apply_longlora, merge_longlora
 from longlora_edu.model import bundled_model
-from longlora_edu.plots import describe_bits_by_length, describe_loss, describe_passkeys, describe_trainable, plot_bits_by_length, plot_loss, plot_passkeys, plot_trainable
-from longlora_edu.runs.recorded import recorded, recorded_line
+from longlora_edu.plots import (
+    describe_bits_by_length,
+    describe_loss,
+    describe_passkeys,
+    describe_trainable,
+    plot_bits_by_length,
+    plot_loss,
+    plot_passkeys,
+    plot_trainable,
+)
+from longlora_edu.runs.records import recorded, recorded_line
+from longlora_edu.training.corpus import Windows, standard_library
+from longlora_edu.training.evaluate import score_text
+from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.widgets import Picture
 
 # %% [markdown]

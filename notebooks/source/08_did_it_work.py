@@ -23,19 +23,34 @@ import numpy as np
 import torch
 from ipywidgets import Dropdown, ToggleButtons
 
-from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.course import Question, reveal, show_study
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import measuring as check
 from longlora_edu.course.notebook.html_tables import show_table
-from longlora_edu.training.evaluate import score_passkeys, score_text
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.model import bundled_model
-from longlora_edu.training.passkey import DIGITS, hide_passkey
 from longlora_edu.plots import SCREEN, describe_passkeys, percent, plot_passkeys
-from longlora_edu.plots.arms import MODES, NAMES, TRAINED, describe_arms_by_length, describe_arms_by_position, describe_arms_passkeys, describe_differences, describe_positions, paired_difference, plot_arms_by_length, plot_arms_by_position, plot_arms_passkeys, plot_differences, plot_positions, seed_differences
+from longlora_edu.plots.arms import (
+    MODES,
+    NAMES,
+    TRAINED,
+    describe_arms_by_length,
+    describe_arms_by_position,
+    describe_arms_passkeys,
+    describe_differences,
+    describe_positions,
+    paired_difference,
+    plot_arms_by_length,
+    plot_arms_by_position,
+    plot_arms_passkeys,
+    plot_differences,
+    plot_positions,
+    seed_differences,
+)
 from longlora_edu.plots.style import new_axes
-from longlora_edu.runs.recorded import recorded, recorded_line
+from longlora_edu.runs.records import recorded, recorded_line
+from longlora_edu.training.corpus import Windows, standard_library
+from longlora_edu.training.evaluate import score_passkeys, score_text
+from longlora_edu.training.passkey import DIGITS, hide_passkey
 from longlora_edu.widgets import Picture
 from longlora_edu.widgets.panel import Panel
 

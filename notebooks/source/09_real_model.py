@@ -36,17 +36,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.course import Question, reveal
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal
 from longlora_edu.course.notebook.html_tables import show_table
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig
-from longlora_edu.training.longqa import KINDS
 from longlora_edu.model import bundled_model, save_model
-from longlora_edu.training.objective import NATS_PER_BIT, next_byte_nats
 from longlora_edu.plots import describe_listening, plot_listening
-from longlora_edu.runs.recorded import recorded, recorded_line
+from longlora_edu.runs.records import recorded, recorded_line
+from longlora_edu.training.corpus import Windows, standard_library
+from longlora_edu.training.longqa import KINDS
+from longlora_edu.training.objective import NATS_PER_BIT, next_byte_nats
 from longlora_edu.widgets import Picture
 
 device = "cuda" if torch.cuda.is_available() else "cpu"

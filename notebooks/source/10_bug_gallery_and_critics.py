@@ -25,8 +25,7 @@ import numpy as np
 from einops import rearrange
 
 from longlora_edu.cost import ModelShape, attention_bytes, step_ratio, training_flops
-from longlora_edu.course import Question, reveal, show_study
-from longlora_edu.course.notebook import predict, quiz
+from longlora_edu.course import Question, predict, quiz, reveal, show_study
 from longlora_edu.course.bugs import BUGS, diagnose
 from longlora_edu.course.checks import bugs as check
 from longlora_edu.course.play.bug_gallery import exhibit, gallery_explorer, show_caught
@@ -34,8 +33,8 @@ from longlora_edu.course.play.leak_training import describe_refrain, plot_refrai
 from longlora_edu.course.play.patterns import bits_under, describe_patterns, patterns, plot_patterns
 from longlora_edu.course.play.tuning import tunings
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.runs.recorded import recorded, recorded_line
 from longlora_edu.reference import full_attention, s2_attention
+from longlora_edu.runs.records import recorded, recorded_line
 from longlora_edu.widgets import Picture
 
 # %% [markdown]

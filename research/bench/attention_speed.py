@@ -19,7 +19,7 @@ from . import implementations as ways
 
 HEADS, HEAD_DIM = 8, 64
 SIZES = ((1, 2048, 512), (1, 8192, 2048), (4, 2048, 512))  # b, n, g
-BASELINES = ("dense", "flex", "published", "masked")
+BASELINES = ("dense", "flex", "published", "dense_mask")
 OURS, BOUND, PACKED = "s2", "lower bound", "s2, packed documents"
 
 
@@ -89,7 +89,7 @@ def _row(case: Case, device: torch.device, against: Sequence[str], repeats: int)
     *packed, packed_grad = ways.leaves((groups, HEADS, case.group, HEAD_DIM), dtype, device)
     segments = torch.from_numpy(packed_documents(case)).to(device)
     others = {"dense": ways.dense, "flex": lambda: ways.compiled_flex(geometry)}
-    others |= {"published": lambda: ways.published(geometry), "masked": lambda: ways.s2(geometry, "masked")}
+    others |= {"published": lambda: ways.published(geometry), "dense_mask": lambda: ways.s2(geometry, "dense_mask")}
     steps = {
         OURS: ways.step_of(ways.s2(geometry), inputs, grad),
         BOUND: ways.step_of(ways.lower_bound(), packed, packed_grad),
@@ -124,7 +124,7 @@ def largest_error(case: Case, device: torch.device) -> float:
     *inputs, grad = ways.leaves((1, case.length, 2, HEAD_DIM), dtype, device, seed=1)
     exact = [x.detach().float().requires_grad_() for x in inputs]
     ours = ways.step_of(ways.s2(geometry), inputs, grad)()
-    right = ways.step_of(ways.s2(geometry, "masked"), exact, grad.float())()
+    right = ways.step_of(ways.s2(geometry, "dense_mask"), exact, grad.float())()
     return max(((one.float() - two).abs().max() / two.abs().max()).item() for one, two in zip(ours, right, strict=True))
 
 

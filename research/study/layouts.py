@@ -1,7 +1,7 @@
 """What training attention may look like: S² and its relatives, laid out over the heads and layers of a model.
 
 All sparse ones let a token look at about as many keys as a group has, so that they cost the same number of pairs.
-Those that no cells describe are computed as dense attention under a mask (`impl="masked"`): no faster than full.
+Those that no cells describe are computed as dense attention under a mask (`impl="dense_mask"`): no faster than full.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def lay_out(model: TinyLlama, run: Run) -> TinyLlama:
     layers = model.attention_layers
     for attention, pattern in zip(layers, patterns(run, len(layers)), strict=True):
         attention.sparse = pattern
-        attention.impl = "masked" if isinstance(pattern, MaskPattern) else "auto"
+        attention.impl = "dense_mask" if isinstance(pattern, MaskPattern) else "auto"
     return model
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from ...runs.recorded import recorded
+from ...runs.records import recorded
 from .cards import card, publish
 from .html_tables import show_table
 

@@ -15,7 +15,7 @@ from ...demo.run import DemoSettings
 from ...plots import SCREEN, Style, describe_loss, plot_loss
 from ...plots.style import new_axes
 from ...runs.progress import Advance
-from ...runs.recorded import recorded
+from ...runs.records import recorded
 from ...training.train import Metrics
 from ...widgets import Picture, show
 from ...widgets.panel import Panel

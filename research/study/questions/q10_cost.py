@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from longlora_edu.cost import ModelShape, forward_flops
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.runs.recorded import recorded
+from longlora_edu.runs.records import recorded
 
 from ..part import SEEDS, Part, Picture, Profile, Shown, Study, Table
 from ..seed_plots import describe_series, plot_series

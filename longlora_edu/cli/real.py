@@ -1,0 +1,341 @@
+"""Commands on real models: plan, train, evaluate, generate, merge, and questions to train on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ..geometry import Boundary
+from ..rope import RopeMethod
+from ..training.corpus import DocumentRule
+from .app import app, clear_errors, fields_of
+
+Model = Annotated[str, typer.Option(help="A folder, a .gguf file, or an ID on the hub.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HalfPrecision = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16: half the memory.")]
+
+
+@contextmanager
+def enough_memory(lower: Sequence[str]) -> Iterator[None]:
+    """Running out of memory, on the GPU or beside it, as a sentence that says what to lower, in order."""
+    try:
+        yield
+    except Exception as error:
+        from ..hf.loading import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        wanted = re.search(r"tried to allocate [\d.]+ \w+", str(error), re.IGNORECASE)
+        what = f"out of memory ({wanted[0].lower()})" if wanted else "out of memory"
+        raise ValueError(f"{what}; in this order, try {', '.join(lower)}") from None
+
+
+@contextmanager
+def no_notes() -> Iterator[None]:
+    """No other library's bars and notes among our lines where they go to a file or a pipe."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*deprecated and will be removed in v6", category=FutureWarning)
+        if not sys.stderr.isatty():
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()
+        yield
+
+
+@app.command()
+def plan(
+    model: Annotated[str, typer.Option(help="A folder with config.json, that file, or an ID on the hub.")],
+    context: Annotated[int, typer.Option(help="Target context in tokens.")],
+    memory: Annotated[float | None, typer.Option(help="What the device has, in GB.")] = None,
+    tflops: Annotated[float | None, typer.Option(help="What it reaches; measured for ten seconds if left out.")] = None,
+    group_ratio: Annotated[float, typer.Option(help="Group as a part of the context.")] = 0.25,
+    train: Annotated[Literal["adapters", "all"], typer.Option(help="What learns.")] = "adapters",
+    rank: Annotated[int, typer.Option(help="Of LoRA.")] = 8,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 1000,
+    batch: Annotated[int, typer.Option(help="Sequences a step.")] = 64,
+    gradient_checkpointing: Annotated[bool, typer.Option(help="Compute the forward pass twice, keep little.")] = True,
+    bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what extending a model would cost and whether S² would pay, from its config alone."""
+    with clear_errors("plan", Path(model)):
+        from ..hf.configs import read_config
+        from ..plan import plan as make_plan
+        from ..plan import shape_from_config
+        from ..runs.calibrate import reached_tflops
+        from ..runs.records import as_json as plain
+
+        shape, trained = shape_from_config(read_config(model))
+        options = {"group_ratio": group_ratio, "train": train, "rank": rank, "steps": steps, "batch": batch}
+        options |= {"checkpointing": gradient_checkpointing, "bf16": bf16, "trained_context": trained}
+        options |= {"memory": memory * 1e9 if memory is not None else None}
+        make_plan(shape, context, **options, tflops=tflops)  # what is refused is refused before ten seconds are spent
+        rate = tflops or reached_tflops(bf16=bf16)
+        found = make_plan(shape, context, **options, tflops=rate)
+        assumed = "given" if tflops else "measured on products of matrices for ten seconds: hours are a lower bound"
+        if as_json:
+            typer.echo(json.dumps(plain(found) | {"trained_share": found.trained_share, "tflops": rate}, indent=1))
+        else:
+            _show_plan(found, rate, assumed)
+
+
+def show_plan_of(settings) -> None:
+    """What `plan` says about the run, where it can count the family."""
+    from ..hf.configs import read_config
+    from ..plan import plan as make_plan
+    from ..plan import shape_from_config
+
+    config = read_config(settings.model)
+    try:
+        shape, trained = shape_from_config(config)
+    except ValueError as error:
+        typer.echo(f"plan: {error}")
+        return
+    stretched = trained if trained is not None and trained < settings.context else None
+    found = make_plan(
+        shape, settings.context, trained_context=stretched, group_ratio=settings.group_ratio, train=settings.train,
+        rank=settings.rank, steps=settings.steps, batch=settings.batch * settings.accumulate,
+        checkpointing=settings.gradient_checkpointing, bf16=settings.bf16,
+    )  # fmt: skip
+    typer.echo(
+        f"plan: {found.trained:,} of {found.parameters:,} weights learn ({found.trained_share:.1%}), "
+        f"about {found.memory.total / 1e9:.1f} GB; {found.verdict}"
+    )
+
+
+def _show_plan(found, tflops: float, assumed: str) -> None:
+    memory = found.memory
+    rows = [
+        ("parameters", f"{found.parameters:,}"),
+        ("trained", f"{found.trained:,} ({found.trained_share:.1%})"),
+        ("context", f"{found.trained_context or 'unknown'} to {found.context}, groups of {found.group_size}"),
+        ("attention in a dense step", f"{found.attention_share:.0%} of its FLOPs"),
+        ("a step with S²", f"{found.gain:.2f} times as fast as dense, at best (flash kernels on both sides)"),
+        (
+            "memory",
+            f"about {memory.total / 1e9:.1f} GB: weights {memory.weights / 1e9:.1f}, optimizer "
+            f"{memory.optimizer / 1e9:.1f}, activations {memory.activations / 1e9:.1f}, loss {memory.loss / 1e9:.1f}",
+        ),
+        ("hours", f"{found.hours:,.1f} with S², {found.hours_dense:,.1f} dense, for {found.sequences:,} sequences"),
+        ("assumed", f"{tflops:.3g} TFLOPS, {assumed}"),
+    ]
+    for name, value in rows:
+        typer.echo(f"{name:<26}{value}")
+    typer.echo(found.verdict)
+
+
+@app.command()
+def train(
+    model: Annotated[str | None, typer.Option(help="A folder, a .gguf file, or an ID on the hub.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Text (file, folder) or pairs (.json, .jsonl).")] = None,
+    context: Annotated[int | None, typer.Option(help="Target context in tokens.")] = None,
+    document: Annotated[DocumentRule | None, typer.Option(help="What of a folder of text is one; file.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for checkpoint, adapter and record.")] = Path("longlora-run"),
+    group_ratio: Annotated[float | None, typer.Option(help="Group as a part of the context; 0.25.")] = None,
+    rope: Annotated[RopeMethod | None, typer.Option(help="How positions are stretched; yarn, where they are.")] = None,
+    boundary: Annotated[Boundary | None, typer.Option(help="The ends of shifted heads; split.")] = None,
+    what: Annotated[Literal["adapters", "all"] | None, typer.Option("--train", help="What learns; adapters.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Of LoRA; 8.")] = None,
+    bf16: Annotated[bool | None, typer.Option("--bf16", help="Compute in bfloat16.")] = None,
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option("--gradient-checkpointing", help="Keep little, compute the forward pass twice.")
+    ] = None,
+    dense: Annotated[bool | None, typer.Option("--dense", help="Full attention in training, to compare.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Windows at a time on a device; 1.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches a step, over all devices; 8.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate; 2e-4.")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Steps of warm-up; 20.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; 1000.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of data order and LoRA; 0.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Extend a pretrained model with S²-Attn and LoRA; under torchrun, on all its devices."""
+    given = {
+        "model": _found_again(model), "data": _found_again(data), "context": context, "document": document,
+        "group_ratio": group_ratio, "rope": rope, "boundary": boundary, "train": what, "rank": rank, "bf16": bf16,
+        "gradient_checkpointing": gradient_checkpointing, "dense": dense, "batch": batch, "accumulate": accumulate,
+        "rate": lr, "warmup": warmup, "steps": steps, "seed": seed, "threads": threads,
+    }  # fmt: skip
+    with clear_errors("train", out), no_notes():
+        from ..hf.run_training import TrainingSettings, run_training
+        from ..runs.progress import Silent, Terminal
+        from ..runs.records import started_settings
+
+        started = fields_of(TrainingSettings, started_settings(out) if resume else None)
+        chosen = started | {name: value for name, value in given.items() if value is not None}
+        for name in ("model", "data", "context"):
+            if name not in chosen:
+                raise ValueError(f"--{name} must be given to start a run, got none (--resume goes on with one)")
+        settings = TrainingSettings(**chosen)
+        speaks = os.environ.get("RANK", "0") == "0"  # under torchrun, one for all
+        if speaks and not as_json:
+            show_plan_of(settings)
+        progress = Silent() if as_json else Terminal()
+        show = (lambda *data: None) if as_json else (lambda *data: _show_lengths(settings.context, *data))
+        with enough_memory(_lower(settings)):
+            record = run_training(settings, out, resume=resume, progress=progress, on_data=show)
+        if speaks and as_json:
+            typer.echo(json.dumps(record, indent=1))
+        elif speaks:
+            first, last = (record["curve"][place]["nats_per_token"] for place in (0, -1))
+            typer.echo(
+                f"{out}: {settings.steps} steps, loss {first:.3f} to {last:.3f} nats/token, "
+                f"{record['tokens_per_second']:,.0f} tokens/s, peak memory {record['peak_rss_bytes'] / 1e9:.1f} GB"
+            )
+
+
+def _lower(settings) -> list[str]:
+    """What of a run can be lowered to need less memory, the cheapest first."""
+    tries = {
+        f"--batch 1 --accumulate {settings.accumulate * settings.batch}": settings.batch > 1,
+        "--gradient-checkpointing": not settings.gradient_checkpointing,
+        "--train adapters": settings.train == "all",
+        "--bf16": not settings.bf16,
+    }
+    fewer = [option for option, helps in tries.items() if helps]
+    return [*fewer, "a shorter --context", "a smaller model (and a new --out: a run keeps its settings)"]
+
+
+def _found_again(path: str | Path | None) -> str | None:
+    """A path on this machine in full, so that a run can be resumed from elsewhere; an ID as it is."""
+    return None if path is None else str(Path(path).resolve()) if Path(path).exists() else str(path)
+
+
+def _show_lengths(context: int, histogram, data) -> None:
+    typer.echo("document lengths, in tokens:")
+    for longest, documents, tokens in histogram:
+        typer.echo(f"  up to {longest:>9,}: {documents:>6} documents, {tokens:>12,} tokens")
+    reach = sum(length >= context for length in data.lengths)
+    if left_out := getattr(data, "left_out", 0):
+        typer.echo(f"{left_out} pairs are longer than {context} tokens and are left out")
+    elif hasattr(data, "windows") and reach < 8:
+        typer.echo(f"warning: only {reach} documents reach {context} tokens; the others are not used")
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Annotated[Path, typer.Option(help="Text to score (file, folder), or pairs to answer (.json, .jsonl).")],
+    context: Annotated[list[int] | None, typer.Option(help="Lengths to measure; several times.")] = None,
+    document: Annotated[DocumentRule, typer.Option(help="What of a folder of text is one, as in `train`.")] = "file",
+    adapter: Annotated[Path | None, typer.Option(help="An adapter folder of `train` on top of the model.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Tokens between windows; the longest length.")] = None,
+    windows: Annotated[int, typer.Option(help="Windows at most.")] = 50,
+    trials: Annotated[int, typer.Option(help="Passkeys at each length and depth; 0 for none.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of passkeys and their places.")] = 0,
+    bf16: HalfPrecision = False,
+    out: Annotated[Path | None, typer.Option(help="Write the record to this file as well.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure with dense attention: perplexity by length and position and passkeys, or exact answers to pairs."""
+    lower = ["--bf16"] * (not bf16) + ["a shorter --context", "a smaller model"]
+    with clear_errors("evaluate", out or Path(".")), no_notes(), enough_memory(lower):
+        from ..hf.measure import measure_answers, measure_text
+        from ..runs.progress import Silent, Terminal
+        from ..runs.records import as_json as plain
+        from ..runs.records import write_json
+
+        progress = Silent() if as_json else Terminal()
+        if data.suffix in (".json", ".jsonl"):
+            record = measure_answers(model, data, adapter=adapter, bf16=bf16, progress=progress)
+        else:
+            options = {
+                "document": document,
+                "stride": stride,
+                "windows": windows,
+                "trials": trials,
+                "seed": seed,
+                "bf16": bf16,
+            }
+            record = measure_text(model, data, context, adapter=adapter, progress=progress, **options)
+        if out is not None:
+            write_json(out, record)
+        typer.echo(json.dumps(plain(record), indent=1)) if as_json else _show_measured(record)
+
+
+@app.command()
+def generate(
+    model: Model,
+    question: Annotated[str, typer.Option(help="What to ask about the file.")],
+    file: Annotated[Path | None, typer.Option(help="A long text that stands before the question.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="An adapter folder of `train` on top of the model.")] = None,
+    most: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens to write at most.")] = 64,
+    bf16: HalfPrecision = False,
+    as_json: Json = False,
+) -> None:
+    """Ask about a long file: dense attention with a cache, greedy, through the chat template where there is one."""
+    lower = ["--bf16"] * (not bf16) + ["a shorter --file", "a smaller model"]
+    with clear_errors("generate", file or Path(".")), no_notes(), enough_memory(lower):
+        from ..hf.measure import ask
+
+        text = file.read_text(encoding="utf-8", errors="replace") if file else ""
+        found = ask(model, text, question, adapter=adapter, most=most, bf16=bf16)
+        typer.echo(json.dumps(found, indent=1) if as_json else found["answer"])
+
+
+@app.command()
+def merge(
+    model: Model,
+    adapter: Annotated[Path, typer.Option(help="An adapter folder of `train`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the merged model.")],
+    bf16: Annotated[bool, typer.Option("--bf16", help="Write the weights in bfloat16; merged in float32.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fold an adapter into its model: a folder that stock transformers loads."""
+    lower = ["a machine with 4 bytes a weight of main memory", "a smaller model"]
+    with clear_errors("merge", out), no_notes(), enough_memory(lower):
+        from ..hf.measure import merge_into
+
+        found = merge_into(model, adapter, out, bf16=bf16)
+        typer.echo(
+            json.dumps(found) if as_json else f"{out}: {found['parameters']:,} weights, {found['context']} tokens"
+        )
+
+
+@app.command()
+def longqa(
+    out: Annotated[Path, typer.Option(help="Folder for train.jsonl and held_out.jsonl.")] = Path("longqa"),
+    length: Annotated[int, typer.Option(help="Bytes of text before a question, at most.")] = 8192,
+    train_count: Annotated[int, typer.Option("--train", help="Questions to train on.")] = 2000,
+    held_out: Annotated[int, typer.Option(help="Questions about documents that are never trained on.")] = 200,
+    corpus: Annotated[Path | None, typer.Option(help="Python source; the standard library's own by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of questions and excerpts.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Make questions about long documents whose answers are computed, in the LongAlpaca format."""
+    with clear_errors("longqa", out):
+        from ..training.corpus import read_corpus, standard_library
+        from ..training.longqa import make_questions, write_questions
+
+        text = read_corpus(corpus) if corpus else standard_library()
+        found = {}
+        for side, documents, count in (("train", text.train, train_count), ("held_out", text.held_out, held_out)):
+            questions = make_questions(documents, length, count, seed=seed)
+            write_questions(out / f"{side}.jsonl", questions)
+            found[side] = len(questions)
+        typer.echo(
+            json.dumps(found) if as_json else f"{out}: {found['train']} to train on, {found['held_out']} held out"
+        )
+
+
+def _show_measured(record: dict) -> None:
+    if "exact" in record:
+        exact = record["exact"]
+        typer.echo(f"{exact.successes} of {exact.trials} answers are exact ({exact.rate:.1%})")
+        return
+    for length, perplexity in record["perplexity"].items():
+        keys = record["passkey"].get(length)
+        found = "" if keys is None else "; passkeys by depth " + " ".join(f"{p.rate:.0%}" for p in keys.values())
+        typer.echo(f"{length:>8,} tokens: perplexity {perplexity:.3f}{found}")
+    typer.echo(f"{record['windows']} windows, one every {record['stride']:,} tokens; dense attention")

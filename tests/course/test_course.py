@@ -1,0 +1,404 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+from IPython.core.formatters import DisplayFormatter
+
+from longlora_edu.course import Journal, Question, reveal, show_study
+from longlora_edu.course.checks import (
+    CheckFailed,
+    Passed,
+    attention_weights,
+    called,
+    exercise,
+    expect_array,
+    expect_tensor,
+)
+from longlora_edu.course.notebook import environment, predict, quiz, studied
+from longlora_edu.course.notebook.environment import Profile, granted_cores
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.reference import s2_attention
+from longlora_edu.runs.records import recorded, recorded_line
+
+# The journal.
+
+
+def test_the_journal_keeps_kinds_and_keys_apart_and_survives_a_restart(journal):
+    journal.note("quiz", "02.q", 1)
+    journal.note("predictions", "02.q", "all of them")
+    journal.note("quiz", "02.q", 2)
+    again = Journal(journal.path)
+    assert again.all() == {"quiz": {"02.q": 2}, "predictions": {"02.q": "all of them"}}
+    assert again.get("quiz", "02.none") is None
+    assert json.loads(journal.path.read_text())["quiz"]["02.q"] == 2
+
+
+def test_two_open_notebooks_do_not_overwrite_each_other(journal):
+    other = Journal(journal.path)
+    journal.note("quiz", "02.q", 1)
+    other.note("quiz", "03.q", 2)
+    journal.note("quiz", "04.q", 3)
+    assert set(journal.all()["quiz"]) == {"02.q", "03.q", "04.q"}
+
+
+def test_the_journal_is_where_the_environment_says_or_beside_the_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("LONGLORA_EDU_PROGRESS", str(tmp_path / "mine.json"))
+    assert Journal().path == tmp_path / "mine.json"
+    monkeypatch.delenv("LONGLORA_EDU_PROGRESS")
+    assert str(Journal().path) == "progress.json"
+
+
+def test_a_damaged_journal_is_named_and_left_as_it_is(journal):
+    journal.path.write_text("{")
+    with pytest.raises(ValueError, match=re.escape(str(journal.path))):
+        journal.note("quiz", "02.q", 1)
+    assert journal.path.read_text() == "{"
+
+
+# Predictions.
+
+
+def test_a_prediction_is_stored_when_it_is_committed_and_stands_beside_the_answer(journal, published):
+    _, answer, button, said = predict("02.leak", "How many?", unit="pairs", journal=journal).children
+    answer.value = 12
+    assert journal.get("predictions", "02.leak") is None
+    button.click()
+    assert journal.get("predictions", "02.leak") == 12
+    assert "12 pairs" in said.value
+    reveal("02.leak", 16, "Counted.", unit="pairs", journal=journal)
+    assert "You said 12 pairs; it is 16 pairs" in published[-1]["text/html"]
+    reveal("02.leak", 12, "Counted.", unit="pairs", journal=journal)
+    assert "so it is" in published[-1]["text/html"]
+
+
+def test_a_choice_is_asked_for_before_it_is_committed_and_kept_when_the_cell_runs_again(journal, published):
+    _, answer, button, said = predict("02.who", "Who?", ["heads", "tokens"], journal=journal).children
+    button.click()
+    assert "Choose one" in said.value
+    assert journal.get("predictions", "02.who") is None
+    answer.value = "heads"
+    button.click()
+    again = predict("02.who", "Who?", ["heads", "tokens"], journal=journal)
+    assert again.children[1].value == "heads"
+    assert "Committed: heads" in again.children[3].value
+
+
+def test_an_answer_without_a_prediction_is_folded(journal, published):
+    reveal("02.none", 0.25, "a <quarter>", journal=journal)
+    assert published[-1]["text/html"].startswith("<details><summary>Nothing predicted yet")
+    assert "0.25" in published[-1]["text/html"]
+    assert "a &lt;quarter&gt;" in published[-1]["text/html"]
+
+
+def test_a_question_leaves_safe_words_where_no_widget_lives(journal, published):
+    predict("02.who", "Who & why?", ["heads", "<tokens>"], journal=journal)
+    (bundle,) = published
+    assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
+    assert "Who &amp; why?" in bundle["text/html"]
+    assert "&lt;tokens&gt;" in bundle["text/html"]
+
+
+@pytest.mark.parametrize("options", [{}, {"choices": ["a"], "unit": "pairs"}])
+def test_a_prediction_needs_choices_or_a_unit(options, journal):
+    with pytest.raises(ValueError, match="must be given choices or a unit"):
+        predict("02.x", "?", journal=journal, **options)
+
+
+# Quizzes.
+
+QUESTION = Question("Which half?", right=("of the heads", "Yes."), wrong=[("of the tokens", "No: all tokens.")])
+
+
+def test_each_choice_of_a_quiz_has_its_own_feedback_and_is_noted(journal, published):
+    panel = quiz("02.quiz", QUESTION, QUESTION, journal=journal)
+    _, answer, said = panel.children[1].children
+    answer.value = "of the tokens"
+    assert "No: all tokens." in said.value
+    assert journal.get("quiz", "02.quiz.2") == {"answer": "of the tokens", "right": False}
+    answer.value = "of the heads"
+    assert "Yes." in said.value
+    assert journal.get("quiz", "02.quiz.2")["right"] is True
+    assert journal.get("quiz", "02.quiz.1") is None
+
+
+def test_a_panel_is_not_shown_again_for_being_the_last_line_of_a_cell(journal, published):
+    asked = predict("02.leak", "How many?", unit="pairs", journal=journal)
+    quizzed = quiz("02.q", Question("Right?", right=("yes", "it is"), wrong=[("no", "it is not")]), journal=journal)
+    assert len(published) == 2
+    assert [DisplayFormatter().format(panel) for panel in (asked, quizzed)] == [({}, {}), ({}, {})]
+    assert len(published) == 2
+
+
+def test_a_quiz_can_be_read_without_a_kernel(journal, published):
+    quiz("02.quiz", QUESTION, journal=journal)
+    assert published[0]["text/html"].count("<details>") == 2
+    assert "No: all tokens." in published[0]["text/html"]
+
+
+def test_the_order_of_choices_does_not_give_the_answer_away_and_stays_the_same():
+    question = Question("?", right=("r", "x"), wrong=[(w, "x") for w in "abc"])
+    orders = {tuple(choice for choice, _ in question.choices(str(key))) for key in range(20)}
+    assert len(orders) > 5
+    assert question.choices("k") == question.choices("k")
+    assert len({order.index("r") for order in orders}) == 4
+
+
+def test_questions_must_have_wrong_choices_and_feedback():
+    with pytest.raises(ValueError, match="at least one choice, got none for 'Who"):
+        Question("Who?", right=("a", "b"))
+    with pytest.raises(ValueError, match="must have feedback, got none for 'w'"):
+        Question("Who?", right=("a", "b"), wrong=[("w", " ")])
+
+
+# Checks.
+
+
+def mask_of(n):
+    return np.tri(n) > 0
+
+
+@exercise("02.mask")
+def check_mask(function):
+    mask = expect_array(called(function, 3), (3, 3), what="the mask", kind="b")
+    if mask[0, 1]:
+        raise CheckFailed("your mask looks ahead", mistake="ahead")
+    return Passed("This is the causal mask.")
+
+
+def test_a_right_answer_is_noted_and_said(journal, published):
+    check_mask(mask_of, journal=journal)
+    assert journal.get("exercises", "02.mask") == {"attempts": 1, "passed": True}
+    assert "This is the causal mask." in published[-1]["text/html"]
+
+
+def test_attempts_are_counted_until_it_is_right(journal, published):
+    for _ in range(2):
+        with pytest.raises(CheckFailed, match="your mask looks ahead"):
+            check_mask(lambda n: mask_of(n).T, journal=journal)
+    assert journal.get("exercises", "02.mask") == {"attempts": 2, "passed": False, "mistake": "ahead"}
+    check_mask(mask_of, journal=journal)
+    check_mask(mask_of, journal=journal)
+    assert journal.get("exercises", "02.mask") == {"attempts": 3, "passed": True}
+
+
+def test_a_stub_is_told_apart_from_a_wrong_answer(journal, published):
+    def stub(n):
+        raise NotImplementedError("your lines go here")
+
+    with pytest.raises(NotImplementedError) as caught:
+        check_mask(stub, journal=journal)
+    assert caught.value._render_traceback_() == [
+        "NotImplementedError: 02.mask is not written yet: replace the last line of the cell above, then run both cells."
+    ]
+    assert journal.get("exercises", "02.mask") is None
+    assert "not written yet" in published[-1]["text/html"]
+
+
+def raises_index_error(n):
+    rows = [1]
+    return rows[n]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mistake", "sentence"),
+    [
+        (raises_index_error, "exception", r"raised IndexError on the line `return rows\[n\]`: list index"),
+        (lambda n: None, "type", "must be a NumPy array, got NoneType .did you forget `return`"),
+        (lambda n: [[True]], "type", "must be a NumPy array, got list"),
+        (lambda n: mask_of(n)[0], "rank", r"must have 2 axes \(3, 3\), got 1: \(3,\)"),
+        (lambda n: mask_of(4), "shape", r"must have shape \(3, 3\), got \(4, 4\)"),
+        (lambda n: np.tri(n), "dtype", "must hold True and False, got dtype float64"),
+        (3, "no function", "a function is needed here, got int"),
+    ],
+)
+def test_whatever_a_learner_hands_in_is_answered_in_one_sentence(wrong, mistake, sentence, journal, published):
+    with pytest.raises(CheckFailed, match=sentence) as caught:
+        check_mask(wrong, journal=journal)
+    assert caught.value.mistake == mistake
+    assert caught.value._render_traceback_() == [f"Not yet: {caught.value}"]
+    assert caught.value.__suppress_context__
+
+
+def test_numbers_must_be_finite():
+    with pytest.raises(CheckFailed, match="must be finite, got NaN"):
+        expect_array(np.full(2, np.nan), (2,))
+    with pytest.raises(CheckFailed, match="must be finite, got NaN"):
+        expect_tensor(torch.full((2,), torch.nan), (2,), like=torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mistake", "sentence"),
+    [
+        (np.zeros(2), "type", "must be a torch tensor, got ndarray"),
+        (torch.zeros(3), "shape", r"must have shape \(2,\), got \(3,\)"),
+        (torch.zeros(2, dtype=torch.float64), "dtype", "dtype of its input, torch.float32, got torch.float64"),
+        (torch.zeros(2, device="meta"), "device", "must stay on cpu, got meta"),
+    ],
+)
+def test_tensors_are_looked_at_the_same_way(wrong, mistake, sentence):
+    with pytest.raises(CheckFailed, match=sentence) as caught:
+        expect_tensor(wrong, (2,), like=torch.zeros(1))
+    assert caught.value.mistake == mistake
+
+
+def test_a_mask_can_be_read_off_any_attention_function():
+    geometry = S2Geometry(10, 4, 3, boundary="split")
+    weights = attention_weights(s2_attention, geometry)
+    np.testing.assert_array_equal(weights > 0, geometry.mask())
+    np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-12)
+
+
+# The environment.
+
+
+def test_a_profile_chooses_its_own_value_or_that_of_a_larger_machine():
+    sizes = {"laptop": 4, "binder": 2}
+    assert [Profile(name).choose(**sizes) for name in ("laptop", "binder", "ci", "gpu")] == [4, 2, 2, 4]
+    assert Profile("gpu").choose(laptop=4, gpu=8) == 8
+    with pytest.raises(ValueError, match="must be given laptop=…, got binder"):
+        Profile("ci").choose(binder=1)
+    with pytest.raises(ValueError, match="must be given profiles, got desk"):
+        Profile("ci").choose(laptop=1, desk=2)
+    with pytest.raises(ValueError, match="profile must be one of binder, laptop, gpu, ci, got 'desk'"):
+        Profile("desk")
+
+
+def test_the_environment_is_said_in_one_line(monkeypatch):
+    monkeypatch.setenv("LONGLORA_EDU_PROFILE", "ci")
+    said = str(environment.check())
+    assert said.startswith("profile ci · ")
+    assert f"torch {torch.__version__}" in said
+    assert f"ipywidgets {ipywidgets.__version__}" in said
+    assert "\n" not in said
+
+
+def test_colab_without_a_gpu_is_told_what_to_do(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "google.colab", object())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    line, advice = str(environment.check()).split("\n")
+    assert "CPU" in line
+    assert "Change runtime type, T4 GPU" in advice
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"), [(None, None), ("", None), ("1.0", 1), ("0.5", 1), ("3.7", 3), ("0", None)]
+)
+def test_a_hub_says_how_many_cores_it_grants(limit, cores, monkeypatch):
+    monkeypatch.setattr(environment, "CONTAINER", Path("not-there"))
+    monkeypatch.delenv("CPU_LIMIT", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("CPU_LIMIT", limit)
+    assert granted_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"), [("max 100000\n", None), ("100000 100000\n", 1), ("50000 100000\n", 1), ("350000 100000\n", 3)]
+)
+def test_without_a_hub_the_container_says_it(text, cores, tmp_path, monkeypatch):
+    (tmp_path / "cpu.max").write_text(text)
+    monkeypatch.setattr(environment, "CONTAINER", tmp_path / "cpu.max")
+    monkeypatch.delenv("CPU_LIMIT", raising=False)
+    assert granted_cores() == cores
+    monkeypatch.setenv("CPU_LIMIT", "2")
+    assert granted_cores() == 2
+
+
+def test_one_granted_core_is_binder_and_one_thread(monkeypatch, threads):
+    monkeypatch.delenv("LONGLORA_EDU_PROFILE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CPU_LIMIT", "1")
+    torch.set_num_threads(2)
+    found = environment.check()
+    assert (found.profile.name, found.threads, torch.get_num_threads()) == ("binder", 1, 1)
+    monkeypatch.setenv("CPU_LIMIT", "8")
+    assert environment.check().profile.name == "laptop"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "T4")
+    assert str(environment.check()).startswith("profile gpu · GPU T4")
+
+
+# Records.
+
+
+def test_records_say_where_they_come_from():
+    record = recorded("demo")
+    assert record["command"] in recorded_line("demo")
+    assert record["versions"]["torch"] in recorded_line("demo")
+    assert record["date"][:10] in recorded_line("demo")
+    with pytest.raises(ValueError, match="name must be one of .*demo.*, got 'nothing'"):
+        recorded("nothing")
+
+
+def test_a_card_shows_code_in_backticks_as_code_and_the_rest_as_text():
+    from longlora_edu.course.notebook.cards import card
+
+    assert "✓ use <code>a &lt; b</code> &amp; go</b>" in card("right", "use `a < b` & go")
+
+
+def told(parts):
+    about = {"rows": 3, "days": ["2026-11-01", "2026-11-02"], "processors": ["a processor"], "torch": ["2.13.0"]}
+    study = {
+        "question": "How small?",
+        "caveat": "One seed, in *bytes*.",
+        "command": "longlora-edu study groups",
+        "parts": parts,
+    }
+    return {"about": about, "studies": {"groups": study}}
+
+
+@pytest.fixture
+def show(monkeypatch):
+    """`show_study` of a record that is made up."""
+
+    def show_made_up(record, *numbers, name="groups"):
+        monkeypatch.setattr(studied, "recorded", lambda name: record)
+        show_study(name, *numbers)
+
+    return show_made_up
+
+
+def test_a_lesson_shows_the_tables_and_verdicts_of_a_study_and_where_they_come_from(show, published, capsys):
+    table = {"headings": ["arm", "bits"], "rows": [["S² & short", "1.05"]], "note": "Read *this* first."}
+    claims = [
+        {"statement": "It holds.", "verdict": "agrees", "because": "+1 < 2"},
+        {"statement": "It fails.", "verdict": "disagrees", "because": "no"},
+        {"statement": "Who knows.", "verdict": "cannot tell at this size", "because": "wide"},
+    ]
+    part = {"title": "Ratios", "rows": 3, "missing": 0, "tables": [table], "claims": claims, "notes": ["Also `this`."]}
+    show(told([part]))
+    contents = "".join(shown["text/html"] for shown in published)
+    assert "<caption>Ratios. Read this first.</caption>" in contents
+    assert "S² &amp; short" in contents and "+1 &lt; 2" in contents
+    assert [sign in contents for sign in ("✓ Agrees", "✗ Disagrees", "→ Cannot tell")] == [True] * 3
+    assert contents.startswith("<p>How small?</p>")
+    assert contents.endswith("<p>Also this.</p><p>One seed, in bytes.</p>")
+    assert "3 recorded runs, 2026-11-01 to 2026-11-02, on a processor" in capsys.readouterr().out
+
+
+def test_parts_that_lack_rows_say_how_many_and_how_to_compute_them(show, published, capsys):
+    lacking = [{"title": "Ratios", "rows": 17, "missing": 4}, {"title": "Sizes", "rows": 2, "missing": 2}]
+    show(told(lacking))
+    (text,) = [shown["text/plain"] for shown in published]
+    assert text == "Not recorded yet: Ratios (4 of 17 runs); Sizes (2 of 2 runs). `longlora-edu study groups`"
+    assert capsys.readouterr().out == ""
+
+
+def test_a_part_without_rows_is_not_said_to_come_from_them(show, published, capsys):
+    table = {"headings": ["tokens", "clock"], "rows": [["1,024", "1.34"]], "note": "By another command."}
+    show(told([{"title": "Times", "rows": 0, "missing": 0, "tables": [table], "claims": [], "notes": []}]))
+    assert "By another command." in "".join(shown["text/html"] for shown in published)
+    assert "recorded runs" not in capsys.readouterr().out
+
+
+def test_a_study_or_part_that_there_is_none_of_is_refused(show):
+    record = told([{"title": "Ratios", "rows": 17, "missing": 4}])
+    with pytest.raises(ValueError, match="numbers must be from 1 to 1, got 2"):
+        show(record, 2)
+    with pytest.raises(ValueError, match="name must be one of groups, got 'nothing'"):
+        show(record, name="nothing")

@@ -1,0 +1,145 @@
+"""Lessons in a real JupyterLab in a real browser: they run, the explorer answers to keyboard and mouse."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from helpers import CHROMIUM_OPTIONS, chromium, need
+
+from longlora_edu.course.build import build
+from longlora_edu.course.build.lab import served_lab
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "notebooks" / "source"
+# Waiting for "idle" is not enough: a notebook that is not ready runs one cell and stops.
+READY = """async () => {
+    const app = window.jupyterapp; await app.restored;
+    const panel = app.shell.currentWidget; await panel.context.ready; await panel.sessionContext.ready;
+    await panel.sessionContext.session.kernel.info;
+}"""
+RUN_ALL = "async () => await window.jupyterapp.commands.execute('notebook:run-all-cells')"
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory):
+    """Where pictures are kept: the folder `LONGLORA_EDU_SCREENSHOTS`, or one of pytest's own."""
+    folder = Path(os.environ.get("LONGLORA_EDU_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """JupyterLab on a folder with the solution edition of three lessons, as `longlora-edu lab` sets it up."""
+    chromium()
+    need("browser", sys.modules.get("playwright") or pytest.importorskip("playwright"), "needs playwright")
+    pytest.importorskip("jupyterlab")
+    folder = tmp_path_factory.mktemp("lab")
+    build(SOURCE, folder / "notebooks", "solution", wanted=("00", "02", "07"), run=False)
+    options = {"LONGLORA_EDU_PROFILE": "ci", "OMP_NUM_THREADS": "1", "LONGLORA_EDU_PROGRESS": str(folder / "p.json")}
+    with served_lab(folder / "notebooks", folder, options) as address:
+        yield address
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path):
+    pytest.importorskip("jupyterlab")
+    server = served_lab(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(ValueError, match="JupyterLab must start, got: (.|\n)*nowhere"), server:
+        pass
+
+
+@pytest.fixture(scope="module")  # Playwright's loop would get in the way of other files' own
+def browser():
+    executable = chromium()
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def lesson(browser, server, name, screenshots):
+    """A lesson that was opened and run to its end; at the end of the block, no error may have come up in the page."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{server}/lab/tree/{name}.ipynb?reset", timeout=120_000)
+    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=120_000)
+    page.evaluate(READY)
+    assert page.evaluate(RUN_ALL) is True, f"a cell of {name} failed"
+    yield page
+    page.screenshot(path=screenshots / f"{name}.png")
+    assert page.locator(".jp-OutputArea-output[data-mime-type*='error']").count() == 0
+    assert page.locator(".jp-Dialog").count() == 0, "a dialog is in the way"
+    assert errors == []
+    page.close()
+
+
+def serious_faults(page, selector):
+    """What axe finds that is serious or critical, inside of what is ours."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, context=selector)
+    return [
+        (violation["id"], violation["nodes"][0]["html"][:200])
+        for violation in found.response["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
+
+
+def canvas_of(page):
+    """What the explorer drew, as a data URL: it changes when the picture does."""
+    return page.evaluate("() => document.querySelector('.longlora-explorer canvas').toDataURL()")
+
+
+@pytest.mark.parametrize("name", ["00_start_here", "02_groups_shift_boundary"])
+def test_the_explorer_answers_to_keyboard_and_mouse(name, browser, server, screenshots):
+    with lesson(browser, server, name, screenshots) as page:
+        explorer = page.locator(".longlora-explorer").first
+        explorer.scroll_into_view_if_needed()
+        before, said = canvas_of(page), explorer.inner_text()
+        explorer.locator("input[type=range]").nth(1).focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            "before => document.querySelector('.longlora-explorer canvas').toDataURL() !== before", arg=before
+        )
+        assert explorer.inner_text() != said
+        before = canvas_of(page)
+        box = explorer.locator("canvas").first.bounding_box()
+        page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+        page.wait_for_function(
+            "before => document.querySelector('.longlora-explorer canvas').toDataURL() !== before", arg=before
+        )
+        explorer.screenshot(path=screenshots / f"{name}-explorer.png")
+        assert serious_faults(page, ".longlora-explorer") == []
+
+
+def test_predictions_and_quizzes_take_answers_in_the_browser(browser, server, screenshots):
+    with lesson(browser, server, "02_groups_shift_boundary", screenshots) as page:
+        commit = page.get_by_role("button", name="Commit").first
+        commit.scroll_into_view_if_needed()
+        panel = commit.locator("xpath=ancestor::div[contains(@class,'widget-vbox')][1]")
+        if panel.get_by_role("radio").count():
+            panel.get_by_role("radio").first.check()
+        else:
+            panel.locator("input").first.fill("12")
+            panel.locator("input").first.press("Tab")
+        commit.click()
+        panel.get_by_text(re.compile("Committed:")).wait_for()
+
+
+def test_training_starts_and_stops_by_its_buttons(browser, server, screenshots):
+    with lesson(browser, server, "07_extend_a_small_model", screenshots) as page:
+        start = page.get_by_role("button", name=re.compile("Start|Train")).first
+        start.scroll_into_view_if_needed()
+        start.click()
+        stop = page.get_by_role("button", name="Stop").first
+        stop.click(timeout=30_000)
+        page.get_by_text(re.compile("[Ss]topped|[Dd]one|[Ff]inished")).first.wait_for(timeout=60_000)

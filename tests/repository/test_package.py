@@ -1,0 +1,119 @@
+"""The package as strangers meet it: the wheel alone, the README's commands, and the main job's own promises."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tarfile
+import zipfile
+
+import pytest
+from helpers import ROOT, RUN_NOTEBOOKS, clean_copy, elsewhere, environment, run
+
+from longlora_edu.course.build.copies import BESIDE
+
+TESTS = 'python -m pip install -c constraints.txt -e ".[test]" && pytest'
+DEMO = "python -m pip install -c constraints.txt -e . && longlora-edu demo"
+
+
+def test_the_readme_and_ci_hold_the_same_commands():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert TESTS in readme and DEMO in readme
+    assert f'{TESTS} "$@"\n' in (ROOT / ".ci" / "tests").read_text(encoding="utf-8")
+    assert "\n.ci/tests\n.ci/lint\n.ci/slow\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_ten_lines_in_the_readme_run(capsys):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    exec(code, {})
+    assert capsys.readouterr().out.splitlines()[-2:] == ["76 0", "True"]
+
+
+def test_every_module_is_on_the_map_in_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    modules = {path.stem for path in (ROOT / "longlora_edu").glob("*.py")} - {"__init__"}
+    modules |= {path.parent.name for path in (ROOT / "longlora_edu").glob("*/__init__.py")}
+    assert {name for name in modules if f"`{name}`" not in readme} == set()
+
+
+def test_constraints_pin_every_requirement_at_or_above_its_floor():
+    import tomllib
+
+    from packaging.requirements import Requirement
+    from packaging.version import Version
+
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    requirements = [Requirement(text) for text in wanted]
+    unmet = [
+        str(requirement)
+        for requirement in requirements
+        if requirement.name != "longlora-edu" and not requirement.specifier.contains(Version(pins[requirement.name]))
+    ]
+    assert unmet == []
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder with the sdist, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("built")
+    python = environment(folder / "build", "build")
+    run(python, "-m", "build", "--outdir", folder / "dist", clean_copy(folder / "source"))
+    return folder / "dist"
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_the_course_and_the_assets_once(built):
+    (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {info.filename: info.file_size for info in archive.infolist()}
+    course = "longlora_edu/assets/course"
+    carried = [ROOT / name for name in BESIDE]
+    for path in (*ROOT.glob("notebooks/*.ipynb"), *(ROOT / "notebooks/source").glob("*.py"), *carried):
+        assert inside[f"{course}/{path.relative_to(ROOT).as_posix()}"] == path.stat().st_size
+    kept = [path for path in (ROOT / "longlora_edu").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {path.relative_to(ROOT).as_posix() for path in kept} - set(inside) == set()
+    assert not any(name.startswith(("tests", "notebooks", "docs")) for name in inside)
+    assert wheel.stat().st_size < 10e6
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"constraints.txt", "tests/repository/test_package.py", "notebooks/glossary.md", "binder/postBuild"} <= names
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_in_an_empty_environment_does_the_main_job_and_has_the_course(built, tmp_path):
+    (wheel,) = built.glob("*.whl")
+    python = environment(tmp_path / "env", "-c", ROOT / "constraints.txt", wheel)
+    command, clean = python.parent / "longlora-edu", elsewhere(python, LONGLORA_EDU_PROFILE="ci")
+    out = run(command, "demo", "--quick", "--out", "quick", cwd=tmp_path, env=clean)
+    assert "report.html" in out
+    report = json.loads((tmp_path / "quick" / "report.json").read_text(encoding="utf-8"))
+    assert report["model"]["trained_context"] == 256
+    assert "transformers" not in report["versions"]
+
+    out = run(command, "course", "copy", "mine", cwd=tmp_path, env=clean)
+    assert "longlora-edu lab" in out
+    assert (tmp_path / "mine/notebooks/03_reference.ipynb").read_bytes() == (
+        ROOT / "notebooks/03_reference.ipynb"
+    ).read_bytes()
+    run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[lab]", cwd=tmp_path)
+    run(command, "course", "copy", "solved", "--edition", "solution", cwd=tmp_path, env=clean)
+    # The other lessons run from an installed package in test_launch.py; of 09, here, what needs no transformers.
+    for notebooks in ("mine", "solved"):
+        run(python, "-c", RUN_NOTEBOOKS, tmp_path / notebooks / "notebooks", "00", "02", "09", cwd=tmp_path, env=clean)
+
+
+@pytest.mark.slow
+def test_the_demo_keeps_its_promises(tmp_path):
+    run(sys.executable, "-m", "longlora_edu.cli", "demo", "--out", "demo", cwd=tmp_path)
+    report = json.loads((tmp_path / "demo" / "report.json").read_text(encoding="utf-8"))
+    before, after = report["before"], report["after"]
+    assert before["passkey_overall"]["2048"]["trials"] == after["passkey_overall"]["2048"]["trials"] == 200
+    assert before["passkey"]["2048"] <= 0.05
+    assert after["passkey"]["2048"] >= 0.95
+    assert after["bits_per_byte"]["2048"] <= 1.05 * before["bits_per_byte"]["256"]
+    assert report["train"]["peak_rss_bytes"] <= 1e9
