@@ -22,7 +22,7 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all by de
 @bench.command()
 def attention(
     against: Annotated[
-        list[str] | None, typer.Option(help="dense, flex (CUDA), published, masked; may be repeated.")
+        list[str] | None, typer.Option(help="dense, flex (CUDA), published, dense_mask; may be repeated.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; each way runs once a round.")] = 9,
     device: Device = "cpu",

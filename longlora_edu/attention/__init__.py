@@ -66,7 +66,7 @@ def s2_attention(
 
     - `impl="dense_mask"`: dense attention under a mask of h n n bytes, b h n n with segments, which PyTorch copies in
       the dtype of q. The rule as it is written, for short sequences: on CPU up to twice the time of causal dense
-      attention, the mask itself not counted. (Not `boundary="dense_mask"`, a rule that every impl can follow.)
+      attention, the mask itself not counted.
     - `impl="grouped"`: cells become rows of a batch, without a mask, and memory is linear in n. On CPU, segments cut
       the cells; compiled, and on other devices, they are a mask of b c g g bytes, and its copy, for half of the heads
       at a time.

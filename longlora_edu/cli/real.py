@@ -71,7 +71,7 @@ def plan(
         from ..hf.configs import read_config
         from ..plan import plan as make_plan
         from ..plan import shape_from_config
-        from ..runs.calibrate import reached_tflops
+        from ..runs.timing import reached_tflops
         from ..runs.records import as_json as plain
 
         shape, trained = shape_from_config(read_config(model))

@@ -22,7 +22,7 @@ from research.study.evidence import evidence, of_one_text, write_evidence
 from research.study.ground import BENCHMARKS, default_digest
 from research.study.metrics import POINTS, lengths_of
 from research.study.part import PROFILES, Rows
-from research.study.questions import NAMES, studies, study_of
+from research.study.questions import STUDIES, studies, study_of
 from research.study.questions.q10_cost import TIMED
 from research.study.row import read_rows
 from research.study.spec import Run, config_of, key_of, kind_of
@@ -92,7 +92,7 @@ def test_no_words_of_a_picture_leave_it():
 def test_every_study_is_shown_once_all_its_rows_are_there():
     page, pictures = evidence(all_made_up())
     assert "Not run yet" not in page
-    assert len(pictures) >= len(NAMES)
+    assert len(pictures) >= len(STUDIES)
     assert all(f"](evidence/{name})" in page and data.startswith(b"\x89PNG") for name, data in pictures.items())
     for number in range(1, 12):
         assert f"\n## {number}. " in page
@@ -182,7 +182,7 @@ def test_a_change_of_perplexity_is_told_as_a_change_of_the_loss():
     assert as_loss(np.exp(2.0), np.exp(2.2)) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STUDIES)
 def test_a_study_asks_for_the_same_rows_each_time_and_shares_those_of_others(name):
     assert study_of(name).rows == study_of(name).rows
     assert len(set(study_of(name).rows)) == len(study_of(name).rows)
@@ -223,7 +223,7 @@ def test_the_page_in_the_repository_is_what_the_records_give():
 def test_lessons_are_told_the_tables_and_verdicts_of_the_page():
     told = digest(all_made_up())
     page, _ = evidence(all_made_up())
-    assert list(told["studies"]) == list(NAMES)
+    assert list(told["studies"]) == list(STUDIES)
     assert told["about"]["rows"] == len(all_made_up())
     for study in told["studies"].values():
         for part in study["parts"]:
