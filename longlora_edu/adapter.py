@@ -12,7 +12,7 @@ from .geometry import S2Pattern
 from .longlora import ATTENTION_PROJECTIONS
 from .lora import add_lora, merge_lora
 from .model import LlamaAttention, rotate
-from .runs.records import check_integer
+from .runs.validate import check_integer
 
 # Layers of transformers that do nothing but project, rotate by halves, attend and project: those S² can stand in for.
 KNOWN_LAYERS = (

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
-from numbers import Integral
 
 from .geometry import S2Geometry
+from .runs.validate import check_size
 
 ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -78,7 +78,7 @@ class ModelShape:
 
     def __post_init__(self) -> None:
         for field in fields(self)[:-1]:
-            object.__setattr__(self, field.name, _positive(field.name, getattr(self, field.name)))
+            object.__setattr__(self, field.name, check_size(field.name, getattr(self, field.name)))
         if self.heads % self.kv_heads:
             raise ValueError(f"heads must be a multiple of kv_heads, got {self.heads} and {self.kv_heads}")
 
@@ -111,7 +111,7 @@ class ModelShape:
         """How many weights LoRA of this rank adds: rank · (in + out) for each target in each layer."""
         if unknown := [name for name in targets if name not in self.linears]:
             raise ValueError(f"targets must be among {', '.join(self.linears)}, got {', '.join(unknown)}")
-        return self.layers * _positive("rank", rank) * sum(sum(self.linears[name]) for name in set(targets))
+        return self.layers * check_size("rank", rank) * sum(sum(self.linears[name]) for name in set(targets))
 
 
 def attention_pairs(shape: ModelShape, seq_len: int, geometry: S2Geometry | None = None, *, causal: bool) -> int:
@@ -173,7 +173,7 @@ def attention_bytes(
 
     That is one float32 for each query and head: with flash, S²-Attn saves time, not memory (the paper's Table 12).
     """
-    batch, size = _positive("batch", batch), _positive("bytes_per_element", bytes_per_element)
+    batch, size = check_size("batch", batch), check_size("bytes_per_element", bytes_per_element)
     rows = batch * shape.heads * geometry.seq_len
     cells = batch * attention_pairs(shape, geometry.seq_len, geometry, causal=False)
     return AttentionBytes(masked=rows * geometry.seq_len * size, grouped=cells * size, flash=rows * 4)
@@ -181,8 +181,8 @@ def attention_bytes(
 
 def kv_cache_bytes(shape: ModelShape, seq_len: int, *, batch: int = 1, bytes_per_element: int = 2) -> int:
     """Bytes of the keys and values of `seq_len` tokens, over all layers: 2 GiB for Llama-2-7B at 4,096 in fp16."""
-    elements = 2 * shape.layers * shape.kv_heads * shape.head_dim * _positive("seq_len", seq_len)
-    return elements * _positive("batch", batch) * _positive("bytes_per_element", bytes_per_element)
+    elements = 2 * shape.layers * shape.kv_heads * shape.head_dim * check_size("seq_len", seq_len)
+    return elements * check_size("batch", batch) * check_size("bytes_per_element", bytes_per_element)
 
 
 def _geometry(shape: ModelShape, seq_len: int, geometry: S2Geometry | None) -> S2Geometry:
@@ -192,9 +192,3 @@ def _geometry(shape: ModelShape, seq_len: int, geometry: S2Geometry | None) -> S
         expected = f"{seq_len} tokens and {shape.heads} heads"
         raise ValueError(f"geometry must have {expected}, got {geometry.seq_len} and {geometry.num_heads}")
     return geometry
-
-
-def _positive(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or value <= 0:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    return int(value)

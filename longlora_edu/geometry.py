@@ -15,6 +15,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from .runs.validate import check_integer, check_positive
+
 Boundary = Literal["split", "wrap", "masked"]
 Cell = tuple[range, ...]
 
@@ -53,8 +55,8 @@ class S2Geometry:
 
     def __post_init__(self) -> None:
         for name in ("seq_len", "group_size", "num_heads"):
-            object.__setattr__(self, name, _positive(name, getattr(self, name)))
-        shift = self.group_size // 2 if self.shift is None else _integer("shift", self.shift)
+            object.__setattr__(self, name, check_positive(name, getattr(self, name)))
+        shift = self.group_size // 2 if self.shift is None else check_integer("shift", self.shift)
         if not 0 <= shift < self.group_size:
             raise ValueError(f"shift must be from 0 to group_size - 1 = {self.group_size - 1}, got {shift}")
         object.__setattr__(self, "shift", shift)
@@ -71,7 +73,9 @@ class S2Geometry:
         cls, seq_len: int, num_groups: int, num_heads: int, shift: int | None = None, boundary: Boundary = "split"
     ) -> S2Geometry:
         """The geometry with at most `num_groups` groups: the group size is rounded up."""
-        return cls.with_ratio(seq_len, Fraction(1, _positive("num_groups", num_groups)), num_heads, shift, boundary)
+        return cls.with_ratio(
+            seq_len, Fraction(1, check_positive("num_groups", num_groups)), num_heads, shift, boundary
+        )
 
     @classmethod
     def with_ratio(
@@ -83,7 +87,9 @@ class S2Geometry:
         boundary: Boundary = "split",
     ) -> S2Geometry:
         """The geometry whose group is `ratio` of the sequence, rounded up: 583 tokens at 1/4 give 146."""
-        return cls(seq_len, group_size_from_ratio(_positive("seq_len", seq_len), ratio), num_heads, shift, boundary)
+        return cls(
+            seq_len, group_size_from_ratio(check_positive("seq_len", seq_len), ratio), num_heads, shift, boundary
+        )
 
     @property
     def plain_heads(self) -> range:
@@ -143,7 +149,7 @@ class S2Geometry:
         Under `"split"` with a shift and both kinds of heads, the last of r groups' last token hears the very
         first token after 2r - 1 layers.
         """
-        layers = _positive("num_layers", num_layers)
+        layers = check_positive("num_layers", num_layers)
         step = np.logical_or.reduce(self.mask(), axis=0).astype(np.float32)
         heard = np.eye(self.seq_len, dtype=np.float32)
         for _ in range(layers):
@@ -168,7 +174,7 @@ class S2Pattern:
     def __post_init__(self) -> None:
         # One group of one head: the constructor that checks the fields, without a length to blame.
         shift = S2Geometry(
-            _positive("group_size", self.group_size), self.group_size, 1, self.shift, self.boundary
+            check_positive("group_size", self.group_size), self.group_size, 1, self.shift, self.boundary
         ).shift
         object.__setattr__(self, "shift", shift)
 
@@ -195,16 +201,3 @@ def _cells(geometry: S2Geometry, shifted: bool) -> tuple[Cell, ...]:
     if not wraps:
         return ((head,), *cells) if first else tuple(cells)
     return (*cells, (tail, head) if geometry.boundary == "wrap" else (head, tail))
-
-
-def _integer(name: str, value) -> int:
-    # numpy integers are welcome; True is an int to Python and a mistake here.
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise ValueError(f"{name} must be an integer, got {value!r}")
-    return int(value)
-
-
-def _positive(name: str, value) -> int:
-    if (number := _integer(name, value)) <= 0:
-        raise ValueError(f"{name} must be positive, got {number}")
-    return number

@@ -13,6 +13,7 @@ from .lora import add_lora, free_modules, merge_lora
 from .lora.layers import lora_layers, modules_to_free
 from .model import TinyLlama
 from .rope import Rope, RopeMethod
+from .runs.validate import check_positive
 
 ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 EMBEDDINGS_AND_NORMS = ("embed_tokens", "input_layernorm", "post_attention_layernorm", "norm")
@@ -51,12 +52,11 @@ class LongLoRAConfig:
     trained_length: int | None = None
 
     def __post_init__(self) -> None:
-        if self.context_length <= 0:
-            raise ValueError(f"context_length must be positive, got {self.context_length}")
+        check_positive("context_length", self.context_length)
         if self.train not in ("adapters", "all"):
             raise ValueError(f"train must be 'adapters' or 'all', got {self.train!r}")
-        if self.trained_length is not None and self.trained_length <= 0:
-            raise ValueError(f"trained_length must be positive, got {self.trained_length}")
+        if self.trained_length is not None:
+            check_positive("trained_length", self.trained_length)
         # A whole sequence of one head: every geometry field is checked by the geometry itself.
         self.pattern.geometry(self.context_length, 1)
         for name in ("targets", "also_train"):

@@ -12,6 +12,7 @@ from typing import Literal
 
 from .cost import Flops, ModelShape, forward_flops, training_flops
 from .geometry import S2Geometry, group_size_from_ratio
+from .runs.validate import check_size
 
 # Decoders that `ModelShape` counts exactly but for biases and norms inside attention: thousandths of their weights.
 COUNTED = ("llama", "mistral", "qwen2", "qwen3", "olmo2", "phi3", "smollm3", "longlora_edu")
@@ -116,8 +117,7 @@ def plan(
         ValueError: for a context not above the trained one, and sizes that are not positive.
     """
     for name, value in (("steps", steps), ("batch", batch)):
-        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        check_size(name, value)
     for name, value in (("memory", memory), ("tflops", tflops)):
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive and finite, got {value}")

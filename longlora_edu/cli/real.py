@@ -71,8 +71,8 @@ def plan(
         from ..hf.configs import read_config
         from ..plan import plan as make_plan
         from ..plan import shape_from_config
-        from ..runs.timing import reached_tflops
         from ..runs.records import as_json as plain
+        from ..runs.timing import reached_tflops
 
         shape, trained = shape_from_config(read_config(model))
         options = {"group_ratio": group_ratio, "train": train, "rank": rank, "steps": steps, "batch": batch}

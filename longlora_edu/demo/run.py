@@ -19,16 +19,8 @@ from ..lora import save_adapter
 from ..model import TinyLlama, bundled_model, save_model
 from ..rope import RopeMethod
 from ..runs.progress import Progress, Silent
-from ..runs.records import (
-    as_json,
-    check_integer,
-    claim_folder,
-    peak_memory,
-    provenance,
-    read_json,
-    replace_file,
-    write_json,
-)
+from ..runs.records import as_json, claim_folder, peak_memory, provenance, read_json, replace_file, write_json
+from ..runs.validate import set_integers
 from ..training.corpus import Corpus, Windows, read_corpus, standard_library
 from ..training.evaluate import evaluation_tokens, score_passkeys, score_text
 from ..training.finetune import FinetuneSettings, finetune
@@ -76,11 +68,12 @@ class DemoSettings:
     trials: int = 40
 
     def __post_init__(self) -> None:
-        for name in ("context", "windows", "trials"):
-            check_integer(name, getattr(self, name), at_least=1)
+        set_integers(self, "context", "windows", "trials")
         if self.threads is not None:
-            check_integer("threads", self.threads, at_least=1)
-        self.recipe(), self.finetune()  # each refuses what is its own
+            set_integers(self, "threads")
+        # Made here only to be checked: a bad field must be refused before any work.
+        self.recipe()
+        self.finetune()
 
     def recipe(self) -> LongLoRAConfig:
         return LongLoRAConfig(

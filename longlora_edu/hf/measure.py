@@ -11,7 +11,8 @@ import torch
 from transformers import PreTrainedModel
 
 from ..runs.progress import Progress, Silent
-from ..runs.records import check_integer, provenance
+from ..runs.records import provenance
+from ..runs.validate import check_integer
 from ..training.corpus import DocumentRule, read_corpus
 from ..training.longqa import is_exact
 from .data import check_ids, tokenised

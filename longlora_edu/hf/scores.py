@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..runs.records import Proportion, check_integer
+from ..runs.records import Proportion
+from ..runs.validate import check_integer
 from ..training.evaluate import DEPTHS, TAIL
 from ..training.passkey import DIGITS, QUESTION, STATEMENT
 from .loss import CHUNK, check_head

@@ -9,7 +9,7 @@ from typing import Literal
 from ..geometry import Boundary, group_size_from_ratio
 from ..longlora import LongLoRAConfig
 from ..rope import RopeMethod
-from ..runs.records import check_integer
+from ..runs.validate import check_integer
 from ..training.corpus import DocumentRule
 
 

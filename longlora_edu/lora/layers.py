@@ -6,10 +6,12 @@ import difflib
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 
 import torch
 from torch import nn
+
+from ..runs.validate import check_size
 
 
 class LoRALinear(nn.Module):
@@ -141,11 +143,10 @@ def merge_lora(model: nn.Module) -> MergeReport:
 
 def checked_rank_and_alpha(rank: int, alpha: float) -> tuple[int, float]:
     """Both as plain numbers, if they are what LoRA can use. A rank above the layer's sizes is wasteful, not wrong."""
-    if isinstance(rank, bool) or not isinstance(rank, Integral) or rank <= 0:
-        raise ValueError(f"rank must be a positive integer, got {rank!r}")
+    rank = check_size("rank", rank)
     if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha < math.inf:
         raise ValueError(f"alpha must be a number above 0, got {alpha!r}")
-    return int(rank), float(alpha)
+    return rank, float(alpha)
 
 
 def named_parts(model: nn.Module) -> dict[str, nn.Module]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..rope import Rope
+from ..runs.validate import check_size
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class LlamaConfig:
     tie_word_embeddings: bool = False
 
     def __post_init__(self) -> None:
-        _check_sizes(vars(self))
+        for name, size in _check_sizes(vars(self)).items():
+            object.__setattr__(self, name, size)
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
                 f"num_key_value_heads must divide num_attention_heads = {self.num_attention_heads}, "
@@ -110,11 +112,8 @@ class LlamaConfig:
 _SIZES = [name for name, field in LlamaConfig.__dataclass_fields__.items() if field.type == "int"]
 
 
-def _check_sizes(values: Mapping) -> None:
-    for name in _SIZES:
-        value = values[name]
-        if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+def _check_sizes(values: Mapping) -> dict[str, int]:
+    return {name: check_size(name, values[name]) for name in _SIZES}
 
 
 def stated_rope(fields: dict, rope: Rope) -> Rope:

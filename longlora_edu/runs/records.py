@@ -55,16 +55,6 @@ def write_json(path: Path, value) -> None:
     replace_file(path, (text + "\n").encode())
 
 
-def check_integer(name: str, value, *, at_least: int) -> None:
-    """The rule of every count among the settings of a run.
-
-    Raises:
-        ValueError: for anything but an integer of that size; True is an int to Python and a mistake here.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ValueError(f"{name} must be an integer, at least {at_least}, got {value!r}")
-
-
 def as_json(value):
     """`value` as `write_json` and `read_json` would give it back: keys are text, records are mappings."""
     return json.loads(json.dumps(value, allow_nan=False, default=_plain))

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .records import check_integer, peak_memory
+from .records import peak_memory
+from .validate import check_integer
 
 if TYPE_CHECKING:
     import torch

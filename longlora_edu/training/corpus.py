@@ -18,6 +18,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from ..runs.validate import check_positive
+
 DocumentRule = Literal["file", "package"]
 HELD_OUT_SHARE = 16  # one document in sixteen is never trained on
 NOT_SOURCE = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
@@ -148,8 +150,7 @@ class Windows:
     """
 
     def __init__(self, documents: tuple[Document, ...], length: int) -> None:
-        if length <= 0:
-            raise ValueError(f"length must be positive, got {length}")
+        check_positive("length", length)
         long = [document for document in documents if len(document.data) + 1 >= length]
         if not long:
             longest = max((len(document.data) for document in documents), default=0)
@@ -163,8 +164,7 @@ class Windows:
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """uint8 (count, length)."""
-        if count <= 0:
-            raise ValueError(f"count must be positive, got {count}")
+        check_positive("count", count)
         places = rng.integers(self._ends[-1], size=count)
         which = np.searchsorted(self._ends, places, side="right")
         starts = places - np.concatenate([[0], self._ends])[which]

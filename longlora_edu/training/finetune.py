@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..model import TinyLlama
 from ..runs.progress import Progress, Silent, step_by_step
-from ..runs.records import check_integer
+from ..runs.validate import set_integers
 from .corpus import Windows
 from .objective import LanguageModelObjective
 from .passkey import PasskeyMix
@@ -38,9 +38,8 @@ class FinetuneSettings:
     passkey_weight: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch"):
-            check_integer(name, getattr(self, name), at_least=1)
-        check_integer("seed", self.seed, at_least=0)
+        set_integers(self, "steps", "batch")
+        set_integers(self, "seed", at_least=0)
         if not 0 < self.rate < math.inf:
             raise ValueError(f"rate must be positive and finite, got {self.rate}")
         PasskeyMix(self.passkey_share, self.passkey_weight)

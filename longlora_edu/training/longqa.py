@@ -19,7 +19,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..runs.records import check_integer, replace_file
+from ..runs.records import replace_file
+from ..runs.validate import check_integer
 from .corpus import Document
 
 Kind = Literal["constant", "method", "caller"]

@@ -13,7 +13,8 @@ import torch
 from ..model import LlamaConfig, TinyLlama, save_model
 from ..rope import Rope
 from ..runs.progress import Progress, Silent, step_by_step
-from ..runs.records import check_integer, claim_folder, provenance, read_json, write_json
+from ..runs.records import claim_folder, provenance, read_json, write_json
+from ..runs.validate import set_integers
 from .corpus import Corpus, Windows
 from .evaluate import TAIL, evaluation_tokens, score_passkeys, score_text
 from .objective import LanguageModelObjective
@@ -54,15 +55,15 @@ class PretrainConfig:
     compile: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("layers", "heads", "steps", "batch"):
-            check_integer(name, getattr(self, name), at_least=1)
-        check_integer("context", self.context, at_least=TAIL + 1)  # what `score_text` measures at least
-        for name in ("warmup", "seed"):
-            check_integer(name, getattr(self, name), at_least=0)
+        set_integers(self, "layers", "heads", "steps", "batch")
+        set_integers(self, "context", at_least=TAIL + 1)  # `score_text` needs as much
+        set_integers(self, "warmup", "seed", at_least=0)
         for name in ("muon_rate", "adam_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        self.shape(), self.mix()  # each refuses what is its own
+        # Made here only to be checked: a bad field must be refused before any work.
+        self.shape()
+        self.mix()
 
     def shape(self) -> LlamaConfig:
         rope = Rope(self.hidden_size // self.heads, self.rope_base, trained_length=self.context)

@@ -19,7 +19,8 @@ from torch import Tensor
 from ..geometry import S2Geometry, S2Pattern
 from ..model import LlamaConfig, TinyLlama
 from ..rope import Rope
-from ..runs.records import Proportion, check_integer
+from ..runs.records import Proportion
+from ..runs.validate import set_integers
 from .train import Metrics, TrainSettings, train
 
 Place = Literal["inside", "across", "far"]
@@ -53,9 +54,10 @@ class ProbeSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("group_size", 2), ("values", 2), ("layers", 1), ("steps", 1), ("batch", 1), ("seed", 0)):
-            check_integer(name, getattr(self, name), at_least=least)
-        check_integer("seq_len", self.seq_len, at_least=2 * self.group_size)
+        set_integers(self, "group_size", "values", at_least=2)
+        set_integers(self, "layers", "steps", "batch")
+        set_integers(self, "seed", at_least=0)
+        set_integers(self, "seq_len", at_least=2 * self.group_size)
         if self.place not in get_args(Place):
             raise ValueError(f"place must be one of {', '.join(get_args(Place))}, got {self.place!r}")
         object.__setattr__(self, "shift", self.pattern.shift)

@@ -15,7 +15,8 @@ from ..geometry import S2Geometry
 from ..plots import SCREEN, Budget, Style, describe_bytes, describe_flops, plot_bytes, plot_flops
 from ..plots.speed import describe_speed, plot_speed, speed_ratios
 from ..runs.progress import Progress, Silent
-from ..runs.records import check_integer, provenance
+from ..runs.records import provenance
+from ..runs.validate import check_integer
 from .canvas import Canvas
 from .display import Picture
 from .panel import Panel

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from longlora_edu.rope import RopeMethod
-from longlora_edu.runs.records import check_integer
+from longlora_edu.runs.validate import set_integers
 from longlora_edu.training.probe import ProbeSettings
 
 Attention = Literal[
@@ -71,10 +71,8 @@ class Run:
     maps_at: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("target", "groups", "rank", "windows", "trials", "span"):
-            check_integer(name, getattr(self, name), at_least=1)
-        for name in ("steps", "seed"):
-            check_integer(name, getattr(self, name), at_least=0)
+        set_integers(self, "target", "groups", "rank", "windows", "trials", "span")
+        set_integers(self, "steps", "seed", at_least=0)
         for name, known in (("attention", get_args(Attention)), ("rope", get_args(RopeMethod) + get_args(Band))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")

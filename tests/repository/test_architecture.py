@@ -19,10 +19,10 @@ MACHINERY = ["runs", "plots", "widgets", "cli"]
 # Imports point backwards in this list. The method, runs/ and training/ stand here file by file; a folder without a
 # dot is its __init__. Everything after them counts as one module a folder.
 READING_ORDER = [
-    "geometry", "reference", "rope",
+    "runs", "runs.validate", "geometry", "reference", "rope",
     "attention.arguments", "attention.sdpa", "attention.tiles", "attention.dense_mask", "attention.grouped",
     "attention.varlen", "attention.flex", "attention",
-    "runs", "runs.records",
+    "runs.records",
     "lora.layers", "lora.files", "lora", "model.config", "model.llama", "model.folder", "model", "longlora", "adapter",
     "cost", "plan",
     "runs.progress", "runs.timing",
@@ -39,8 +39,8 @@ NEVERS = [
     ([*READ, "runs", "training", "hf", "plots", "widgets", "demo", "course"], ["research"]),
 ]
 NUMPY_ONLY = [
-    "geometry", "reference", "rope", "cost", "plan", "runs.records", "runs.progress", "runs.timing",
-    "training.corpus", "training.passkey", "training.longqa",
+    "geometry", "reference", "rope", "cost", "plan", "runs.validate", "runs.records", "runs.progress",
+    "runs.timing", "training.corpus", "training.passkey", "training.longqa",
 ]  # fmt: skip
 TWICE = {}  # module names that two files share, each with the reason
 HEAVY = ["torch", "matplotlib", "ipywidgets", "transformers", "peft", "typer", "rich"]
