@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense
 from longlora_edu.model import bundled_model
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, write_json
@@ -46,7 +46,7 @@ def main() -> None:
         apply_longlora(model, LongLoRAConfig(target, rope=method, train=train, **pattern))
         settings = FinetuneSettings(steps, rate=2e-3 if train == "adapters" else 1e-3)
         result = finetune(model, Windows(corpus.train, target + 1), settings, progress=Terminal())
-        merge_longlora(model)
+        merge_to_dense(model)
         lengths = sorted({context, 2 * context, target})
         text = score_text(model, corpus.held_out, lengths, windows=200)
         keys = score_passkeys(model, corpus.held_out, [target], trials=16)

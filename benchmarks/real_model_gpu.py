@@ -46,7 +46,7 @@ from longlora_edu.hf.loss import NextTokenLoss
 from longlora_edu.hf.measure import measure_text
 from longlora_edu.hf.run_training import TrainingSettings, recompute_activations, run_training
 from longlora_edu.longlora import LongLoRAConfig
-from longlora_edu.model import bundled_model, save_model
+from longlora_edu.model import bundled_model, save_tiny_llama
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, read_json, started_settings, write_json
 from longlora_edu.runs.timing import seconds_of
@@ -144,7 +144,7 @@ class Parts:
     def prepare_model(self) -> dict:
         """A folder of safetensors: unlike a GGUF file, it is read in a second."""
         if self.source is None:
-            save_model(bundled_model(), self.work / "model")
+            save_tiny_llama(bundled_model(), self.work / "model")
         else:
             load_model(self.source, bf16=True).save_pretrained(self.model)
             load_tokenizer(self.source).save_pretrained(self.model)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
-from longlora_edu.model import load_model
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense
+from longlora_edu.model import load_tiny_llama
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, read_json, write_json
 from longlora_edu.training.corpus import Windows, standard_library
@@ -41,14 +41,14 @@ def main() -> None:
             config = PretrainConfig(rope_base=base, **SHAPE, **SHARES)
             run_pretraining(config, corpus, folder, resume=True, progress=progress)
         record = read_json(folder / "pretraining.json")
-        model, context = load_model(folder), record["config"]["context"]
+        model, context = load_tiny_llama(folder), record["config"]["context"]
         row = {"base": base, "pretraining": record}
         for method, factor, train in EXTENSIONS if arguments.steps else ():
             extended, target = copy.deepcopy(model), factor * context
             apply_longlora(extended, LongLoRAConfig(target, rope=method, train=train))
             settings = FinetuneSettings(arguments.steps, rate=2e-3 if train == "adapters" else 1e-3)
             finetune(extended, Windows(corpus.train, target + 1), settings, progress=progress)
-            merge_longlora(extended)
+            merge_to_dense(extended)
             text = score_text(extended, corpus.held_out, [context, target], windows=50)
             keys = score_passkeys(extended, corpus.held_out, [target], trials=10)
             row[f"{method} x{factor}, {train}"] = {

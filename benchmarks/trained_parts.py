@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from longlora_edu.longlora import EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_longlora
+from longlora_edu.longlora import EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_to_dense
 from longlora_edu.model import bundled_model
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, read_json, write_json
@@ -69,7 +69,7 @@ def main() -> None:
                 config = LongLoRAConfig(TARGET, rank=rank, alpha=2 * rank, also_train=besides)
             changed = apply_longlora(model, config)
             finetune(model, windows, FinetuneSettings(arguments.steps, rate=rate), progress=Terminal(interval=30))
-            merge_longlora(model)
+            merge_to_dense(model)
             text = score_text(model, corpus.held_out, [context, TARGET], windows=WINDOWS)
             row = {
                 "arm": name,

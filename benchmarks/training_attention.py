@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from longlora_edu.geometry import S2Pattern
-from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense
 from longlora_edu.model import TinyLlama, bundled_model
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import Proportion, provenance, read_json, write_json
@@ -120,7 +120,7 @@ def extended(pattern: S2Pattern | None, corpus: Corpus, steps: int, seed: int) -
             "tokens_per_second": tokens / result.seconds,
             "curve": [rounded(point) for point in thinned(result.curve, 4)],
         }
-    return merge_longlora(model), about
+    return merge_to_dense(model), about
 
 
 def measured(model: TinyLlama, corpus: Corpus, pattern: S2Pattern | None, windows: int, trials: int) -> dict:
@@ -144,7 +144,7 @@ def measured(model: TinyLlama, corpus: Corpus, pattern: S2Pattern | None, window
             "bits_per_byte_by_position": by_position(as_trained),
             "passkey_by_depth": {depth: found(model, corpus, depth, trials) for depth in DEPTHS},
         }
-        merge_longlora(model.eval())
+        merge_to_dense(model.eval())
     return about | {"bits_per_byte_all_positions": dense.mean(), "positions_in_each_mean": EVERY}
 
 

@@ -139,7 +139,7 @@ def apply_longlora(
         add_lora(model, config.targets, rank=config.rank, alpha=config.alpha, generator=generator)
         free_modules(model, config.also_train)
     elif layers := lora_layers(model):
-        raise ValueError(f"model must have no LoRA layers yet, got {next(iter(layers))}: see merge_longlora")
+        raise ValueError(f"model must have no LoRA layers yet, got {next(iter(layers))}: see merge_to_dense")
     else:
         model.requires_grad_(True)
     # transformers' dynamic rule measures the length at hand against this field, so it must stay the trained length.
@@ -163,7 +163,7 @@ def apply_longlora(
     )
 
 
-def merge_longlora(model: TinyLlama) -> TinyLlama:
+def merge_to_dense(model: TinyLlama) -> TinyLlama:
     """Fold LoRA into the weights and forget the sparse pattern: a plain dense model at the new context, in place."""
     if lora_layers(model):
         merge_lora(model)

@@ -38,7 +38,8 @@ def finished_demo(tmp_path_factory):
     """Settings, folder and result of one finished demo: the model of the package on a short text, in seconds."""
     import torch
     from helpers import write_text
-    from longlora_edu.demo.run.run import DemoSettings, run_demo
+
+    from longlora_edu.demo.run import DemoSettings, run_demo
 
     before = torch.get_num_threads()
     folder = tmp_path_factory.mktemp("finished")

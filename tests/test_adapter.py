@@ -20,7 +20,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3Attention
 from longlora_edu.adapter import LongLoRAAdapter
 from longlora_edu.geometry import S2Pattern
 from longlora_edu.lora import LoRALinear
-from longlora_edu.model import LlamaAttention, LlamaConfig, TinyLlama, load_model, save_model
+from longlora_edu.model import LlamaAttention, LlamaConfig, TinyLlama, load_tiny_llama, save_tiny_llama
 from longlora_edu.rope import Rope
 
 GROUP, TARGET, LENGTH, HEAD_DIM = 4, 16, 11, 4
@@ -428,8 +428,8 @@ def test_it_stands_in_for_the_attention_of_a_tiny_llama(tmp_path, place):
     trained = model.eval().float()(ids)
     model.model.layers[place].self_attn = adapter.merge_to_original_layer()
     torch.testing.assert_close(model(ids), trained)
-    save_model(model, tmp_path)
-    torch.testing.assert_close(load_model(tmp_path)(ids), trained)
+    save_tiny_llama(model, tmp_path)
+    torch.testing.assert_close(load_tiny_llama(tmp_path)(ids), trained)
 
 
 @pytest.fixture

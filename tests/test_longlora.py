@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from longlora_edu.geometry import S2Pattern
-from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora, stretched_rope
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense, stretched_rope
 from longlora_edu.lora import LoRALinear, add_lora, merge_lora
-from longlora_edu.model import LlamaConfig, TinyLlama, load_model, save_model
+from longlora_edu.model import LlamaConfig, TinyLlama, load_tiny_llama, save_tiny_llama
 from longlora_edu.rope import Rope
 from longlora_edu.training.corpus import Document, Windows
 from longlora_edu.training.objective import LanguageModelObjective
@@ -198,10 +198,10 @@ def test_an_original_context_that_the_model_does_not_know_can_be_stated():
 def test_a_second_stage_counts_from_the_original_context(tmp_path, method, on_disk):
     model = some_model()
     apply_longlora(model, LongLoRAConfig(2 * TRAINED, rope=method))
-    merge_longlora(shake(model))
+    merge_to_dense(shake(model))
     if on_disk:
-        save_model(model, tmp_path)
-        model = load_model(tmp_path)
+        save_tiny_llama(model, tmp_path)
+        model = load_tiny_llama(tmp_path)
     report = apply_longlora(model, LongLoRAConfig(8 * TRAINED, rope=method))
     assert (report.trained_context, report.rope) == (TRAINED, Rope(8, 100.0, method, 8, TRAINED))
     assert (model.config.trained_context, model.config.context_length) == (TRAINED, 8 * TRAINED)
@@ -234,7 +234,7 @@ def test_the_merged_model_is_the_unmerged_one(method):
     model = some_model().double()
     apply_longlora(model, LongLoRAConfig(TARGET, rope=method))
     before = logits_of(shake(model).eval())
-    assert merge_longlora(model) is model
+    assert merge_to_dense(model) is model
     torch.testing.assert_close(logits_of(model), before, rtol=1e-12, atol=1e-12)
     assert all(type(attention.q_proj) is torch.nn.Linear for attention in model.attention_layers)
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -243,7 +243,7 @@ def test_the_merged_model_is_the_unmerged_one(method):
 def test_a_merged_model_is_dense_in_training_too():
     model = some_model()
     apply_longlora(model, LongLoRAConfig(TARGET))
-    merge_longlora(shake(model))
+    merge_to_dense(shake(model))
     torch.testing.assert_close(logits_of(model.train()), logits_of(model.eval()), rtol=0, atol=0)
     assert {attention.sparse for attention in model.attention_layers} == {None}
 
@@ -254,7 +254,7 @@ def test_a_model_without_lora_can_be_merged_too(changes):
     if changes:
         apply_longlora(model, LongLoRAConfig(TARGET, **changes))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    merge_longlora(model)
+    merge_to_dense(model)
     torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
 
 
@@ -263,7 +263,7 @@ def test_a_model_without_lora_can_be_merged_too(changes):
 def test_transformers_loads_the_merged_model_with_its_positions(tmp_path, method, tied):
     model = some_model(num_key_value_heads=2, tie_word_embeddings=tied)
     apply_longlora(model, LongLoRAConfig(TARGET, rope=method))
-    save_model(shake(merge_longlora(shake(model)), seed=1).eval(), tmp_path)
+    save_tiny_llama(shake(merge_to_dense(shake(model)), seed=1).eval(), tmp_path)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path)
     ours = logits_of(model.double())
     assert ours.std() > 0.3
@@ -354,7 +354,7 @@ def test_a_model_with_lora_layers_is_not_extended_again():
 def test_a_base_stretched_by_another_rule_is_refused_by_name(first, second):
     model = some_model()
     apply_longlora(model, LongLoRAConfig(TARGET, rope=first))
-    merge_longlora(model)
+    merge_to_dense(model)
     if second == first:
         apply_longlora(model, LongLoRAConfig(2 * TARGET, rope=second))
         return
@@ -365,7 +365,7 @@ def test_a_base_stretched_by_another_rule_is_refused_by_name(first, second):
 def test_a_factor_is_never_compounded():
     model = some_model()
     apply_longlora(model, LongLoRAConfig(TARGET))
-    merge_longlora(model)
+    merge_to_dense(model)
     message = "trained_length must be 16, from which this model is already stretched, got 64"
     assert_refused(model, LongLoRAConfig(2 * TARGET, trained_length=TARGET), message)
     with pytest.raises(ValueError, match=message):

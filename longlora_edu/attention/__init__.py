@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..geometry import S2Geometry
-from .arguments import check, check_equal
+from .arguments import check_arguments, check_equal
 from .dense_mask import dense_mask_attention
 from .flex import flex_attention
 from .grouped import grouped_attention
-from .sdpa import as_read_by, attend, same_segment, zero_at_padding
+from .sdpa import as_read_by, same_segment, scaled_dot_product, zero_at_padding
 from .varlen import varlen_attention
 
 __all__ = ["choose_impl", "full_attention", "s2_attention"]
@@ -32,7 +32,7 @@ def full_attention(
     b n n bytes, PyTorch's copy of it in the dtype of q and, on CPU, up to twice the time: a kernel told
     "causal" skips half of the table, a kernel given a mask does not.
     """
-    check(q, k, v, segments, scale, dropout)
+    check_arguments(q, k, v, segments, scale, dropout)
     asked, length = q.shape[2], k.shape[2]
     own = None if segments is None else segments[:, -asked:]
     q, k, v = zero_at_padding(q, own), zero_at_padding(k, segments), zero_at_padding(v, segments)
@@ -42,7 +42,7 @@ def full_attention(
     elif asked < length:
         mask = torch.ones(asked, length, dtype=torch.bool, device=q.device).tril(length - asked)[None, None]
     k, v = (as_read_by(range(q.shape[1]), x, q) for x in (k, v))
-    return zero_at_padding(attend(q, k, v, mask, scale, dropout), own)
+    return zero_at_padding(scaled_dot_product(q, k, v, mask, scale, dropout), own)
 
 
 def s2_attention(
@@ -80,7 +80,7 @@ def s2_attention(
         ValueError: if arguments do not fit each other or the geometry, or if `impl` is unknown or cannot run them.
             Segments below -1 are refused on CPU; compiled, or where reading them means waiting, they are padding.
     """
-    check(q, k, v, segments, scale, dropout)
+    check_arguments(q, k, v, segments, scale, dropout)
     check_equal("q must have as many heads as the geometry", q.shape[1], geometry.num_heads)
     check_equal("q must have as many tokens as the geometry", q.shape[2], geometry.seq_len)
     check_equal("k must have as many tokens as q", k.shape[2], q.shape[2])

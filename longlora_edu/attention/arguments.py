@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def check(q, k, v, segments, scale, dropout) -> None:
+def check_arguments(q, k, v, segments, scale, dropout) -> None:
     """Refuse arguments of `full_attention` and `s2_attention` that do not fit each other."""
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not (isinstance(x, Tensor) and x.is_floating_point()):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import S2Geometry
-from .sdpa import as_read_by, attend, same_segment, zero_at_padding
+from .sdpa import as_read_by, same_segment, scaled_dot_product, zero_at_padding
 
 
 def dense_mask_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
@@ -18,4 +18,4 @@ def dense_mask_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None,
         mask = mask & same_segment(segments)
         q, k, v = (zero_at_padding(x, segments) for x in (q, k, v))
     k, v = (as_read_by(range(q.shape[1]), x, q) for x in (k, v))
-    return zero_at_padding(attend(q, k, v, mask, scale, dropout), segments)
+    return zero_at_padding(scaled_dot_product(q, k, v, mask, scale, dropout), segments)

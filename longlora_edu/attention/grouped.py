@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import S2Geometry
-from .sdpa import as_read_by, attend, same_segment, zero_at_padding
+from .sdpa import as_read_by, same_segment, scaled_dot_product, zero_at_padding
 from .tiles import cut, in_cells, join, tiles_of, tiles_of_documents
 
 
@@ -33,6 +33,6 @@ def grouped_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, sc
         return None if masked is None else same_segment(in_cells(masked, tile)).tril()
 
     pieces = zip(*(cut(x.transpose(1, 2), tiles) for x in (q, k, v)), strict=True)
-    out = [attend(*rows, mask(tile), scale, dropout) for tile, rows in zip(tiles, pieces, strict=True)]
+    out = [scaled_dot_product(*rows, mask(tile), scale, dropout) for tile, rows in zip(tiles, pieces, strict=True)]
     joined = join(out, tiles, (q.shape[0], q.shape[2], q.shape[1])).transpose(1, 2)
     return zero_at_padding(joined, masked)

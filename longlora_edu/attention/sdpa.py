@@ -7,7 +7,7 @@ from einops import repeat
 from torch import Tensor
 
 
-def attend(q, k, v, mask: Tensor | None, scale, dropout) -> Tensor:
+def scaled_dot_product(q, k, v, mask: Tensor | None, scale, dropout) -> Tensor:
     """The one call into PyTorch: (b h n d). No mask means causal, which is faster than a causal mask."""
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None, scale=scale)
 

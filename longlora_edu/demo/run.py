@@ -14,17 +14,17 @@ from pathlib import Path
 import torch
 
 from ..geometry import Boundary
-from ..longlora import LongLoRAConfig, LongLoRAReport, apply_longlora, merge_longlora, stretched_rope
+from ..longlora import LongLoRAConfig, apply_longlora, merge_to_dense, stretched_rope
 from ..lora import save_adapter
-from ..model import TinyLlama, bundled_model, save_model
+from ..model import TinyLlama, bundled_model, save_tiny_llama
 from ..rope import RopeMethod
 from ..runs.progress import Progress, Silent
 from ..runs.records import as_json, claim_folder, peak_memory, provenance, read_json, replace_file, write_json
 from ..runs.validate import set_integers
 from ..training.corpus import Corpus, Windows, read_corpus, standard_library
 from ..training.evaluate import evaluation_tokens, score_passkeys, score_text
-from ..training.finetune import FinetuneSettings, finetune
-from ..training.train import TrainResult
+from ..training.extend import Extension, extend_model
+from ..training.finetune import FinetuneSettings
 from .report import render_report
 
 # A look in under half a minute: a shorter target, few steps, small samples.
@@ -109,29 +109,45 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     settings = dataclasses.replace(settings, threads=torch.get_num_threads())
-    model = bundled_model()
-    recipe = settings.recipe()
-    stretched_rope(
-        model.config.rope, recipe.rope, trained_length=model.config.trained_context, target_length=settings.context
-    )
+    bundled, recipe = bundled_model(), settings.recipe()
+    trained = bundled.config.trained_context
+    stretched_rope(bundled.config.rope, recipe.rope, trained_length=trained, target_length=settings.context)
     corpus = _corpus_of(settings, folder)
     windows = Windows(corpus.train, settings.context + 1)
     identity = {"run": "demo", **dataclasses.asdict(settings), "text": corpus.hash[:16]}
     if claim_folder(folder, identity, result="report.json", resume=resume):
         return read_json(folder / "report.json")
 
-    before = _stage(folder / "before.json", lambda: measure(model, corpus, settings, progress, "Before"))
-    changed = apply_longlora(model, recipe, generator=torch.Generator().manual_seed(settings.seed))
-    checkpoint = folder / "checkpoint.safetensors"
-    result = finetune(model, windows, settings.finetune(), checkpoint=checkpoint, resume=resume, progress=progress)
-    if settings.train == "adapters":
-        save_adapter(model, folder / "adapter", also_trained=recipe.also_train)
-        write_json(folder / "adapter" / "config.json", model.config.as_json())
-    merge_longlora(model)
-    save_model(model, folder / "merged")
-    after = _stage(folder / "after.json", lambda: measure(model, corpus, settings, progress, "After"))
+    def save(model: TinyLlama) -> None:
+        if settings.train == "adapters":
+            save_adapter(model, folder / "adapter", also_trained=recipe.also_train)
+            write_json(folder / "adapter" / "config.json", model.config.as_json())
 
-    report = as_json(_report(settings, model, corpus, changed, before, after, result))
+    def merge(model: TinyLlama) -> TinyLlama:
+        save_tiny_llama(merge_to_dense(model), folder / "merged")
+        return model
+
+    def measured(model: TinyLlama, when: str) -> dict:
+        """The results of this stage: read from its file, if an earlier process got as far."""
+        path = folder / f"{when}.json"
+        if not path.exists():
+            write_json(path, measure(model, corpus, settings, progress, when))
+        return read_json(path)
+
+    checkpoint = folder / "checkpoint.safetensors"
+    extension = extend_model(
+        bundled,
+        windows,
+        settings.finetune(),
+        prepare=lambda model: apply_longlora(model, recipe, generator=torch.Generator().manual_seed(settings.seed)),
+        measure=measured,
+        save=save,
+        merge=merge,
+        checkpoint=checkpoint,
+        resume=resume,
+        progress=progress,
+    )
+    report = as_json(_report(settings, corpus, extension))
     replace_file(folder / "report.html", render_report(report).encode())
     write_json(folder / "report.json", report)  # last: its presence says that the run is finished
     checkpoint.unlink()
@@ -154,19 +170,12 @@ def _corpus_of(settings: DemoSettings, folder: Path) -> Corpus:
     return corpus
 
 
-def _stage(path: Path, compute) -> dict:
-    """The result in `path`, or computed and put there."""
-    if not path.exists():
-        write_json(path, compute())
-    return read_json(path)
-
-
 def measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress: Progress, when: str) -> dict:
     """Bits per byte and passkeys at the lengths of `settings`, as `report.json` holds them; `when` names the stage."""
     lengths = settings.lengths(model.config.trained_context)
     total = evaluation_tokens(lengths, windows=settings.windows, trials=settings.trials)
     began = time.perf_counter()
-    with progress.stage(f"{when}: dense attention, up to {settings.context} bytes", total, "B") as advance:
+    with progress.stage(f"{when.capitalize()}: dense attention, up to {settings.context} bytes", total, "B") as advance:
         text = score_text(
             model, corpus.held_out, lengths, windows=settings.windows, seed=settings.seed, on_batch=advance
         )
@@ -184,15 +193,8 @@ def measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress: 
     }
 
 
-def _report(
-    settings: DemoSettings,
-    model: TinyLlama,
-    corpus: Corpus,
-    changed: LongLoRAReport,
-    before: dict,
-    after: dict,
-    result: TrainResult,
-) -> dict:
+def _report(settings: DemoSettings, corpus: Corpus, extension: Extension) -> dict:
+    model, changed, result = extension.model, extension.report, extension.training
     tokens = settings.steps * settings.batch * settings.context
     return {
         "model": {
@@ -221,8 +223,8 @@ def _report(
             "passkey_share": settings.passkey_share,
             "passkey_weight": settings.passkey_weight,
         },
-        "before": before,
-        "after": after,
+        "before": extension.before,
+        "after": extension.after,
         "train": {
             "steps": settings.steps,
             "tokens": tokens,
@@ -238,6 +240,7 @@ def _report(
         },
         "settings": dataclasses.asdict(settings),
         "corpus": corpus.describe(),
-        "seconds": before["seconds"] + result.seconds + after["seconds"],  # of whichever processes took part
+        # Of all processes that took part.
+        "seconds": extension.before["seconds"] + result.seconds + extension.after["seconds"],
         **dataclasses.asdict(provenance(threads=settings.threads)),
     }

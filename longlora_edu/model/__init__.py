@@ -1,7 +1,7 @@
 """The small model: its shape, its modules, and the folder it is kept in."""
 
 from .config import LlamaConfig
-from .folder import TOKENIZER_FILES, bundled_model, load_model, save_model
+from .folder import TOKENIZER_FILES, bundled_model, load_tiny_llama, save_tiny_llama
 from .llama import LlamaAttention, LlamaLayer, TinyLlama, rotate, rotation_tables
 
 __all__ = [
@@ -11,8 +11,8 @@ __all__ = [
     "LlamaLayer",
     "TinyLlama",
     "bundled_model",
-    "load_model",
+    "load_tiny_llama",
     "rotate",
     "rotation_tables",
-    "save_model",
+    "save_tiny_llama",
 ]

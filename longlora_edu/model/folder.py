@@ -18,7 +18,7 @@ from .llama import TinyLlama
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
-def save_model(model: TinyLlama, folder: Path) -> None:
+def save_tiny_llama(model: TinyLlama, folder: Path) -> None:
     """Write `config.json`, `model.safetensors` and the byte tokenizer: a folder that transformers loads.
 
     Raises:
@@ -26,7 +26,7 @@ def save_model(model: TinyLlama, folder: Path) -> None:
     """
     folder = Path(folder)
     if any(".lora_A." in name for name in model.state_dict()):
-        raise ValueError("model must be merged before it is saved, got one with LoRA layers: see merge_longlora")
+        raise ValueError("model must be merged before it is saved, got one with LoRA layers: see merge_to_dense")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         state.pop("lm_head.weight")
@@ -36,8 +36,8 @@ def save_model(model: TinyLlama, folder: Path) -> None:
     write_json(folder / "config.json", model.config.as_json())
 
 
-def load_model(folder: Path) -> TinyLlama:
-    """The model in a folder that `save_model` (or transformers, for a Llama of bytes) wrote, in evaluation mode.
+def load_tiny_llama(folder: Path) -> TinyLlama:
+    """The model in a folder that `save_tiny_llama` (or transformers, for a Llama of bytes) wrote, in evaluation mode.
 
     Raises:
         ValueError: saying what was found, for a missing, damaged or foreign config or weights file.
@@ -63,7 +63,7 @@ def load_model(folder: Path) -> TinyLlama:
 
 def bundled_model() -> TinyLlama:
     """The small model that travels with the package: trained at 256 bytes on the standard library's source."""
-    return load_model(Path(str(files("longlora_edu") / "assets" / "model")))
+    return load_tiny_llama(Path(str(files("longlora_edu") / "assets" / "model")))
 
 
 def _check_state(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

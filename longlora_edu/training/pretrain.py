@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..model import LlamaConfig, TinyLlama, save_model
+from ..model import LlamaConfig, TinyLlama, save_tiny_llama
 from ..rope import Rope
 from ..runs.progress import Progress, Silent, step_by_step
 from ..runs.records import claim_folder, provenance, read_json, write_json
@@ -169,7 +169,7 @@ def run_pretraining(
         "corpus": corpus.describe(),
         **dataclasses.asdict(provenance(threads=torch.get_num_threads())),
     }
-    save_model(model, folder)
+    save_tiny_llama(model, folder)
     write_json(folder / "pretraining.json", record)  # last: its presence says that the run is finished
     checkpoint.unlink()
     return read_json(folder / "pretraining.json")

@@ -133,7 +133,7 @@ def ceiling(settings: ProbeSettings) -> float:
     return float(heard + (1 - heard) * settings.chance)
 
 
-def draw(settings: ProbeSettings, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw_sequences(settings: ProbeSettings, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """`count` sequences: ids (b, n), where the question stands (b,), and the answer (b,).
 
     Ids below `values` are keys, `values` is the question mark, the rest filler.
@@ -189,7 +189,7 @@ def _fresh_model(settings: ProbeSettings) -> TinyLlama:
 
 def _asked(model: TinyLlama, settings: ProbeSettings, seed: list[int], count: int) -> tuple[Tensor, Tensor]:
     """Answers (b,) and the logits of the values (b, v) at the question."""
-    ids, questions, answers = draw(settings, np.random.default_rng(seed), count)
+    ids, questions, answers = draw_sequences(settings, np.random.default_rng(seed), count)
     return answers, model(ids)[torch.arange(count), questions, : settings.values]
 
 

@@ -296,14 +296,14 @@ for original, target in ((4096, 8192), (4096, 32768), (4096, 100_000), (4096, 60
 # {{claim: two-stage-training}}
 
 # %% claim="two-stage-training"
-from longlora_edu.longlora import merge_longlora
+from longlora_edu.longlora import merge_to_dense
 
 model = bundled_model()
 print("one stage:", apply_longlora(bundled_model(), LongLoRAConfig(2048)).rope.factor)
 for target in (512, 2048):
     report = apply_longlora(model, LongLoRAConfig(target, trained_length=256))
     print(f"stage to {target}: trained length {report.trained_context}, factor {report.rope.factor}")
-    merge_longlora(model)
+    merge_to_dense(model)
 
 # %% [markdown]
 # ## Build: YaRN

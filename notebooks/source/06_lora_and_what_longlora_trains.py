@@ -35,7 +35,7 @@ from longlora_edu.longlora import (
     EMBEDDINGS_AND_NORMS,
     LongLoRAConfig,
     apply_longlora,
-    merge_longlora,
+    merge_to_dense,
 )
 from longlora_edu.lora import LoRALinear, add_lora, free_modules, merge_lora
 from longlora_edu.model import bundled_model
@@ -286,7 +286,7 @@ with torch.no_grad():
     for name, weight in model.named_parameters():
         weight.add_(0.02 * torch.ones_like(weight)) if "lora_B" in name else None  # as if it had been trained
     before = model.eval()(ids)
-    after = merge_longlora(model).eval()(ids)
+    after = merge_to_dense(model).eval()(ids)
 difference = (before - after).abs().max()
 print(f"largest difference of a logit: {difference:.1e}, of logits up to {before.abs().max():.1f}")
 
@@ -455,7 +455,7 @@ for name, besides in (("LoRA", ()), ("LoRA with embeddings and norms", EMBEDDING
     model = bundled_model()
     apply_longlora(model, LongLoRAConfig(target, also_train=besides))
     finetune(model, Windows(corpus.train, target + 1), settings, progress=bar)
-    live[name] = score_text(merge_longlora(model), corpus.held_out, [target], windows=windows).by_length[target]
+    live[name] = score_text(merge_to_dense(model), corpus.held_out, [target], windows=windows).by_length[target]
     print(f"{name:31} {live[name]:.3f} bits per byte at {target:,}, after {settings.steps} steps")
 
 # %% [markdown]

@@ -32,7 +32,7 @@ from longlora_edu.course.checks import training as check
 from longlora_edu.course.play.live import live_settings
 from longlora_edu.course.play.train_panel import Training, replay
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.longlora import apply_longlora, merge_longlora
+from longlora_edu.longlora import apply_longlora, merge_to_dense
 from longlora_edu.model import bundled_model
 from longlora_edu.plots import (
     describe_bits_by_length,
@@ -89,7 +89,7 @@ print(recorded_line("demo"))
 # 4. Add LoRA, and free the embeddings and norms: [`apply_longlora`](../longlora_edu/longlora.py), which stretches the
 #    positions too.
 # 5. Fine-tune on long data: [`finetune`](../longlora_edu/training/finetune.py).
-# 6. Infer dense: [`merge_longlora`](../longlora_edu/longlora.py), then use the model like any other.
+# 6. Infer dense: [`merge_to_dense`](../longlora_edu/longlora.py), then use the model like any other.
 #
 # The next cells run each of them once, on as little as possible. After that you run them in earnest.
 #
@@ -142,7 +142,7 @@ assert first == geometry.shift
 
 # %%
 once = finetune(model, Windows(text.train, target + 1), FinetuneSettings(steps=1, batch=1))
-merge_longlora(model)
+merge_to_dense(model)
 assert all(attention.sparse is None for attention in model.attention_layers)
 print(
     f"loss of the one step: {once.curve[0]['loss']:.3f} nats; the merged model reads up to {model.config.context_length}"
@@ -394,7 +394,7 @@ for length in lengths:
 # ## Recap
 #
 # - Six steps: base model, sparse attention while training, standard attention otherwise, LoRA with free embeddings and
-#   norms, long data, dense use. In code a call of `apply_longlora`, one of `finetune`, one of `merge_longlora`.
+#   norms, long data, dense use. In code a call of `apply_longlora`, one of `finetune`, one of `merge_to_dense`.
 # - `model.train()` and `model.eval()` are the whole difference between sparse and dense: nothing sparse is left in the
 #   weights.
 # - What a group cannot hear is not learned from in training. That the model can do it all the same with dense attention

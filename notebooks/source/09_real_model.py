@@ -40,7 +40,7 @@ from longlora_edu.course import Question, predict, quiz, reveal
 from longlora_edu.course.notebook.html_tables import show_table
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig
-from longlora_edu.model import bundled_model, save_model
+from longlora_edu.model import bundled_model, save_tiny_llama
 from longlora_edu.plots import describe_listening, plot_listening
 from longlora_edu.runs.records import recorded, recorded_line
 from longlora_edu.training.corpus import Windows, standard_library
@@ -133,7 +133,7 @@ show_panel()
 # `transformers` and loaded by stock code. It is called from here on the *base*; its context is 256 bytes.
 
 # %%
-save_model(bundled_model(), work / "base")
+save_tiny_llama(bundled_model(), work / "base")
 print(sorted(path.name for path in (work / "base").iterdir()))
 
 

@@ -1,4 +1,4 @@
-"""From a run's settings to an extended model: begin with a base, stretch, train, merge."""
+"""Extend a base model with the settings of a run: other positions, attention and trained parts than the recipe's."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longlora_edu.longlora import EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_longlora
+from longlora_edu.longlora import EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_to_dense
 from longlora_edu.model import TinyLlama
 from longlora_edu.runs.progress import Progress
-from longlora_edu.runs.records import peak_memory
 from longlora_edu.training.corpus import Corpus, Windows
-from longlora_edu.training.finetune import FinetuneSettings, finetune
-from longlora_edu.training.train import Metrics
+from longlora_edu.training.extend import Extension, extend_model
+from longlora_edu.training.finetune import FinetuneSettings
 
 from .bands import TURNS, set_rope, stretch_band
 from .embedding_lora import add_embedding_lora, merge_embedding_lora
@@ -28,19 +27,7 @@ from .spec import Run
 PASSKEY_WEIGHT = 5.0
 
 
-@dataclass(frozen=True)
-class Extended:
-    """A merged, dense model, and how it came about: one mapping a step, and what the training needed."""
-
-    model: TinyLlama
-    curve: tuple[Metrics, ...] = ()
-    seconds: float = 0.0
-    peak_rss_bytes: int | None = None
-    trainable_parameters: int = 0
-    all_parameters: int = 0
-
-
-def extend(
+def extend_run(
     run: Run,
     base: TinyLlama,
     corpus: Corpus,
@@ -50,8 +37,8 @@ def extend(
     start: Callable[[Run], TinyLlama] | None = None,
     progress: Progress | None = None,
     on_step: Callable[[TinyLlama, int], None] = lambda model, step: None,
-) -> Extended:
-    """Train `base`, in place, as the run says. `on_step` sees the unmerged model before step 0 and after each step.
+) -> Extension:
+    """Train `base`, in place, with the settings of a run. `on_step` sees the model before step 0 and after each step.
 
     `start` gives the merged model of the run that this one starts from; without it that run is computed first.
 
@@ -59,30 +46,29 @@ def extend(
         ValueError: for settings that do not fit the base, such as a target that is not above its trained context.
     """
     if run.start is not None:
-        base = start(run.start) if start else extend(run.start, base, corpus, progress=progress).model
-    prepare(run, base)
-    counts = {
-        "trainable_parameters": sum(p.numel() for p in base.parameters() if p.requires_grad),
-        "all_parameters": sum(p.numel() for p in base.parameters()),
-    }
-    on_step(base, 0)
-    if not run.steps:
-        return Extended(merged(base), **counts | {"trainable_parameters": 0})
-    result = finetune(
+        base = start(run.start) if start else extend_run(run.start, base, corpus, progress=progress).model
+
+    def begin(model: TinyLlama) -> None:
+        prepare(run, model)
+        on_step(model, 0)
+
+    rates = (run.rate, run.seed, run.passkey_share, PASSKEY_WEIGHT)
+    return extend_model(
         base,
-        Windows(corpus.train, run.window + 1),
-        FinetuneSettings(run.steps, run.batch, run.rate, run.seed, run.passkey_share, PASSKEY_WEIGHT),
+        Windows(corpus.train, run.window + 1) if run.steps else None,
+        FinetuneSettings(run.steps, run.batch, *rates) if run.steps else None,
+        prepare=begin,
+        merge=merge_run,
         forward=Skipping(base, run.target, run.seed) if run.skip else None,
         checkpoint=checkpoint,
         resume=resume,
         progress=progress,
         on_step=lambda step, metrics: on_step(base, step + 1),
     )
-    return Extended(merged(base), result.curve, result.seconds, peak_memory(), **counts)
 
 
 def prepare(run: Run, model: TinyLlama) -> None:
-    """Positions, training attention and what trains, in place. At the trained context nothing is stretched."""
+    """Set positions, training attention and trained parts, in place. At the trained context nothing is stretched."""
     trained = model.config.trained_context
     if run.rope_base is not None:
         set_rope(model, dataclasses.replace(model.config.rope, base=run.rope_base))
@@ -110,10 +96,10 @@ def prepare(run: Run, model: TinyLlama) -> None:
     lay_out(model, run)
 
 
-def merged(model: TinyLlama) -> TinyLlama:
-    """A plain dense model, in evaluation mode, in place."""
+def merge_run(model: TinyLlama) -> TinyLlama:
+    """Make a trained model plain and dense, in place."""
     merge_embedding_lora(model)
-    return merge_longlora(model).eval()
+    return merge_to_dense(model)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from longlora_edu.model import TinyLlama, load_model
+from longlora_edu.model import TinyLlama, load_tiny_llama
 from longlora_edu.training.corpus import Corpus, read_corpus, standard_library
 
 from .spec import Run, Settings, key_of
@@ -74,7 +74,7 @@ class Ground:
             ValueError: for a base that is not there, saying how it is made.
         """
         self.base_hash(name)
-        return load_model(self.base_folder(name)).to(self.device)
+        return load_tiny_llama(self.base_folder(name)).to(self.device)
 
     def base_hash(self, name: str) -> str:
         """sha256 of a base's weights file."""

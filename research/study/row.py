@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from longlora_edu.model import TinyLlama, load_model, save_model
+from longlora_edu.model import TinyLlama, load_tiny_llama, save_tiny_llama
 from longlora_edu.runs.progress import Progress, Silent
-from longlora_edu.runs.records import as_json, provenance, quoted, read_json, write_json
+from longlora_edu.runs.records import as_json, peak_memory, provenance, quoted, read_json, write_json
 from longlora_edu.training.pretrain import thinned
 from longlora_edu.training.probe import ProbeSettings, run_probe
 
-from .extension import extend
+from .extension import extend_run
 from .ground import Ground
 from .metrics import measured, passkey_map, tokens_of
 from .spec import Run, Settings, config_of, key_of, kind_of, settings_from
@@ -137,20 +137,20 @@ def _extension(run: Run, ground: Ground, key: str, work: Path | None, resume: bo
 
     options = {"checkpoint": checkpoint, "resume": resume, "start": start, "progress": progress, "on_step": on_step}
     whole, cpu = not (checkpoint and resume and checkpoint.exists()), time.process_time()
-    extended = extend(run, base, ground.corpus, **options)
-    cpu = time.process_time() - cpu
+    extended = extend_run(run, base, ground.corpus, **options)
+    training, cpu, peak = extended.training, time.process_time() - cpu, peak_memory()
     began = time.perf_counter()
     with progress.stage("Measuring", tokens_of(run, trained), "B") as advance:
         results = measured(run, extended.model, ground.corpus, trained=trained, on_tokens=advance)
     results |= {"passkey_maps": maps} if maps else {}
-    curve = thinned(extended.curve, -(-len(extended.curve) // CURVE_POINTS)) if extended.curve else []
+    curve = thinned(training.curve, -(-len(training.curve) // CURVE_POINTS)) if training.curve else []
     cost = {
-        "trainable_parameters": extended.trainable_parameters,
+        "trainable_parameters": extended.trained_parameters,
         "all_parameters": extended.all_parameters,
         "training_bytes": run.steps * run.batch * run.window,
-        "training_seconds": extended.seconds,
+        "training_seconds": training.seconds,
         "training_cpu_seconds": cpu if whole else None,  # not known of what an interrupted process had done before
-        "training_peak_rss_bytes": extended.peak_rss_bytes,
+        "training_peak_rss_bytes": peak if run.steps else None,
         "measuring_tokens": tokens_of(run, trained),
         "measuring_seconds": time.perf_counter() - began,
     }
@@ -163,16 +163,16 @@ def started(run: Run, ground: Ground, work: Path | None, resume: bool, progress:
     """The merged model that a run begins with: computed, or taken from `work`, where several share it."""
     base = ground.base(run.base)
     if work is None:
-        return extend(run, base, ground.corpus, progress=progress).model
+        return extend_run(run, base, ground.corpus, progress=progress).model
     folder = work / "starts" / ground.key(run)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):  # whoever comes second waits, and finds it made
         if not (folder / "config.json").exists():  # the last file of a model folder
             checkpoint = folder.with_suffix(".safetensors")
-            model = extend(run, base, ground.corpus, checkpoint=checkpoint, resume=resume, progress=progress).model
-            save_model(model, folder)
+            model = extend_run(run, base, ground.corpus, checkpoint=checkpoint, resume=resume, progress=progress).model
+            save_tiny_llama(model, folder)
             checkpoint.unlink(missing_ok=True)
-        return load_model(folder).to(ground.device)
+        return load_tiny_llama(folder).to(ground.device)
 
 
 def _probe(settings: ProbeSettings, ground: Ground, key: str, work, resume: bool, progress: Progress):

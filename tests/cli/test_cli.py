@@ -12,14 +12,14 @@ import time
 import pytest
 import typer
 from helpers import tiny_bundled_model, write_text
-from longlora_edu.demo.run.run import QUICK, DemoSettings
 from test_architecture import PACKAGE, loaded_after
 from test_demo import full_disk, weights_of, without_times
 from typer.testing import CliRunner
 
 from longlora_edu import __version__, cli
-from longlora_edu.demo.run import run as demo_module
-from longlora_edu.model import load_model
+from longlora_edu.demo import run as demo_module
+from longlora_edu.demo.run import QUICK, DemoSettings
+from longlora_edu.model import load_tiny_llama
 from longlora_edu.runs.records import quoted, read_json
 from longlora_edu.training import finetune as finetune_module
 from longlora_edu.training import pretrain as pretrain_module
@@ -275,7 +275,7 @@ def test_a_loss_that_is_no_number_is_told_in_a_sentence(quick, tmp_path, monkeyp
 def test_damaged_weights_are_told_in_a_sentence(quick, tmp_path, monkeypatch, finished_demo):
     folder = shutil.copytree(finished_demo[1] / "merged", tmp_path / "model")
     (folder / "model.safetensors").write_bytes(b"GIF89a" * 100)
-    monkeypatch.setattr(demo_module, "bundled_model", lambda: load_model(folder))
+    monkeypatch.setattr(demo_module, "bundled_model", lambda: load_tiny_llama(folder))
     assert_refused(run(*quick), f"{folder}/model.safetensors must be a safetensors file, got one that cannot be read")
     assert not (tmp_path / "out").exists()
 
@@ -304,7 +304,7 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
 import longlora_edu.demo.run as demo
 demo.QUICK = {"context": 320, "steps": 24, "batch": 1, "windows": 4, "trials": 1, "passkey_share": 0.5}
-demo.merge_longlora = lambda model: time.sleep(600)  # whoever stops it comes in time
+demo.save_tiny_llama = lambda model, folder: time.sleep(600)  # whoever stops it comes in time
 from longlora_edu.cli import app
 app()
 """

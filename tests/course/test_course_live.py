@@ -9,12 +9,12 @@ import ipywidgets
 import pytest
 import torch
 from helpers import tiny_bundled_model, write_text
-from longlora_edu.demo.run.run import DemoSettings
 
 from longlora_edu.course.notebook.environment import Profile
 from longlora_edu.course.play import live
 from longlora_edu.course.play.live import ExtendResult, extend, live_settings
 from longlora_edu.course.play.train_panel import Training, replay
+from longlora_edu.demo.run import DemoSettings
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.lora.layers import lora_layers
 from longlora_edu.training.corpus import Windows, read_corpus

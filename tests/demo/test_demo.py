@@ -11,11 +11,11 @@ import shutil
 import pytest
 import torch
 from helpers import tiny_bundled_model, write_text
-from longlora_edu.demo.run.run import QUICK, WHY_ROPE, DemoSettings, run_demo
 
-from longlora_edu.demo.run import run as demo_module
+from longlora_edu.demo import run as demo_module
+from longlora_edu.demo.run import QUICK, WHY_ROPE, DemoSettings, run_demo
 from longlora_edu.longlora import apply_longlora
-from longlora_edu.model import bundled_model, load_model
+from longlora_edu.model import bundled_model, load_tiny_llama
 from longlora_edu.runs.records import read_json
 from longlora_edu.training import finetune as finetune_module
 from longlora_edu.training.corpus import Windows, read_corpus
@@ -113,7 +113,7 @@ def test_the_report_has_what_was_promised(finished_demo, key):
 
 def test_the_report_says_what_was_done(finished_demo):
     settings, folder, report = finished_demo
-    merged = load_model(folder / "merged")
+    merged = load_tiny_llama(folder / "merged")
     assert report["model"]["trained_context"] == bundled_model().config.trained_context
     assert report["model"]["parameters"] == sum(parameter.numel() for parameter in merged.parameters())
     assert report["target_context"] == 320
@@ -152,7 +152,7 @@ def test_maps_go_from_length_as_text_to_a_number(finished_demo, when):
 
 def test_training_changed_the_model(finished_demo):
     _, folder, report = finished_demo
-    base, merged = bundled_model().state_dict(), load_model(folder / "merged").state_dict()
+    base, merged = bundled_model().state_dict(), load_tiny_llama(folder / "merged").state_dict()
     moved = {name for name in base if (base[name] != merged[name]).any()}
     kept = {name for name in base if ".mlp." in name} | {"lm_head.weight"}
     assert moved == set(base) - kept
@@ -168,7 +168,7 @@ def test_the_merged_model_is_one_that_transformers_loads(finished_demo):
     assert (parameters["rope_type"], parameters["factor"]) == ("yarn", 1.25)
     assert parameters["original_max_position_embeddings"] == 256
     assert theirs.config.max_position_embeddings == 320
-    ours = load_model(folder / "merged")
+    ours = load_tiny_llama(folder / "merged")
     with torch.no_grad():
         expected, ids = ours(ids_of(320)), ids_of(320)
         torch.testing.assert_close(theirs(ids).logits, expected, rtol=1e-4, atol=1e-3)
@@ -187,9 +187,9 @@ def test_the_adapter_is_one_that_peft_loads_on_the_base_with_the_stretched_confi
     model = PeftModel.from_pretrained(base, folder / "adapter").eval()
     ids = ids_of(320)
     with torch.no_grad():
-        torch.testing.assert_close(model(ids).logits, load_model(folder / "merged")(ids), rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(model(ids).logits, load_tiny_llama(folder / "merged")(ids), rtol=1e-4, atol=1e-3)
         with model.disable_adapter():
-            assert (model(ids).logits - load_model(folder / "merged")(ids)).abs().max() > 0.1
+            assert (model(ids).logits - load_tiny_llama(folder / "merged")(ids)).abs().max() > 0.1
 
 
 # What can be chosen.
@@ -206,7 +206,7 @@ def test_every_rule_of_positions_runs_and_is_stated(small, tmp_path, method):
     assert report["rope"]["method"] == method
     assert report["rope"]["factor"] == (1.0 if method == "default" else 1.25)
     assert report["rope"]["why"] == WHY_ROPE[method]
-    merged = load_model(tmp_path / "out" / "merged")
+    merged = load_tiny_llama(tmp_path / "out" / "merged")
     assert (merged.config.rope.method, merged.config.context_length) == (method, 320)
 
 
@@ -224,7 +224,7 @@ def test_all_weights_can_be_trained(small, tmp_path):
     assert (recipe["train"], recipe["trainable_share"]) == ("all", 1.0)
     assert (recipe["rank"], recipe["alpha"], recipe["targets"], recipe["also_train"]) == (None, None, [], [])
     assert not (tmp_path / "out" / "adapter").exists()
-    base, merged = tiny_bundled_model().state_dict(), load_model(tmp_path / "out" / "merged").state_dict()
+    base, merged = tiny_bundled_model().state_dict(), load_tiny_llama(tmp_path / "out" / "merged").state_dict()
     assert [name for name in base if (base[name] == merged[name]).all()] == []
     assert settings.finetune().rate == 1e-3
     assert small.finetune().rate == 2e-3
@@ -274,7 +274,7 @@ def test_a_finished_folder_is_refused_and_resume_shows_its_result_again(small, t
     report = run_demo(small, tmp_path / "out")
     with pytest.raises(ValueError, match=r"out must not hold a finished run, .* --out, or see .* with --resume$"):
         run_demo(small, tmp_path / "out")
-    monkeypatch.setattr(demo_module, "finetune", None)
+    monkeypatch.setattr(demo_module, "extend_model", None)
     monkeypatch.setattr(demo_module, "render_report", None)
     assert run_demo(small, tmp_path / "out", resume=True) == report
 
@@ -296,7 +296,7 @@ def interrupted(monkeypatch, where):
 
 
 @pytest.mark.parametrize(
-    "where", ["score_passkeys", "apply_longlora", "training", "save_adapter", "save_model", "render_report"]
+    "where", ["score_passkeys", "apply_longlora", "training", "save_adapter", "save_tiny_llama", "render_report"]
 )
 def test_a_run_interrupted_anywhere_ends_at_the_same_bits(small, tmp_path, monkeypatch, where):
     expected = run_demo(small, tmp_path / "whole")
@@ -357,7 +357,7 @@ def test_resume_begins_where_there_is_nothing_yet(small, tmp_path):
 
 @pytest.fixture
 def no_work(monkeypatch):
-    for name in ("score_text", "finetune", "apply_longlora"):
+    for name in ("score_text", "extend_model", "apply_longlora"):
         monkeypatch.setattr(demo_module, name, None)
 
 
@@ -477,7 +477,7 @@ def test_damaged_weights_of_the_package_are_refused(small, no_work, tmp_path, mo
     shutil.copytree(finished_demo[1] / "merged", folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    monkeypatch.setattr(demo_module, "bundled_model", lambda: load_model(folder))
+    monkeypatch.setattr(demo_module, "bundled_model", lambda: load_tiny_llama(folder))
     with pytest.raises(ValueError, match=r"model.safetensors must be a safetensors file, got one that cannot be read"):
         run_demo(small, tmp_path / "out")
     assert not (tmp_path / "out").exists()

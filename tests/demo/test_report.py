@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from longlora_edu.demo.run.report import render_report, scaled_down
 
 from longlora_edu import plots
+from longlora_edu.demo.report import render_report, scaled_down
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.runs.records import Proportion, as_json
 

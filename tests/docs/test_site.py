@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_architecture import READING_ORDER
+from repository.test_architecture import READING_ORDER
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs" / "site"

@@ -19,7 +19,7 @@ peft = pytest.importorskip("peft")
 from longlora_edu.hf import load_longlora, longlora, merge_longlora, use_s2  # noqa: E402
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora  # noqa: E402
 from longlora_edu.lora import load_adapter, save_adapter  # noqa: E402
-from longlora_edu.model import LlamaConfig, TinyLlama, load_model, save_model  # noqa: E402
+from longlora_edu.model import LlamaConfig, TinyLlama, load_tiny_llama, save_tiny_llama  # noqa: E402
 from longlora_edu.rope import Rope  # noqa: E402
 from longlora_edu.runs.records import write_json  # noqa: E402
 
@@ -396,7 +396,7 @@ def tiny_llama(tied):
 @pytest.mark.parametrize("tied", [False, True])
 def test_an_adapter_of_the_small_model_loads_on_its_transformers_twin(tmp_path, tied):
     model = tiny_llama(tied)
-    save_model(model, tmp_path / "base")
+    save_tiny_llama(model, tmp_path / "base")
     recipe = LongLoRAConfig(TARGET)
     apply_longlora(model, recipe)
     with torch.no_grad():
@@ -413,13 +413,13 @@ def test_an_adapter_of_the_small_model_loads_on_its_transformers_twin(tmp_path, 
 
 
 def test_an_adapter_of_the_twin_loads_on_the_small_model(tmp_path):
-    save_model(tiny_llama(False), tmp_path / "base")
+    save_tiny_llama(tiny_llama(False), tmp_path / "base")
     twin = longlora(
         transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base"), LongLoRAConfig(TARGET, rope="default")
     )
     some_steps(twin)
     twin.save_pretrained(tmp_path / "adapter")
-    small = load_model(tmp_path / "base")
+    small = load_tiny_llama(tmp_path / "base")
     load_adapter(small, tmp_path / "adapter")
     torch.testing.assert_close(logits_of(small, TRAINED), logits_of(twin, TRAINED), rtol=1e-4, atol=1e-5)
 

@@ -13,7 +13,15 @@ from safetensors.torch import load_file, save, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from longlora_edu.geometry import S2Pattern
-from longlora_edu.model import TOKENIZER_FILES, LlamaConfig, TinyLlama, load_model, rotate, rotation_tables, save_model
+from longlora_edu.model import (
+    TOKENIZER_FILES,
+    LlamaConfig,
+    TinyLlama,
+    load_tiny_llama,
+    rotate,
+    rotation_tables,
+    save_tiny_llama,
+)
 from longlora_edu.rope import Rope
 
 TRAINED = 16
@@ -318,7 +326,7 @@ def test_a_shape_that_cannot_be_is_refused(changes, message):
 @pytest.mark.parametrize("method", ROPES)
 def test_transformers_loads_what_was_saved_and_computes_the_same(tmp_path, method, shape):
     model = some_model(method, **SHAPES[shape])
-    save_model(model, tmp_path)
+    save_tiny_llama(model, tmp_path)
     theirs, info = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values()), info
     assert theirs.dtype == torch.float32
@@ -330,8 +338,8 @@ def test_transformers_loads_what_was_saved_and_computes_the_same(tmp_path, metho
 @pytest.mark.parametrize("method", ROPES)
 def test_a_model_comes_back_as_it_was_saved(tmp_path, method, shape):
     model = some_model(method, **SHAPES[shape]).train()
-    save_model(model, tmp_path)
-    again = load_model(tmp_path)
+    save_tiny_llama(model, tmp_path)
+    again = load_tiny_llama(tmp_path)
     assert again.config == model.config
     assert not again.training
     assert_same_weights(again, model)
@@ -341,9 +349,9 @@ def test_a_model_comes_back_as_it_was_saved(tmp_path, method, shape):
 @pytest.mark.parametrize("method", ROPES)
 def test_the_origin_of_the_rope_survives_a_save_by_transformers(tmp_path, method):
     model = some_model(method)
-    save_model(model, tmp_path / "ours")
+    save_tiny_llama(model, tmp_path / "ours")
     AutoModelForCausalLM.from_pretrained(tmp_path / "ours").save_pretrained(tmp_path / "theirs")
-    again = load_model(tmp_path / "theirs")
+    again = load_tiny_llama(tmp_path / "theirs")
     assert again.config == model.config
     assert_same_weights(again, model)
 
@@ -364,7 +372,7 @@ def test_a_llama_that_transformers_made_can_be_loaded(tmp_path):
         )
     ).eval()
     theirs.save_pretrained(tmp_path)
-    ours = load_model(tmp_path)
+    ours = load_tiny_llama(tmp_path)
     assert ours.config.rope == Rope(8, 500.0, "linear", 4, 16)
     ids = some_ids(64)
     torch.testing.assert_close(logits_of(ours.double(), ids), logits_of(theirs.double(), ids), **CLOSE)
@@ -374,8 +382,8 @@ def test_saving_and_loading_leave_the_random_state_and_the_model_alone(tmp_path)
     model = some_model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()
-    save_model(model, tmp_path)
-    load_model(tmp_path)
+    save_tiny_llama(model, tmp_path)
+    load_tiny_llama(tmp_path)
     assert torch.equal(torch.get_rng_state(), state)
     torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0)
 
@@ -386,13 +394,13 @@ def test_a_model_with_lora_layers_is_not_saved_as_a_llama(tmp_path):
     model = some_model()
     add_lora(model, ["q_proj"], rank=2, alpha=4)
     with pytest.raises(ValueError, match="model must be merged before it is saved, got one with LoRA layers"):
-        save_model(model, tmp_path)
+        save_tiny_llama(model, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
 def folder(tmp_path):
-    save_model(some_model(), tmp_path)
+    save_tiny_llama(some_model(), tmp_path)
     return tmp_path
 
 
@@ -400,7 +408,7 @@ def folder(tmp_path):
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(ValueError, match=f"model folder must hold {name}, got .* without it"):
-        load_model(folder)
+        load_tiny_llama(folder)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 60, -1])
@@ -410,30 +418,30 @@ def test_cut_weights_are_refused(folder, keep):
     with pytest.raises(
         ValueError, match=r"model.safetensors must be a safetensors file, got one that cannot be read: "
     ):
-        load_model(folder)
+        load_tiny_llama(folder)
 
 
 def test_weights_that_are_no_safetensors_are_refused(folder):
     (folder / "model.safetensors").write_bytes(b"\x80\x02}q\x00." * 100)
     with pytest.raises(ValueError, match="must be a safetensors file, got one that cannot be read: "):
-        load_model(folder)
+        load_tiny_llama(folder)
 
 
 def test_weights_of_another_model_are_refused(folder):
     save_file({"transformer.wte.weight": torch.zeros(3, 4)}, folder / "model.safetensors")
     message = r"got 1 tensors: missing \['lm_head.weight', .*\], not expected \['transformer.wte.weight'\]"
     with pytest.raises(ValueError, match=f"must hold the weights its config.json describes, {message}"):
-        load_model(folder)
+        load_tiny_llama(folder)
 
 
 def test_weights_without_an_embedding_to_tie_are_refused(folder):
-    save_model(some_model(tie_word_embeddings=True), folder)
+    save_tiny_llama(some_model(tie_word_embeddings=True), folder)
     state = load_file(folder / "model.safetensors")
     assert "lm_head.weight" not in state
     del state["model.embed_tokens.weight"]
     (folder / "model.safetensors").write_bytes(save(state))
     with pytest.raises(ValueError, match=r"missing \['model.embed_tokens.weight'\], not expected none"):
-        load_model(folder)
+        load_tiny_llama(folder)
 
 
 def test_weights_of_another_shape_are_refused(folder):
@@ -441,7 +449,7 @@ def test_weights_of_another_shape_are_refused(folder):
     state["model.norm.weight"] = torch.ones(7)
     (folder / "model.safetensors").write_bytes(save(state))
     with pytest.raises(ValueError, match=re.escape("model.norm.weight must have shape (32,), got (7,)")):
-        load_model(folder)
+        load_tiny_llama(folder)
 
 
 ORIGIN = dataclasses.asdict(ROPES["default"])
@@ -478,35 +486,35 @@ def test_a_config_that_cannot_be_run_is_refused(folder, changes, message):
     config = {name: value for name, value in config.items() if value is not ...}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=message):
-        load_model(folder)
+        load_tiny_llama(folder)
 
 
 def test_a_dynamic_model_whose_maximum_was_set_to_the_target_is_refused(tmp_path):
     """transformers would leave its frequencies as they were trained at every length up to that."""
-    save_model(some_model("dynamic"), tmp_path)
+    save_tiny_llama(some_model("dynamic"), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text()) | {"max_position_embeddings": 64}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="longlora_rope must agree with what rope_parameters say"):
-        load_model(tmp_path)
+        load_tiny_llama(tmp_path)
 
 
 def test_a_config_that_is_no_object_is_refused(folder):
     (folder / "config.json").write_text("[1]")
     with pytest.raises(ValueError, match="config must be a JSON object, got list"):
-        load_model(folder)
+        load_tiny_llama(folder)
 
 
 def test_a_config_that_is_no_json_is_refused(folder):
     (folder / "config.json").write_text('{"model_type": "llama",')
     with pytest.raises(ValueError, match=r"config.json must be JSON, got .* at line 1 column 24"):
-        load_model(folder)
+        load_tiny_llama(folder)
 
 
 def test_a_config_without_an_origin_takes_it_from_rope_parameters(folder):
     config = json.loads((folder / "config.json").read_text())
     del config["longlora_rope"], config["head_dim"]
     (folder / "config.json").write_text(json.dumps(config))
-    assert load_model(folder).config.rope == Rope(8, 100.0, trained_length=16)
+    assert load_tiny_llama(folder).config.rope == Rope(8, 100.0, trained_length=16)
 
 
 # The byte tokenizer.
@@ -554,7 +562,7 @@ def byte_tokenizer():
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    save_model(some_model(), folder)
+    save_tiny_llama(some_model(), folder)
     assert [json.loads((folder / name).read_text(encoding="utf-8")) for name in TOKENIZER_FILES] == [
         byte_tokenizer(),
         {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False},

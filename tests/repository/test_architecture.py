@@ -27,7 +27,7 @@ READING_ORDER = [
     "cost", "plan",
     "runs.progress", "runs.timing",
     "training", "training.corpus", "training.passkey", "training.longqa", "training.train", "training.objective",
-    "training.evaluate", "training.finetune", "training.pretrain", "training.probe",
+    "training.evaluate", "training.finetune", "training.extend", "training.pretrain", "training.probe",
     "hf", "plots", "widgets", "demo", "course", "cli",
 ]  # fmt: skip
 WHOLE = ["hf", "plots", "widgets", "demo", "course", "cli"]

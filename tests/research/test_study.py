@@ -23,14 +23,14 @@ from typer.testing import CliRunner
 from longlora_edu.attention import s2_attention
 from longlora_edu.cli import app
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.model import save_model
+from longlora_edu.model import save_tiny_llama
 from longlora_edu.runs.records import read_json, write_json
 from longlora_edu.training.corpus import read_corpus
 from longlora_edu.training.pretrain import PretrainConfig
 from longlora_edu.training.probe import ProbeSettings
 from research.study.bands import TURNS, BandRope, as_trained, in_band
 from research.study.embedding_lora import LoRAEmbedding
-from research.study.extension import Skipping, extend, prepare
+from research.study.extension import Skipping, extend_run, prepare
 from research.study.grid import estimated_seconds, make_plan, run_grid, seconds_a_byte, work_of
 from research.study.ground import Ground, default_digest, default_folder, default_models
 from research.study.layouts import AllShifted, MaskGeometry, lay_out, pairs_of_full, patterns
@@ -51,7 +51,7 @@ MASKED = ("window", "dilated", "strided", "blocks")
 def ground(tmp_path_factory):
     """A short text and a tiny base, instead of the library and the model of the package."""
     folder = tmp_path_factory.mktemp("ground")
-    save_model(tiny_bundled_model(), folder / "models" / "tiny")
+    save_tiny_llama(tiny_bundled_model(), folder / "models" / "tiny")
     return Ground.open(str(write_text(folder / "text.py", 20_000)), folder / "models")
 
 
@@ -239,15 +239,15 @@ def test_a_run_at_the_trained_context_trains_all_weights():
 
 def test_two_stages_state_the_original_length(ground):
     run = dataclasses.replace(TINY, target=1024, start=TINY, steps=1)
-    rope = extend(run, ground.base("tiny"), ground.corpus).model.config.rope
+    rope = extend_run(run, ground.base("tiny"), ground.corpus).model.config.rope
     assert (rope.trained_length, rope.factor) == (256, 4.0)
 
 
 def test_a_run_without_steps_only_stretches(ground):
     base = ground.base("tiny")
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
-    found = extend(dataclasses.replace(TINY, steps=0), base, ground.corpus)
-    assert found.trainable_parameters == 0 and found.model.config.rope.method == "yarn"
+    found = extend_run(dataclasses.replace(TINY, steps=0), base, ground.corpus)
+    assert found.trained_parameters == 0 and found.model.config.rope.method == "yarn"
     assert all(torch.equal(found.model.state_dict()[name], tensor) for name, tensor in before.items())
 
 
@@ -294,7 +294,7 @@ def test_an_interrupted_row_goes_on_and_ends_the_same(recorded, ground, tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        extend(settings, base, ground.corpus, checkpoint=path, on_step=interrupt)
+        extend_run(settings, base, ground.corpus, checkpoint=path, on_step=interrupt)
     assert path.exists()
     resumed = compute(settings, ground, threads=1, work=work, resume=True)
     assert differences(compute(settings, ground, threads=1), resumed) == []

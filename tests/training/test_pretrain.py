@@ -8,7 +8,7 @@ import torch
 from helpers import write_text
 from transformers import AutoModelForCausalLM
 
-from longlora_edu.model import load_model
+from longlora_edu.model import load_tiny_llama
 from longlora_edu.runs.records import read_json
 from longlora_edu.training import pretrain as pretrain_module
 from longlora_edu.training.corpus import Corpus, read_corpus
@@ -40,7 +40,7 @@ def test_the_folder_holds_a_model_that_transformers_loads_and_the_record_of_the_
         "tokenizer.json",
         "tokenizer_config.json",
     ]
-    model = load_model(tmp_path / "out")
+    model = load_tiny_llama(tmp_path / "out")
     assert (model.config.trained_context, model.config.context_length) == (130, 130)
     ids = torch.randint(256, (1, 130), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -73,7 +73,7 @@ def test_the_seed_decides(corpus, tmp_path):
     assert weights_of(tmp_path / "a") == weights_of(tmp_path / "b") != weights_of(tmp_path / "c")
 
 
-@pytest.mark.parametrize("where", ["pretrain", "score_text", "save_model"])
+@pytest.mark.parametrize("where", ["pretrain", "score_text", "save_tiny_llama"])
 def test_a_run_that_was_stopped_goes_on_and_ends_at_the_same_bits(corpus, tmp_path, monkeypatch, where):
     run_pretraining(SMALL, corpus, tmp_path / "whole", threads=1)
 

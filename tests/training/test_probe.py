@@ -9,7 +9,15 @@ from numpy.testing import assert_allclose
 
 from longlora_edu.course.play.retrieval import describe_probe, plot_learning, plot_places, plot_probe
 from longlora_edu.plots import PROJECTOR, png
-from longlora_edu.training.probe import ProbeSettings, _fresh_model, ceiling, draw, path_exists, places, run_probe
+from longlora_edu.training.probe import (
+    ProbeSettings,
+    _fresh_model,
+    ceiling,
+    draw_sequences,
+    path_exists,
+    places,
+    run_probe,
+)
 
 SMALL = ProbeSettings(seq_len=16, group_size=4, values=4, steps=3, batch=4)
 
@@ -71,7 +79,7 @@ def test_groups_that_do_not_fit_whole_are_not_used():
 
 
 def test_a_sequence_holds_one_key_and_one_question_among_filler():
-    ids, questions, answers = (tensor.numpy() for tensor in draw(SMALL, np.random.default_rng(0), 50))
+    ids, questions, answers = (tensor.numpy() for tensor in draw_sequences(SMALL, np.random.default_rng(0), 50))
     allowed = {tuple(pair) for pair in places(SMALL).tolist()}
     for row, question, answer in zip(ids, questions, answers, strict=True):
         (key,), (asked,) = np.flatnonzero(row < 4), np.flatnonzero(row == 4)
@@ -87,7 +95,7 @@ def test_without_a_path_another_key_changes_nothing_at_the_question(shift, moves
     model = _fresh_model(settings).train()
     for attention in model.attention_layers:
         attention.sparse = settings.pattern
-    ids, questions, answers = draw(settings, np.random.default_rng(0), 8)
+    ids, questions, answers = draw_sequences(settings, np.random.default_rng(0), 8)
     other = torch.where(ids < 4, (ids + 1) % 4, ids)
     rows = torch.arange(8)
     there, here = (model(tokens)[rows, questions] for tokens in (ids, other))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ...demo.run import DemoSettings, measure
-from ...longlora import LongLoRAReport, apply_longlora, merge_longlora
+from ...longlora import LongLoRAReport, apply_longlora
 from ...model import TinyLlama, bundled_model
 from ...runs.progress import Progress, Silent
 from ...training.corpus import Windows, read_corpus, standard_library
-from ...training.finetune import finetune
+from ...training.extend import extend_model
 from ...training.train import Metrics
 from ..notebook.environment import Profile
 
@@ -84,34 +81,27 @@ def extend(
     model = bundled_model().to("cuda" if torch.cuda.is_available() else "cpu")
     corpus = read_corpus(Path(settings.corpus)) if settings.corpus else standard_library()
     windows = Windows(corpus.train, settings.context + 1)
-    before = measure(model, corpus, settings, progress, "Before")
-    report = apply_longlora(model, settings.recipe(), generator=torch.Generator().manual_seed(settings.seed))
-    with _interrupts_stop(stop) as stopped:
-        result = finetune(
-            model,
-            windows,
-            settings.finetune(),
-            checkpoint=checkpoint,
-            resume=checkpoint is not None,
-            progress=progress,
-            on_step=on_step,
-            stop=stopped,
-        )
-    merge_longlora(model)
-    after = measure(model, corpus, settings, progress, "After")
-    return ExtendResult(settings, model, report, result.curve, before, after, time.perf_counter() - began)
-
-
-@contextmanager
-def _interrupts_stop(stop: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    """`stop`, which an interrupt makes true instead of breaking a step in two. Only a main thread hears interrupts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    heard = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: heard.set())
-    try:
-        yield lambda: heard.is_set() or stop()
-    finally:
-        # None stands for a handler that was not set from Python, and cannot be put back.
-        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+    extension = extend_model(
+        model,
+        windows,
+        settings.finetune(),
+        prepare=lambda model: apply_longlora(
+            model, settings.recipe(), generator=torch.Generator().manual_seed(settings.seed)
+        ),
+        measure=lambda model, when: measure(model, corpus, settings, progress, when),
+        checkpoint=checkpoint,
+        resume=checkpoint is not None,
+        progress=progress,
+        on_step=on_step,
+        stop=stop,
+        interrupt_stops=True,
+    )
+    return ExtendResult(
+        settings,
+        extension.model,
+        extension.report,
+        extension.training.curve,
+        extension.before,
+        extension.after,
+        time.perf_counter() - began,
+    )
