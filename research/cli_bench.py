@@ -10,25 +10,27 @@ import typer
 
 from longlora_edu.cli.app import app, check_device, clear_errors
 
-bench = typer.Typer(no_args_is_help=True, help="Measure speed and memory here, as ratios to baselines of the same run.")
-app.add_typer(bench, name="bench")
+bench_app = typer.Typer(
+    no_args_is_help=True, help="Measure speed and memory here, as ratios to baselines of the same run."
+)
+app.add_typer(bench_app, name="bench")
 
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the record to this file.")]
-Plot = Annotated[Path | None, typer.Option(help="Draw the picture into this PNG.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all by default.")]
+_Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+_Json = Annotated[Path | None, typer.Option("--json", help="Write the record to this file.")]
+_Plot = Annotated[Path | None, typer.Option(help="Draw the picture into this PNG.")]
+_Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all by default.")]
 
 
-@bench.command()
+@bench_app.command()
 def attention(
     against: Annotated[
         list[str] | None, typer.Option(help="dense, flex (CUDA), published, dense_mask; may be repeated.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; each way runs once a round.")] = 9,
-    device: Device = "cpu",
-    threads: Threads = None,
-    json: Json = None,
-    plot: Plot = None,
+    device: _Device = "cpu",
+    threads: _Threads = None,
+    json: _Json = None,
+    plot: _Plot = None,
 ) -> None:
     """Attention alone, forward and backward, beside the least that the hardware needs for the same groups."""
 
@@ -40,7 +42,7 @@ def attention(
     _run("attention", measure, device, threads, json, plot)
 
 
-@bench.command()
+@bench_app.command()
 def step(
     model: Annotated[str, typer.Option(help="small, or a folder, a GGUF file or an ID of a real model.")] = "small",
     context: Annotated[list[int] | None, typer.Option(help="Tokens; may be repeated.")] = None,
@@ -49,10 +51,10 @@ def step(
     bf16: Annotated[bool, typer.Option("--bf16", help="Under autocast to bfloat16.")] = False,
     gradient_checkpointing: Annotated[bool, typer.Option("--gradient-checkpointing", help="Compute twice.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; each attention runs once a round.")] = 5,
-    device: Device = "cpu",
-    threads: Threads = None,
-    json: Json = None,
-    plot: Plot = None,
+    device: _Device = "cpu",
+    threads: _Threads = None,
+    json: _Json = None,
+    plot: _Plot = None,
 ) -> None:
     """A whole training step, S² against dense attention, with what FLOPs promise beside it."""
 
@@ -65,24 +67,24 @@ def step(
     _run("step", measure, device, threads, json, plot)
 
 
-@bench.command()
+@bench_app.command()
 def scaling(
     dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Of q, k and v.")] = "float32",
     longest: Annotated[int, typer.Option(min=2048, help="Up to this many tokens, doubling from 2,048.")] = 131072,
     dense_up_to: Annotated[int, typer.Option(help="Dense attention up to this many tokens.")] = 16384,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; each way runs once a round.")] = 5,
-    device: Device = "cpu",
-    threads: Threads = None,
-    json: Json = None,
-    plot: Plot = None,
+    device: _Device = "cpu",
+    threads: _Threads = None,
+    json: _Json = None,
+    plot: _Plot = None,
 ) -> None:
     """Time and memory a token by length, and the length from which S² pays."""
 
     def measure(progress):
         from .bench import bench_scaling
-        from .bench.scaling import LENGTHS
+        from .bench.scaling import SCALING_LENGTHS
 
-        lengths = [length for length in LENGTHS if length <= longest]
+        lengths = [length for length in SCALING_LENGTHS if length <= longest]
         return bench_scaling(
             device=device, dtype=dtype, lengths=lengths, dense_up_to=dense_up_to, repeats=repeats, progress=progress
         )

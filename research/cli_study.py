@@ -24,17 +24,19 @@ QUESTIONS = {
     "others": "11: other ways to the same length on the same budget.",
     "all": "All eleven, in this order.",
 }
-Out = Annotated[Path | None, typer.Option(help="Folder of the records; benchmarks/results/runs in a checkout.")]
-Corpus = Annotated[Path | None, typer.Option(help="A file or folder of your own text.")]
-Models = Annotated[Path | None, typer.Option(help="Folder of further base models.")]
-Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
+_Out = Annotated[Path | None, typer.Option(help="Folder of the records; benchmarks/results/runs in a checkout.")]
+_Corpus = Annotated[Path | None, typer.Option(help="A file or folder of your own text.")]
+_Models = Annotated[Path | None, typer.Option(help="Folder of further base models.")]
+_Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute.")]
 SUITABLE = "Where to compute; the small model on the CPU, its sibling on a GPU."
-OwnDevice = Annotated[Literal["cpu", "cuda"] | None, typer.Option(help=SUITABLE, show_default=False)]
-Threads = Annotated[int, typer.Option(min=1, help="CPU threads of a row; results depend on them bitwise.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Let interrupted rows go on from their checkpoints.")]
+_OwnDevice = Annotated[Literal["cpu", "cuda"] | None, typer.Option(help=SUITABLE, show_default=False)]
+_Threads = Annotated[int, typer.Option(min=1, help="CPU threads of a row; results depend on them bitwise.")]
+_Resume = Annotated[bool, typer.Option("--resume", help="Let interrupted rows go on from their checkpoints.")]
 
-study = typer.Typer(no_args_is_help=True, help="Run a grid of small experiments, and make the evidence of its records.")
-app.add_typer(study, name="study")
+study_app = typer.Typer(
+    no_args_is_help=True, help="Run a grid of small experiments, and make the evidence of its records."
+)
+app.add_typer(study_app, name="study")
 
 
 def _grid(name: str) -> Callable[..., None]:
@@ -42,12 +44,12 @@ def _grid(name: str) -> Callable[..., None]:
         seeds: Annotated[int, typer.Option(min=1, help="Of data order and LoRA.")] = 3,
         profile: Annotated[Literal["cpu", "gpu"], typer.Option(help="The small model, or its larger sibling.")] = "cpu",
         jobs: Annotated[int, typer.Option(min=1, help="Rows at a time, each a process.")] = 2,
-        threads: Threads = 1,
-        out: Out = None,
-        corpus: Corpus = None,
-        models: Models = None,
-        device: OwnDevice = None,
-        resume: Resume = False,
+        threads: _Threads = 1,
+        out: _Out = None,
+        corpus: _Corpus = None,
+        models: _Models = None,
+        device: _OwnDevice = None,
+        resume: _Resume = False,
         only: Annotated[str | None, typer.Option(help="A single row, by its key.")] = None,
         part: Annotated[list[int] | None, typer.Option(help="Its parts by number, from 1; all by default.")] = None,
         dry_run: Annotated[
@@ -86,18 +88,18 @@ def _grid(name: str) -> Callable[..., None]:
 
 
 for _name, _question in QUESTIONS.items():
-    study.command(_name, help=_question)(_grid(_name))
+    study_app.command(_name, help=_question)(_grid(_name))
 
 
-@study.command()
+@study_app.command()
 def run(
     key: Annotated[str, typer.Argument(help="Of a row: the name of its record.")],
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; those of the record, else 1.")] = None,
-    out: Out = None,
-    corpus: Corpus = None,
-    models: Models = None,
-    device: Device = "cpu",
-    resume: Resume = False,
+    out: _Out = None,
+    corpus: _Corpus = None,
+    models: _Models = None,
+    device: _Device = "cpu",
+    resume: _Resume = False,
     missing: Annotated[bool, typer.Option("--missing", help="Do nothing where there is a record.")] = False,
     side_by_side: Annotated[int, typer.Option(min=1, help="How many rows share the machine.")] = 1,
 ) -> None:
@@ -137,11 +139,11 @@ def run(
         typer.echo(f"{path}: every number is the same")
 
 
-@study.command()
+@study_app.command()
 def sibling(
-    models: Models = None,
-    device: Device = "cuda",
-    threads: Threads = 1,
+    models: _Models = None,
+    device: _Device = "cuda",
+    threads: _Threads = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
 ) -> None:
     """Make the base of the profile gpu: a larger sibling of the small model, with a longer context."""
@@ -152,9 +154,9 @@ def sibling(
         _make_sibling((models or default_models()) / "sibling", device, threads, resume)
 
 
-@study.command()
+@study_app.command()
 def report(
-    out: Out = None,
+    out: _Out = None,
     docs: Annotated[Path, typer.Option(help="Folder of evidence.md and its pictures.")] = Path("docs"),
     lessons: Annotated[Path | None, typer.Option(help="File for the lessons; the package's, without --out.")] = None,
 ) -> None:

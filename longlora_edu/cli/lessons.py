@@ -40,8 +40,8 @@ def copy(
         typer.echo(f'{len(copied)} files; open them with: longlora-edu lab "{folder / "notebooks"}"')
 
 
-@course.command()
-def build(
+@course.command("build")
+def build_command(
     lesson: Annotated[list[str] | None, typer.Argument(help="Lessons, such as 02; all by default.")] = None,
     edition: Annotated[Literal["student", "solution", "instructor"], typer.Option(help="Which one.")] = "student",
     source: Annotated[Path, typer.Option(help="Folder of the sources.")] = Path("notebooks/source"),
@@ -50,11 +50,11 @@ def build(
 ) -> None:
     """Write an edition of the lessons from their source."""
     with clear_errors("course build", out):
-        from ..course.build import build as build_edition
+        from ..course.build import build
 
         if edition != "student" and out.resolve() == source.resolve().parent:
             raise ValueError(f"out must not be where the student edition is kept for {edition}, got {out}")
-        for path in build_edition(source, out, edition, wanted=tuple(lesson or ()), run=execute):
+        for path in build(source, out, edition, wanted=tuple(lesson or ()), run=execute):
             typer.echo(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 

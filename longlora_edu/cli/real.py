@@ -19,9 +19,9 @@ from ..rope import RopeMethod
 from ..training.corpus import DocumentRule
 from .app import app, clear_errors, fields_of
 
-Model = Annotated[str, typer.Option(help="A folder, a .gguf file, or an ID on the hub.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-HalfPrecision = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16: half the memory.")]
+_Model = Annotated[str, typer.Option(help="A folder, a .gguf file, or an ID on the hub.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_HalfPrecision = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16: half the memory.")]
 
 
 @contextmanager
@@ -51,8 +51,8 @@ def no_notes() -> Iterator[None]:
         yield
 
 
-@app.command()
-def plan(
+@app.command("plan")
+def plan_command(
     model: Annotated[str, typer.Option(help="A folder with config.json, that file, or an ID on the hub.")],
     context: Annotated[int, typer.Option(help="Target context in tokens.")],
     memory: Annotated[float | None, typer.Option(help="What the device has, in GB.")] = None,
@@ -69,8 +69,7 @@ def plan(
     """Say what extending a model would cost and whether S² would pay, from its config alone."""
     with clear_errors("plan", Path(model)):
         from ..hf.configs import read_config
-        from ..plan import plan as make_plan
-        from ..plan import shape_from_config
+        from ..plan import plan, shape_from_config
         from ..runs.records import as_json as plain
         from ..runs.timing import reached_tflops
 
@@ -78,9 +77,9 @@ def plan(
         options = {"group_ratio": group_ratio, "train": train, "rank": rank, "steps": steps, "batch": batch}
         options |= {"checkpointing": gradient_checkpointing, "bf16": bf16, "trained_context": trained}
         options |= {"memory": memory * 1e9 if memory is not None else None}
-        make_plan(shape, context, **options, tflops=tflops)  # what is refused is refused before ten seconds are spent
+        plan(shape, context, **options, tflops=tflops)  # what is refused is refused before ten seconds are spent
         rate = tflops or reached_tflops(bf16=bf16)
-        found = make_plan(shape, context, **options, tflops=rate)
+        found = plan(shape, context, **options, tflops=rate)
         assumed = "given" if tflops else "measured on products of matrices for ten seconds: hours are a lower bound"
         if as_json:
             typer.echo(json.dumps(plain(found) | {"trained_share": found.trained_share, "tflops": rate}, indent=1))
@@ -91,8 +90,7 @@ def plan(
 def show_plan_of(settings) -> None:
     """What `plan` says about the run, where it can count the family."""
     from ..hf.configs import read_config
-    from ..plan import plan as make_plan
-    from ..plan import shape_from_config
+    from ..plan import plan, shape_from_config
 
     config = read_config(settings.model)
     try:
@@ -101,7 +99,7 @@ def show_plan_of(settings) -> None:
         typer.echo(f"plan: {error}")
         return
     stretched = trained if trained is not None and trained < settings.context else None
-    found = make_plan(
+    found = plan(
         shape, settings.context, trained_context=stretched, group_ratio=settings.group_ratio, train=settings.train,
         rank=settings.rank, steps=settings.steps, batch=settings.batch * settings.accumulate,
         checkpointing=settings.gradient_checkpointing, bf16=settings.bf16,
@@ -133,8 +131,8 @@ def _show_plan(found, tflops: float, assumed: str) -> None:
     typer.echo(found.verdict)
 
 
-@app.command()
-def train(
+@app.command("train")
+def train_command(
     model: Annotated[str | None, typer.Option(help="A folder, a .gguf file, or an ID on the hub.")] = None,
     data: Annotated[Path | None, typer.Option(help="Text (file, folder) or pairs (.json, .jsonl).")] = None,
     context: Annotated[int | None, typer.Option(help="Target context in tokens.")] = None,
@@ -158,7 +156,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of data order and LoRA; 0.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
-    as_json: Json = False,
+    as_json: _Json = False,
 ) -> None:
     """Extend a pretrained model with S²-Attn and LoRA; under torchrun, on all its devices."""
     given = {
@@ -225,7 +223,7 @@ def _show_lengths(context: int, histogram, data) -> None:
 
 @app.command()
 def evaluate(
-    model: Model,
+    model: _Model,
     data: Annotated[Path, typer.Option(help="Text to score (file, folder), or pairs to answer (.json, .jsonl).")],
     context: Annotated[list[int] | None, typer.Option(help="Lengths to measure; several times.")] = None,
     document: Annotated[DocumentRule, typer.Option(help="What of a folder of text is one, as in `train`.")] = "file",
@@ -234,9 +232,9 @@ def evaluate(
     windows: Annotated[int, typer.Option(help="Windows at most.")] = 50,
     trials: Annotated[int, typer.Option(help="Passkeys at each length and depth; 0 for none.")] = 10,
     seed: Annotated[int, typer.Option(help="Of passkeys and their places.")] = 0,
-    bf16: HalfPrecision = False,
+    bf16: _HalfPrecision = False,
     out: Annotated[Path | None, typer.Option(help="Write the record to this file as well.")] = None,
-    as_json: Json = False,
+    as_json: _Json = False,
 ) -> None:
     """Measure with dense attention: perplexity by length and position and passkeys, or exact answers to pairs."""
     lower = ["--bf16"] * (not bf16) + ["a shorter --context", "a smaller model"]
@@ -266,13 +264,13 @@ def evaluate(
 
 @app.command()
 def generate(
-    model: Model,
+    model: _Model,
     question: Annotated[str, typer.Option(help="What to ask about the file.")],
     file: Annotated[Path | None, typer.Option(help="A long text that stands before the question.")] = None,
     adapter: Annotated[Path | None, typer.Option(help="An adapter folder of `train` on top of the model.")] = None,
     most: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens to write at most.")] = 64,
-    bf16: HalfPrecision = False,
-    as_json: Json = False,
+    bf16: _HalfPrecision = False,
+    as_json: _Json = False,
 ) -> None:
     """Ask about a long file: dense attention with a cache, greedy, through the chat template where there is one."""
     lower = ["--bf16"] * (not bf16) + ["a shorter --file", "a smaller model"]
@@ -286,11 +284,11 @@ def generate(
 
 @app.command()
 def merge(
-    model: Model,
+    model: _Model,
     adapter: Annotated[Path, typer.Option(help="An adapter folder of `train`.")],
     out: Annotated[Path, typer.Option(help="Folder for the merged model.")],
     bf16: Annotated[bool, typer.Option("--bf16", help="Write the weights in bfloat16; merged in float32.")] = False,
-    as_json: Json = False,
+    as_json: _Json = False,
 ) -> None:
     """Fold an adapter into its model: a folder that stock transformers loads."""
     lower = ["a machine with 4 bytes a weight of main memory", "a smaller model"]
@@ -311,7 +309,7 @@ def longqa(
     held_out: Annotated[int, typer.Option(help="Questions about documents that are never trained on.")] = 200,
     corpus: Annotated[Path | None, typer.Option(help="Python source; the standard library's own by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of questions and excerpts.")] = 0,
-    as_json: Json = False,
+    as_json: _Json = False,
 ) -> None:
     """Make questions about long documents whose answers are computed, in the LongAlpaca format."""
     with clear_errors("longqa", out):

@@ -58,8 +58,8 @@ def demo(
         _show_demo(report, out)
 
 
-@app.command()
-def pretrain(
+@app.command("pretrain")
+def pretrain_command(
     out: Annotated[Path, typer.Option(help="Folder for the model and the record of the run.")] = Path("pretrained"),
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     batch: Annotated[int | None, typer.Option(help="Windows a step.")] = None,

@@ -1,26 +1,333 @@
 """A run of the demo as one HTML page: it loads nothing, runs nothing, and every number in it is computed.
 
-Each picture has two twins in text: a sentence in its `alt`, and tables near the end.
+Each picture has two twins in text: a sentence in its `alt`, and tables near the end. First the page, then its
+sections in order, then the pieces that they are made of.
 """
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+
+import numpy as np
+
+from .. import plots
+from ..geometry import S2Geometry
+from ..plots import percent, png
 from ..runs.records import as_json
-from .report_method import attention, provenance, scaled_down, trained_parts, training
-from .report_outcome import long_text, numbers, passkeys, summary
-from .report_page import document
+from ..training.passkey import DIGITS, STATEMENT
 
-__all__ = ["render_report", "scaled_down"]
-
-SECTIONS = (summary, long_text, passkeys, training, attention, trained_parts, numbers, provenance)
+WHEN = ("before", "after")
+BOUNDARIES = {
+    "split": "nothing wraps; shifted heads have a short group at each end, and no token looks at the future",
+    "wrap": "in shifted heads the first and the last tokens share a group, and the first look at the last, which are "
+    "their future, so the loss in training counts a leak",
+    "masked": "in shifted heads the first and the last tokens share a group; the last may look at the first, never "
+    "the other way round",
+}
+LARGEST_DRAWING = 256
+STYLE = """
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ccc; --quiet: #555 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #16181b; --line: #484c52; --quiet: #aeb4bb } }
+* { box-sizing: border-box }
+body { margin: 0 auto; padding: 1rem; max-width: 60rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink);
+  background: var(--paper); overflow-wrap: break-word }
+h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.2rem; margin: 2.5rem 0 0.5rem }
+p, figcaption { max-width: 42rem } .lead { font-size: 1.1rem }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.5rem }
+figure { margin: 1rem 0 0; max-width: 38rem } figcaption { font-size: 0.9rem; color: var(--quiet) }
+img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px }
+table { border-collapse: collapse; margin: 0.75rem 0 1.5rem; font-variant-numeric: tabular-nums }
+caption { text-align: left; font-weight: 600; padding-bottom: 0.25rem }
+th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.7rem 0.3rem 0; text-align: left; vertical-align: top }
+th { font-weight: 600 } th[scope=row] { font-weight: 400; min-width: 6em; overflow-wrap: anywhere }
+.facts td { overflow-wrap: anywhere }
+details { margin-top: 2.5rem } summary { cursor: pointer; font-weight: 600 }
+"""
 
 
 def render_report(report: dict) -> str:
-    """One self-contained HTML page of what `run_demo` returns, before or after it has been JSON.
+    """Render what `run_demo` returns, before or after it has been JSON, as one self-contained HTML page.
 
     Raises:
         KeyError: naming a part that the report does not have.
     """
     report = as_json(report)
     title = f"From a context of {report['model']['trained_context']:,} bytes to {report['target_context']:,}"
-    return document(title, (section(report) for section in SECTIONS))
+    sections = (_summary, _long_text, _passkeys, _training, _attention, _trained_parts, _numbers, _provenance)
+    return _document(title, (section(report) for section in sections))
+
+
+def scaled_down(context: int, group_size: int, shift: int, boundary: str) -> S2Geometry:
+    """A plain and a shifted head over few tokens, with as many groups and the same boundary as a long context."""
+    group = 4 if context <= 8 * group_size else 2
+    groups = min(context / group_size, LARGEST_DRAWING // group)
+    small_shift = min(max(1, round(shift * group / group_size)), group - 1) if shift else 0
+    return S2Geometry(max(group, round(group * groups)), group, 2, small_shift, boundary)
+
+
+def _summary(report: dict) -> str:
+    """One sentence of what happened, and the table that everything else explains."""
+    trained, target = str(report["model"]["trained_context"]), str(report["target_context"])
+    scores = [report[when]["bits_per_byte"] for when in WHEN]
+    found = [report[when]["passkey_overall"][target] for when in WHEN]
+    train = report["train"]
+    lead = (
+        f"{train['steps']:,} steps of training with shifted sparse attention took {_duration(train['seconds'])}. "
+        f"With full attention and {int(target):,} bytes of text that it was not trained on, the model went from "
+        f"{_bits(scores[0][target])} to {_bits(scores[1][target])} bits per byte, and from {found[0]['successes']} to "
+        f"{found[1]['successes']} of {found[1]['trials']} hidden passkeys found."
+    )
+    rows = [[f"bits per byte at {int(n):,} bytes", *(_bits(score[n]) for score in scores)] for n in (trained, target)]
+    rows.append([f"passkeys found at {int(target):,} bytes", *(_proportion(count) for count in found)])
+    note = (
+        "Bits per byte say how much the model still has to be told to know the next byte: lower is better, 8 is "
+        "knowing nothing. In square brackets: the 95\N{NO-BREAK SPACE}% interval (Wilson)."
+    )
+    return "\n".join([_paragraph(lead, kind="lead"), _table(["full attention", *WHEN], rows), _paragraph(note)])
+
+
+def _long_text(report: dict) -> str:
+    """Bits per byte by length and by position."""
+    trained = report["model"]["trained_context"]
+    lengths = [report[when]["bits_per_byte"] for when in WHEN]
+    positions = [report[when]["bits_per_byte_by_position"] for when in WHEN]
+    by_length = _figure(
+        plots.plot_bits_by_length(*lengths, trained_context=trained),
+        plots.describe_bits_by_length(*lengths, trained_context=trained),
+        f"The same last bytes of {report['after']['bits_per_byte_windows']:,} held-out windows, given more and more "
+        "of the text before them: only the context differs.",
+    )
+    by_position = _figure(
+        plots.plot_bits_by_position(*positions, trained_context=trained),
+        plots.describe_bits_by_position(*positions, trained_context=trained),
+        "Every byte of the longest windows, given all bytes before it. To the right of the dotted line stand "
+        "positions that the model had never met before this run.",
+    )
+    return f"{_heading('Does it read long text?')}\n{_side_by_side(by_length, by_position)}"
+
+
+def _passkeys(report: dict) -> str:
+    """What a passkey is, how much the training text told of them, and where they were found."""
+    recipe = report["recipe"]
+    taught = "No training window carried one."
+    if recipe["passkey_share"]:
+        taught = (
+            f"Of the training windows {percent(recipe['passkey_share'])} carried one, and each digit of the answer "
+            f"counted {recipe['passkey_weight']:g} times as much as another byte."
+        )
+    example = f"{STATEMENT.decode().strip()} 48213"
+    words = (
+        f"A passkey is a random number of {DIGITS} digits that is hidden in held-out text as a line “{example}”, and "
+        f"asked for again at the end. It counts as found if the model ranks each of the {DIGITS} digits first. {taught}"
+    )
+    figures = [
+        _figure(
+            plots.plot_passkeys(report[when]["passkey_by_depth"], title=when.capitalize()),
+            f"{when.capitalize()}. {plots.describe_passkeys(report[when]['passkey_by_depth'])}",
+            f"{when.capitalize()} the training: the share of passkeys found, by the length of the text and by where "
+            "in it the key stood.",
+        )
+        for when in WHEN
+    ]
+    return "\n".join([_heading("Does it find what stands far back?"), _paragraph(words), _side_by_side(*figures)])
+
+
+def _training(report: dict) -> str:
+    """The loss, and why the passkey's part of it says little; the rule of positions."""
+    train, rope = report["train"], report["rope"]
+    caption = f"{train['tokens']:,} bytes in windows of {report['target_context']:,}; everything is in bits."
+    if "passkey" in plots.loss_series(train["curve"]):
+        drawn, layers = _drawn(train, report["target_context"]), report["model"]["layers"]
+        one, through_all = (percent(drawn.reach(count)[-1].mean()) for count in (1, layers))
+        caption += (
+            " The passkey's digits can cost as much as guessing here although the model finds passkeys in use: under "
+            "shifted sparse attention the key often stands outside every group that can reach the question. The end of "
+            f"a window hears about {one} of it through one layer and {through_all} through all {layers}; in use, all."
+        )
+    position = (
+        f"Positions were stretched by the rule “{rope['method']}”, factor {rope['factor']:g}, "
+        f"base {rope['base']:,.0f}: {rope['why']}."
+    )
+    picture = _figure(plots.plot_loss(train["curve"]), plots.describe_loss(train["curve"]), caption)
+    return "\n".join([_heading("How it was trained"), _paragraph(position), picture])
+
+
+def _attention(report: dict) -> str:
+    """Who looked at whom in training, drawn small."""
+    train, context = report["train"], report["target_context"]
+    drawn = _drawn(train, context)
+    words = (
+        f"In training half of the heads looked inside groups of {train['group_size']:,} bytes, the other half inside "
+        f"groups that begin {train['shift']:,} later. All measurements, and all use, are with ordinary full attention."
+    )
+    caption = (
+        f"Scaled down: {drawn.seq_len} tokens in groups of {drawn.group_size} stand for {context:,} in groups of "
+        f"{train['group_size']:,}. Boundary “{train['boundary']}”: {BOUNDARIES[train['boundary']]}."
+    )
+    picture = _figure(plots.plot_masks(drawn), plots.describe_masks(drawn), caption)
+    return "\n".join([_heading("Who looked at whom"), _paragraph(words), picture])
+
+
+def _trained_parts(report: dict) -> str:
+    """What was trained and what stayed frozen."""
+    recipe = report["recipe"]
+    trained, frozen = plots.parameter_counts(recipe)
+    what = "all weights, no LoRA"
+    caption = "All weights were trained; nothing was added to the model."
+    if recipe["train"] == "adapters":
+        what = f"LoRA of rank {recipe['rank']} and alpha {recipe['alpha']:g} beside {', '.join(recipe['targets'])}"
+        what += f"; whole: {', '.join(recipe['also_train'])}" if recipe["also_train"] else ""
+        caption = (
+            "While training. LoRA is folded into the weights afterwards: the model that is left has "
+            f"{report['model']['parameters']:,} parameters, as many as before."
+        )
+    rows = [
+        [f"trained: {what}", f"{trained:,}", percent(trained / (trained + frozen), 1)],
+        ["frozen: everything else", f"{frozen:,}", percent(frozen / (trained + frozen), 1)],
+    ]
+    picture = _figure(plots.plot_trainable(recipe), plots.describe_trainable(recipe), caption)
+    return "\n".join([_heading("What was trained"), _table(["what", "parameters", "share"], rows), picture])
+
+
+def _numbers(report: dict) -> str:
+    """The pictures' numbers as tables, folded away."""
+    scores = [report[when]["bits_per_byte"] for when in WHEN]
+    lengths = sorted(scores[0], key=int)
+    by_length = [[f"{int(length):,}", *(_bits(score[length]) for score in scores)] for length in lengths]
+    edges = [0, *map(int, lengths)]
+    means = [plots.means_between(report[when]["bits_per_byte_by_position"], edges) for when in WHEN]
+    by_position = [[f"{a + 1:,} to {b:,}", *(_bits(mean[a, b]) for mean in means)] for a, b in means[0]]
+    tables = [
+        _table(["context, bytes", *WHEN], by_length, caption="Bits per byte by length"),
+        _table(["position", *WHEN], by_position, caption="Bits per byte by position, means"),
+    ]
+    for when in WHEN:
+        lengths, depths, rates = plots.passkey_rates(report[when]["passkey_by_depth"])
+        rows = [[f"{depth:g}", *map(percent, row)] for depth, row in zip(depths, rates, strict=True)]
+        head = ["depth", *(f"{length:,}" for length in lengths)]
+        tables.append(_table(head, rows, caption=f"Passkeys found by depth and length, {when}"))
+    tables.append(_loss_table(report["train"]["curve"]))
+    return "<details>\n<summary>The numbers of the pictures</summary>\n" + "\n".join(tables) + "\n</details>"
+
+
+def _loss_table(curve: list[dict]) -> str:
+    names = ("text", "passkey", "loss")
+    rows = []
+    for part in np.array_split(np.array(curve, dtype=object), min(10, len(curve))):
+        series = plots.loss_series(list(part))
+        means = [float(series[name][1].mean()) if name in series else None for name in names]
+        rows.append([f"{part[0]['step']:,} to {part[-1]['step']:,}", *map(_bits, means)])
+    head = ["steps", "text, per byte", "passkey, per digit", "weighted loss"]
+    return _table(head, rows, caption="Training, bits, means")
+
+
+def _provenance(report: dict) -> str:
+    """Command, machine, versions, date, text: what is needed to get the same numbers again."""
+    machine, corpus, train, model = report["machine"], report["corpus"], report["train"], report["model"]
+    shared = corpus["shared_lines"]
+    rows = [
+        ["command", report["command"]],
+        ["date", report["date"]],
+        ["machine", ", ".join([machine["processor"], machine["architecture"], machine["system"]])],
+        ["threads", f"{machine['threads']}, on {machine['cores']} cores"],
+        ["versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())],
+        ["time", f"{_duration(train['seconds'])} of training, {_duration(report['seconds'])} with both measurements"],
+        ["speed", f"{train['tokens_per_second']:,.0f} bytes per second of training"],
+        ["peak memory", f"{train['peak_rss_bytes'] / 2**20:,.0f} MiB, the whole process"],
+        [
+            "model",
+            f"{model['name']}: {model['layers']} layers, width {model['width']}, {model['heads']} heads, "
+            f"{model['parameters']:,} parameters",
+        ],
+        [
+            "text",
+            f"{corpus['source']}: {corpus['train_documents']:,} documents of {corpus['train_bytes']:,} bytes trained "
+            f"on, {corpus['held_out_documents']:,} of {corpus['held_out_bytes']:,} held out",
+        ],
+        ["its sha256", corpus["sha256"]],
+        [
+            "shared lines",
+            f"{shared['also_in_train']:,} of {shared['held_out_lines']:,} held-out lines of at least "
+            f"{shared['shortest']} bytes also stand in the text that was trained on",
+        ],
+        ["settings", ", ".join(f"{name} {_setting(value)}" for name, value in report["settings"].items())],
+    ]
+    return f"{_heading('How it was run')}\n{_fact_table(rows)}"
+
+
+def _drawn(train: dict, context: int) -> S2Geometry:
+    return scaled_down(context, train["group_size"], train["shift"], train["boundary"])
+
+
+def _setting(value) -> str:
+    return "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _document(title: str, parts: Iterable[str]) -> str:
+    """A whole page from parts that are HTML already; the title is text."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape(title)}</h1>\n"
+        + "\n".join(parts)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _heading(text: str) -> str:
+    """A section's name."""
+    return f"<h2>{escape(text)}</h2>"
+
+
+def _paragraph(text: str, *, kind: str = "") -> str:
+    """Text, as a paragraph; `kind` is one of the style's classes."""
+    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def _fact_table(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and what stands behind them, of any length: a word that fills the line may break anywhere."""
+    return f'<div class="facts">\n{_table([], rows)}\n</div>'
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "") -> str:
+    """A table of text whose first column names its rows; an empty `head` leaves its columns without names."""
+    lines = [f"<caption>{escape(caption)}</caption>"] if caption else []
+    if head:
+        lines.append("<tr>" + "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head) + "</tr>")
+    for name, *cells in rows:
+        values = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        lines.append(f'<tr><th scope="row">{escape(name)}</th>{values}</tr>')
+    return "<table>\n" + "\n".join(lines) + "\n</table>"
+
+
+def _figure(axes, alt: str, caption: str) -> str:
+    """The picture of `axes` inside the page itself, with `alt` for those who do not see it."""
+    data = base64.b64encode(png(axes)).decode()
+    return (
+        f'<figure>\n<img alt="{escape(alt)}" src="data:image/png;base64,{data}">\n'
+        f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
+    )
+
+
+def _side_by_side(*figures: str) -> str:
+    """Pictures in columns where there is room."""
+    return '<div class="pictures">\n' + "\n".join(figures) + "\n</div>"
+
+
+def _bits(value: float | None) -> str:
+    """Three decimals; a dash for what was not measured."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _proportion(count: dict) -> str:
+    """What JSON makes of a `Proportion`, with its interval."""
+    low, high = count["interval_95"]
+    interval = f"[{100 * low:.0f}\N{WORD JOINER}–\N{WORD JOINER}{percent(high)}]"
+    return f"{percent(count['rate'])} {interval} ({count['successes']} of {count['trials']})"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds up to two minutes, minutes above."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} minutes"

@@ -18,7 +18,7 @@ from longlora_edu.runs.timing import Ratio, in_turns
 from . import implementations as ways
 
 HEADS, HEAD_DIM = 8, 64
-SIZES = ((1, 2048, 512), (1, 8192, 2048), (4, 2048, 512))  # b, n, g
+CASE_SIZES = ((1, 2048, 512), (1, 8192, 2048), (4, 2048, 512))  # b, n, g
 BASELINES = ("dense", "flex", "published", "dense_mask")
 OURS, BOUND, PACKED = "s2", "lower bound", "s2, packed documents"
 
@@ -40,8 +40,8 @@ class Case:
 def grid(device: str) -> list[Case]:
     """The cases of a device: where there is a GPU, half precision and longer sequences."""
     if torch.device(device).type == "cpu":
-        return [Case(dtype, *size) for dtype in ("float32", "bfloat16") for size in SIZES]
-    return [Case("bfloat16", *size) for size in (*SIZES, (1, 16384, 4096), (1, 32768, 8192), (1, 65536, 16384))]
+        return [Case(dtype, *size) for dtype in ("float32", "bfloat16") for size in CASE_SIZES]
+    return [Case("bfloat16", *size) for size in (*CASE_SIZES, (1, 16384, 4096), (1, 32768, 8192), (1, 65536, 16384))]
 
 
 def bench_attention(

@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 GIB = 2**30
-SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+SHORT_DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def tables(kind: str, result: dict) -> list[Table]:
@@ -24,7 +24,7 @@ def _attention(result: dict) -> list[Table]:
     bound = _table(title, caption, "b×n/g", "ms", "over the bound", "packed over plain", "error")
     faster = _table("How many times faster than", None, "b×n/g", *others, "dense, by pairs")
     for row in result["rows"]:
-        name = f"{SHORT[row['dtype']]} {row['batch']}×{row['length']}/{row['group']}"
+        name = f"{SHORT_DTYPES[row['dtype']]} {row['batch']}×{row['length']}/{row['group']}"
         bound.add_row(
             name,
             f"{row['seconds']['s2'] * 1e3:.1f}",

@@ -17,9 +17,9 @@ from . import implementations as ways
 from .attention_speed import HEAD_DIM, HEADS
 
 GROUP = 512
-LENGTHS = tuple(2**power for power in range(11, 18))
+SCALING_LENGTHS = tuple(2**power for power in range(11, 18))
 DENSE_UP_TO = 16384  # on CPU dense attention takes a minute at 32,768
-SHORT = (32, 64, 128, 256, 512, 1024, 2048)
+SHORT_LENGTHS = (32, 64, 128, 256, 512, 1024, 2048)
 RATIO = 1 / 4
 
 
@@ -27,7 +27,7 @@ def bench_scaling(
     *,
     device: str = "cpu",
     dtype: str = "float32",
-    lengths: Sequence[int] = LENGTHS,
+    lengths: Sequence[int] = SCALING_LENGTHS,
     group: int = GROUP,
     dense_up_to: int = DENSE_UP_TO,
     repeats: int = 5,
@@ -40,7 +40,7 @@ def bench_scaling(
     """
     where, kind = torch.device(device), getattr(torch, dtype)
     fixed_group, fixed_ratio = [], {}
-    with (progress or Silent()).stage("Scaling", sum(lengths) + sum(SHORT), "tok") as advance:
+    with (progress or Silent()).stage("Scaling", sum(lengths) + sum(SHORT_LENGTHS), "tok") as advance:
         for length in lengths:
             passes = {"s2": _pass(length, group, kind, where)}
             if length <= dense_up_to:
@@ -56,7 +56,7 @@ def bench_scaling(
             }
             fixed_group.append(row)
             advance(length)
-        for length in SHORT:
+        for length in SHORT_LENGTHS:
             passes = {
                 "s2": _pass(length, max(1, round(length * RATIO)), kind, where),
                 "dense": _pass(length, None, kind, where),

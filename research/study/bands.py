@@ -37,17 +37,17 @@ class BandRope(Rope):
     def frequencies(self, seq_len: int | None = None) -> np.ndarray:
         """float64 (d/2,), radians per token."""
         inside = in_band(self, self.band)
-        return np.where(inside, super().frequencies(seq_len), as_trained(self).frequencies())
+        return np.where(inside, super().frequencies(seq_len), unstretched(self).frequencies())
 
 
-def as_trained(rope: Rope) -> Rope:
+def unstretched(rope: Rope) -> Rope:
     """The rule before any stretching."""
     return Rope(rope.head_dim, rope.base, trained_length=rope.trained_length)
 
 
 def in_band(rope: Rope, band: Band) -> np.ndarray:
     """bool (d/2,): the pairs of features whose turns within the trained length put them into the band."""
-    turns = as_trained(rope).frequencies() * rope.trained_length / (2 * math.pi)
+    turns = unstretched(rope).frequencies() * rope.trained_length / (2 * math.pi)
     least, most = TURNS[band]
     return (turns >= least) & (turns < most)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from longlora_edu.plots.style import png
 from longlora_edu.runs.records import replace_file
 
-from .part import PROFILES, Part, Rows, Shown, Study, Table
+from .part import PROFILES, Findings, Rows, Study, StudyPart, Table
 from .questions import studies
 from .row import read_rows
 from .spec import Settings
@@ -83,7 +83,7 @@ def missing_of(rows: Sequence[Settings], there: Rows) -> int:
     return sum(row not in there for row in dict.fromkeys(rows))
 
 
-def show_part(part: Part, rows: Rows) -> Shown | None:
+def show_part(part: StudyPart, rows: Rows) -> Findings | None:
     """What came of a part; None as long as a row of it is missing."""
     return None if missing_of(part.rows, rows) else part.show(rows)
 
@@ -99,7 +99,7 @@ def _overview(listed: Sequence[Study], shown: dict) -> str:
     return _table(Table(("", "question", "statements"), tuple(lines)))
 
 
-def _part(part: Part, result: Shown | None, rows: Rows) -> str:
+def _part(part: StudyPart, result: Findings | None, rows: Rows) -> str:
     lines = [f"### {part.title}\n"]
     if result is None:
         total = len(dict.fromkeys(part.rows))
@@ -114,7 +114,7 @@ def _part(part: Part, result: Shown | None, rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def _keys(part: Part, rows: Rows) -> list[str]:
+def _keys(part: StudyPart, rows: Rows) -> list[str]:
     return [rows.record(row)["key"] for row in dict.fromkeys(part.rows)]
 
 

@@ -26,11 +26,11 @@ from .spec import Run, Settings, settings_from
 
 PROBE_SECONDS = 5.0
 TAKEN = 75  # a row's exit status when another process computes it: "temporary failure" of sysexits.h
-TRAINED = {profile.base: profile.trained for profile in PROFILES.values()}  # for a budget that loads no model
+TRAINED_CONTEXTS = {profile.base: profile.trained for profile in PROFILES.values()}  # for a budget that loads no model
 
 
 @dataclass(frozen=True)
-class Plan:
+class GridPlan:
     """The rows of a grid, each once and in order: those recorded already, and those to be computed."""
 
     done: dict[str, Settings]
@@ -42,7 +42,7 @@ class Plan:
         return sum(work.steps for work in work_of(self.missing.values()))
 
 
-def make_plan(rows: Sequence[Settings], ground: Ground, folder: Path) -> Plan:
+def make_plan(rows: Sequence[Settings], ground: Ground, folder: Path) -> GridPlan:
     """What of `rows` is recorded in `folder`.
 
     Raises:
@@ -55,7 +55,7 @@ def make_plan(rows: Sequence[Settings], ground: Ground, folder: Path) -> Plan:
         if path.exists():
             read_record(path)
         (done if path.exists() else missing)[key] = settings
-    return Plan(done, missing)
+    return GridPlan(done, missing)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _work(settings: Settings, begun: set[Run]) -> Work:
         trained.append(start)
         begun.add(start)
         start = start.start
-    measuring = tokens_of(settings, TRAINED.get(settings.base, min(TRAINED.values())))
+    measuring = tokens_of(settings, TRAINED_CONTEXTS.get(settings.base, min(TRAINED_CONTEXTS.values())))
     training = sum(3 * run.steps * run.batch * run.window for run in trained)
     return Work(sum(run.steps for run in trained), training + measuring)
 
@@ -125,7 +125,7 @@ def _likeness(run: Settings, device: str) -> list[tuple]:
 
 
 def run_grid(
-    plan: Plan,
+    plan: GridPlan,
     ground: Ground,
     folder: Path,
     *,

@@ -12,8 +12,7 @@ from longlora_edu.training.corpus import Corpus, read_corpus, standard_library
 
 from .spec import Run, Settings, key_of
 
-CHECKOUT = Path(__file__).parents[2]
-BENCHMARKS = CHECKOUT / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WEIGHTS = "model.safetensors"
 
 
@@ -29,7 +28,7 @@ def default_models() -> Path:
 
 def default_digest() -> Path:
     """Where lessons look for the studies in a checkout, else a file in a folder of the user's own."""
-    inside = CHECKOUT / "longlora_edu" / "assets" / "results" / "studies.json"
+    inside = BENCHMARKS.parent / "longlora_edu" / "assets" / "results" / "studies.json"
     return inside if BENCHMARKS.is_dir() else Path("longlora-study.json")
 
 

@@ -99,7 +99,7 @@ class MaskPattern:
         return MaskGeometry(self.kind, seq_len, self.group_size, num_heads)
 
 
-def patterns(run: Run, layers: int) -> list:
+def layer_patterns(run: Run, layers: int) -> list:
     """The pattern of each layer's training attention."""
     group = run.group_size
     if run.attention == "full":
@@ -119,7 +119,7 @@ def patterns(run: Run, layers: int) -> list:
 def lay_out(model: TinyLlama, run: Run) -> TinyLlama:
     """Give every layer the training attention of the run, in place."""
     layers = model.attention_layers
-    for attention, pattern in zip(layers, patterns(run, len(layers)), strict=True):
+    for attention, pattern in zip(layers, layer_patterns(run, len(layers)), strict=True):
         attention.sparse = pattern
         attention.impl = "dense_mask" if isinstance(pattern, MaskPattern) else "auto"
     return model
@@ -127,6 +127,6 @@ def lay_out(model: TinyLlama, run: Run) -> TinyLlama:
 
 def pairs_of_full(run: Run, layers: int, heads: int) -> float:
     """Pairs that training attention computes, over those of full causal attention."""
-    counted = sum(pattern.geometry(run.window, heads).pairs() for pattern in patterns(run, layers))
+    counted = sum(pattern.geometry(run.window, heads).pairs() for pattern in layer_patterns(run, layers))
     full = dataclasses.replace(run, attention="full")
-    return counted / sum(pattern.geometry(run.window, heads).pairs() for pattern in patterns(full, layers))
+    return counted / sum(pattern.geometry(run.window, heads).pairs() for pattern in layer_patterns(full, layers))

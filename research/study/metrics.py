@@ -6,14 +6,12 @@ length is their end. So all numbers at all lengths are of the same last 128 byte
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
 from longlora_edu.model import TinyLlama
 from longlora_edu.training.corpus import Corpus, Windows
-from longlora_edu.training.evaluate import BATCH_TOKENS, DEPTHS, TAIL, score_passkeys
+from longlora_edu.training.evaluate import BATCH_TOKENS, DEPTHS, TAIL, OnBatch, score_passkeys
 from longlora_edu.training.objective import NATS_PER_BIT, next_byte_nats
 
 from .layouts import lay_out
@@ -21,8 +19,6 @@ from .spec import Run
 
 POINTS = 64  # numbers by position in a record, each a mean over neighbours
 MAP_TRIALS = 10
-
-OnTokens = Callable[[int], None]
 
 
 def lengths_of(run: Run, trained: int) -> list[int]:
@@ -42,7 +38,7 @@ def tokens_of(run: Run, trained: int) -> int:
 
 
 def measured(
-    run: Run, model: TinyLlama, corpus: Corpus, *, trained: int, on_tokens: OnTokens = lambda tokens: None
+    run: Run, model: TinyLlama, corpus: Corpus, *, trained: int, on_tokens: OnBatch = lambda tokens: None
 ) -> dict:
     """The results of a run, of its merged model."""
     lengths = lengths_of(run, trained)
@@ -75,7 +71,7 @@ def measured(
 
 
 @torch.inference_mode()
-def window_bits(model: TinyLlama, texts: np.ndarray, last: int | None, on_tokens: OnTokens) -> np.ndarray:
+def window_bits(model: TinyLlama, texts: np.ndarray, last: int | None, on_tokens: OnBatch) -> np.ndarray:
     """Bits of the `last` bytes of each window, of all but the first by default, with the attention of the mode."""
     device = next(model.parameters()).device
     rows = max(1, BATCH_TOKENS // texts.shape[1])

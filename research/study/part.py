@@ -12,7 +12,7 @@ SEEDS = 3
 
 
 @dataclass(frozen=True)
-class Profile:
+class BaseProfile:
     """A base model and what suits it; every row of a study is a `run` of its profile."""
 
     name: str
@@ -28,7 +28,7 @@ class Profile:
         return Run(**usual | fields)
 
 
-PROFILES = {"cpu": Profile("cpu", "bundled", 256, 60), "gpu": Profile("gpu", "sibling", 1024, 400)}
+PROFILES = {"cpu": BaseProfile("cpu", "bundled", 256, 60), "gpu": BaseProfile("gpu", "sibling", 1024, 400)}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class StudyPicture:
     """A picture by the name of its file: `draw()` gives axes, `words` say what it shows to those who do not see it."""
 
     name: str
@@ -50,11 +50,11 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Findings:
     """What came of a part."""
 
     tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[StudyPicture, ...] = ()
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -92,12 +92,12 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Part:
+class StudyPart:
     """One table of a study. `show` is asked once all `rows` are recorded."""
 
     title: str
     rows: tuple[Settings, ...]
-    show: Callable[[Rows], Shown]
+    show: Callable[[Rows], Findings]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Study:
     number: int
     name: str
     question: str
-    parts: tuple[Part, ...]
+    parts: tuple[StudyPart, ...]
     exploratory: bool = False
     limits: str = ""
 

@@ -27,7 +27,9 @@ from longlora_edu.plots.style import (
     readable_on,
 )
 
-LOOKS = [
+from .part import StudyPicture
+
+ARM_LOOKS = [
     {"color": SHIFTED, "linestyle": "-", "marker": "s"},
     {"color": DENSE, "linestyle": "-.", "marker": "D"},
     {"color": PLAIN, "linestyle": "--", "marker": "o"},
@@ -167,13 +169,25 @@ def describe_maps(maps: Mapping[str, Mapping[int, Mapping[float, float]]]) -> st
     return f"Passkeys found, over all depths. {'; '.join(parts)}."
 
 
+def seeds_picture(
+    name: str, arms: Mapping[str, Sequence[float]], *, x: str, reference: float | None = None
+) -> StudyPicture:
+    """Pair `plot_seeds` with its sentence, under the name of a file."""
+    return StudyPicture(name, lambda: plot_seeds(arms, x=x, reference=reference), describe_seeds(arms, x=x))
+
+
+def series_picture(name: str, series: Series, *, x: str, y: str = "bits per byte", **options) -> StudyPicture:
+    """Pair `plot_series` with its sentence, under the name of a file."""
+    return StudyPicture(name, lambda: plot_series(series, x=x, y=y, **options), describe_series(series, x=x, y=y))
+
+
 def _numbers(values: Sequence[float]) -> str:
     mean = f"{np.mean(values):.3f}"
     return f"{mean} ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else mean
 
 
 def _looks(count: int) -> list[dict]:
-    return [LOOKS[index % len(LOOKS)] for index in range(count)]
+    return [ARM_LOOKS[index % len(ARM_LOOKS)] for index in range(count)]
 
 
 def _check(arms: Mapping) -> None:

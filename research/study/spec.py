@@ -20,8 +20,9 @@ Attention = Literal[
     "full", "short", "s2", "wrap", "masked", "shifted", "layers", "window", "dilated", "strided", "blocks"
 ]
 Band = Literal["slow", "middle", "fast"]
-Part = Literal["embeddings", "norms", "embedding-lora"]
+TrainedPart = Literal["embeddings", "norms", "embedding-lora"]
 Extra = Literal["lengths", "pattern"]
+EXTRAS: tuple[Extra, ...] = get_args(Extra)
 STEP_BYTES = 8192
 
 
@@ -55,7 +56,7 @@ class Run:
     rope_base: float | None = None
     train: Literal["adapters", "all"] = "adapters"
     rank: int = 8
-    parts: tuple[Part, ...] = ("embeddings", "norms")
+    parts: tuple[TrainedPart, ...] = ("embeddings", "norms")
     steps: int = 60
     rate: float = 2e-3
     length: int | None = None
@@ -76,7 +77,7 @@ class Run:
         for name, known in (("attention", get_args(Attention)), ("rope", get_args(RopeMethod) + get_args(Band))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name, known in (("parts", get_args(Part)), ("extra", get_args(Extra))):
+        for name, known in (("parts", get_args(TrainedPart)), ("extra", EXTRAS)):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if unknown := set(getattr(self, name)) - set(known):
                 raise ValueError(f"{name} must be among {', '.join(known)}, got {', '.join(sorted(unknown))}")

@@ -13,7 +13,7 @@ from .part import Rows
 from .spec import Run
 from .verdict import Difference, difference
 
-NAMES = {
+ARM_NAMES = {
     "full": "full",
     "short": "short: no shift",
     "s2": "S²",
@@ -29,7 +29,7 @@ NAMES = {
 AGAINST_FULL = "Mean ± standard deviation over seeds; *against full* seed by seed, with a 95 % interval."
 # Table 1 of the paper, PG19 validation, of a model trained at 4,096: perplexity (full, S²) by factor.
 # Its row of short attention has no second source.
-PAPER = {2: (8.02, 8.04), 4: (8.05, 8.03), 8: (8.04, 8.08)}
+PAPER_TABLE_1 = {2: (8.02, 8.04), 4: (8.05, 8.03), 8: (8.04, 8.08)}
 Arms = Mapping[str, Sequence[Run]]
 
 
@@ -38,7 +38,7 @@ def bits(rows: Rows, runs: Iterable[Run], length: int | None = None) -> list[flo
     return [rows[run]["bits_per_byte"][str(length or run.target)] for run in runs]
 
 
-def as_trained(rows: Rows, runs: Iterable[Run]) -> list[float]:
+def bits_as_trained(rows: Rows, runs: Iterable[Run]) -> list[float]:
     """Bits/byte of each run at its target under the attention that it was trained with."""
     return [rows[run]["as_trained"]["bits_per_byte"] for run in runs]
 
@@ -98,9 +98,9 @@ def as_loss(first: float, second: float) -> float:
 
 def paper_gap(factor: int) -> str:
     """What the paper has of S² against full attention at this factor, as words to add; none where it has nothing."""
-    if factor not in PAPER:
+    if factor not in PAPER_TABLE_1:
         return ""
-    full, sparse = PAPER[factor]
+    full, sparse = PAPER_TABLE_1[factor]
     change = 100 * as_loss(full, sparse)
     return f"; the paper's table 1 at {factor} times: {full} to {sparse} in perplexity, {change:+.1f} % of the loss"
 

@@ -114,7 +114,7 @@ def test_baselines_that_are_none_or_cannot_run_are_refused():
 
 
 def test_scaling_has_a_row_for_every_length_and_dense_only_as_far_as_asked(monkeypatch):
-    monkeypatch.setattr("research.bench.scaling.SHORT", (32, 64))
+    monkeypatch.setattr("research.bench.scaling.SHORT_LENGTHS", (32, 64))
     monkeypatch.setattr("research.bench.scaling.extra_bytes", lambda length, group, dtype, device: 1000 * length)
     result = as_json(bench_scaling(lengths=(64, 128), group=16, dense_up_to=64, repeats=1))
     assert [set(row["nanoseconds_a_token"]) for row in result["fixed_group"]] == [{"s2", "dense"}, {"s2"}]

@@ -28,12 +28,12 @@ from longlora_edu.runs.records import read_json, write_json
 from longlora_edu.training.corpus import read_corpus
 from longlora_edu.training.pretrain import PretrainConfig
 from longlora_edu.training.probe import ProbeSettings
-from research.study.bands import TURNS, BandRope, as_trained, in_band
+from research.study.bands import TURNS, BandRope, in_band, unstretched
 from research.study.embedding_lora import LoRAEmbedding
 from research.study.extension import Skipping, extend_run, prepare
 from research.study.grid import estimated_seconds, make_plan, run_grid, seconds_a_byte, work_of
 from research.study.ground import Ground, default_digest, default_folder, default_models
-from research.study.layouts import AllShifted, MaskGeometry, lay_out, pairs_of_full, patterns
+from research.study.layouts import AllShifted, MaskGeometry, lay_out, layer_patterns, pairs_of_full
 from research.study.locks import claimed, order, ordered, work_folder
 from research.study.metrics import lengths_of, window_bits
 from research.study.part import PROFILES
@@ -170,7 +170,7 @@ def test_each_layout_trains_and_leaves_evaluation_dense(attention):
 
 
 def test_layers_take_turns():
-    plain, shifted, again = patterns(Run(attention="layers"), 3)
+    plain, shifted, again = layer_patterns(Run(attention="layers"), 3)
     assert (plain.shift, type(shifted).__name__, again) == (0, "OnlyShifted", plain)
     assert lay_out(tiny_bundled_model(), Run(attention="blocks")).attention_layers[0].impl == "dense_mask"
 
@@ -183,7 +183,7 @@ def test_the_share_of_pairs_is_that_of_full_causal_attention():
 def test_each_pair_of_features_is_in_one_band_and_only_its_band_is_stretched():
     for band in TURNS:
         rope = BandRope(48, 10_000.0, "linear", 8.0, 256, band=band)
-        ratio = rope.frequencies(2048) / as_trained(rope).frequencies()
+        ratio = rope.frequencies(2048) / unstretched(rope).frequencies()
         np.testing.assert_allclose(ratio, np.where(in_band(rope, band), 1 / 8, 1.0))
     assert sum(in_band(rope, band).astype(int) for band in TURNS).tolist() == [1] * 24
     with pytest.raises(ValueError, match="band must be one of slow, middle, fast, got 'all'"):

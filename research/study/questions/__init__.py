@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from ..part import PROFILES, SEEDS, Part, Study
+from ..part import PROFILES, SEEDS, Study, StudyPart
 
 # Studies and their files, in the order in which they are computed: those first whose rows others use again.
 STUDIES = {
@@ -37,7 +37,7 @@ def study_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> Study:
     return make(PROFILES[profile], seeds)
 
 
-def parts_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> tuple[Part, ...]:
+def parts_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> tuple[StudyPart, ...]:
     """The parts of one study, or of `"all"`, in the order in which they are computed."""
     found = studies(profile=profile, seeds=seeds) if name == "all" else [study_of(name, profile=profile, seeds=seeds)]
     return tuple(part for study in found for part in study.parts)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
-from ..seed_plots import describe_series, plot_series
+from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
+from ..seed_plots import series_picture
 from ..spec import Run
 from ..summary import Arms, as_loss, bits, passkeys, rate, thousands, with_spread, worse_than
 from ..verdict import Claim, above, within
@@ -13,10 +13,10 @@ RANKS = (2, 8, 32, 128)
 BOTH = ("embeddings", "norms")
 # Table 2 of the paper, PG19 validation at 32,768, S²: LoRA of rank 8 and of rank 256, with both, all weights. Its other
 # ranks, norms alone and embeddings alone have no second source.
-PAPER = {"LoRA, rank 8": 11.44, "LoRA, rank 8 + embeddings + norms": 8.12, "all weights": 8.08}
+PAPER_TABLE_2 = {"LoRA, rank 8": 11.44, "LoRA, rank 8 + embeddings + norms": 8.12, "all weights": 8.08}
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """The rows of study 2 and what is made of them."""
     shared = arms_at(profile, 8, seeds, ("s2",))["s2"]
     arms = {name: _seeds(profile, seeds, **fields) for name, fields in _fields().items()} | {_with_both(8): shared}
@@ -35,14 +35,14 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
         "parts",
         "What must be trained besides LoRA, and does a higher rank help?",
         (
-            Part("What is trained, at one learning rate", by_seed(arms), lambda rows: show_parts(rows, arms)),
-            Part("Other learning rates", (*by_seed(rates), *(run for runs in arms.values() for run in runs)),
-                 lambda rows: show_rates(rows, rates, arms)),
+            StudyPart("What is trained, at one learning rate", by_seed(arms), lambda rows: show_parts(rows, arms)),
+            StudyPart("Other learning rates", (*by_seed(rates), *(run for runs in arms.values() for run in runs)),
+                      lambda rows: show_rates(rows, rates, arms)),
         ),
     )  # fmt: skip
 
 
-def show_parts(rows: Rows, arms: Arms) -> Shown:
+def show_parts(rows: Rows, arms: Arms) -> Findings:
     """Bits per byte by what is trained, with its share of all weights, memory and time."""
     every = arms["all weights"]
     lines = []
@@ -80,8 +80,8 @@ def show_parts(rows: Rows, arms: Arms) -> Shown:
         "with embeddings and norms": {rank: bits(rows, arms[_with_both(rank)]) for rank in RANKS},
         "all weights": dict.fromkeys(RANKS, bits(rows, every)),
     }
-    picture = Picture("parts", lambda: plot_series(series, x="rank"), describe_series(series, x="rank"))
-    return Shown((Table(headings, tuple(lines), note),), (picture,), claims)
+    picture = series_picture("parts", series, x="rank")
+    return Findings((Table(headings, tuple(lines), note),), (picture,), claims)
 
 
 def over(rows: Rows, arms: Arms):
@@ -89,7 +89,7 @@ def over(rows: Rows, arms: Arms):
     return worse_than(rows, arms["LoRA, rank 8 + norms"], arms["LoRA, rank 8 + embeddings"])
 
 
-def show_rates(rows: Rows, rates: Arms, arms: Arms) -> Shown:
+def show_rates(rows: Rows, rates: Arms, arms: Arms) -> Findings:
     """A method is no worse than its best learning rate: others, of the first seed."""
     lines, best = [], {}
     for name, runs in rates.items():
@@ -104,7 +104,7 @@ def show_rates(rows: Rows, rates: Arms, arms: Arms) -> Shown:
         f"with both {100 * lone:+.1f} % (one seed).",
     )
     headings = ("trained", "rate", "bits/byte at the target", "usual rate", "bits/byte")
-    return Shown((Table(headings, tuple(lines)),), (), (), notes)
+    return Findings((Table(headings, tuple(lines)),), (), (), notes)
 
 
 def _fields() -> dict[str, dict]:
@@ -123,7 +123,7 @@ def _with_both(rank: int) -> str:
     return f"LoRA, rank {rank} + embeddings + norms"
 
 
-def _seeds(profile: Profile, seeds: int, **fields) -> tuple[Run, ...]:
+def _seeds(profile: BaseProfile, seeds: int, **fields) -> tuple[Run, ...]:
     return tuple(profile.run(8, seed=seed, **fields) for seed in range(seeds))
 
 
@@ -134,9 +134,9 @@ def _step(rows: Rows, runs) -> str:
 
 
 def _paper(name: str) -> str:
-    if name not in PAPER or name == "all weights":
+    if name not in PAPER_TABLE_2 or name == "all weights":
         return "–"
-    return f"{100 * as_loss(PAPER['all weights'], PAPER[name]):+.1f} %"
+    return f"{100 * as_loss(PAPER_TABLE_2['all weights'], PAPER_TABLE_2[name]):+.1f} %"
 
 
 def _weights(rows: Rows, runs) -> str:

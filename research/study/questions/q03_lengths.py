@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
-from ..seed_plots import describe_series, plot_series
-from ..spec import Run
-from ..summary import NAMES, Arms, along, bits, by_position, thousands, with_spread
+from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
+from ..seed_plots import series_picture
+from ..spec import EXTRAS, Run
+from ..summary import ARM_NAMES, Arms, along, bits, by_position, thousands, with_spread
 from ..verdict import Claim, above, difference, over_seeds
-from .q01_attention.training_attention import EXTRA, arms_at
+from .q01_attention.training_attention import arms_at
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """The rows of study 3: those of study 1, and the same lengths without training."""
     untrained = {
         "as pretrained": untrained_run(profile, "default"),
@@ -25,22 +25,22 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
         "lengths",
         "What does the extension cost at short lengths, and how far past the target does it carry?",
         (
-            Part("By evaluation length", rows, lambda rows: show_lengths(rows, untrained, shared, profile)),
-            Part("By position, dense and as trained", tuple(run for arms in shared.values() for run in arms["s2"]),
-                 lambda rows: show_mismatch(rows, {factor: arms["s2"] for factor, arms in shared.items()})),
+            StudyPart("By evaluation length", rows, lambda rows: show_lengths(rows, untrained, shared, profile)),
+            StudyPart("By position, dense and as trained", tuple(run for arms in shared.values() for run in arms["s2"]),
+                      lambda rows: show_mismatch(rows, {factor: arms["s2"] for factor, arms in shared.items()})),
         ),
     )  # fmt: skip
 
 
-def untrained_run(profile: Profile, rope: str) -> Run:
+def untrained_run(profile: BaseProfile, rope: str) -> Run:
     """The base at eight times its context, its positions stretched or not, and nothing trained."""
-    return profile.run(8, rope=rope, attention="full", steps=0, extra=EXTRA)
+    return profile.run(8, rope=rope, attention="full", steps=0, extra=EXTRAS)
 
 
-def show_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms], profile: Profile) -> Shown:
+def show_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms], profile: BaseProfile) -> Findings:
     """Dense bits/byte of the same last bytes, given more and more context."""
     lines = {name: (run,) for name, run in untrained.items()}
-    lines |= {f"×{factor}, {NAMES[name]}": arms[name] for factor, arms in shared.items() for name in ("full", "s2")}
+    lines |= {f"×{factor}, {ARM_NAMES[name]}": arms[name] for factor, arms in shared.items() for name in ("full", "s2")}
     lengths = sorted(int(length) for length in rows[untrained["as pretrained"]]["bits_per_byte"])
     table = tuple(
         (name, *(with_spread(bits(rows, runs, length)) for length in lengths)) for name, runs in lines.items()
@@ -62,14 +62,13 @@ def show_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms],
                         f"S² at {thousands(2 * target)} against {thousands(target)} {past.text()}"))  # fmt: skip
     series = {name: {length: bits(rows, runs, length) for length in lengths} for name, runs in lines.items()}
     close = {name: line for name, line in series.items() if name not in ("as pretrained", "YaRN, nothing trained")}
-    picture = Picture("lengths", lambda: plot_series(close, x="bytes of context"),
-                      describe_series(close, x="bytes of context"))  # fmt: skip
+    picture = series_picture("lengths", close, x="bytes of context")
     headings = ("model", *(f"at {thousands(length)}" for length in lengths))
     note = f"The same last 128 bytes of {untrained['as pretrained'].windows} held-out windows at every length."
-    return Shown((Table(headings, table, note),), (picture,), tuple(claims))
+    return Findings((Table(headings, table, note),), (picture,), tuple(claims))
 
 
-def show_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Shown:
+def show_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Findings:
     """Loss under the training pattern less the dense loss, by position: what the change of attention costs."""
     lines, series, claims = [], {}, []
     for factor, runs in arms.items():
@@ -81,9 +80,8 @@ def show_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Shown:
         claims.append(Claim(
             f"×{factor}: in the last quarter dense attention is better than the pattern that was trained.", above(last),
             f"loss(sparse) - loss(dense) there {last.text(scale=1, unit=' bits/byte', digits=3)}"))  # fmt: skip
-    axis, what = "position", "sparse less dense, bits per byte"
-    picture = Picture("lengths-mismatch", lambda: plot_series(series, x=axis, y=what, powers=False),
-                      describe_series(series, x=axis, y=what))  # fmt: skip
+    gap = "sparse less dense, bits per byte"
+    picture = series_picture("lengths-mismatch", series, x="position", y=gap, powers=False)
     headings = ("S²", "first quarter of positions", "second", "third", "last")
     note = "loss(sparse) - loss(dense) in bits/byte: above zero, dense attention makes use of what groups cut off."
-    return Shown((Table(headings, tuple(lines), note),), (picture,), tuple(claims))
+    return Findings((Table(headings, tuple(lines), note),), (picture,), tuple(claims))

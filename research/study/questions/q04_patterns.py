@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 from ..layouts import pairs_of_full
-from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
-from ..seed_plots import describe_seeds, plot_seeds
+from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
+from ..seed_plots import seeds_picture
 from ..spec import Run
-from ..summary import NAMES, bits, passkeys, rate, seed_spread
+from ..summary import ARM_NAMES, bits, passkeys, rate, seed_spread
 from ..verdict import Claim, difference, within
 from .q01_attention.training_attention import arms_at
 
-OTHERS = ("layers", "shifted", "dilated", "blocks", "strided")
+OTHER_PATTERNS = ("layers", "shifted", "dilated", "blocks", "strided")
 # Table 6 of the paper, 32,768, perplexity (as trained, dense): those with a second source.
-PAPER = {"s2": ("8.64", "8.12"), "dilated": ("–", "11.78"), "blocks": ("–", "8.30"), "strided": ("–", "24.03")}
+PAPER_TABLE_6 = {"s2": ("8.64", "8.12"), "dilated": ("–", "11.78"), "blocks": ("–", "8.30"), "strided": ("–", "24.03")}
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """The rows of study 4 and what is made of them; one seed but for the shared ones."""
     shared = arms_at(profile, 8, seeds, ("full", "s2", "short"))
     arms: dict[str, Run] = {name: shared[name][0] for name in ("full", "s2", "short")}
-    arms |= {name: profile.run(8, attention=name, extra=("pattern",)) for name in OTHERS}
+    arms |= {name: profile.run(8, attention=name, extra=("pattern",)) for name in OTHER_PATTERNS}
     rows = (*arms.values(), *(run for runs in shared.values() for run in runs))
     return Study(
         4,
         "patterns",
         "Do other sparse patterns of about the same cost do as well?",
-        (Part("As trained, and dense", rows, lambda rows: show_patterns(rows, arms, shared)),),
+        (StudyPart("As trained, and dense", rows, lambda rows: show_patterns(rows, arms, shared)),),
         exploratory=True,
         limits="The patterns are this package's own, each defined in `research/study/layouts.py`; the paper's may "
         "differ in detail. *Short* is its pattern 1 alone, *only shifted* its pattern 2 alone.",
     )
 
 
-def show_patterns(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Shown:
+def show_patterns(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Findings:
     """A row a pattern; the paper's perplexities beside those that a second source quotes."""
     spread = seed_spread(rows, shared["full"], shared["s2"])
     gaps = {name: difference(bits(rows, [arms["s2"]]), bits(rows, [run]), spread=spread) for name, run in arms.items()}
     lines = tuple(
-        (NAMES[name], f"{100 * pairs_of_full(run, 4, 4):.0f} %", f"{rows[run]['as_trained']['bits_per_byte']:.3f}",
+        (ARM_NAMES[name], f"{100 * pairs_of_full(run, 4, 4):.0f} %", f"{rows[run]['as_trained']['bits_per_byte']:.3f}",
          f"{bits(rows, [run])[0]:.3f}", "–" if name == "s2" else gaps[name].text(), rate(passkeys(rows, [run])),
-         *PAPER.get(name, ("–", "–")))
+         *PAPER_TABLE_6.get(name, ("–", "–")))
         for name, run in arms.items()
     )  # fmt: skip
     claims = [
@@ -48,18 +48,17 @@ def show_patterns(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run,
         Claim("Block sparse attention, trained with but used densely, comes close to S² (within 2 %): 8.30 and 8.12 in "
               "the paper.", within(gaps["blocks"], 0.02), f"against S² {gaps['blocks'].text()}"),
     ]  # fmt: skip
-    order = sorted((name for name in gaps if name in PAPER), key=lambda name: gaps[name].mean)
-    paper = sorted(PAPER, key=lambda name: float(PAPER[name][1]))
+    order = sorted((name for name in gaps if name in PAPER_TABLE_6), key=lambda name: gaps[name].mean)
+    paper = sorted(PAPER_TABLE_6, key=lambda name: float(PAPER_TABLE_6[name][1]))
     notes = (
         f"Best to worst, dense, of the patterns whose figure has a second source: here "
-        f"{', '.join(NAMES[name] for name in order)}; in the paper {', '.join(NAMES[name] for name in paper)}.",
+        f"{', '.join(ARM_NAMES[name] for name in order)}; in the paper {', '.join(ARM_NAMES[name] for name in paper)}.",
     )
     values = {}
     for name, run in arms.items():
-        values[f"{NAMES[name]}, dense"] = bits(rows, [run])
-        values[f"{NAMES[name]}, as trained"] = [rows[run]["as_trained"]["bits_per_byte"]]
-    axis = "bits per byte at the target"
-    picture = Picture("patterns", lambda: plot_seeds(values, x=axis), describe_seeds(values, x=axis))
+        values[f"{ARM_NAMES[name]}, dense"] = bits(rows, [run])
+        values[f"{ARM_NAMES[name]}, as trained"] = [rows[run]["as_trained"]["bits_per_byte"]]
+    picture = seeds_picture("patterns", values, x="bits per byte at the target")
     headings = ("pattern in training", "pairs of full", "bits/byte as trained", "dense", "dense, against S²",
                 "passkeys", "the paper's perplexity as trained", "dense")  # fmt: skip
-    return Shown((Table(headings, lines),), (picture,), tuple(claims), notes)
+    return Findings((Table(headings, lines),), (picture,), tuple(claims), notes)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from ..layouts import pairs_of_full
-from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
-from ..seed_plots import describe_series, plot_series
+from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
+from ..seed_plots import series_picture
 from ..spec import Run
-from ..summary import NAMES, bits, passkeys, rate, seed_spread
+from ..summary import ARM_NAMES, bits, passkeys, rate, seed_spread
 from ..verdict import Claim, above, difference, within
 from .q01_attention.training_attention import arms_at
 
 GROUPS = (2, 4, 8, 16, 32)
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """The rows of study 5 and what is made of them; one seed but for the shared ones."""
     shared = arms_at(profile, 8, seeds, ("full", "s2", "short"))
     arms = {
@@ -28,12 +28,12 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
         5,
         "groups",
         "How small may a group be?",
-        (Part("Ratio of the group to the target", tuple(rows), lambda rows: show_groups(rows, arms, shared)),),
+        (StudyPart("Ratio of the group to the target", tuple(rows), lambda rows: show_groups(rows, arms, shared)),),
         exploratory=True,
     )
 
 
-def show_groups(rows: Rows, arms: dict[str, dict[int, Run]], shared: dict[str, tuple[Run, ...]]) -> Shown:
+def show_groups(rows: Rows, arms: dict[str, dict[int, Run]], shared: dict[str, tuple[Run, ...]]) -> Findings:
     """Dense bits/byte by ratio, with S² and without a shift, beside what the pattern costs."""
     spread = seed_spread(rows, shared["full"], shared["s2"])
     full = bits(rows, shared["full"][:1])
@@ -54,9 +54,10 @@ def show_groups(rows: Rows, arms: dict[str, dict[int, Run]], shared: dict[str, t
               f"a half {half.text()}, a quarter {quarter.text()}"),
         Claim("An eighth is worse than a quarter, as there.", above(eighth), eighth.text()),
     )  # fmt: skip
-    series = {NAMES[name]: {groups: bits(rows, [run]) for groups, run in line.items()} for name, line in arms.items()}
-    picture = Picture("groups", lambda: plot_series(series, x="groups in the target"),
-                      describe_series(series, x="groups in the target"))  # fmt: skip
+    series = {
+        ARM_NAMES[name]: {groups: bits(rows, [run]) for groups, run in line.items()} for name, line in arms.items()
+    }
+    picture = series_picture("groups", series, x="groups in the target")
     headings = ("group", "bytes", "pairs of full attention", "S²: bits/byte", "short: bits/byte", "S² against full",
                 "S²: passkeys", "short: passkeys")  # fmt: skip
-    return Shown((Table(headings, tuple(lines), "Dense bits/byte at the target."),), (picture,), claims)
+    return Findings((Table(headings, tuple(lines), "Dense bits/byte at the target."),), (picture,), claims)

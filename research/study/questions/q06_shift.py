@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
-from ..seed_plots import describe_series, plot_series
+from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
+from ..seed_plots import series_picture
 from ..spec import Run
-from ..summary import NAMES, bits, passkeys, rate, seed_spread
+from ..summary import ARM_NAMES, bits, passkeys, rate, seed_spread
 from ..verdict import Claim, difference, within
 from .q01_attention.training_attention import arms_at
 
 EIGHTHS = (1, 2, 6, 7)
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """The rows of study 6 and what is made of them; one seed but for the shared ones."""
     arms = arms_at(profile, 8, seeds, ("s2", "short", "wrap", "masked", "full"))
     group = arms["s2"][0].group_size
@@ -23,18 +23,18 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
         6,
         "shift",
         "Does it matter which way, how far, and with what ends the heads are shifted?",
-        (Part("Amount, direction, boundary", rows, lambda rows: show_shifts(rows, shifts, arms)),),
+        (StudyPart("Amount, direction, boundary", rows, lambda rows: show_shifts(rows, shifts, arms)),),
         exploratory=True,
         limits="A shift of s the one way is a shift of the group less s the other way.",
     )
 
 
-def show_shifts(rows: Rows, shifts: dict[int, tuple[Run, ...]], arms: dict[str, tuple[Run, ...]]) -> Shown:
+def show_shifts(rows: Rows, shifts: dict[int, tuple[Run, ...]], arms: dict[str, tuple[Run, ...]]) -> Findings:
     """Dense bits/byte by the amount of the shift, and by its boundary."""
     spread = seed_spread(rows, arms["s2"], arms["wrap"])
     half = shifts[arms["s2"][0].group_size // 2]
     arranged = {f"shift of {shift}": shifts[shift] for shift in sorted(shifts)}
-    arranged |= {NAMES[name]: arms[name][:1] for name in ("wrap", "masked")}
+    arranged |= {ARM_NAMES[name]: arms[name][:1] for name in ("wrap", "masked")}
     lines = []
     for name, runs in arranged.items():
         gap = difference(bits(rows, half), bits(rows, runs), spread=spread).text(digits=2)
@@ -46,11 +46,10 @@ def show_shifts(rows: Rows, shifts: dict[int, tuple[Run, ...]], arms: dict[str, 
     claims = (
         Claim("The direction makes no difference (within 1 %), as the authors found at 8,192.", within(turned, 0.01),
               f"a shift of {group * 3 // 4} against one of {group // 4} {turned.text(digits=2)}"),
-        *(Claim(f"{NAMES[name]} differs from split ends by less than 1 %.", within(gap, 0.01), gap.text(digits=2))
+        *(Claim(f"{ARM_NAMES[name]} differs from split ends by less than 1 %.", within(gap, 0.01), gap.text(digits=2))
           for name, gap in ends.items()),
     )  # fmt: skip
     series = {"dense bits per byte": {shift: bits(rows, runs) for shift, runs in shifts.items()}}
-    picture = Picture("shift", lambda: plot_series(series, x="shift in tokens", powers=False),
-                      describe_series(series, x="shift in tokens"))  # fmt: skip
+    picture = series_picture("shift", series, x="shift in tokens", powers=False)
     headings = ("", "dense bits/byte at the target", "against half a group", "passkeys")
-    return Shown((Table(headings, tuple(lines), f"Groups of {group}."),), (picture,), claims)
+    return Findings((Table(headings, tuple(lines), f"Groups of {group}."),), (picture,), claims)

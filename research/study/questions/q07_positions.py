@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..bands import TURNS, in_band
-from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
-from ..seed_plots import describe_seeds, plot_seeds
+from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, StudyPicture, Table
+from ..seed_plots import seeds_picture
 from ..spec import Run
-from ..summary import NAMES, Arms, bits, passkeys, rate, seed_spread, thousands, with_spread, worse_than
+from ..summary import ARM_NAMES, Arms, bits, passkeys, rate, seed_spread, thousands, with_spread, worse_than
 from ..verdict import Claim, above, within
 from .q01_attention.training_attention import arms_at
 
@@ -17,7 +17,7 @@ WORDS |= {band: f"linear, {band} band only" for band in TURNS}
 SUITED_BASE = 700.0
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """The rows of study 7 and what is made of them."""
     shared = arms_at(profile, 8, seeds, ("full", "s2"))
 
@@ -39,17 +39,17 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
         "positions",
         "Which position rule goes with S², and which frequencies must be stretched?",
         (
-            Part("Five rules", _rows(rules), lambda rows: show_rules(rows, rules, profile)),
-            Part("One band of frequencies at a time", (*_rows(bands), *_rows({"yarn": shared})),
-                 lambda rows: show_bands(rows, bands, shared, profile)),
-            Part("Interpolation with a base that suits the context",
-                 (*suited.values(), *rules["linear"]["s2"], *rules["yarn"]["s2"]),
-                 lambda rows: show_suited(rows, suited, rules, profile)),
+            StudyPart("Five rules", _rows(rules), lambda rows: show_rules(rows, rules, profile)),
+            StudyPart("One band of frequencies at a time", (*_rows(bands), *_rows({"yarn": shared})),
+                      lambda rows: show_bands(rows, bands, shared, profile)),
+            StudyPart("Interpolation with a base that suits the context",
+                      (*suited.values(), *rules["linear"]["s2"], *rules["yarn"]["s2"]),
+                      lambda rows: show_suited(rows, suited, rules, profile)),
         ),
     )  # fmt: skip
 
 
-def show_rules(rows: Rows, rules: dict[str, Arms], profile: Profile) -> Shown:
+def show_rules(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Findings:
     """Each rule under full attention and under S²."""
     collapse = {rule: worse_than(rows, arms["s2"], arms["full"]) for rule, arms in rules.items()}
     ntk = collapse["ntk"]
@@ -60,10 +60,10 @@ def show_rules(rows: Rows, rules: dict[str, Arms], profile: Profile) -> Shown:
               within(worse_than(rows, rules["linear"]["s2"], rules["yarn"]["s2"]), 0.05),
               f"linear against YaRN {worse_than(rows, rules['linear']['s2'], rules['yarn']['s2']).text()}"),
     )  # fmt: skip
-    return Shown((_table(rows, rules, profile),), (_picture(rows, rules, "positions-rules"),), claims)
+    return Findings((_table(rows, rules, profile),), (_picture(rows, rules, "positions-rules"),), claims)
 
 
-def show_bands(rows: Rows, bands: dict[str, Arms], yarn: Arms, profile: Profile) -> Shown:
+def show_bands(rows: Rows, bands: dict[str, Arms], yarn: Arms, profile: BaseProfile) -> Findings:
     """Only one band is stretched, by linear interpolation; YaRN beside it."""
     claims = []
     for band, arms in bands.items():
@@ -78,22 +78,22 @@ def show_bands(rows: Rows, bands: dict[str, Arms], yarn: Arms, profile: Profile)
         f"times, fast above; {counts} of {len(rope.frequencies())}."
     )
     together = bands | {"yarn": yarn}
-    return Shown(
+    return Findings(
         (_table(rows, together, profile),), (_picture(rows, together, "positions-bands"),), tuple(claims), (note,)
     )
 
 
-def suited_arms(profile: Profile) -> dict[str, Run]:
+def suited_arms(profile: BaseProfile) -> dict[str, Run]:
     """The base re-adapted to other frequencies at its own context, then extended with them; one seed."""
     fields = {"rope": "default", "attention": "full", "train": "all", "rope_base": SUITED_BASE}
     again = profile.run(1, steps=200, **fields)
     arms = {"re-adapted, not extended": again}
     for rule, attention in (("linear", "full"), ("linear", "s2"), ("yarn", "s2")):
-        arms[f"{WORDS[rule]}, {NAMES[attention]}"] = profile.run(8, rope=rule, attention=attention, start=again)
+        arms[f"{WORDS[rule]}, {ARM_NAMES[attention]}"] = profile.run(8, rope=rule, attention=attention, start=again)
     return arms
 
 
-def show_suited(rows: Rows, arms: dict[str, Run], rules: dict[str, Arms], profile: Profile) -> Shown:
+def show_suited(rows: Rows, arms: dict[str, Run], rules: dict[str, Arms], profile: BaseProfile) -> Findings:
     """Linear interpolation from a base whose frequencies suit its context; `rules` lend their spread over seeds."""
     table = tuple(
         (name, *(with_spread(bits(rows, [run], length)) for length in (profile.trained, run.target)),
@@ -109,10 +109,10 @@ def show_suited(rows: Rows, arms: dict[str, Run], rules: dict[str, Arms], profil
         f"RoPE base {SUITED_BASE:g} instead of 10,000; 200 steps at the trained context first. One seed; the interval "
         "borrows the spread of the same two rules at the usual base."
     )
-    return Shown((Table(headings, table, note),), (), (claim,))
+    return Findings((Table(headings, table, note),), (), (claim,))
 
 
-def _table(rows: Rows, rules: dict[str, Arms], profile: Profile) -> Table:
+def _table(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Table:
     target = next(iter(rules.values()))["s2"][0].target
     lines = []
     for rule, arms in rules.items():
@@ -126,14 +126,13 @@ def _table(rows: Rows, rules: dict[str, Arms], profile: Profile) -> Table:
     return Table(headings, tuple(lines), "Dense bits/byte, mean ± standard deviation over seeds.")
 
 
-def _picture(rows: Rows, rules: dict[str, Arms], name: str) -> Picture:
+def _picture(rows: Rows, rules: dict[str, Arms], name: str) -> StudyPicture:
     values = {
-        f"{WORDS[rule]}, {NAMES[attention]}": bits(rows, arms[attention])
+        f"{WORDS[rule]}, {ARM_NAMES[attention]}": bits(rows, arms[attention])
         for rule, arms in rules.items()
         for attention in ("full", "s2")
     }
-    axis = "dense bits per byte at the target"
-    return Picture(name, lambda: plot_seeds(values, x=axis), describe_seeds(values, x=axis))
+    return seeds_picture(name, values, x="dense bits per byte at the target")
 
 
 def _rows(rules: dict[str, Arms]) -> tuple[Run, ...]:
@@ -141,7 +140,7 @@ def _rows(rules: dict[str, Arms]) -> tuple[Run, ...]:
     return tuple(arms[name][seed] for seed in range(seeds) for arms in rules.values() for name in ("s2", "full"))
 
 
-def _rope(profile: Profile):
+def _rope(profile: BaseProfile):
     from longlora_edu.model import bundled_model
 
     return bundled_model().config.rope

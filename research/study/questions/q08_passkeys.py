@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
-from ..seed_plots import describe_maps, describe_series, plot_maps, plot_series
+from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, StudyPicture, Table
+from ..seed_plots import describe_maps, plot_maps, series_picture
 from ..spec import Run
 from ..summary import bits, pooled, rate, thousands, with_spread
 from ..verdict import Claim, above, difference, over_seeds, within
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """The rows of study 8 and what is made of them."""
     steps = profile.steps
     way, last = (0, steps // 6, steps // 3, steps * 2 // 3, steps), (0, steps // 2)
@@ -34,17 +34,17 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
         "passkeys",
         "When are passkeys found, at which length and depth; in one stage or two; and without any in training?",
         (
-            Part("Before, on the way, after", tuple(run for group in arms.values() for run in group),
-                 lambda rows: show_way(rows, arms)),
-            Part("One stage or two", tuple(run for group in stages.values() for run in group),
-                 lambda rows: show_stages(rows, stages)),
+            StudyPart("Before, on the way, after", tuple(run for group in arms.values() for run in group),
+                      lambda rows: show_way(rows, arms)),
+            StudyPart("One stage or two", tuple(run for group in stages.values() for run in group),
+                      lambda rows: show_stages(rows, stages)),
         ),
         limits="Passkeys stand in source code and are five digits. A quarter of the training windows carries one, "
         "whose digits weigh five times a byte, except where the table says otherwise.",
     )  # fmt: skip
 
 
-def show_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Shown:
+def show_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Findings:
     """Maps of one seed, and the share found at the target through training."""
     lines, series = [], {}
     for name, runs in arms.items():
@@ -72,21 +72,19 @@ def show_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Shown:
         Claim("Passkeys in the mix cost the text nothing (within 1 %).", within(cost, 0.01),
               f"bits/byte with against without {cost.text()}"),
     )  # fmt: skip
-    found_there = "found at the target"
     pictures = (
-        Picture("passkeys-maps", lambda: plot_maps(maps), describe_maps(maps)),
-        Picture("passkeys-way", lambda: plot_series(series, x="step", y=found_there, powers=False, shares=True),
-                describe_series(series, x="step", y=found_there)),
-    )  # fmt: skip
+        StudyPicture("passkeys-maps", lambda: plot_maps(maps), describe_maps(maps)),
+        series_picture("passkeys-way", series, x="step", y="found at the target", powers=False, shares=True),
+    )
     headings = ("trained with", *(f"step {step}" for step in first.maps_at), "measured at the end", "bits/byte")
     note = (
         f"Passkeys found at {thousands(first.target)} bytes, over five depths; on the way 10 trials at each depth and "
         f"seed, at the end {first.trials}. Step 0 has its positions stretched (YaRN) and nothing trained."
     )
-    return Shown((Table(headings, tuple(lines), note),), pictures, claims)
+    return Findings((Table(headings, tuple(lines), note),), pictures, claims)
 
 
-def show_stages(rows: Rows, stages: dict[str, tuple[Run, ...]]) -> Shown:
+def show_stages(rows: Rows, stages: dict[str, tuple[Run, ...]]) -> Findings:
     """Half of the steps at twice the trained context, then the target; against the target at once."""
     lines = []
     for name, runs in stages.items():
@@ -105,7 +103,7 @@ def show_stages(rows: Rows, stages: dict[str, tuple[Run, ...]]) -> Shown:
         "Two stages: half of the steps at twice the trained context, merged, then half at the target, the factor "
         "always of the original length."
     )
-    return Shown((Table(headings, tuple(lines), note),), (), claims)
+    return Findings((Table(headings, tuple(lines), note),), (), claims)
 
 
 def _map(results: dict, step: int) -> dict[int, dict[float, float]]:

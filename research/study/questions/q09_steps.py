@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
-from ..seed_plots import describe_series, plot_series
+from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
+from ..seed_plots import series_picture
 from ..spec import Run
 from ..summary import as_loss, bits, passkeys, rate, seed_spread
 from ..verdict import Claim, above, below, difference, within
@@ -16,7 +16,7 @@ FEW = 1 / 8  # the controlled study took about 120 steps where the paper took 1,
 CONTROLLED = (5.9, 9.9)
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """The rows of study 9 and what is made of them; one seed."""
     most = 4 * profile.steps
     counts = tuple(most // share for share in (16, 8, 4, 2, 1))
@@ -32,13 +32,17 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
         9,
         "steps",
         "How many steps does each way of training need, and can too few explain a harsh result?",
-        (Part("Dense bits/byte by optimiser steps", tuple(rows), lambda rows: show_steps(rows, arms, spread, counts)),),
+        (
+            StudyPart(
+                "Dense bits/byte by optimiser steps", tuple(rows), lambda rows: show_steps(rows, arms, spread, counts)
+            ),
+        ),
         exploratory=True,
         limits="Each count is a run of its own, with its whole schedule. Learning rates are those of study 2.",
     )
 
 
-def show_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, counts: tuple[int, ...]) -> Shown:
+def show_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, counts: tuple[int, ...]) -> Findings:
     """A row a method, a column a number of steps."""
     table = tuple(
         (name, *(f"{bits(rows, [line[count]])[0]:.3f} ({rate(passkeys(rows, [line[count]]))})" for count in counts))
@@ -69,7 +73,6 @@ def show_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, counts
               "; ".join(f"{name} {change.text()}" for name, change in longer.items())),
     )  # fmt: skip
     series = {name: {count: bits(rows, [run]) for count, run in line.items()} for name, line in arms.items()}
-    picture = Picture("steps", lambda: plot_series(series, x="optimiser steps"),
-                      describe_series(series, x="optimiser steps"))  # fmt: skip
+    picture = series_picture("steps", series, x="optimiser steps")
     headings = ("trained", *(f"{count} steps" for count in counts))
-    return Shown((Table(headings, table, "Dense bits/byte at the target (passkeys found)."),), (picture,), claims)
+    return Findings((Table(headings, table, "Dense bits/byte at the target (passkeys found)."),), (picture,), claims)

@@ -6,35 +6,35 @@ from longlora_edu.cost import ModelShape, forward_flops
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.runs.records import recorded
 
-from ..part import SEEDS, Part, Picture, Profile, Shown, Study, Table
-from ..seed_plots import describe_series, plot_series
+from ..part import SEEDS, BaseProfile, Findings, Study, StudyPart, Table
+from ..seed_plots import series_picture
 from ..summary import thousands
 from ..verdict import AGREES, DISAGREES, Claim
 
-LENGTHS = (8192, 16384, 32768, 65536, 100_000)
-PAPER = {65536: (3117.8, 1429.0)}  # TFLOP of its table 11, full and S²; the other rows have no second source
+TABLE_LENGTHS = (8192, 16384, 32768, 65536, 100_000)
+PAPER_TABLE_11 = {65536: (3117.8, 1429.0)}  # TFLOP of its table 11, full and S²; the other rows have no second source
 TIMED = ("step_small_adapters", "step_small_all")  # made by `longlora-edu bench step`
-TRAINED = {"adapters": "adapters, embeddings, norms", "all": "all weights"}
+TRAINED_WORDS = {"adapters": "adapters, embeddings, norms", "all": "all weights"}
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """Study 10 trains nothing."""
     return Study(
         10,
         "cost",
         "What does S² save, in closed form and on the clock?",
         (
-            Part("FLOPs of Llama-2-7B, forward", (), lambda rows: show_flops()),
-            Part("Closed form beside measured", (), lambda rows: show_times()),
+            StudyPart("FLOPs of Llama-2-7B, forward", (), lambda rows: show_flops()),
+            StudyPart("Closed form beside measured", (), lambda rows: show_times()),
         ),
         limits="FLOPs are those of matrix products. The paper counts whole squares; a causal kernel does half of that.",
     )
 
 
-def show_flops() -> Shown:
+def show_flops() -> Findings:
     """The paper's table 11 by our own formula, and the same with causal kernels."""
     shape, lines, found = ModelShape.llama2_7b(), [], {}
-    for length in LENGTHS:
+    for length in TABLE_LENGTHS:
         sparse = S2Geometry.with_groups(length, 4, shape.heads, boundary="wrap")
         line = [thousands(length)]
         for causal in (False, True):
@@ -50,26 +50,25 @@ def show_flops() -> Shown:
             AGREES if (_tera(found[length][0]), _tera(found[length][1])) == (f"{full}", f"{s2}") else DISAGREES,
             f"the closed form gives {_tera(found[length][0])} and {_tera(found[length][1])}",
         )
-        for length, (full, s2) in PAPER.items()
+        for length, (full, s2) in PAPER_TABLE_11.items()
     )
     names = ("full", "attention", "S²", "attention", "ratio")
     headings = ("tokens", *names, *(f"{name}, causal" for name in names))
     note = "TFLOP of one sequence, groups of a quarter, ends wrapped as in the paper; *attention* is its share."
     ratios = {
-        kind: {length: [_ratio(shape, length, kind == "causal kernels")] for length in LENGTHS[:-1]}
+        kind: {length: [_ratio(shape, length, kind == "causal kernels")] for length in TABLE_LENGTHS[:-1]}
         for kind in ("as the paper counts", "causal kernels")
     }
-    axis, what = "tokens", "full over S², FLOPs"
-    picture = Picture("cost", lambda: plot_series(ratios, x=axis, y=what), describe_series(ratios, x=axis, y=what))
-    return Shown((Table(headings, tuple(lines), note),), (picture,), claims)
+    picture = series_picture("cost", ratios, x="tokens", y="full over S², FLOPs")
+    return Findings((Table(headings, tuple(lines), note),), (picture,), claims)
 
 
-def show_times() -> Shown:
+def show_times() -> Findings:
     """A training step of the small model under either attention, by turns, beside the ratio of FLOPs."""
     records = [recorded(name) for name in TIMED]
     lines, series, over = [], {}, []
     for record in records:
-        learns = TRAINED[record["train"]]
+        learns = TRAINED_WORDS[record["train"]]
         for row in record["rows"]:
             tokens, clock = row["context"], row["times_faster"]
             times = (f"{row['seconds'][name]:.3f} s" for name in ("dense", "s2"))
@@ -86,12 +85,9 @@ def show_times() -> Shown:
         f"torch {torch}, {first['date'][:10]}, by `longlora-edu bench step`; of real models: `benchmarks/README.md`."
     )
     headings = ("trained", "tokens", "full", "S²", "times as fast", "by FLOPs")
-    axis, what = "tokens", "full over S², a training step"
-    picture = Picture(
-        "cost-clock", lambda: plot_series(series, x=axis, y=what), describe_series(series, x=axis, y=what)
-    )
+    picture = series_picture("cost-clock", series, x="tokens", y="full over S², a training step")
     said = f"FLOPs promise {min(over):.2f} to {max(over):.2f} times what the clock gives."
-    return Shown((Table(headings, tuple(lines), note),), (picture,), notes=(said,))
+    return Findings((Table(headings, tuple(lines), note),), (picture,), notes=(said,))
 
 
 def _ratio(shape: ModelShape, length: int, causal: bool) -> float:

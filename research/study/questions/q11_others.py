@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..layouts import pairs_of_full
-from ..part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
-from ..seed_plots import describe_seeds, plot_seeds
+from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
+from ..seed_plots import seeds_picture
 from ..spec import Run
 from ..summary import bits, passkeys, rate, seed_spread, thousands, with_spread, worse_than
 from ..verdict import Claim, above, below, difference
@@ -13,7 +13,7 @@ from .q01_attention.training_attention import arms_at
 from .q03_lengths import untrained_run
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """The rows of study 11 and what is made of them; one seed but for the shared ones."""
     shared, longer = arms_at(profile, 8, seeds, ("full", "s2", "short")), longer_arms(profile, seeds)
     short_windows = {"attention": "full", "length": 2 * profile.trained}
@@ -40,16 +40,16 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
         "others",
         "What else gets there on the same budget of text?",
         (
-            Part("The same number of bytes, another way", rows, lambda rows: show_others(rows, arms, shared)),
-            Part("Four times the bytes", tuple(run for pair in again.values() for runs in pair for run in runs),
-                 lambda rows: show_more(rows, again)),
+            StudyPart("The same number of bytes, another way", rows, lambda rows: show_others(rows, arms, shared)),
+            StudyPart("Four times the bytes", tuple(run for pair in again.values() for runs in pair for run in runs),
+                      lambda rows: show_more(rows, again)),
         ),
         exploratory=True,
         limits="All are stretched with YaRN to the same target and read the same number of bytes.",
     )  # fmt: skip
 
 
-def show_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Shown:
+def show_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Findings:
     """A row a way; the pairs of attention are those of a byte read, beside full attention at the target."""
     spread = seed_spread(rows, shared["full"], shared["s2"])
     s2, full = bits(rows, [arms["S²"]]), arms["full attention"]
@@ -72,12 +72,12 @@ def show_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, .
     )  # fmt: skip
     values = {name: bits(rows, [run]) for name, run in arms.items() if run.steps}
     axis = f"dense bits per byte at {thousands(full.target)}"
-    picture = Picture("others", lambda: plot_seeds(values, x=axis, reference=s2[0]), describe_seeds(values, x=axis))
+    picture = seeds_picture("others", values, x=axis, reference=s2[0])
     headings = ("way", "pairs of full", f"bits/byte at {full.target // 8}", "at the target", "against S²", "passkeys")
-    return Shown((Table(headings, lines),), (picture,), claims)
+    return Findings((Table(headings, lines),), (picture,), claims)
 
 
-def show_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]]) -> Shown:
+def show_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]]) -> Findings:
     """What more steps change, by whether training shows the model distances up to the target."""
     s2 = again["S²"]
     spread = seed_spread(rows, *s2)
@@ -103,7 +103,7 @@ def show_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ...
         "distances up to the target. Short windows have one seed and borrow the spread of the change of S². This part "
         "was added to ask why four times the steps do harm in study 1."
     )
-    return Shown((Table(headings, lines, note),), (), claims)
+    return Findings((Table(headings, lines, note),), (), claims)
 
 
 def _pairs(run: Run, full: Run) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...part import Picture, Profile, Rows, Shown, Table
-from ...seed_plots import describe_seeds, plot_seeds
+from ...part import BaseProfile, Findings, Rows, Table
+from ...seed_plots import seeds_picture
 from ...spec import Run
 from ...summary import AGAINST_FULL, Arms, bits, passkeys, rate, with_spread, worse_than
 from ...verdict import Claim, above, over_seeds, within
@@ -13,7 +13,7 @@ GENTLE = "S², the last quarter full, at a quarter of the rate"
 ALL_FULL, ALL_S2 = "full, all weights trained", "S², all weights trained"
 
 
-def closing_arms(profile: Profile, seeds: int) -> dict[str, tuple[Run, ...]]:
+def closing_arms(profile: BaseProfile, seeds: int) -> dict[str, tuple[Run, ...]]:
     """Ways to bring S² closer on the same steps: a last quarter of dense ones, larger groups, no adapters."""
     each = range(seeds)
     return {
@@ -26,13 +26,13 @@ def closing_arms(profile: Profile, seeds: int) -> dict[str, tuple[Run, ...]]:
     }
 
 
-def ended_full(profile: Profile, steps: int, seed: int, **fields) -> Run:
+def ended_full(profile: BaseProfile, steps: int, seed: int, **fields) -> Run:
     """S² for three quarters of the steps, then full attention."""
     begun = profile.run(8, steps=steps * 3 // 4, seed=seed)
     return profile.run(8, attention="full", steps=steps // 4, seed=seed, start=begun, **fields)
 
 
-def show_tried(rows: Rows, tried: Arms, eight: Arms) -> Shown:
+def show_tried(rows: Rows, tried: Arms, eight: Arms) -> Findings:
     """Each of the ways against full attention that trained the same weights."""
     arms = {"full": eight["full"], "S²": eight["s2"]} | dict(tried)
     full = {name: tried[ALL_FULL] if name == ALL_S2 else eight["full"] for name in arms} | {ALL_FULL: tried[ALL_FULL]}
@@ -56,16 +56,14 @@ def show_tried(rows: Rows, tried: Arms, eight: Arms) -> Shown:
               f"{_by_seed(rows, tried[GENTLE])}; at the usual rate {_by_seed(rows, tried[LAST_QUARTER])}"),
     )  # fmt: skip
     values = {name: bits(rows, runs) for name, runs in arms.items()}
-    axis = "dense bits per byte at the target"
-    reference = sum(values["full"]) / len(values["full"])
-    picture = Picture("attention-tried", lambda: plot_seeds(values, x=axis, reference=reference),
-                      describe_seeds(values, x=axis))  # fmt: skip
+    full_mean = sum(values["full"]) / len(values["full"])
+    picture = seeds_picture("attention-tried", values, x="dense bits per byte at the target", reference=full_mean)
     headings = ("trained with", "bits/byte at the target", "against full", "passkeys")
     note = (
         f"{AGAINST_FULL} All weights are compared with full attention that trains all of them, at the same rate. "
         "The rows of all weights and of a quarter of the rate were added when the others had been seen."
     )
-    return Shown((Table(headings, table, note),), (picture,), claims)
+    return Findings((Table(headings, table, note),), (picture,), claims)
 
 
 def _by_seed(rows: Rows, runs: tuple[Run, ...]) -> str:

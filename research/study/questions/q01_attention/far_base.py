@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...part import Picture, Profile, Rows, Shown, Table
-from ...seed_plots import describe_seeds, plot_seeds
-from ...spec import Run
+from ...part import BaseProfile, Findings, Rows, Table
+from ...seed_plots import seeds_picture
+from ...spec import EXTRAS, Run
 from ...summary import (
     AGAINST_FULL,
-    NAMES,
+    ARM_NAMES,
     Arms,
     bits,
     paper_gap,
@@ -22,11 +22,10 @@ from ...summary import (
 )
 from ...verdict import Claim, above, over_seeds, within
 
-ARMS = ("full", "short", "s2")
-EXTRA = ("lengths", "pattern")
+FAR_ARMS = ("full", "short", "s2")
 
 
-def far_arms(profile: Profile, seeds: int) -> dict[str, dict[str, tuple[Run, ...]]]:
+def far_arms(profile: BaseProfile, seeds: int) -> dict[str, dict[str, tuple[Run, ...]]]:
     """By name: a base that has had all its weights trained at four times the context, to twice and four times that.
 
     And, since that is a smaller step than eight times, the base of the package to twice its own context.
@@ -35,14 +34,14 @@ def far_arms(profile: Profile, seeds: int) -> dict[str, dict[str, tuple[Run, ...
 
     def arms(factor: int, start: Run | None, count: int = seeds) -> dict[str, tuple[Run, ...]]:
         def run(name: str, seed: int) -> Run:
-            return profile.run(factor, attention=name, seed=seed, start=start, extra=EXTRA if seed == 0 else ())
+            return profile.run(factor, attention=name, seed=seed, start=start, extra=EXTRAS if seed == 0 else ())
 
-        return {name: tuple(run(name, seed) for seed in range(count)) for name in ARMS}
+        return {name: tuple(run(name, seed) for seed in range(count)) for name in FAR_ARMS}
 
     return {"far": arms(8, base), "farther": arms(16, base, 1), "near": arms(2, None)}
 
 
-def show_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Shown:
+def show_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Findings:
     """Each arm from either base, against full attention from the same to the same target."""
     far, farther, near = (bases[name] for name in ("far", "farther", "near"))
     begun = far["full"][0].start
@@ -51,7 +50,7 @@ def show_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Shown:
     table = [
         _line(rows, name, arms, context, trained, spread if arms is farther else None)
         for arms, context in ((near, trained), (eight, trained), (far, begun.target), (farther, begun.target))
-        for name in ARMS
+        for name in FAR_ARMS
     ]
     gain = over_seeds([a - b for a, b in zip(_gains(rows, far, trained), _gains(rows, eight, trained), strict=True)])
     gap, own = (worse_than(rows, arms["s2"], arms["full"]) for arms in (far, near))
@@ -73,10 +72,9 @@ def show_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Shown:
         Claim("Without the shift the extended model is worse.", above(shift),
               f"short against S² {shift.text(digits=2)}"),
     )  # fmt: skip
-    values = {f"{NAMES[name]}, base trained at {thousands(context)}": bits(rows, arms[name])
-              for arms, context in ((eight, trained), (far, begun.target)) for name in ARMS}  # fmt: skip
-    axis = f"dense bits per byte at {thousands(target)}"
-    picture = Picture("attention-far", lambda: plot_seeds(values, x=axis), describe_seeds(values, x=axis))
+    values = {f"{ARM_NAMES[name]}, base trained at {thousands(context)}": bits(rows, arms[name])
+              for arms, context in ((eight, trained), (far, begun.target)) for name in FAR_ARMS}  # fmt: skip
+    picture = seeds_picture("attention-far", values, x=f"dense bits per byte at {thousands(target)}")
     headings = ("attention in training", "base trained at", "target", "groups", f"bits/byte at {trained}",
                 "at the target", "against full", "passkeys")  # fmt: skip
     note = (
@@ -86,7 +84,7 @@ def show_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Shown:
         "This part was planned when all others had been seen; its rows of one seed and of twice the context of the "
         f"package's base when those at {thousands(target)} had been seen as well."
     )
-    return Shown((Table(headings, tuple(table), note),), (picture,), claims)
+    return Findings((Table(headings, tuple(table), note),), (picture,), claims)
 
 
 def _line(rows: Rows, name: str, arms: Arms, context: int, trained: int, spread: float | None) -> tuple[str, ...]:
@@ -95,7 +93,7 @@ def _line(rows: Rows, name: str, arms: Arms, context: int, trained: int, spread:
     groups = "–" if runs is full else thousands(runs[0].group_size)
     near, there = with_spread(bits(rows, runs, trained)), with_spread(bits(rows, runs))
     where, found = (thousands(context), thousands(runs[0].target), groups), rate(passkeys(rows, runs))
-    return (NAMES[name], *where, near, there, against, found)
+    return (ARM_NAMES[name], *where, near, there, against, found)
 
 
 def _gains(rows: Rows, arms: Arms, trained: int) -> Sequence[float]:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...part import Picture, Profile, Rows, Shown, Table
-from ...seed_plots import describe_series, plot_series
+from ...part import BaseProfile, Findings, Rows, Table
+from ...seed_plots import series_picture
 from ...spec import Run
-from ...summary import AGAINST_FULL, Arms, along, as_trained, bits, by_position, passkeys, rate, with_spread, worse_than
+from ...summary import (
+    AGAINST_FULL,
+    Arms,
+    along,
+    bits,
+    bits_as_trained,
+    by_position,
+    passkeys,
+    rate,
+    with_spread,
+    worse_than,
+)
 from ...verdict import Claim, above, below, difference, within
 from .closing import ended_full
 
 PATTERN = ("pattern",)
 
 
-def longer_arms(profile: Profile, seeds: int) -> dict[str, tuple[Run, ...]]:
+def longer_arms(profile: BaseProfile, seeds: int) -> dict[str, tuple[Run, ...]]:
     """Four times the steps with full attention, S² and short, and with S² whose last quarter is full."""
     steps = 4 * profile.steps
 
@@ -31,7 +42,7 @@ def longer_arms(profile: Profile, seeds: int) -> dict[str, tuple[Run, ...]]:
     }
 
 
-def show_longer(rows: Rows, arms: Arms, usual: Arms) -> Shown:
+def show_longer(rows: Rows, arms: Arms, usual: Arms) -> Findings:
     """Dense and as trained, at the trained context and at the target, beside the usual number of steps."""
     many, few = arms["S²"][0].steps, usual["s2"][0].steps
     lines = {
@@ -42,13 +53,13 @@ def show_longer(rows: Rows, arms: Arms, usual: Arms) -> Shown:
     trained = arms["S²"][0].target // 8
     table = tuple(
         (name, with_spread(bits(rows, runs, trained)), with_spread(bits(rows, runs)),
-         "–" if runs is full else worse_than(rows, runs, full).text(), with_spread(as_trained(rows, runs)),
+         "–" if runs is full else worse_than(rows, runs, full).text(), with_spread(bits_as_trained(rows, runs)),
          rate(passkeys(rows, runs)))
         for name, (runs, full) in lines.items()
     )  # fmt: skip
     gap, ended = (worse_than(rows, arms[name], arms["full"]) for name in ("S²", "S², the last quarter full"))
     more = worse_than(rows, arms["S²"], usual["s2"])
-    own = difference(as_trained(rows, usual["s2"]), as_trained(rows, arms["S²"]))
+    own = difference(bits_as_trained(rows, usual["s2"]), bits_as_trained(rows, arms["S²"]))
     shift = worse_than(rows, arms["short"], arms["S²"])
     claims = (
         Claim(f"After {many} steps S² is within 1 % of full attention trained as long.", within(gap, 0.01), gap.text()),
@@ -60,16 +71,15 @@ def show_longer(rows: Rows, arms: Arms, usual: Arms) -> Shown:
               f"short against S² {shift.text(digits=2)}"),
     )  # fmt: skip
     series = {name: _behind(rows, runs, full) for name, (runs, full) in lines.items() if runs is not full}
-    axis, what = "position", "behind full attention, bits per byte"
-    picture = Picture("attention-longer", lambda: plot_series(series, x=axis, y=what, powers=False),
-                      describe_series(series, x=axis, y=what))  # fmt: skip
+    behind = "behind full attention, bits per byte"
+    picture = series_picture("attention-longer", series, x="position", y=behind, powers=False)
     headings = ("trained with", f"bits/byte at {trained}", "at the target", "against full of as many steps",
                 "at the target under the training pattern", "passkeys")  # fmt: skip
     note = (
         f"{AGAINST_FULL} This part was added after a single run of S² with so many steps had come out "
         "worse at the target than with a quarter of them."
     )
-    return Shown((Table(headings, table, note),), (picture,), claims)
+    return Findings((Table(headings, table, note),), (picture,), claims)
 
 
 def _behind(rows: Rows, runs: tuple[Run, ...], full: tuple[Run, ...]) -> dict[float, list[float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.training.probe import ProbeSettings
 
-from ...part import Rows, Shown, Table
+from ...part import Findings, Rows, Table
 from ...summary import pooled, rate
 from ...verdict import Claim, above, below, over_seeds
 
@@ -26,7 +26,7 @@ def probes_of(seeds: int) -> dict[str, tuple[ProbeSettings, ...]]:
     }
 
 
-def show_probes(rows: Rows, probes: dict[str, tuple[ProbeSettings, ...]]) -> Shown:
+def show_probes(rows: Rows, probes: dict[str, tuple[ProbeSettings, ...]]) -> Findings:
     """Where the shift decides: answers right under the training pattern and with dense attention."""
 
     def right(runs, field: str = "accuracy") -> list[float]:
@@ -55,7 +55,7 @@ def show_probes(rows: Rows, probes: dict[str, tuple[ProbeSettings, ...]]) -> Sho
         "right under the training pattern",
         "right with dense attention",
     )
-    return Shown((Table(headings, tuple(table), "A guess is right in one of eight."),), (), claims, notes)
+    return Findings((Table(headings, tuple(table), "A guess is right in one of eight."),), (), claims, notes)
 
 
 def _hears(groups: int, layers: int) -> bool:

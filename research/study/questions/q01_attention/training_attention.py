@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ...part import SEEDS, Part, Picture, Profile, Rows, Shown, Study, Table
-from ...seed_plots import describe_seeds, plot_seeds
-from ...spec import Run
+from ...part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
+from ...seed_plots import seeds_picture
+from ...spec import EXTRAS, Run
 from ...summary import (
     AGAINST_FULL,
-    NAMES,
+    ARM_NAMES,
     Arms,
-    as_trained,
     bits,
+    bits_as_trained,
     paper_gap,
     passkeys,
     rate,
@@ -27,15 +27,14 @@ from .longer import longer_arms, show_longer
 from .shift_needed import probes_of, show_probes
 
 ARMS = ("full", "short", "s2", "wrap", "masked")
-EXTRA = ("lengths", "pattern")
 
 
-def arms_at(profile: Profile, factor: int, seeds: int, names=ARMS) -> dict[str, tuple[Run, ...]]:
+def arms_at(profile: BaseProfile, factor: int, seeds: int, names=ARMS) -> dict[str, tuple[Run, ...]]:
     """The runs of each arm, one a seed. All seeds of full and S² are measured at all lengths, else the first."""
 
     def run(name: str, seed: int) -> Run:
         thorough = seed == 0 or (name in ("full", "s2") and factor < 16)
-        return profile.run(factor, attention=name, seed=seed, extra=EXTRA if thorough else ())
+        return profile.run(factor, attention=name, seed=seed, extra=EXTRAS if thorough else ())
 
     return {name: tuple(run(name, seed) for seed in range(seeds)) for name in names}
 
@@ -45,7 +44,7 @@ def by_seed(arms: Arms) -> tuple[Run, ...]:
     return tuple(run for runs in zip(*arms.values(), strict=True) for run in runs)
 
 
-def study(profile: Profile, seeds: int = SEEDS) -> Study:
+def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """The rows of study 1 and what is made of them."""
     eight, four, sixteen = (arms_at(profile, factor, count) for factor, count in ((8, seeds), (4, seeds), (16, 1)))
     tried, longer, probes = closing_arms(profile, seeds), longer_arms(profile, seeds), probes_of(seeds)
@@ -55,35 +54,35 @@ def study(profile: Profile, seeds: int = SEEDS) -> Study:
         "attention",
         "What may attention be while training, and when does the shift matter?",
         (
-            Part("Eight times the trained context", by_seed(eight), lambda rows: show_arms(rows, eight, 8)),
-            Part("A task that needs the shift", tuple(p for runs in probes.values() for p in runs),
-                 lambda rows: show_probes(rows, probes)),
-            Part("Four times", by_seed(four), lambda rows: show_arms(rows, four, 4)),
-            Part("Sixteen times", by_seed(sixteen), lambda rows: show_arms(rows, sixteen, 16, eight)),
-            Part("What brings S² closer to full attention", (*by_seed(tried), *eight["full"], *eight["s2"]),
-                 lambda rows: show_tried(rows, tried, eight)),
-            Part("Four times the steps", (*by_seed(longer), *eight["full"], *eight["s2"]),
-                 lambda rows: show_longer(rows, longer, eight)),
-            Part("A base that uses far context", (*(run for arms in far.values() for run in by_seed(arms)),
-                  *(run for name in far["far"] for run in eight[name])),
-                 lambda rows: show_far(rows, far, eight)),
+            StudyPart("Eight times the trained context", by_seed(eight), lambda rows: show_arms(rows, eight, 8)),
+            StudyPart("A task that needs the shift", tuple(p for runs in probes.values() for p in runs),
+                      lambda rows: show_probes(rows, probes)),
+            StudyPart("Four times", by_seed(four), lambda rows: show_arms(rows, four, 4)),
+            StudyPart("Sixteen times", by_seed(sixteen), lambda rows: show_arms(rows, sixteen, 16, eight)),
+            StudyPart("What brings S² closer to full attention", (*by_seed(tried), *eight["full"], *eight["s2"]),
+                      lambda rows: show_tried(rows, tried, eight)),
+            StudyPart("Four times the steps", (*by_seed(longer), *eight["full"], *eight["s2"]),
+                      lambda rows: show_longer(rows, longer, eight)),
+            StudyPart("A base that uses far context", (*(run for arms in far.values() for run in by_seed(arms)),
+                       *(run for name in far["far"] for run in eight[name])),
+                      lambda rows: show_far(rows, far, eight)),
         ),
         limits="How much the base gains from far context at all is in study 3; the last part has one that gains "
         "more, and a larger one is the profile `gpu`.",
     )  # fmt: skip
 
 
-def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None) -> Shown:
+def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None) -> Findings:
     """Dense bits and passkeys by training attention, and the loss under the pattern itself."""
     first = arms["s2"][0]
     trained, target = first.target // factor, first.target
     spread = seed_spread(rows, borrowed["full"], borrowed["s2"]) if borrowed else None
     table = []
     for name, runs in arms.items():
-        own = as_trained(rows, [run for run in runs if "pattern" in run.extra])
+        own = bits_as_trained(rows, [run for run in runs if "pattern" in run.extra])
         far = worse_than(rows, runs, arms["full"], spread=spread)
         table.append((
-            NAMES[name], with_spread(bits(rows, runs, trained)), with_spread(bits(rows, runs)),
+            ARM_NAMES[name], with_spread(bits(rows, runs, trained)), with_spread(bits(rows, runs)),
             "–" if name == "full" else far.text(), with_spread(own), rate(passkeys(rows, runs)),
         ))  # fmt: skip
     headings = ("attention in training", f"bits/byte at {trained}", f"at {thousands(target)}", "against full",
@@ -106,9 +105,8 @@ def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None)
             f"short against S² {to_short.text(digits=2)}",
         ),
     ]  # fmt: skip
-    values = {NAMES[name]: bits(rows, runs) for name, runs in arms.items()}
-    axis = f"dense bits per byte at {thousands(target)}"
-    picture = Picture(f"attention-x{factor}", lambda: plot_seeds(values, x=axis), describe_seeds(values, x=axis))
+    values = {ARM_NAMES[name]: bits(rows, runs) for name, runs in arms.items()}
+    picture = seeds_picture(f"attention-x{factor}", values, x=f"dense bits per byte at {thousands(target)}")
     borrows = "One seed; the interval borrows the spread of S² against full attention at another factor."
     note = borrows if borrowed else AGAINST_FULL
-    return Shown((Table(headings, tuple(table), note),), (picture,), tuple(claims))
+    return Findings((Table(headings, tuple(table), note),), (picture,), tuple(claims))
