@@ -1,4 +1,4 @@
-"""One attention layer extended, as an adapter with two switches: for readers who know adapters from elsewhere."""
+"""An adapter for one attention layer: LoRA and S²-Attn behind two switches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KNOWN_LAYERS = (
 
 
 class LongLoRAAdapter(nn.Module):
-    """LoRA on one attention layer, and S²-Attn in that layer while it trains.
+    """Add LoRA to one attention layer, and S²-Attn while that layer trains.
 
     `attention_layer` is a TinyLlama's attention or one of transformers (Llama, Mistral, Qwen2, …; `KNOWN_LAYERS`).
     It stays as it was, what trains in it included; the adapter is a layer of its own on the same weights, in the
@@ -89,7 +89,7 @@ class LongLoRAAdapter(nn.Module):
 
     @property
     def sparse(self) -> S2Pattern | None:
-        """The pattern that training uses, None with `use_shifted_attention` off: what TinyLlama asks its attention."""
+        """The pattern in training, None with `use_shifted_attention` off; TinyLlama reads it from its attention."""
         return self._pattern if self.use_shifted_attention else None
 
     @property
@@ -102,7 +102,7 @@ class LongLoRAAdapter(nn.Module):
         self.train(value)
 
     def forward(self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], *args, **kwargs):
-        """What the wrapped layer returns for (b n width) and its rotary tables: dense, or S² under both switches.
+        """Run the wrapped layer on (b n width) and its rotary tables: dense, or with S² under both switches.
 
         Under S² a layer of transformers takes no mask and no cache.
 
@@ -123,7 +123,7 @@ class LongLoRAAdapter(nn.Module):
         return layer(hidden_states, position_embeddings, *args, **kwargs)
 
     def _shifted(self, hidden_states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """What a layer of transformers computes, with S² in place of its attention."""
+        """Compute a layer of transformers with S² in place of its attention."""
         layer = self.attention_layer
         q, k, v = (
             rearrange(project(hidden_states), "b n (h d) -> b h n d", d=layer.head_dim)
@@ -137,7 +137,7 @@ class LongLoRAAdapter(nn.Module):
         return layer.o_proj(rearrange(out, "b h n d -> b n (h d)"))
 
     def merge_to_original_layer(self) -> nn.Module:
-        """A new layer of the original's kind with LoRA folded in: plain and dense, equal to this in evaluation."""
+        """Return a new layer of the original's kind with LoRA merged: dense, and equal to this in evaluation."""
         merged = _copy(self.attention_layer)
         merge_lora(merged)
         if isinstance(merged, LlamaAttention):
@@ -145,7 +145,7 @@ class LongLoRAAdapter(nn.Module):
         return merged.requires_grad_(True).eval()
 
     def reset_state(self) -> None:
-        """Forget what calls left behind. That is gradients only: the adapter keeps nothing between calls."""
+        """Clear gradients, all that calls leave behind: the adapter keeps nothing else between calls."""
         self.zero_grad(set_to_none=True)
 
 
@@ -175,7 +175,7 @@ def _check_layer(layer) -> None:
 
 
 def _copy(layer: nn.Module, known: dict | None = None) -> nn.Module:
-    """A deep copy, but for the objects `known` by id and the config, by which a whole model is switched."""
+    """Copy a layer deeply, except for its config, which switches a whole model, and the objects `known` by id."""
     return copy.deepcopy(layer, {id(layer.config): layer.config} | (known or {}))
 
 

@@ -1,4 +1,4 @@
-"""What a model costs, in closed form: parameters, FLOPs, bytes and (query, key) pairs.
+"""Closed-form costs of a model: parameters, FLOPs, bytes and (query, key) pairs.
 
 Nothing here is measured. FLOPs are those of the matrix products, two for each multiply-add; norms,
 softmax, rotary positions and the embedding look-up are left out, as in the paper.
@@ -23,7 +23,7 @@ class _Parts:
 
 @dataclass(frozen=True)
 class Parameters(_Parts):
-    """How many weights a model has, by their place. A tied head has none of its own."""
+    """Number of weights in each part of a model. A tied head has none of its own."""
 
     embedding: int
     attention: int
@@ -34,7 +34,7 @@ class Parameters(_Parts):
 
 @dataclass(frozen=True)
 class Flops(_Parts):
-    """Floating-point operations for one sequence, over all layers, by their place."""
+    """Floating-point operations for one sequence, over all layers, in each part of a model."""
 
     attention: int
     projections: int
@@ -44,13 +44,15 @@ class Flops(_Parts):
 
     @property
     def attention_share(self) -> float:
-        """Scores and weighted values, over the total: the part that S²-Attn can save."""
+        """Scores and weighted values over the total: the share that S²-Attn can reduce."""
         return self.attention / self.total
 
 
 @dataclass(frozen=True)
 class AttentionBytes:
-    """Memory for the scores of one layer, by how they are computed. Queries, keys and values come on top."""
+    """Bytes for the attention scores of one layer, for three ways to compute them. Queries, keys and values are
+    extra.
+    """
 
     masked: int
     grouped: int
@@ -84,7 +86,7 @@ class ModelShape:
 
     @classmethod
     def llama2_7b(cls) -> ModelShape:
-        """Llama-2-7B, the model of the paper's cost tables: 6,738,415,616 parameters."""
+        """Return the shape of Llama-2-7B, the model of the paper's cost tables: 6,738,415,616 parameters."""
         return cls(width=4096, layers=32, heads=32, kv_heads=32, head_dim=128, ffn_width=11008, vocabulary=32000)
 
     @property
@@ -97,7 +99,7 @@ class ModelShape:
 
     @property
     def parameters(self) -> Parameters:
-        """Every weight of the model; two norms a layer and one at the end."""
+        """Count every weight of the model, two norms a layer and one at the end included."""
         table = self.vocabulary * self.width
         attention = 2 * self.layers * self.width * self.head_dim * (self.heads + self.kv_heads)
         ffn, norm = 3 * self.layers * self.width * self.ffn_width, (2 * self.layers + 1) * self.width
@@ -108,14 +110,14 @@ class ModelShape:
         return self.parameters.embedding / self.parameters.total
 
     def lora_parameters(self, rank: int, targets: Sequence[str] = ATTENTION_LINEARS) -> int:
-        """How many weights LoRA of this rank adds: rank · (in + out) for each target in each layer."""
+        """Count the weights that LoRA of this rank adds: rank · (in + out) for each target in each layer."""
         if unknown := [name for name in targets if name not in self.linears]:
             raise ValueError(f"targets must be among {', '.join(self.linears)}, got {', '.join(unknown)}")
         return self.layers * check_size("rank", rank) * sum(sum(self.linears[name]) for name in set(targets))
 
 
 def attention_pairs(shape: ModelShape, seq_len: int, geometry: S2Geometry | None = None, *, causal: bool) -> int:
-    """(query, key) pairs of one layer, over all heads; dense without a geometry.
+    """Count the (query, key) pairs of one layer, over all heads; dense attention without a geometry.
 
     `causal=True` counts what a query may look at, `causal=False` the whole square of each cell: about twice as many.
     """
@@ -129,7 +131,7 @@ def attention_pairs(shape: ModelShape, seq_len: int, geometry: S2Geometry | None
 def forward_flops(
     shape: ModelShape, seq_len: int, geometry: S2Geometry | None = None, *, causal: bool = False
 ) -> Flops:
-    """FLOPs of one forward pass over one sequence; dense without a geometry.
+    """Count the FLOPs of one forward pass over one sequence; dense attention without a geometry.
 
     `causal=False` is the count of the paper's Table 11: 4 · n² · width · layers for dense attention. Its S² column is
     the rolled form, `boundary="wrap"`. A causal kernel (`causal=True`) does half of that and gains less than the table.
@@ -147,7 +149,7 @@ def training_flops(
     rank: int | None = None,
     causal: bool = False,
 ) -> Flops:
-    """FLOPs of one training step on one sequence: forward, and the gradients of both factors of each product.
+    """Count the FLOPs of one training step on one sequence: forward, and the gradients of both factors of each product.
 
     That is 3 times the forward pass. With LoRA on q, k, v and o (`rank`) the frozen matrices need no gradient, 2 times,
     attention still 3 times, adapters 3 times their own product. Gradient checkpointing would add one forward pass.
@@ -158,7 +160,7 @@ def training_flops(
 
 
 def step_ratio(shape: ModelShape, geometry: S2Geometry, *, rank: int | None = None, causal: bool = True) -> float:
-    """How many times faster a training step with S²-Attn would be than a dense one, if FLOPs were time.
+    """Divide the FLOPs of a dense training step by those of one with S²-Attn.
 
     Real steps gain less: what else they do takes time too, and small cells fill a device less well.
     """
@@ -169,7 +171,7 @@ def step_ratio(shape: ModelShape, geometry: S2Geometry, *, rank: int | None = No
 def attention_bytes(
     shape: ModelShape, geometry: S2Geometry, *, batch: int = 1, bytes_per_element: int = 2
 ) -> AttentionBytes:
-    """Bytes for the scores of one layer: the whole matrix, the cells only, or what flash attention keeps.
+    """Count the bytes for the scores of one layer: the whole matrix, the cells only, and with flash attention.
 
     That is one float32 for each query and head: with flash, S²-Attn saves time, not memory (the paper's Table 12).
     """
@@ -180,7 +182,9 @@ def attention_bytes(
 
 
 def kv_cache_bytes(shape: ModelShape, seq_len: int, *, batch: int = 1, bytes_per_element: int = 2) -> int:
-    """Bytes of the keys and values of `seq_len` tokens, over all layers: 2 GiB for Llama-2-7B at 4,096 in fp16."""
+    """Count the bytes of the keys and values of `seq_len` tokens, over all layers: 2 GiB for Llama-2-7B at 4,096 in
+    fp16.
+    """
     elements = 2 * shape.layers * shape.kv_heads * shape.head_dim * check_size("seq_len", seq_len)
     return elements * check_size("batch", batch) * check_size("bytes_per_element", bytes_per_element)
 

@@ -1,4 +1,4 @@
-"""Which token may look at which: groups, the shift of half the heads, and what happens at the ends.
+"""The rule of who may look at whom: groups, the shift of half the heads, and the boundary at the ends.
 
 Everything in this package that needs to know about groups asks an `S2Geometry`. It holds five
 settings and no tensors, so that a mask, a kernel, a plot and a cost formula cannot disagree.
@@ -72,7 +72,7 @@ class S2Geometry:
     def with_groups(
         cls, seq_len: int, num_groups: int, num_heads: int, shift: int | None = None, boundary: Boundary = "split"
     ) -> S2Geometry:
-        """The geometry with at most `num_groups` groups: the group size is rounded up."""
+        """Build the geometry with at most `num_groups` groups: the group size is rounded up."""
         return cls.with_ratio(
             seq_len, Fraction(1, check_positive("num_groups", num_groups)), num_heads, shift, boundary
         )
@@ -86,7 +86,7 @@ class S2Geometry:
         shift: int | None = None,
         boundary: Boundary = "split",
     ) -> S2Geometry:
-        """The geometry whose group is `ratio` of the sequence, rounded up: 583 tokens at 1/4 give 146."""
+        """Build the geometry whose group is `ratio` of the sequence, rounded up: 583 tokens at 1/4 give 146."""
         return cls(
             seq_len, group_size_from_ratio(check_positive("seq_len", seq_len), ratio), num_heads, shift, boundary
         )
@@ -102,7 +102,7 @@ class S2Geometry:
         return range(self.num_heads // 2, self.num_heads)
 
     def allows(self, head, query, key):
-        """May `query` look at `key` on `head`? Integers or arrays (NumPy, torch) that broadcast.
+        """Return whether `query` may look at `key` on `head`: integers or arrays (NumPy, torch) that broadcast.
 
         The one rule. A token's coordinate on its head's grid is its position minus the head's
         shift; tokens whose coordinates fall into the same cell may talk, later to earlier.
@@ -116,16 +116,15 @@ class S2Geometry:
         return same_cell & earlier
 
     def mask(self) -> np.ndarray:
-        """bool (h, n, n), True where query n (rows) may look at key n (columns)."""
+        """Return the rule as bool (h, n, n), True where query n (rows) may look at key n (columns)."""
         head, query, key = np.ogrid[: self.num_heads, : self.seq_len, : self.seq_len]
         return self.allows(head, query, key)
 
     def cells(self, *, shifted: bool) -> tuple[Cell, ...]:
-        """The cells of a plain or a shifted head, in order of their coordinate.
+        """List the cells of a plain or a shifted head, in order of their coordinate.
 
-        A cell is one index range, or two where it wraps. Reading its ranges in turn gives its
-        tokens in the order in which causality is judged, so causal attention over the tokens as
-        listed is the whole meaning of a cell.
+        A cell is one range of tokens, or two where it wraps around the end. Read the ranges in order:
+        causal attention over the tokens in that order is everything a cell computes.
         """
         return _cells(self, shifted)
 
@@ -144,7 +143,7 @@ class S2Geometry:
         return len(self.shifted_heads) * self.shift * (self.group_size - self.shift)
 
     def reach(self, num_layers: int) -> np.ndarray:
-        """bool (n, n): can a value at token n (columns) arrive at token n (rows) within `num_layers`?
+        """Return bool (n, n): whether a value at token n (columns) can arrive at token n (rows) within `num_layers`.
 
         Under `"split"` with a shift and both kinds of heads, the last of r groups' last token hears the very
         first token after 2r - 1 layers.
@@ -179,7 +178,7 @@ class S2Pattern:
         object.__setattr__(self, "shift", shift)
 
     def geometry(self, seq_len: int, num_heads: int) -> S2Geometry:
-        """This pattern laid over `seq_len` tokens and `num_heads` query heads."""
+        """Lay this pattern over `seq_len` tokens and `num_heads` query heads."""
         return S2Geometry(seq_len, self.group_size, num_heads, self.shift, self.boundary)
 
 
@@ -192,6 +191,16 @@ def group_size_from_ratio(seq_len: int, ratio: float | Fraction) -> int:
 
 @cache
 def _cells(geometry: S2Geometry, shifted: bool) -> tuple[Cell, ...]:
+    """Cut the tokens of one head into cells. 12 tokens, groups of 4, shift 2:
+
+        plain, any boundary   0 1 2 3 | 4 5 6 7 | 8 9 10 11
+        shifted, "split"      0 1 | 2 3 4 5 | 6 7 8 9 | 10 11
+        shifted, "wrap"       2 3 4 5 | 6 7 8 9 | 10 11 then 0 1     <- 0 and 1 come last: they see the future
+        shifted, "masked"     2 3 4 5 | 6 7 8 9 | 0 1 then 10 11     <- the same cell in true order
+
+    Full cells begin at `first`, the head's shift, one group after another; the last may be short. In front of them
+    lies the `head` of `first` tokens. It is a cell of its own, or shares one with the `tail`, as long as a full cell.
+    """
     length, group = geometry.seq_len, geometry.group_size
     first = geometry.shift if shifted else 0
     wraps = geometry.boundary != "split" and first > 0

@@ -21,7 +21,7 @@ EMBEDDINGS_AND_NORMS = ("embed_tokens", "input_layernorm", "post_attention_layer
 
 @dataclass(frozen=True)
 class LongLoRAConfig:
-    """What to extend a model to, and how. The defaults are the paper's recipe, but for the position rule.
+    """Settings of an extension. The defaults are the paper's recipe, but for the position rule.
 
     The group is `group_size`, or else `context_length * group_ratio` rounded up: one fixed number of tokens.
     (`hf.use_s2(group_ratio=…)` takes a ratio of the length at hand; `LongLoRAAdapter` takes the original context.)
@@ -66,7 +66,7 @@ class LongLoRAConfig:
 
     @property
     def pattern(self) -> S2Pattern:
-        """The groups that training uses, for every length."""
+        """The pattern of groups in training, the same for every length."""
         group = self.group_size
         if group is None:
             group = group_size_from_ratio(self.context_length, self.group_ratio)
@@ -75,7 +75,7 @@ class LongLoRAConfig:
 
 @dataclass(frozen=True)
 class LongLoRAReport:
-    """What `apply_longlora` changed. `trainable_share` is of all weights, LoRA's own included."""
+    """Changes that `apply_longlora` made. `trainable_share` is of all weights, LoRA's own included."""
 
     trained_context: int
     target_context: int
@@ -95,7 +95,7 @@ class LongLoRAReport:
 
 
 def stretched_rope(rope: Rope, method: RopeMethod, *, trained_length: int, target_length: int) -> Rope:
-    """`rope` stretched from its trained length to the target; the factor is of the original length.
+    """Stretch `rope` from its trained length to the target, by the factor of the original length.
 
     Raises:
         ValueError: when the target is not above the trained length, or the base is already stretched by another rule.
@@ -164,7 +164,7 @@ def apply_longlora(
 
 
 def merge_to_dense(model: TinyLlama) -> TinyLlama:
-    """Fold LoRA into the weights and forget the sparse pattern: a plain dense model at the new context, in place."""
+    """Merge LoRA into the weights and drop the sparse pattern, in place: a plain dense model at the new context."""
     if lora_layers(model):
         merge_lora(model)
     for attention in model.attention_layers:

@@ -1,6 +1,6 @@
-"""What extending a model would cost, before anything is spent: parameters, time, memory, and whether S²-Attn would pay.
+"""The cost of extending a model, estimated from its config: parameters, time, memory, and whether S²-Attn pays.
 
-Needs a model's `config.json` and no weights. Everything is closed form from `cost.py`; what is assumed is said.
+Needs a model's `config.json` and no weights. Everything follows in closed form from `cost.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOSS_CHUNK = 1024  # rows of logits that the loss holds at a time
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes on the one device that trains, by what needs them. An estimate: allocators add some tenths to it."""
+    """Estimated bytes on the device that trains, for each use. Allocators add some tenths to it."""
 
     weights: int
     optimizer: int
@@ -36,8 +36,10 @@ class TrainingMemory:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `plan` found. `gain` is a whole training step, dense over S², in causal FLOPs, recomputation included:
-    flash kernels on both sides, and at best, since a step does more than count.
+    """The estimate that `plan` returns.
+
+    `gain` is the FLOPs of a dense training step over those of one with S², both causal and with recomputation: the
+    most that flash kernels on both sides could gain, since a step does more than matrix products.
     """
 
     context: int
@@ -61,7 +63,7 @@ class Plan:
 
 
 def shape_from_config(config: dict) -> tuple[ModelShape, int | None]:
-    """The shape in a `config.json`, and its context (`max_position_embeddings`, None where it is not stated).
+    """Read the shape from a `config.json`, and its context (`max_position_embeddings`, None where not stated).
 
     Raises:
         ValueError: naming the field, for a family whose layers are of another kind, a window that S²-Attn would not
@@ -108,7 +110,7 @@ def plan(
     checkpointing: bool = True,
     bf16: bool = True,
 ) -> Plan:
-    """Plan `steps` of `batch` sequences of `context` tokens, one sequence at a time on one device.
+    """Estimate a run of `steps` of `batch` sequences of `context` tokens, one sequence at a time on one device.
 
     `memory` is what the device has, in bytes; `tflops` what it reaches on such work, in 10¹² FLOPs a second (without it
     there are no hours). With `checkpointing` the forward pass is computed twice.
@@ -149,7 +151,7 @@ def plan(
 
 
 def trained_parameters(shape: ModelShape, *, train: Literal["adapters", "all"] = "adapters", rank: int = 8) -> int:
-    """How many weights learn: all, or LoRA on attention with the input embedding and the norms."""
+    """Count the weights that train: all, or LoRA on attention with the input embedding and the norms."""
     weights = shape.parameters
     if train == "all":
         return weights.total
@@ -165,7 +167,7 @@ def training_memory(
     checkpointing: bool = True,
     bf16: bool = True,
 ) -> TrainingMemory:
-    """What one sequence of `context` tokens needs, with attention that keeps no score matrix.
+    """Estimate the bytes to train one sequence of `context` tokens, with attention that keeps no score matrix.
 
     Frozen weights in 2 bytes under bf16; trained ones in 4, and 12 for gradient and Adam's two moments. A layer keeps
     its input, or without checkpointing about all that its Linear layers read and write. The loss goes chunk by chunk.
@@ -183,7 +185,7 @@ def training_memory(
 
 
 def _step(shape: ModelShape, context: int, geometry, rank: int | None, checkpointing: bool) -> Flops:
-    """One sequence through a step: forward, backward, and the forward pass again where it is not kept."""
+    """Count one sequence through a step: forward, backward, and the forward pass again under checkpointing."""
     step = training_flops(shape, context, geometry, rank=rank, causal=True)
     if not checkpointing:
         return step

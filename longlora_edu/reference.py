@@ -1,4 +1,4 @@
-"""Attention in plain NumPy, forward and backward: the meaning that every fast path must agree with.
+"""Attention in plain NumPy, forward and backward: every fast implementation must agree with it.
 
 Nothing here is fast. The whole n by n table of scores is built, masked and normalised, in float64,
 in the order in which a textbook writes it. Shapes are named by letters: b batch, h query heads,
@@ -16,7 +16,7 @@ from .geometry import S2Geometry
 
 
 def full_attention(q, k, v, *, segments=None, scale=None) -> np.ndarray:
-    """Causal attention over the whole sequence: float64 (b h n d), d being the width of v.
+    """Compute causal attention over the whole sequence: float64 (b h n d), d being the width of v.
 
     Arguments, padding and errors are those of `s2_attention`; only the mask differs.
     """
@@ -25,7 +25,7 @@ def full_attention(q, k, v, *, segments=None, scale=None) -> np.ndarray:
 
 
 def s2_attention(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
-    """Shifted sparse attention: float64 (b h n d), d being the width of v, whatever dtype came in.
+    """Compute shifted sparse attention: float64 (b h n d), d being the width of v, whatever the input's dtype.
 
     `segments`, integers (b n), names the document of each token, and -1 padding. A token sees its
     own document only; equal ids are one document wherever they stand. What stands at padding is
@@ -44,7 +44,7 @@ def s2_attention(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) ->
 def s2_attention_backward(
     grad_out, q, k, v, geometry: S2Geometry, *, segments=None, scale=None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients (dq, dk, dv) of sum(grad_out * s2_attention(q, k, v, ...)), float64, shaped as q, k, v.
+    """Compute the gradients (dq, dk, dv) of sum(grad_out * s2_attention(q, k, v, ...)), float64, shaped as q, k, v.
 
     Write dX for the gradient of that sum with respect to X. The forward pass of one head is
 
@@ -86,7 +86,7 @@ def _attend(q, k, v, allowed, scale) -> np.ndarray:
 
 
 def _weights(q, k, allowed, scale) -> np.ndarray:
-    """(b h n n): softmax of the scores over the allowed keys; a row without any is all zeros."""
+    """Softmax of the scores over the allowed keys, (b h n n); a row without an allowed key is all zeros."""
     scores = scale * q @ _repeated(k, q.shape[1]).swapaxes(-1, -2)
     # The highest score is subtracted so that exp cannot overflow; the quotient does not notice.
     highest = scores.max(axis=-1, keepdims=True, where=allowed, initial=-np.inf)
@@ -96,18 +96,18 @@ def _weights(q, k, allowed, scale) -> np.ndarray:
 
 
 def _repeated(x: np.ndarray, heads: int) -> np.ndarray:
-    """(b hk n d) to (b h n d): every query head beside the key/value head that it reads."""
+    """Repeat key/value heads, (b hk n d) to (b h n d), so that each query head has the one that it reads."""
     return np.repeat(x, heads // x.shape[1], axis=1)
 
 
 def _summed(x: np.ndarray, kv_heads: int) -> np.ndarray:
-    """(b h n d) to (b hk n d): the adjoint of `_repeated`, summing what was repeated."""
+    """Sum over the query heads of each key/value head, (b h n d) to (b hk n d): the adjoint of `_repeated`."""
     batch, heads, length, width = x.shape
     return x.reshape(batch, kv_heads, heads // kv_heads, length, width).sum(axis=2)
 
 
 def _prepared(q, k, v, geometry: S2Geometry | None, segments, scale):
-    """The door: checked float64 q, k, v with padding zeroed, the mask, and the scale."""
+    """Check the arguments; return float64 q, k, v with padding zeroed, the mask, and the scale."""
     q, k, v = _numbers("q", q), _numbers("k", k), _numbers("v", v)
     batch, heads, length, width = q.shape
     for name, x in (("k", k), ("v", v)):

@@ -62,16 +62,16 @@ class Rope:
 
     @property
     def stretched_base(self) -> float:
-        """The base after the NTK rule; `base` itself for the other methods."""
+        """The base after the NTK rule; for the other methods `base` itself."""
         return self._ntk_base(self.factor) if self.method == "ntk" else self.base
 
     @property
     def attention_factor(self) -> float:
-        """What cos and sin are multiplied by: above 1 for YaRN only. Scores grow by its square."""
+        """Factor on cos and sin: above 1 for YaRN only. Scores grow by its square."""
         return 0.1 * math.log(self.factor) + 1 if self.method == "yarn" else 1.0
 
     def frequencies(self, seq_len: int | None = None) -> np.ndarray:
-        """float64 (d/2,), radians per token, for a sequence of `seq_len` tokens (only *dynamic* looks at it)."""
+        """Compute the frequencies, float64 (d/2,), in radians per token; only *dynamic* depends on `seq_len`."""
         base = self.stretched_base
         if self.method == "dynamic" and seq_len is not None and seq_len > self.trained_length:
             base = self._ntk_base(self.factor * seq_len / self.trained_length - (self.factor - 1))
@@ -84,14 +84,14 @@ class Rope:
         return frequencies
 
     def tables(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """cos and sin, each float64 (n, d/2), for integer `positions` (n,)."""
+        """Compute cos and sin, each float64 (n, d/2), for integer `positions` (n,)."""
         positions = np.asarray(positions)
         length = int(positions.max()) + 1 if positions.size else 0
         angles = positions[:, None] * self.frequencies(length)
         return np.cos(angles) * self.attention_factor, np.sin(angles) * self.attention_factor
 
     def rope_parameters(self) -> dict:
-        """The same rule as the `rope_parameters` entry of a transformers config."""
+        """Write the rule as the `rope_parameters` entry of a transformers config."""
         kind = "default" if self.method == "ntk" else self.method
         parameters: dict = {"rope_type": kind, "rope_theta": self.stretched_base}
         if kind != "default":
@@ -102,7 +102,7 @@ class Rope:
 
     @classmethod
     def from_rope_parameters(cls, parameters: dict, *, head_dim: int, max_position_embeddings: int) -> Rope:
-        """The rule that a transformers config states. *ntk* comes back as *default* with its larger base.
+        """Read the rule from a transformers config. *ntk* comes back as *default* with its larger base.
 
         Raises:
             ValueError: for a type that is not one of ours, or a field that would change its meaning.
@@ -133,10 +133,24 @@ class Rope:
         return self.base * factor ** (self.head_dim / (self.head_dim - 2))
 
     def _yarn_ramp(self) -> np.ndarray:
-        # 32 turns and 1 turn within the trained length: YaRN's beta_fast and beta_slow.
+        """Return the weight of interpolation for each pair of features, (d/2,): 0 keeps its frequency, 1 divides it.
+
+        head_dim 16, base 10,000, trained length 256, factor 8:
+
+            pair i                        0     1     2     3     4     5     6     7
+            turns in 256 tokens        40.7  12.9  4.07  1.29  0.41  0.13  0.04  0.01
+            weight                        0  0.25   0.5  0.75     1     1     1     1
+            frequency, new over old       1  0.78  0.56  0.34  1/8   1/8   1/8   1/8
+
+        Pair 0 turns more than 32 times and has met every angle: it stays. Pairs from 4 on never complete one turn in
+        training, so longer texts would show them new angles: they are interpolated. The ramp between is straight in i.
+        """
+
         def index_of(turns: float) -> float:
+            # Solve turns = trained_length * base ** (-2 i / head_dim) / (2 pi) for i.
             return self.head_dim * math.log(self.trained_length / (turns * 2 * math.pi)) / (2 * math.log(self.base))
 
+        # YaRN's beta_fast = 32 turns and beta_slow = 1 turn.
         low = max(math.floor(index_of(32)), 0)
         high = min(math.ceil(index_of(1)), self.head_dim - 1)
         width = high - low or 0.001  # transformers' own guard against a ramp of no width

@@ -1,4 +1,4 @@
-"""Attention in torch: what `reference.py` means, fast, with autograd, on any device.
+"""Attention in torch, with autograd, on any device: equal to `reference.py`, and fast.
 
 Shapes are named by letters: b batch, h query heads, hk key/value heads, n tokens, d features of a head, c cells of
 g tokens. q is (b h n d); k and v are (b hk n d), not repeated: query head i reads key/value head i // (h // hk).
@@ -24,7 +24,7 @@ __all__ = ["choose_impl", "full_attention", "s2_attention"]
 def full_attention(
     q: Tensor, k: Tensor, v: Tensor, *, segments: Tensor | None = None, scale: float | None = None, dropout: float = 0.0
 ) -> Tensor:
-    """Causal attention over the whole sequence: (b h n d), d being the width of v.
+    """Compute causal attention over the whole sequence: (b h n d), d being the width of v.
 
     q may be shorter than k and v: its tokens are then the last ones, as in decoding.
     Arguments, padding and errors are those of `s2_attention`; only the mask differs. Without segments
@@ -56,7 +56,7 @@ def s2_attention(
     dropout: float = 0.0,
     impl: str = "auto",
 ) -> Tensor:
-    """Shifted sparse attention: (b h n d), d being the width of v.
+    """Compute shifted sparse attention: (b h n d), d being the width of v.
 
     `segments`, integers (b n), names the document of each token, and -1 padding. A token sees its own
     document only; equal ids are one document wherever they stand. What stands at padding is never
@@ -93,7 +93,7 @@ def s2_attention(
 
 
 def choose_impl(device_type: str, capability: tuple[int, int] | None, dtype: torch.dtype, dropout: float) -> str:
-    """What `impl="auto"` runs, decided by facts alone.
+    """Choose the implementation that `impl="auto"` runs, by device, dtype and dropout.
 
     `capability` is (major, minor) of a CUDA device, else None. So far nothing depends on it or on `dtype`: "varlen"
     and "flex" have not been measured on a GPU yet, and "grouped" runs on every one, a T4 (7.5, no flash) among them.

@@ -1,4 +1,4 @@
-"""What the functions of this folder refuse: everything that can be said without a geometry, checked once."""
+"""Checks of the attention functions' arguments: all rules that need no geometry, each in one place."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def check_arguments(q, k, v, segments, scale, dropout) -> None:
 
 
 def check_equal(rule: str, value, expected) -> None:
-    """Refuse a value that is not the expected one, with both in the message."""
+    """Refuse a value that is not the expected one; the message states both."""
     if value != expected:
         raise ValueError(f"{rule}, got {value} and {expected}")

@@ -1,4 +1,4 @@
-"""`impl="dense_mask"`: the rule of the geometry as a tensor, and dense attention under it."""
+"""`impl="dense_mask"`: dense attention under the geometry's rule as a mask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .sdpa import as_read_by, same_segment, scaled_dot_product, zero_at_padding
 
 
 def dense_mask_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
-    """(b h n d), at the price of a mask of h n n bytes, b h n n with segments, and PyTorch's copy of it."""
+    """Compute (b h n d) with a mask of h n n bytes, b h n n with segments, and PyTorch's copy of it."""
     head, token = (torch.arange(size, device=q.device) for size in q.shape[1:3])
     # The leading axis keeps PyTorch on its fused path: three axes would send it to the slow one.
     mask = geometry.allows(head[:, None, None], token[:, None], token)[None]

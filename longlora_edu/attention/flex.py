@@ -1,4 +1,4 @@
-"""`impl="flex"`: FlexAttention under the geometry's own rule, which it compiles into a kernel of its own."""
+"""`impl="flex"`: FlexAttention compiles the geometry's rule into a kernel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .sdpa import zero_at_padding
 
 
 def flex_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
-    """(b h n d). Compiled on CUDA; elsewhere the plain form of it, which computes every score and has no backward.
+    """Compute (b h n d): compiled on CUDA; elsewhere uncompiled, with every score computed and no backward.
 
     A plan of blocks is made once for each geometry, and for each call with segments.
 

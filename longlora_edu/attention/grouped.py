@@ -1,4 +1,4 @@
-"""`impl="grouped"`: cells as rows of a batch, plain causal attention in each, and memory linear in n."""
+"""`impl="grouped"`: cells become rows of a batch under plain causal attention; memory is linear in n."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .tiles import cut, in_cells, join, tiles_of, tiles_of_documents
 
 
 def grouped_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
-    """(b h n d). On CPU documents cut the cells; elsewhere, where reading them means waiting, they are a mask in each.
+    """Compute (b h n d). On CPU documents cut the cells; elsewhere, where reading them means waiting, a mask does.
 
     Raises:
         ValueError: for dropout on CPU, where only a mask has it.

@@ -1,4 +1,4 @@
-"""What the ways to compute attention have in common: one call into PyTorch, shared keys, documents and padding."""
+"""Helpers that all implementations share: the call into PyTorch, shared keys, documents and padding."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def scaled_dot_product(q, k, v, mask: Tensor | None, scale, dropout) -> Tensor:
-    """The one call into PyTorch: (b h n d). No mask means causal, which is faster than a causal mask."""
+    """Call PyTorch's attention: (b h n d). No mask means causal, which is faster than a causal mask."""
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None, scale=scale)
 
 
 def as_read_by(heads: range, x: Tensor, q: Tensor) -> Tensor:
-    """Keys or values (b hk n d) as `heads`, some query heads of q, read them: (b len(heads) n d).
+    """Give each of `heads`, some query heads of q, the keys or values (b hk n d) that it reads: (b len(heads) n d).
 
     A view where every query head has its own; else a copy, but of no key/value head that none of `heads` reads.
     """
@@ -27,10 +27,10 @@ def as_read_by(heads: range, x: Tensor, q: Tensor) -> Tensor:
 
 
 def same_segment(segments: Tensor) -> Tensor:
-    """bool (b 1 n n). Padding sees padding, so that no row is empty; `zero_at_padding` removes what comes of it."""
+    """Return bool (b 1 n n). Padding sees padding, so that no row is empty; `zero_at_padding` clears it afterwards."""
     return (segments[:, :, None] == segments[:, None, :])[:, None]
 
 
 def zero_at_padding(x: Tensor, segments: Tensor | None) -> Tensor:
-    """(b h n d) with zeros where `segments` (b n) says padding. Inputs too: in a sum, a weight of 0 stops no NaN."""
+    """Set (b h n d) to zero where `segments` (b n) says padding. For inputs too: 0 * NaN is NaN in a sum."""
     return x if segments is None else x.masked_fill((segments < 0)[:, None, :, None], 0)

@@ -1,9 +1,25 @@
-"""Tiles: rectangles of (sequences, tokens, heads) inside which causal attention is all there is.
+"""Tiles: blocks of (sequences, tokens, heads), cut into cells of one size with plain causal attention in each.
 
-A tensor is cut into tiles and put together again without a copy on the way in and with one on the way out, forward
-and backward: autograd alone would fill a tensor of the whole size with zeros for every piece, and add them up.
+2 sequences of 12 tokens, 4 heads, groups of 4, shift 2, "split"; a letter is a token, | ends a cell:
 
-x is laid out (b n h d), as a model projects it; a piece is (c h g d), c cells of g tokens.
+    sequence 0   heads 0, 1   AAAA|AAAA|AAAA
+                 heads 2, 3   BB|CCCC|CCCC|EE
+    sequence 1   heads 0, 1   AAAA|AAAA|AAAA
+                 heads 2, 3   BB|DDDD|DDDD|EE
+
+Five tiles hold all cells. Cells of one size that lie side by side share a tile: A is 6 cells of 4 tokens, one call into
+PyTorch. C and D have the same shape and stay apart, since tokens 2 to 9 of two sequences do not follow one another in
+memory, so no view joins them. B and E have a single cell in each sequence, which a view does join.
+
+With documents in a sequence, cells end where the document changes, and padding lies in no tile:
+
+    documents    0 and 1      000000 1111 padding
+                 heads 0, 1   AAAA|BB|BB|BB|..
+                 heads 2, 3   CC|DDDD|DDDD|..
+
+`cut` takes x (b n h d), as a model projects it, to pieces (c h g d), c cells of g tokens. `join` puts them together.
+Cutting copies nothing where ranges and memory allow, joining copies once. Both have a gradient of their own: autograd
+would fill a tensor of the whole size with zeros for every piece, and add them up.
 """
 
 from __future__ import annotations
@@ -24,7 +40,7 @@ from ..geometry import Cell, S2Geometry
 
 @dataclass(frozen=True)
 class Tile:
-    """Some `heads` of some sequences (`rows`), at the tokens of `ranges` in turn, cut into cells of `size` tokens."""
+    """Tokens of `ranges`, read in turn, of the sequences `rows` and of `heads`, cut into cells of `size` tokens."""
 
     heads: range
     rows: range
@@ -33,7 +49,7 @@ class Tile:
 
 
 def tiles_of(geometry: S2Geometry, batch: int) -> list[Tile]:
-    """The cells of all heads of `batch` sequences: full cells side by side in one tile, any other in its own."""
+    """List the tiles of all heads of `batch` sequences: full cells side by side in one tile, any other in its own."""
     tiles = []
     for heads, cells in _halves(geometry):
         for ranges, size in _side_by_side(cells):
@@ -46,7 +62,7 @@ def tiles_of(geometry: S2Geometry, batch: int) -> list[Tile]:
 
 
 def tiles_of_documents(geometry: S2Geometry, segments: np.ndarray) -> list[Tile]:
-    """The cells of all heads, cut where the document changes; no tile holds padding. `segments`: integers (b n)."""
+    """List the tiles of all heads, cut where the document changes, without padding. `segments`: integers (b n)."""
     tiles = []
     for row, ids in enumerate(segments):
         runs = _runs(ids)
@@ -57,12 +73,12 @@ def tiles_of_documents(geometry: S2Geometry, segments: np.ndarray) -> list[Tile]
 
 
 def cut(x: Tensor, tiles: list[Tile]) -> tuple[Tensor, ...]:
-    """The pieces (c h g d) of x (b n h d), in the order of `tiles`: views where ranges and memory allow."""
+    """Cut x (b n h d) into pieces (c h g d), one a tile: views where ranges and memory allow."""
     return _Cut.apply(x, tiles) if len(tiles) > 1 else tuple(_piece(x, tile) for tile in tiles)
 
 
 def join(pieces: Iterable[Tensor], tiles: list[Tile], shape: tuple[int, int, int]) -> Tensor:
-    """(b n h d) of `shape` (b, n, h) put together from `pieces`: 0 where no tile lies."""
+    """Put `pieces` together as (b n h d) of `shape` (b, n, h): 0 where no tile lies."""
     pieces = tuple(pieces)
     if len(tiles) == len(tiles[0].ranges) == 1 and _covered(tiles) == math.prod(shape):
         return _tokens(pieces[0], tiles[0])  # a view
@@ -70,7 +86,7 @@ def join(pieces: Iterable[Tensor], tiles: list[Tile], shape: tuple[int, int, int
 
 
 def in_cells(x: Tensor, tile: Tile) -> Tensor:
-    """(c g ...): the tokens of a tile in x (b n ...), cell by cell, over all heads."""
+    """Take the tokens of a tile from x (b n ...), cell by cell, over all heads: (c g ...)."""
     parts = [x[tile.rows.start : tile.rows.stop, tokens.start : tokens.stop] for tokens in tile.ranges]
     tokens = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
     return tokens.unflatten(1, (-1, tile.size)).flatten(0, 1)
@@ -115,17 +131,17 @@ def _filled(shape, tiles: list[Tile], pieces: tuple[Tensor, ...]) -> Tensor:
 
 
 def _tokens(piece: Tensor, tile: Tile) -> Tensor:
-    """(rows, tokens, h, d) of a piece (c h g d)."""
+    """Undo `_piece`: (c h g d) to (rows, tokens, h, d)."""
     return piece.transpose(1, 2).unflatten(0, (len(tile.rows), -1)).flatten(1, 2)
 
 
 def _covered(tiles: list[Tile]) -> int:
-    """How many (sequence, token, head) the tiles hold."""
+    """Count the (sequence, token, head) triples that the tiles hold."""
     return sum(len(tile.heads) * len(tile.rows) * sum(map(len, tile.ranges)) for tile in tiles)
 
 
 def _halves(geometry: S2Geometry) -> list[tuple[range, tuple[Cell, ...]]]:
-    """Heads with their cells: the two halves, or all heads at once where these are the same."""
+    """Pair heads with their cells: two halves, or all heads at once where both have the same cells."""
     plain, shifted = geometry.cells(shifted=False), geometry.cells(shifted=True)
     if plain == shifted or not geometry.plain_heads:
         return [(range(geometry.num_heads), shifted)]
@@ -133,7 +149,7 @@ def _halves(geometry: S2Geometry) -> list[tuple[range, tuple[Cell, ...]]]:
 
 
 def _side_by_side(cells: Iterable[Cell]) -> list[tuple[Cell, int]]:
-    """Tokens and the size of the cells in them: neighbours of one size in one go."""
+    """Join neighbouring cells of one size: their tokens, and the size of each cell."""
     groups: list[tuple[Cell, int]] = []
     for cell in cells:
         size = sum(map(len, cell))
@@ -146,7 +162,7 @@ def _side_by_side(cells: Iterable[Cell]) -> list[tuple[Cell, int]]:
 
 
 def _documents(cell: Cell, runs: list[tuple[int, int, int]]) -> list[Cell]:
-    """The tokens of a cell by document, in the order in which the cell reads them."""
+    """Split the tokens of a cell by document, in the order in which the cell reads them."""
     found: dict[int, list[range]] = {}
     for part in cell:
         for start, stop, document in runs[bisect_right(runs, part.start, key=lambda run: run[1]) :]:
@@ -157,6 +173,6 @@ def _documents(cell: Cell, runs: list[tuple[int, int, int]]) -> list[Cell]:
 
 
 def _runs(ids: np.ndarray) -> list[tuple[int, int, int]]:
-    """(start, stop, document) of each stretch of one document, in order; padding is none."""
+    """List (start, stop, document) of each stretch of one document, in order, without padding."""
     borders = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
     return [(start, stop, int(ids[start])) for start, stop in pairwise(borders) if ids[start] >= 0]

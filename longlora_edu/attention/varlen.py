@@ -1,4 +1,4 @@
-"""`impl="varlen"`: cells as documents of one packed row, by the kernel that is made for those. CUDA only."""
+"""`impl="varlen"`: cells become documents of one packed row, for PyTorch's kernel of that name. CUDA only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEVICES = ("cuda",)
 
 
 def varlen_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
-    """(b h n d). No copy of q; none of k and v where every query head has its own; one of the output.
+    """Compute (b h n d) without a copy of q, nor of k and v where every query head has its own; out is copied once.
 
     Segments cut the cells. Finding the borders waits for the device.
 
@@ -63,7 +63,7 @@ def _refuse(q: Tensor, v: Tensor, geometry: S2Geometry, dropout: float) -> None:
 
 
 def _packed(x: Tensor) -> Tensor:
-    """(b h n d) as one row of tokens, (b n) h d."""
+    """Pack (b h n d) into one row of tokens, (b n) h d."""
     return x.transpose(1, 2).flatten(0, 1)
 
 
@@ -75,14 +75,14 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, borders: Tensor, longest: int, scal
 
 @cache
 def _cell_borders(geometry: S2Geometry, shifted: bool, batch: int, device: torch.device) -> Tensor:
-    """int32 (cells + 1): where cells begin in a packed row of `batch` sequences, and where the last one ends."""
+    """Find the starts of cells in a packed row of `batch` sequences, and the end of the last: int32 (cells + 1)."""
     cells: tuple[Cell, ...] = geometry.cells(shifted=shifted)
     starts = [row * geometry.seq_len + cell[0].start for row in range(batch) for cell in cells]
     return torch.tensor([*starts, batch * geometry.seq_len], dtype=torch.int32, device=device)
 
 
 def _document_borders(cells: Tensor, segments: Tensor) -> Tensor:
-    """`cells`, and a border wherever the document changes, padding being one.
+    """Add a border to `cells` wherever the document changes; padding counts as one document.
 
     Raises:
         ValueError: for a document in two pieces inside one cell, which are not a stretch of the row.

@@ -159,7 +159,7 @@ def _read_config(path: Path) -> dict:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file, read whole. A damaged or missing one is refused, saying what was found."""
+    """Read the tensors of a safetensors file whole."""
     try:
         # Read, not mapped: a map would change, or crash, if somebody replaced the file.
         return safetensors.torch.load(existing_file(path).read_bytes())
@@ -168,7 +168,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def existing_file(path: Path) -> Path:
-    """`path`, if it is a file; else a ValueError that lists what its folder holds."""
+    """Return `path`, if it is a file; else raise a ValueError that lists the files of its folder."""
     if not path.is_file():
         there = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
         raise ValueError(f"{path.parent} must hold {path.name}, got {some(there) or 'nothing'}")
@@ -176,7 +176,7 @@ def existing_file(path: Path) -> Path:
 
 
 def check_tensors(path: Path, expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> None:
-    """Refuse tensors whose names or shapes are not the expected ones, saying which."""
+    """Refuse tensors whose names or shapes are not the expected ones; the message names them."""
     missing = [key for key in expected if key not in tensors]
     unexpected = sorted(key for key in tensors if key not in expected)
     if missing or unexpected:
@@ -196,7 +196,7 @@ def _freed_by_peft(parts: dict[str, nn.Module], endings: Sequence[str]) -> list[
 
 
 def names_for_peft(wanted: list[str], parts: Iterable[str], matches: Callable[[str, str], bool]) -> list[str]:
-    """The shortest list of names that PEFT's rule takes for `wanted` and nothing else: last segments, or full names."""
+    """Find the shortest names by which PEFT finds `wanted` and nothing else: last segments, or full names."""
     for names in (sorted({name.rpartition(".")[2] for name in wanted}), wanted):
         found = [part for part in parts if any(matches(part, name) for name in names)]
         if found == wanted:
@@ -208,7 +208,7 @@ def names_for_peft(wanted: list[str], parts: Iterable[str], matches: Callable[[s
 
 
 def _state_of(model: nn.Module, modules: Sequence[str]) -> dict[str, torch.Tensor]:
-    """The tensors of the modules by full name, tied ones under each name that they have anywhere in the model."""
+    """Collect the tensors of the modules by full name, tied ones under each name that they have in the model."""
     state = model.state_dict(keep_vars=True)
     chosen = {id(tensor) for key, tensor in state.items() if key.startswith(_prefixes(modules))}
     return {key: tensor for key, tensor in state.items() if id(tensor) in chosen}

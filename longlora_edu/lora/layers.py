@@ -1,4 +1,4 @@
-"""The layer itself, and the three changes it makes to a model: add, free, merge."""
+"""The LoRA layer, and three changes to a model: add it, free other modules, merge it."""
 
 from __future__ import annotations
 
@@ -45,16 +45,18 @@ class LoRALinear(nn.Module):
 
     @property
     def scaling(self) -> float:
-        """alpha / rank: how much the side path counts."""
+        """Factor on the side path: alpha / rank."""
         return self.alpha / self.rank
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., in) to (..., out)."""
+        """Map (..., in) to (..., out)."""
         return self.base(x) + self.scaling * self.lora_B(self.lora_A(x))
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """A new, frozen nn.Linear that computes the same. Half precision is summed in float32 and rounded once."""
+        """Return a new, frozen nn.Linear that computes the same. Half precision is summed in float32 and rounded
+        once.
+        """
         weight, bias = self.base.weight, self.base.bias
         wide = torch.promote_types(weight.dtype, torch.float32)
         update = self.scaling * (self.lora_B.weight.to(wide) @ self.lora_A.weight.to(wide))
@@ -70,7 +72,7 @@ class LoRALinear(nn.Module):
 
 @dataclass(frozen=True)
 class LoRAReport:
-    """What `add_lora` or `load_adapter` did: `replaced` and `freed` are full module names."""
+    """Result of `add_lora` or `load_adapter`; `replaced` and `freed` are full module names."""
 
     targets: tuple[str, ...]
     replaced: tuple[str, ...]
@@ -82,7 +84,7 @@ class LoRAReport:
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What `merge_lora` did: the full names of layers that are plain nn.Linear again."""
+    """Result of `merge_lora`: the full names of layers that are plain nn.Linear again."""
 
     merged: tuple[str, ...]
     removed_parameters: int
@@ -142,7 +144,7 @@ def merge_lora(model: nn.Module) -> MergeReport:
 
 
 def checked_rank_and_alpha(rank: int, alpha: float) -> tuple[int, float]:
-    """Both as plain numbers, if they are what LoRA can use. A rank above the layer's sizes is wasteful, not wrong."""
+    """Return both as plain numbers, if LoRA can use them. A rank above the layer's sizes is wasteful, not wrong."""
     rank = check_size("rank", rank)
     if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha < math.inf:
         raise ValueError(f"alpha must be a number above 0, got {alpha!r}")
@@ -150,24 +152,26 @@ def checked_rank_and_alpha(rank: int, alpha: float) -> tuple[int, float]:
 
 
 def named_parts(model: nn.Module) -> dict[str, nn.Module]:
-    """Modules by full name, under every name that they have; without the root and what is inside LoRA layers."""
+    """Map full names to modules, under every name that they have; without the root and the inside of LoRA layers."""
     parts = dict(model.named_modules(remove_duplicate=False))
     inside = tuple(f"{name}." for name, part in parts.items() if isinstance(part, LoRALinear))
     return {name: part for name, part in parts.items() if name and not name.startswith(inside)}
 
 
 def lora_layers(model: nn.Module) -> dict[str, LoRALinear]:
-    """The model's LoRA layers by full name."""
+    """Map full names to the model's LoRA layers."""
     return {name: part for name, part in named_parts(model).items() if isinstance(part, LoRALinear)}
 
 
 def ends_with(name: str, ending: str) -> bool:
-    """Is `ending` the last whole path segments of `name`?"""
+    """Return whether `ending` is the last whole path segments of `name`."""
     return f".{name}".endswith(f".{ending}")
 
 
 def linears_to_replace(model: nn.Module, targets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, nn.Linear]]:
-    """The targets as a tuple, and the layers they name; all that `add_lora` refuses but rank and alpha."""
+    """Return the targets as a tuple, and the layers that they name. Refuses all that `add_lora` does but rank and
+    alpha.
+    """
     parts = named_parts(model)
     if any(isinstance(part, LoRALinear) for part in model.modules()):
         raise ValueError(f"model must have no LoRA layers yet, got {some(list(lora_layers(model))) or 'one'}")
@@ -188,7 +192,7 @@ def linears_to_replace(model: nn.Module, targets: Sequence[str]) -> tuple[tuple[
 
 
 def modules_to_free(model: nn.Module, names: Sequence[str], what: str) -> list[str]:
-    """Full names of the modules that `free_modules` frees."""
+    """List the full names of the modules that `free_modules` frees."""
     parts = named_parts(model)
     owners = [name for name, part in parts.items() if next(part.parameters(), None) is not None]
     freed = _matching(owners, _names(names, what), what, owners)
@@ -199,7 +203,7 @@ def modules_to_free(model: nn.Module, names: Sequence[str], what: str) -> list[s
 
 
 def some(names: Sequence[str]) -> str:
-    """The first names of a list, for a message."""
+    """Join the first names of a list, for a message."""
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 

@@ -12,7 +12,7 @@ from ..runs.validate import check_size
 
 @dataclass(frozen=True)
 class LlamaConfig:
-    """The shape of a TinyLlama; field by field what a transformers `LlamaConfig` calls them.
+    """Shape of a TinyLlama; the fields have the names of a transformers `LlamaConfig`.
 
     Raises:
         ValueError: naming the field, its rule and the value.
@@ -54,7 +54,7 @@ class LlamaConfig:
         return self.rope.trained_length or round(self.max_position_embeddings / self.rope.factor)
 
     def as_json(self) -> dict:
-        """The `config.json` that transformers reads."""
+        """Return the `config.json` that transformers reads."""
         return {
             "architectures": ["LlamaForCausalLM"],
             "model_type": "llama",
@@ -81,7 +81,7 @@ class LlamaConfig:
 
     @classmethod
     def from_json(cls, values: dict) -> LlamaConfig:
-        """The config in a `config.json` that TinyLlama can run.
+        """Read a `config.json`, if TinyLlama can run it.
 
         Raises:
             ValueError: for another model type, or a field whose value would change the computation.
@@ -117,7 +117,7 @@ def _check_sizes(values: Mapping) -> dict[str, int]:
 
 
 def stated_rope(fields: dict, rope: Rope) -> Rope:
-    """The rule with its origin, if it turns every pair of features as `rope`, which transformers reads, does."""
+    """Return the stated rule, with its origin, if it equals `rope`, the one that transformers reads."""
     names = {field.name for field in dataclasses.fields(Rope)}
     if not isinstance(fields, dict) or set(fields) != names:
         raise ValueError(f"longlora_rope must have the fields {', '.join(sorted(names))}, got {fields}")

@@ -37,7 +37,7 @@ def save_tiny_llama(model: TinyLlama, folder: Path) -> None:
 
 
 def load_tiny_llama(folder: Path) -> TinyLlama:
-    """The model in a folder that `save_tiny_llama` (or transformers, for a Llama of bytes) wrote, in evaluation mode.
+    """Load a model, in evaluation mode, from a folder of `save_tiny_llama` or of transformers (a Llama of bytes).
 
     Raises:
         ValueError: saying what was found, for a missing, damaged or foreign config or weights file.
@@ -62,7 +62,7 @@ def load_tiny_llama(folder: Path) -> TinyLlama:
 
 
 def bundled_model() -> TinyLlama:
-    """The small model that travels with the package: trained at 256 bytes on the standard library's source."""
+    """Load the small model of the package: trained at 256 bytes on the standard library's source."""
     return load_tiny_llama(Path(str(files("longlora_edu") / "assets" / "model")))
 
 

@@ -41,7 +41,7 @@ class LlamaAttention(nn.Module):
         segments: Tensor | None = None,
         last: int | None = None,
     ) -> Tensor:
-        """x: (b n width); rotation: cos and sin, each (n, head_dim / 2); segments: (b n) or None.
+        """Attend within x (b n width); rotation: cos and sin, each (n, head_dim / 2); segments: (b n) or None.
 
         With `last`, only the last tokens ask, of all n, and the result is (b last width): always dense.
         """
@@ -66,7 +66,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class LlamaMLP(nn.Module):
-    """The feed-forward half of a layer, SwiGLU: a gate of the width `intermediate_size`."""
+    """Feed-forward half of a layer, SwiGLU: a gate of the width `intermediate_size`."""
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class LlamaMLP(nn.Module):
 
 
 class LlamaLayer(nn.Module):
-    """Attention, then feed-forward; each reads a normed copy and adds to what it read."""
+    """Attention, then feed-forward; each reads a normed copy of its input and adds to the input."""
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class TinyLlama(nn.Module):
         last: int | None = None,
         beyond_context: bool = False,
     ) -> Tensor:
-        """Logits (b, n, vocabulary), or of the `last` positions only, for token ids (b, n).
+        """Compute logits (b, n, vocabulary), or of the `last` positions only, for token ids (b, n).
 
         `beyond_context=True` permits more tokens than the model was made for: to measure how it fails.
         `positions` (n,), rising integers, say where the tokens stand if not at 0 … n - 1: all rotary angles follow.
@@ -174,7 +174,7 @@ class TinyLlama(nn.Module):
 
 
 def rotation_tables(rope: Rope, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """cos and sin, each float32 (n, d/2), computed in float32 as transformers does, so that logits agree."""
+    """Compute cos and sin, each float32 (n, d/2), in float32 as transformers does, so that logits agree."""
     frequencies = torch.from_numpy(rope.frequencies(length)).to(device, torch.float32)
     angles = torch.outer(torch.arange(length, dtype=torch.float32, device=device), frequencies)
     return angles.cos() * rope.attention_factor, angles.sin() * rope.attention_factor

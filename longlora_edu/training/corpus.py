@@ -34,7 +34,7 @@ class Document:
 
     @property
     def is_held_out(self) -> bool:
-        """Decided by a hash of the relative path alone, so that all Python versions agree."""
+        """Whether the document is held out, by a hash of its relative path alone: all Python versions agree."""
         return hashlib.sha256(self.name.encode()).digest()[0] % HELD_OUT_SHARE == 0
 
 
@@ -58,7 +58,7 @@ class Corpus:
         return digest.hexdigest()
 
     def shared_lines(self, shortest: int = 40) -> dict:
-        """How many held-out lines of at least `shortest` bytes also stand on the training side."""
+        """Count held-out lines of at least `shortest` bytes that also stand on the training side."""
 
         def lines(side):
             return [line.strip() for document in side for line in document.data.splitlines()]
@@ -68,7 +68,7 @@ class Corpus:
         return {"shortest": shortest, "held_out_lines": len(long), "also_in_train": sum(line in known for line in long)}
 
     def describe(self) -> dict:
-        """What a record says about its text."""
+        """Describe the text, for a record."""
         return {
             "source": self.source,
             "sha256": self.hash,
@@ -82,13 +82,13 @@ class Corpus:
 
 
 def standard_library() -> Corpus:
-    """The source of the running Python's standard library, tests left out."""
+    """Read the source of the running Python's standard library, tests left out."""
     root = Path(sysconfig.get_paths()["stdlib"])
     return _corpus("standard library", _read_tree(root, "*.py"))
 
 
 def package_document(name: str) -> Document:
-    """All source of one installed package as a single document, files in order of their names.
+    """Join all source of one installed package into a single document, files in order of their names.
 
     Raises:
         ValueError: when no package of that name with source files is installed.
@@ -105,7 +105,7 @@ def package_document(name: str) -> Document:
 
 
 def read_corpus(path: Path, document: DocumentRule = "file") -> Corpus:
-    """The user's own text: a file, or a folder of text files (hidden and binary files are left out).
+    """Read the user's own text: a file, or a folder of text files (hidden and binary files are left out).
 
     A file is a document. With `document="package"` a Python package is one, as in `package_document`: the outermost
     folder that holds `__init__.py`, the source of all files in it. Files outside of packages stay documents each.
@@ -141,7 +141,7 @@ def read_corpus(path: Path, document: DocumentRule = "file") -> Corpus:
 
 
 class Windows:
-    """Draws windows of `length` bytes from documents, each position of each document equally likely.
+    """Windows of `length` bytes, drawn from documents, each position of each document equally likely.
 
     A document ends with byte 0, which stands nowhere else: the model's sign for "no more".
 
@@ -158,12 +158,12 @@ class Windows:
         self._hold([np.frombuffer(document.data + b"\0", dtype=np.uint8) for document in long], length)
 
     def _hold(self, texts: Sequence[np.ndarray], length: int) -> None:
-        """Draw from these, each at least `length` long."""
+        """Keep the texts to draw from, each at least `length` long."""
         self.length, self._texts = length, texts
         self._ends = np.cumsum([len(text) - length + 1 for text in texts])
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """uint8 (count, length)."""
+        """Draw `count` windows: uint8 (count, length)."""
         check_positive("count", count)
         places = rng.integers(self._ends[-1], size=count)
         which = np.searchsorted(self._ends, places, side="right")
@@ -172,7 +172,7 @@ class Windows:
 
 
 def _packages(root: Path) -> dict[str, Path]:
-    """The outermost folders with `__init__.py`, by their path relative to `root`."""
+    """Find the outermost folders with `__init__.py`, by their path relative to `root`."""
     found: dict[str, Path] = {}
     for home in sorted(path.parent for path in root.rglob("__init__.py")):  # outer ones come before inner ones
         inside = home.relative_to(root)
@@ -195,7 +195,7 @@ def _read_tree(
 
 
 def _texts(files: Iterable[tuple[str, Path]]) -> list[Document]:
-    """The named files as documents, but for empty and binary ones. Lines end in one byte on all systems."""
+    """Read the named files as documents, without empty and binary ones. Lines end in one byte on all systems."""
     # One at a time: binaries may be huge. Windows may keep the same standard library with two bytes at each line's end.
     documents = (Document(name, path.read_bytes().replace(b"\r\n", b"\n")) for name, path in files)
     return [document for document in documents if document.data and b"\0" not in document.data]

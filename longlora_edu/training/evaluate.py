@@ -1,4 +1,4 @@
-"""Did it work? Bits per byte by context length and by position, and passkeys found by length and depth.
+"""Measures of success: bits per byte by context length and by position, passkeys found by length and depth.
 
 Everything here evaluates with dense attention, whatever the model was trained with: that is the method's promise.
 """
@@ -38,12 +38,12 @@ class TextScore:
 
 @dataclass(frozen=True)
 class PasskeyScore:
-    """How many hidden numbers were found: `cells[length][depth]`, greedy and exact."""
+    """Passkeys found, by length and depth (`cells[length][depth]`), decoded greedily and matched exactly."""
 
     cells: dict[int, dict[float, Proportion]]
 
     def at(self, length: int) -> Proportion:
-        """Over all depths at one length."""
+        """Pool all depths at one length."""
         first, *others = self.cells[length].values()
         return sum(others, first)
 
@@ -57,7 +57,7 @@ def score_text(
     seed: int = 0,
     on_batch: OnBatch = lambda tokens: None,
 ) -> TextScore:
-    """Bits per byte at each of `lengths`, on windows of the longest drawn from `documents`.
+    """Measure bits per byte at each of `lengths`, on windows of the longest drawn from `documents`.
 
     Raises:
         ValueError: when a length leaves no context before the last 128 bytes, or no document is long enough.
@@ -90,7 +90,7 @@ def score_passkeys(
     seed: int = 0,
     on_batch: OnBatch = lambda tokens: None,
 ) -> PasskeyScore:
-    """Passkey retrieval, `trials` at each length and depth.
+    """Measure passkey retrieval, `trials` at each length and depth.
 
     One forward pass decides a trial: greedy decoding writes the right five digits exactly if each of them is
     ranked first when the ones before it are right.
@@ -112,7 +112,7 @@ def score_passkeys(
 def evaluation_tokens(
     lengths: Sequence[int], *, windows: int = 200, trials: int = 40, depths: int = len(DEPTHS)
 ) -> int:
-    """How many tokens `score_text` and `score_passkeys` will read together: for a progress bar."""
+    """Count the tokens that `score_text` and `score_passkeys` will read together, for a progress bar."""
     return sum(lengths) * (windows + trials * depths)
 
 

@@ -35,7 +35,7 @@ PROMPT = "Below is a part of a Python file.\n\n{excerpt}\n\nQuestion: {question}
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that one place of a document says. `lines` is where, counted from 0, both ends included."""
+    """A question about one place of a document, and its answer. `lines` count from 0, both ends included."""
 
     kind: Kind
     question: str
@@ -46,7 +46,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class LongQuestion:
-    """One item of the set."""
+    """One item of the instruction set: prompt, answer, document and kind."""
 
     instruction: str
     output: str
@@ -58,7 +58,7 @@ class LongQuestion:
 
 
 def facts(document: Document) -> tuple[Fact, ...]:
-    """What can be asked about a document, in the order in which it says it; nothing of one that is not Python."""
+    """Find the questions that a document answers, in the order of its lines; none for text that is not Python."""
     try:
         with warnings.catch_warnings():  # about escapes in somebody else's strings
             warnings.simplefilter("ignore")
@@ -73,7 +73,7 @@ def facts(document: Document) -> tuple[Fact, ...]:
 def make_questions(
     documents: Sequence[Document], length: int, count: int, *, seed: int = 0
 ) -> tuple[LongQuestion, ...]:
-    """`count` questions, each about an excerpt of at most `length` bytes of whole lines, anywhere around its evidence.
+    """Make `count` questions, each about an excerpt of at most `length` bytes of whole lines around its evidence.
 
     Kinds are drawn evenly, documents by how many of that kind they hold. One fact may be asked about twice, from
     different excerpts.
@@ -103,19 +103,19 @@ def make_questions(
 
 
 def write_questions(path: Path, questions: Sequence[LongQuestion]) -> None:
-    """A `.jsonl` file of the questions, one a line."""
+    """Write a `.jsonl` file of the questions, one a line."""
     lines = (json.dumps(question.as_json(), ensure_ascii=False) for question in questions)
     replace_file(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def is_exact(answer: str, expected: str) -> bool:
-    """Exact match of the first line, but for space around it and a full stop after it."""
+    """Return whether the first line equals `expected`, apart from space around it and a full stop after it."""
     first = answer.strip().splitlines()[0] if answer.strip() else ""
     return first.strip().removesuffix(".").strip("`") == expected
 
 
 def _constants(tree: ast.Module, text: str) -> Iterator[Fact]:
-    """Names in capitals that the file assigns once, at its top, a number or a short text."""
+    """Find names in capitals that the file assigns once, at its top, to a number or a short text."""
     assigned = defaultdict(int)
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -132,7 +132,7 @@ def _constants(tree: ast.Module, text: str) -> Iterator[Fact]:
 
 
 def _methods(tree: ast.Module) -> Iterator[Fact]:
-    """Methods that one class of the file alone defines, and no function has the name of."""
+    """Find methods that only one class of the file defines, and no function has the name of."""
     homes, defined = defaultdict(list), defaultdict(int)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -148,7 +148,7 @@ def _methods(tree: ast.Module) -> Iterator[Fact]:
 
 
 def _callers(tree: ast.Module) -> Iterator[Fact]:
-    """Functions at the top of the file that one other function alone calls by name."""
+    """Find functions at the top of the file that only one other function calls by name."""
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     callers = defaultdict(dict)
     for node in ast.walk(tree):
@@ -170,7 +170,7 @@ def _bytes_of(document: Document, first: int, last: int) -> int:
 
 
 def _excerpt(document: Document, fact: Fact, length: int, rng: np.random.Generator) -> str:
-    """Whole lines around the evidence, of at most `length` bytes, with the room before and after it drawn evenly."""
+    """Cut whole lines around the evidence, at most `length` bytes, with the room before and after it drawn evenly."""
     lines = document.data.splitlines(keepends=True)
     first, last = fact.lines
     room = length - _bytes_of(document, first, last)

@@ -1,4 +1,4 @@
-"""What is minimised: the next byte of long documents, some of which hide a passkey."""
+"""The training loss: the next byte of long documents, some of which hide a passkey."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NATS_PER_BIT = float(np.log(2))
 
 
 def next_byte_nats(logits: Tensor, ids: Tensor) -> Tensor:
-    """Cross-entropy of each next byte, nats, (b, m): `logits` (b, m, vocabulary) end where `ids` (b, n) end.
+    """Compute the cross-entropy of each next byte in nats, (b, m), from `logits` (b, m, vocabulary) and `ids` (b, n).
 
     The last logits predict a byte that is not there, so position j of the result is the loss of byte
     n - m + j given all before it, for logits taken from `ids[:, :-1]`.
@@ -29,7 +29,7 @@ def next_byte_nats(logits: Tensor, ids: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LanguageModelObjective:
-    """An objective for `train`: draws windows of `windows.length` bytes by (seed, step, part) and nothing else.
+    """An objective for `train`: windows of `windows.length` bytes, drawn by (seed, step, part) alone.
 
     `forward` gives logits for ids (b, n); `mix` says how many windows carry a passkey and what its digits
     weigh. Metrics: `bits_per_byte` of ordinary text, and `passkey_nats` of the answer's digits if there are any.

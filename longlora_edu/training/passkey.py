@@ -1,4 +1,4 @@
-"""A number hidden in a long document: does the model still find it at this distance?"""
+"""Passkeys: a number hidden in a long document, and asked for at its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OVERHEAD = len(STATEMENT) + DIGITS + 1 + len(QUESTION) + DIGITS
 
 
 def hide_passkey(window: np.ndarray, depth: float, rng: np.random.Generator) -> np.ndarray:
-    """A copy of `window`, uint8 (n,), in which a passkey is stated at `depth` and asked for at the end.
+    """Copy `window`, uint8 (n,), with a passkey stated at `depth` and asked for at the end.
 
     The text becomes `… # passkey 48213 … # passkey 48213`: the last five bytes are the answer, so a model
     retrieves the key exactly if it ranks each of them first given all bytes before. Depth 0 states the key
@@ -38,7 +38,7 @@ def hide_passkey(window: np.ndarray, depth: float, rng: np.random.Generator) -> 
 
 @dataclass(frozen=True)
 class PasskeyMix:
-    """How much of the training text carries a passkey, and what its digits count in the loss.
+    """Share of training windows that carry a passkey, and the weight of its digits in the loss.
 
     `share` is the part of windows with a passkey, at a uniformly drawn depth; each answer digit weighs
     `weight` times as much as any other byte.
@@ -54,7 +54,7 @@ class PasskeyMix:
             raise ValueError(f"weight must be positive and finite, got {self.weight}")
 
     def batch(self, windows: Windows, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """`count` windows of n bytes, uint8 (b, n), and which end in a passkey's answer, bool (b,)."""
+        """Draw `count` windows of n bytes, uint8 (b, n), and tell which end in a passkey's answer, bool (b,)."""
         ids = windows.draw(rng, count)
         carries = rng.random(count) < self.share
         for row in np.flatnonzero(carries):

@@ -1,4 +1,4 @@
-"""What the shift is for: a task that groups alone cannot solve, learned from scratch in seconds.
+"""A task that needs the shift: groups alone cannot solve it, and a model learns it from scratch in seconds.
 
 A key, one of a few values, stands among filler; a question mark comes a little later and the key is the answer.
 Between the two runs the border of a group. Under the training pattern the geometry decides whether there is a way
@@ -30,7 +30,7 @@ TRIALS, RATE = 512, 1e-2
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """A probe. `shift=None` is half a group, 0 short attention; `place` says where key and question stand.
+    """Settings of a probe. `shift=None` is half a group, 0 short attention; `place` says where key and question stand.
 
     - `"inside"`: the key in the first half of a group, the question in its last half.
     - `"across"`: the key in the last half of a group, the question in the first half of the next: another group,
@@ -64,23 +64,23 @@ class ProbeSettings:
 
     @property
     def pattern(self) -> S2Pattern:
-        """What training computes."""
+        """The attention pattern of training."""
         return S2Pattern(self.group_size, self.shift)
 
     @property
     def geometry(self) -> S2Geometry:
-        """The pattern on this length and these heads."""
+        """The pattern laid over this length and these heads."""
         return self.pattern.geometry(self.seq_len, HEADS)
 
     @property
     def chance(self) -> float:
-        """What guessing scores."""
+        """Accuracy of guessing."""
         return 1 / self.values
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """How a probe went: `accuracy` under the training pattern, `dense` of the same model under full attention.
+    """Result of a probe: `accuracy` under the training pattern, `dense` of the same model under full attention.
 
     `curve` has a mapping a step: `step`, `loss` in nats, `accuracy` in that batch.
     """
@@ -92,22 +92,22 @@ class ProbeResult:
 
     @property
     def pattern(self) -> S2Pattern:
-        """What training computed."""
+        """The attention pattern of training."""
         return self.settings.pattern
 
     @property
     def chance(self) -> float:
-        """What guessing scores."""
+        """Accuracy of guessing."""
         return self.settings.chance
 
     @property
     def ceiling(self) -> float:
-        """What the geometry permits at most under the training pattern; see `ceiling`."""
+        """The best accuracy that the training pattern permits; see `ceiling`."""
         return ceiling(self.settings)
 
 
 def places(settings: ProbeSettings) -> np.ndarray:
-    """All (key, question) positions of the task, int (p, 2), each equally likely."""
+    """List all (key, question) positions of the task, int (p, 2), each equally likely."""
     group, half = settings.group_size, settings.group_size // 2
     first, last = np.arange(half), np.arange(half, group)  # of a group
     keys, questions = {"inside": (first, last), "across": (last - group, first), "far": (first - group, first)}[
@@ -119,7 +119,7 @@ def places(settings: ProbeSettings) -> np.ndarray:
 
 
 def path_exists(settings: ProbeSettings) -> np.ndarray:
-    """bool (p,): for each of `places`, can the key be heard at the question through all layers of the pattern?
+    """Return bool (p,): for each of `places`, whether a path through all layers leads from key to question.
 
     The geometry's `reach`, nothing measured. Where it is False the answer cannot depend on the key.
     """
@@ -128,13 +128,13 @@ def path_exists(settings: ProbeSettings) -> np.ndarray:
 
 
 def ceiling(settings: ProbeSettings) -> float:
-    """The best accuracy under the training pattern: right wherever a path exists, a guess elsewhere."""
+    """Compute the best accuracy under the training pattern: right wherever a path exists, a guess elsewhere."""
     heard = path_exists(settings).mean()
     return float(heard + (1 - heard) * settings.chance)
 
 
 def draw_sequences(settings: ProbeSettings, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`count` sequences: ids (b, n), where the question stands (b,), and the answer (b,).
+    """Draw `count` sequences: ids (b, n), where the question stands (b,), and the answer (b,).
 
     Ids below `values` are keys, `values` is the question mark, the rest filler.
     """
@@ -188,7 +188,7 @@ def _fresh_model(settings: ProbeSettings) -> TinyLlama:
 
 
 def _asked(model: TinyLlama, settings: ProbeSettings, seed: list[int], count: int) -> tuple[Tensor, Tensor]:
-    """Answers (b,) and the logits of the values (b, v) at the question."""
+    """Draw sequences; return answers (b,) and the logits of the values (b, v) at the question."""
     ids, questions, answers = draw_sequences(settings, np.random.default_rng(seed), count)
     return answers, model(ids)[torch.arange(count), questions, : settings.values]
 

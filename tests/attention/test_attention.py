@@ -549,7 +549,7 @@ def test_the_last_queries_alone_give_the_last_rows_of_full_attention(asked, segm
 
 def test_an_impl_that_is_unknown_or_cannot_run_is_refused_by_name():
     geometry = S2Geometry(8, 4, 4)
-    with pytest.raises(ValueError, match="impl must be one of auto, masked, grouped, varlen, flex, got 'flash'"):
+    with pytest.raises(ValueError, match="impl must be one of auto, dense_mask, grouped, varlen, flex, got 'flash'"):
         s2_attention(**q_k_v(), geometry=geometry, impl="flash")
     with pytest.raises(
         ValueError, match="dropout must be 0 on cpu under impl='grouped', got 0.1: use impl='dense_mask'"
