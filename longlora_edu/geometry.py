@@ -83,7 +83,7 @@ class S2Geometry:
         boundary: Boundary = "split",
     ) -> S2Geometry:
         """The geometry whose group is `ratio` of the sequence, rounded up: 583 tokens at 1/4 give 146."""
-        return cls(seq_len, group_size_from_ratio(_positive("seq_len", seq_len), ratio), num_heads, shift, boundary)
+        return cls(seq_len, group_size_from_ratio(seq_len, ratio), num_heads, shift, boundary)
 
     @property
     def plain_heads(self) -> range:
@@ -178,10 +178,23 @@ class S2Pattern:
 
 
 def group_size_from_ratio(seq_len: int, ratio: float | Fraction) -> int:
-    """`seq_len * ratio` rounded up, in exact arithmetic: a third of 9 tokens is 3, never 4."""
+    """Round `seq_len * ratio` up, in exact arithmetic: a third of 9 tokens is 3, never 4.
+
+    A float stands for a fraction. 0.1 is taken for 1/10, though in binary it is a little more, and 1 / r for one r-th.
+    This finds any fraction with a denominator up to 2**26; for finer ones pass a `Fraction`, which is taken as it is.
+    """
     if isinstance(ratio, bool) or not isinstance(ratio, Rational | float) or not 0 < ratio <= 1:
         raise ValueError(f"ratio must be a number above 0 and at most 1, got {ratio!r}")
-    return max(1, math.ceil(seq_len * Fraction(ratio).limit_denominator(1_000_000)))
+    exact = _simple_fraction(ratio) if isinstance(ratio, float) else Fraction(ratio)
+    return math.ceil(_positive("seq_len", seq_len) * exact)
+
+
+def _simple_fraction(number: float) -> Fraction:
+    """Find the fraction that `number` was written for: 1/3, not the 6004799503160661/2**54 that a float holds."""
+    largest = 1  # denominator
+    while float(fraction := Fraction(number).limit_denominator(largest)) != number:
+        largest *= 2
+    return fraction
 
 
 @cache

@@ -237,6 +237,44 @@ def test_a_ratio_written_as_a_float_is_taken_for_the_fraction_that_was_meant():
     assert group_size_from_ratio(10, 0.1) == 1
 
 
+@pytest.mark.parametrize(
+    ("length", "ratio", "expected"),
+    [
+        (10_000_000, 4e-7, 4),
+        (10_000_001, 4e-7, 5),
+        (4_000_000, 1 / 2_000_000, 2),
+        (10**15, 1e-9, 10**6),
+        (3 * (10**9 + 7), Fraction(1, 10**9 + 7), 3),
+        (2**90, Fraction(2**89 + 1, 2**90), 2**89 + 1),
+        (np.int64(2**62), Fraction(3, 4), 3 * 2**60),
+    ],
+)
+def test_a_ratio_is_exact_however_fine(length, ratio, expected):
+    assert group_size_from_ratio(length, ratio) == expected
+
+
+def test_millions_of_groups_are_exact():
+    assert S2Geometry.with_groups(4_000_000, 2_000_000, 2).group_size == 2
+    assert S2Geometry.with_groups(10**18 + 1, 10**9, 2).group_size == 10**9 + 1
+
+
+@generated
+@given(st.integers(1, 2**26), st.data())
+def test_a_float_is_taken_for_the_fraction_that_it_was_divided_from(denominator, data):
+    numerator = data.draw(st.integers(1, denominator))
+    assert group_size_from_ratio(denominator, numerator / denominator) == numerator
+    assert group_size_from_ratio(denominator + 1, numerator / denominator) == numerator + 1
+
+
+@generated
+@given(st.floats(0, 1, exclude_min=True))
+def test_any_float_gives_a_group(ratio):
+    length = 10**6
+    group = group_size_from_ratio(length, ratio)
+    assert group - 1 < length * Fraction(ratio) * (1 + Fraction(1, 2**52))
+    assert group >= length * Fraction(ratio) * (1 - Fraction(1, 2**52))
+
+
 @generated
 @given(st.integers(1, 1000), st.integers(1, 64))
 def test_a_ratio_of_one_over_r_is_r_groups(length, num_groups):
@@ -335,6 +373,8 @@ def test_the_constructors_name_a_bad_length_too():
     for construct in (S2Geometry.with_ratio, S2Geometry.with_groups):
         with pytest.raises(ValueError, match="seq_len must be positive, got 0"):
             construct(0, 1, 2)
+    with pytest.raises(ValueError, match=r"seq_len must be an integer, got 8\.5"):
+        group_size_from_ratio(8.5, 1 / 4)
 
 
 def test_reach_through_no_layers_is_refused():
