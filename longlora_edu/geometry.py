@@ -124,15 +124,20 @@ class S2Geometry:
         return _cells(self, shifted)
 
     def pairs(self) -> int:
-        """How many (query, key) pairs are computed, over all heads: the work."""
-        per_head = [
-            sum(n * (n + 1) // 2 for n in (sum(map(len, cell)) for cell in self.cells(shifted=shifted)))
-            for shifted in (False, True)
-        ]
-        return len(self.plain_heads) * per_head[0] + len(self.shifted_heads) * per_head[1]
+        """Count the (query, key) pairs that are computed, over all heads: the work, in closed form.
+
+        10 tokens, groups of 4, shift 1, "split":
+
+            plain      0 1 2 3 | 4 5 6 7 | 8 9        10 + 10 + 3     = 23 pairs
+            shifted    0 | 1 2 3 4 | 5 6 7 8 | 9      1 + 10 + 10 + 1 = 22 pairs
+        """
+        length, group = self.seq_len, self.group_size
+        before = min(self.shift, length) if self.boundary == "split" else 0
+        plain, shifted = _pairs(length, group), _pairs(before, group) + _pairs(length - before, group)
+        return len(self.plain_heads) * plain + len(self.shifted_heads) * shifted
 
     def future_pairs(self) -> int:
-        """How many of `pairs` look at a later token, over all heads: the leak. 0 unless `"wrap"`."""
+        """Count the `pairs` that look at a later token, over all heads: the leak. 0 unless `"wrap"`."""
         if self.boundary != "wrap":
             return 0
         return len(self.shifted_heads) * self.shift * (self.group_size - self.shift)
@@ -195,6 +200,13 @@ def _simple_fraction(number: float) -> Fraction:
     while float(fraction := Fraction(number).limit_denominator(largest)) != number:
         largest *= 2
     return fraction
+
+
+def _pairs(tokens: int, group: int) -> int:
+    """Pairs on one head whose cells are laid over `tokens` from the first: full cells, then what is left."""
+    full, rest = divmod(tokens, group)
+    # In a cell of c tokens the first looks at 1, the last at c: 1 + ... + c = c (c + 1) / 2, or 10 for c = 4.
+    return full * (group * (group + 1) // 2) + rest * (rest + 1) // 2
 
 
 @cache

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from decimal import Decimal
 from fractions import Fraction
 
@@ -183,6 +184,32 @@ def test_pairs_and_future_pairs_count_the_mask(geometry):
     assert geometry.pairs() == mask.sum()
     assert geometry.future_pairs() == np.triu(mask, k=1).sum()
     assert type(geometry.pairs()) is type(geometry.future_pairs()) is int
+
+
+def test_pairs_in_closed_form_are_those_of_the_cells_one_by_one():
+    for length, group in itertools.product(range(1, 15), range(1, 17)):
+        for shift, boundary in itertools.product(range(group), ["split", "wrap", "masked"]):
+            if boundary != "split" and length % group:
+                continue
+            for heads in (1, 2, 5):
+                geometry = S2Geometry(length, group, heads, shift, boundary)
+                plain, shifted = (
+                    sum(tokens * (tokens + 1) // 2 for tokens in (sum(map(len, cell)) for cell in cells))
+                    for cells in (geometry.cells(shifted=False), geometry.cells(shifted=True))
+                )
+                assert geometry.pairs() == (heads // 2) * plain + (heads - heads // 2) * shifted, geometry
+
+
+def test_the_worked_example_of_pairs_is_right():
+    geometry = S2Geometry(10, 4, 2, shift=1)
+    assert [sum(map(sum, head)) for head in geometry.mask().tolist()] == [23, 22]
+    assert geometry.pairs() == 23 + 22
+
+
+def test_a_billion_tokens_are_counted_without_building_a_cell(monkeypatch):
+    monkeypatch.setattr(S2Geometry, "cells", None)
+    assert S2Geometry(10**9, 1, 2).pairs() == 2 * 10**9
+    assert S2Geometry(10**9, 10, 3, shift=5).pairs() == 3 * 10**8 * 55 - 2 * (55 - 2 * 15)
 
 
 def test_four_groups_cost_a_quarter_with_a_wrapped_cell_and_less_without():
