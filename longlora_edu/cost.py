@@ -122,10 +122,8 @@ def attention_pairs(shape: ModelShape, seq_len: int, geometry: S2Geometry | None
     `causal=True` counts what a query may look at, `causal=False` the whole square of each cell: about twice as many.
     """
     geometry = _geometry(shape, seq_len, geometry)
-    if causal:
-        return geometry.pairs()
-    plain, shifted = (sum(sum(map(len, cell)) ** 2 for cell in geometry.cells(shifted=side)) for side in (False, True))
-    return len(geometry.plain_heads) * plain + len(geometry.shifted_heads) * shifted
+    # The square of a cell of c tokens is its c (c + 1) / 2 pairs twice, less the c on the diagonal.
+    return geometry.pairs() if causal else 2 * geometry.pairs() - geometry.num_heads * geometry.seq_len
 
 
 def forward_flops(

@@ -87,9 +87,7 @@ class S2Geometry:
         boundary: Boundary = "split",
     ) -> S2Geometry:
         """Build the geometry whose group is `ratio` of the sequence, rounded up: 583 tokens at 1/4 give 146."""
-        return cls(
-            seq_len, group_size_from_ratio(check_positive("seq_len", seq_len), ratio), num_heads, shift, boundary
-        )
+        return cls(seq_len, group_size_from_ratio(seq_len, ratio), num_heads, shift, boundary)
 
     @property
     def plain_heads(self) -> range:
@@ -129,15 +127,20 @@ class S2Geometry:
         return _cells(self, shifted)
 
     def pairs(self) -> int:
-        """How many (query, key) pairs are computed, over all heads: the work."""
-        per_head = [
-            sum(n * (n + 1) // 2 for n in (sum(map(len, cell)) for cell in self.cells(shifted=shifted)))
-            for shifted in (False, True)
-        ]
-        return len(self.plain_heads) * per_head[0] + len(self.shifted_heads) * per_head[1]
+        """Count the (query, key) pairs that are computed, over all heads: the work, in closed form.
+
+        10 tokens, groups of 4, shift 1, "split":
+
+            plain      0 1 2 3 | 4 5 6 7 | 8 9        10 + 10 + 3     = 23 pairs
+            shifted    0 | 1 2 3 4 | 5 6 7 8 | 9      1 + 10 + 10 + 1 = 22 pairs
+        """
+        length, group = self.seq_len, self.group_size
+        before = min(self.shift, length) if self.boundary == "split" else 0
+        plain, shifted = _pairs(length, group), _pairs(before, group) + _pairs(length - before, group)
+        return len(self.plain_heads) * plain + len(self.shifted_heads) * shifted
 
     def future_pairs(self) -> int:
-        """How many of `pairs` look at a later token, over all heads: the leak. 0 unless `"wrap"`."""
+        """Count the `pairs` that look at a later token, over all heads: the leak. 0 unless `"wrap"`."""
         if self.boundary != "wrap":
             return 0
         return len(self.shifted_heads) * self.shift * (self.group_size - self.shift)
@@ -183,10 +186,30 @@ class S2Pattern:
 
 
 def group_size_from_ratio(seq_len: int, ratio: float | Fraction) -> int:
-    """`seq_len * ratio` rounded up, in exact arithmetic: a third of 9 tokens is 3, never 4."""
+    """Round `seq_len * ratio` up, in exact arithmetic: a third of 9 tokens is 3, never 4.
+
+    A float stands for a fraction. 0.1 is taken for 1/10, though in binary it is a little more, and 1 / r for one r-th.
+    This finds any fraction with a denominator up to 2**26; for finer ones pass a `Fraction`, which is taken as it is.
+    """
     if isinstance(ratio, bool) or not isinstance(ratio, Rational | float) or not 0 < ratio <= 1:
         raise ValueError(f"ratio must be a number above 0 and at most 1, got {ratio!r}")
-    return max(1, math.ceil(seq_len * Fraction(ratio).limit_denominator(1_000_000)))
+    exact = _simple_fraction(ratio) if isinstance(ratio, float) else Fraction(ratio)
+    return math.ceil(check_positive("seq_len", seq_len) * exact)
+
+
+def _simple_fraction(number: float) -> Fraction:
+    """Find the fraction that `number` was written for: 1/3, not the 6004799503160661/2**54 that a float holds."""
+    largest = 1  # denominator
+    while float(fraction := Fraction(number).limit_denominator(largest)) != number:
+        largest *= 2
+    return fraction
+
+
+def _pairs(tokens: int, group: int) -> int:
+    """Pairs on one head whose cells are laid over `tokens` from the first: full cells, then what is left."""
+    full, rest = divmod(tokens, group)
+    # In a cell of c tokens the first looks at 1, the last at c: 1 + ... + c = c (c + 1) / 2, or 10 for c = 4.
+    return full * (group * (group + 1) // 2) + rest * (rest + 1) // 2
 
 
 @cache

@@ -109,6 +109,8 @@ def test_pairs_are_those_of_the_geometry_and_twice_as_many_squares_less_the_diag
     squares = attention_pairs(shape, geometry.seq_len, geometry, causal=False)
     assert pairs == mask.sum()
     assert squares == 2 * mask.sum() - geometry.num_heads * geometry.seq_len
+    halves = [geometry.cells(shifted=head in geometry.shifted_heads) for head in range(geometry.num_heads)]
+    assert squares == sum(sum(map(len, cell)) ** 2 for cells in halves for cell in cells)
     flops = forward_flops(shape, geometry.seq_len, geometry, causal=True)
     assert flops.attention == 2 * 2 * shape.head_dim * mask.sum() * shape.layers
 

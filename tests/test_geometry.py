@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from decimal import Decimal
 from fractions import Fraction
 
@@ -185,6 +186,32 @@ def test_pairs_and_future_pairs_count_the_mask(geometry):
     assert type(geometry.pairs()) is type(geometry.future_pairs()) is int
 
 
+def test_pairs_in_closed_form_are_those_of_the_cells_one_by_one():
+    for length, group in itertools.product(range(1, 15), range(1, 17)):
+        for shift, boundary in itertools.product(range(group), ["split", "wrap", "masked"]):
+            if boundary != "split" and length % group:
+                continue
+            for heads in (1, 2, 5):
+                geometry = S2Geometry(length, group, heads, shift, boundary)
+                plain, shifted = (
+                    sum(tokens * (tokens + 1) // 2 for tokens in (sum(map(len, cell)) for cell in cells))
+                    for cells in (geometry.cells(shifted=False), geometry.cells(shifted=True))
+                )
+                assert geometry.pairs() == (heads // 2) * plain + (heads - heads // 2) * shifted, geometry
+
+
+def test_the_worked_example_of_pairs_is_right():
+    geometry = S2Geometry(10, 4, 2, shift=1)
+    assert [sum(map(sum, head)) for head in geometry.mask().tolist()] == [23, 22]
+    assert geometry.pairs() == 23 + 22
+
+
+def test_a_billion_tokens_are_counted_without_building_a_cell(monkeypatch):
+    monkeypatch.setattr(S2Geometry, "cells", None)
+    assert S2Geometry(10**9, 1, 2).pairs() == 2 * 10**9
+    assert S2Geometry(10**9, 10, 3, shift=5).pairs() == 3 * 10**8 * 55 - 2 * (55 - 2 * 15)
+
+
 def test_four_groups_cost_a_quarter_with_a_wrapped_cell_and_less_without():
     # 64 tokens in groups of 16: 4 cells of 136 pairs; without wrapping one of them becomes two of 36.
     assert S2Geometry(64, 16, 2, boundary="wrap").pairs() == 4 * 136 + 4 * 136
@@ -235,6 +262,44 @@ def test_constructors_round_the_group_up():
 def test_a_ratio_written_as_a_float_is_taken_for_the_fraction_that_was_meant():
     # As a binary number 0.1 is a little more than a tenth: rounding that up would give 2.
     assert group_size_from_ratio(10, 0.1) == 1
+
+
+@pytest.mark.parametrize(
+    ("length", "ratio", "expected"),
+    [
+        (10_000_000, 4e-7, 4),
+        (10_000_001, 4e-7, 5),
+        (4_000_000, 1 / 2_000_000, 2),
+        (10**15, 1e-9, 10**6),
+        (3 * (10**9 + 7), Fraction(1, 10**9 + 7), 3),
+        (2**90, Fraction(2**89 + 1, 2**90), 2**89 + 1),
+        (np.int64(2**62), Fraction(3, 4), 3 * 2**60),
+    ],
+)
+def test_a_ratio_is_exact_however_fine(length, ratio, expected):
+    assert group_size_from_ratio(length, ratio) == expected
+
+
+def test_millions_of_groups_are_exact():
+    assert S2Geometry.with_groups(4_000_000, 2_000_000, 2).group_size == 2
+    assert S2Geometry.with_groups(10**18 + 1, 10**9, 2).group_size == 10**9 + 1
+
+
+@generated
+@given(st.integers(1, 2**26), st.data())
+def test_a_float_is_taken_for_the_fraction_that_it_was_divided_from(denominator, data):
+    numerator = data.draw(st.integers(1, denominator))
+    assert group_size_from_ratio(denominator, numerator / denominator) == numerator
+    assert group_size_from_ratio(denominator + 1, numerator / denominator) == numerator + 1
+
+
+@generated
+@given(st.floats(0, 1, exclude_min=True))
+def test_any_float_gives_a_group(ratio):
+    length = 10**6
+    group = group_size_from_ratio(length, ratio)
+    assert group - 1 < length * Fraction(ratio) * (1 + Fraction(1, 2**52))
+    assert group >= length * Fraction(ratio) * (1 - Fraction(1, 2**52))
 
 
 @generated
@@ -335,6 +400,8 @@ def test_the_constructors_name_a_bad_length_too():
     for construct in (S2Geometry.with_ratio, S2Geometry.with_groups):
         with pytest.raises(ValueError, match="seq_len must be positive, got 0"):
             construct(0, 1, 2)
+    with pytest.raises(ValueError, match=r"seq_len must be an integer, got 8\.5"):
+        group_size_from_ratio(8.5, 1 / 4)
 
 
 def test_reach_through_no_layers_is_refused():

@@ -85,6 +85,13 @@ def test_the_gain_is_that_of_the_closed_form_and_grows_with_the_context():
     assert gains == sorted(gains)
 
 
+def test_a_billion_tokens_in_as_many_groups_are_planned_without_building_a_cell(monkeypatch):
+    monkeypatch.setattr(S2Geometry, "cells", None)
+    found = plan(LLAMA, 10**9, trained_context=4096, group_ratio=1e-9)
+    assert found.group_size == 1
+    assert found.gain > 1000
+
+
 def test_what_is_not_kept_is_computed_again():
     kept, again = (plan(LLAMA, 8192, checkpointing=checkpointing) for checkpointing in (False, True))
     assert again.step.total > kept.step.total
