@@ -11,6 +11,10 @@ FOLDER = Path(__file__).parent
 SHARED = FOLDER.parent / "explorer"  # the rule of who looks at whom and the colours are the explorer's own
 ENGINE = ("geometry", "kernel", "pattern", "weights", "llama", "chances", "session")
 WORKER = ("worker",)
+FACE = (
+    "geometry", "colours", "pattern", "theme", "client", "bytes", "hidden", "chart", "desk", "reading", "writing",
+    "hiding", "looking", "leaking", "alive", "launch",
+)  # fmt: skip
 
 
 def sources(names: tuple[str, ...]) -> str:
@@ -32,3 +36,16 @@ def engine() -> str:
 def worker() -> str:
     """The engine as the script of a worker, without exports."""
     return re.sub(r"^export ", "", sources(ENGINE + WORKER), flags=re.MULTILINE)
+
+
+@cache
+def module() -> str:
+    """The page's ES module: `export default { render }` for anywidget; the worker's script stands in it as a string."""
+    script = json.dumps(worker()).replace("</", "<\\/").replace("<!--", "<\\!--")
+    return f"const WORKER_SOURCE = {script};\n{sources(FACE)}"
+
+
+@cache
+def style() -> str:
+    """The style sheet; every rule is below the class `mp`."""
+    return (FOLDER / "model.css").read_text(encoding="utf-8")

@@ -42,3 +42,17 @@ export function keyRanges(pattern, n, heads, head, query) {
   const [{ earlier, start }] = runs(pattern, n, heads, head, query, query + 1, 1);
   return [...earlier, [start, query + 1]];
 }
+
+// The group to begin with: a quarter of the text in a power of two, at most what the adapter was trained with.
+export function startGroup(length, trained) {
+  let group = 8;
+  while (group * 2 <= Math.min(trained, length / 4)) group *= 2;
+  return Math.min(group, trained);
+}
+
+// The sizes of a group to choose from: powers of two, and the one of training.
+export function groupsUpTo(trained) {
+  const sizes = [];
+  for (let size = 8; size < trained; size *= 2) sizes.push(size);
+  return [...sizes, trained];
+}

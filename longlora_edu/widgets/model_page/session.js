@@ -10,7 +10,7 @@ export function newSession({ header, models, capacity = header.context }) {
   const caches = new Map(); // "after s2 512" -> { cache, ids }
 
   // The cache of a model and a pattern, shortened to what it shares with `ids`; the oldest makes room for a new one.
-  function cacheFor(model, pattern, ids) {
+  function cacheFor(model, pattern, ids, anew) {
     const key = pattern.name === "dense" ? `${model} dense` : `${model} ${pattern.name} ${pattern.group}`;
     const known = caches.get(key) ?? { cache: newCache(models[model], capacity), ids: [] };
     caches.delete(key);
@@ -19,16 +19,17 @@ export function newSession({ header, models, capacity = header.context }) {
     let shared = 0;
     while (shared < Math.min(known.cache.length, ids.length) && known.ids[shared] === ids[shared]) shared++;
     const whole = shared === ids.length && known.cache.length === ids.length;
-    known.cache.length = keeps(pattern) || whole ? shared : 0;
+    known.cache.length = (keeps(pattern) || whole) && !anew ? shared : 0;
     known.ids = Uint8Array.from(ids);
     return known.cache;
   }
 
   // Runs a model over the bytes of a text; a generator of shares done, which returns how many bytes were used (wrap
-  // takes whole groups), how many had to be computed, and the nats that each next byte cost.
-  function* run({ model, pattern, ids: text }) {
+  // takes whole groups), how many had to be computed, and the nats that each next byte cost. With `anew` nothing that
+  // was kept is used.
+  function* run({ model, pattern, ids: text, anew = false }) {
     const ids = text.slice(0, usable(pattern, text.length));
-    const cache = cacheFor(model, pattern, ids);
+    const cache = cacheFor(model, pattern, ids, anew);
     const fresh = ids.length - cache.length;
     if (fresh > 0) yield* forward(models[model], cache, ids, pattern);
     const { vocabulary } = header.shape;
