@@ -9,14 +9,14 @@ import argparse
 from importlib.resources import files
 from pathlib import Path
 
-from ...records import read_json, replace_file
+from ...runs.records import read_json, replace_file
 from .model_html import Sample, model_page, parts_of
 from .packing import Packed, pack
 
 
 def held_out_samples(length: int, count: int = 3) -> tuple[Sample, ...]:
     """The beginnings of `count` held-out modules of the standard library, ASCII and at least `length` bytes long."""
-    from ...corpus import standard_library
+    from ...training.corpus import standard_library
 
     fitting = [
         document

@@ -23,7 +23,7 @@ import torch
 from ...geometry import group_size_from_ratio
 from ...lora import load_adapter, merge_lora
 from ...model import LlamaConfig, TinyLlama, load_model
-from ...records import read_json
+from ...runs.records import read_json
 from ...rope import Rope
 
 Kind = Literal["q8", "f16"]
