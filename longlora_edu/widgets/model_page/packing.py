@@ -23,8 +23,8 @@ import torch
 from ...geometry import group_size_from_ratio
 from ...lora import load_adapter, merge_lora
 from ...model import LlamaConfig, TinyLlama, load_model
-from ...runs.records import read_json
 from ...rope import Rope
+from ...runs.records import read_json
 
 Kind = Literal["q8", "f16"]
 Variant = Literal["before", "stretched", "after"]
@@ -94,8 +94,8 @@ class Packed:
         try:
             header = json.loads(data[4 : 4 + length])
         except ValueError:
-            header = {}
-        if header.get("format") != FORMAT:
+            header = None
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise ValueError(f"pack must begin with a header of the format {FORMAT!r}, got {data[4:40]!r}")
         return cls(header, data[4 + length :])
 
