@@ -61,7 +61,9 @@ def opened(browser):
     """A function that opens the page with some settings behind the #; no error may come up in any page."""
     errors, contexts = [], []
 
-    def opened(settings="", width=1200, **options):
+    def opened(settings="", width=1200, reduced_motion="reduce", **options):
+        # With less motion nothing begins by itself, and a picture stands still until something is done.
+        options["reduced_motion"] = reduced_motion
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **options))
         page = contexts[-1].new_page()
         page.set_default_timeout(10_000)
@@ -341,7 +343,7 @@ def test_each_square_has_the_colour_of_what_it_means(opened, setting):
         assert (squares[later] != rgb(style.FUTURE)).any() or not later.any()
     needed = layers_needed(geometry, 3)
     squares = patches(pixels, panels["reach"], n, corner=True)
-    ramp = [rgb(style.EMPTY), *(255 * style.MAGNITUDE(np.linspace(0.15, 1, 3))[:, :3])]
+    ramp = [rgb(style.EMPTY), *(255 * style.MAGNITUDE(1 - 0.85 * 0.75 ** np.arange(3))[:, :3])]
     for layers, colour in enumerate(ramp):
         np.testing.assert_allclose(
             squares[needed == layers], np.broadcast_to(colour, squares[needed == layers].shape), atol=4

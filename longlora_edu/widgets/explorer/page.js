@@ -6,7 +6,7 @@ export function start(render, el) {
   const listeners = {};
   let [values, timer] = [{}, 0];
   function load() {
-    const { state, problems } = fromHash(decodeURIComponent(location.hash));
+    const { state, problems } = fromHash(location.hash);
     values = { ...state, note: problems.join(" "), page: location.href.split("#")[0] };
     for (const listener of new Set(Object.values(listeners).flat())) listener();
   }
