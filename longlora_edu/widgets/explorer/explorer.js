@@ -32,7 +32,8 @@ function render({ model, el }) {
   let [step, done, before] = [0, false, facts];
   let [place, writing, timer] = [null, false, 0];
   let [play, flash, frame] = [null, 0, 0];
-  let others = state.score; // that came with the link
+  let others = state.score; // of whoever sent the link
+  state.score = 0;
 
   // What the reader does.
   function apply(patch) {
@@ -52,6 +53,7 @@ function render({ model, el }) {
   // What the kernel, a link or another view of the same model does. Several settings may arrive one by one.
   const follow = () => writing || queueMicrotask(() => {
     const next = read();
+    if (next.score !== state.score) [others, next.score] = [next.score, 0];
     tokens = next.n;
     const opens = next.tour && !state.tour;
     settle({ ...next, tour: next.tour && !opens }, model.get("note") || "");
@@ -124,6 +126,7 @@ function render({ model, el }) {
     if (Math.ceil(play.at) !== before) paintQuery();
     if (play.at < play.hops.length) frame = requestAnimationFrame(advance);
     else {
+      paintQuery();
       play.frames = false; // the way stays until something else is done
       find("[data-do=play]").innerHTML = "▶ Play <kbd>m</kbd>";
     }
@@ -203,7 +206,7 @@ function render({ model, el }) {
     const nobody = "No token is chosen: point at the picture to see whom a token looks at.";
     const words = query >= 0 && state.words ? ` ${sayHeard(state, facts, query)}` : "";
     const chosen = play
-      ? sayHops(play, nameOf(state), Math.ceil(play.at))
+      ? sayHops(play, nameOf(state), Math.ceil(play.at), play.at === play.hops.length)
       : query < 0 ? nobody : sayQuery(state, facts, query) + words;
     find(".s2x-query").textContent = chosen;
     canvas.setAttribute("aria-valuemin", 0);
@@ -250,8 +253,7 @@ function render({ model, el }) {
     for (const button of root.querySelectorAll("[data-do=challenge][aria-pressed]"))
       button.setAttribute("aria-pressed", Boolean(state.challenge));
     if (!state.challenge) return;
-    const mine = state.score !== others ? state.score : 0;
-    find(".s2x-score").textContent = sayChallenge(facts, mine, others);
+    find(".s2x-score").textContent = sayChallenge(facts, state.score, others);
   }
 
   function paintTour() {

@@ -25,13 +25,13 @@ export function hopsBack(state) {
   return { hops, arrives: came.has(0), stuck: frontier.length === 0 };
 }
 
-// The way in words, up to a hop.
-export function sayHops({ hops, arrives, stuck }, name, upTo = hops.length) {
+// The way in words, up to a hop; how it ends is told when it has ended.
+export function sayHops({ hops, arrives, stuck }, name, upTo = hops.length, ended = upTo === hops.length) {
   const last = hops[upTo - 1];
   const told = last
     ? `Layer ${upTo}, on a ${last.shifted ? "shifted" : "plain"} head: ${name(last.from)} hears ${name(last.to)}.`
     : "The last token asks what the first one said.";
-  if (upTo < hops.length) return told;
+  if (!ended) return told;
   if (arrives) return `${told} Arrived, after ${upTo} ${upTo === 1 ? "layer" : "layers"}.`;
   const end = stuck ? "No head looks further back, however many layers there are." : "No layer is left.";
   return `${told} The message stops here. ${end}`;
