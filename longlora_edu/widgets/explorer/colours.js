@@ -20,8 +20,8 @@ export const clear = (hex, share) => `rgba(${channels(hex).join(",")},${share})`
 
 const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
-// One colour a layer, the same however many layers there are: cividis from 0.15 on, each layer a quarter of what is left
-// nearer to its end, as in plot_reach.
+// One colour a layer, the same however many layers there are: cividis from 0.15 on, each layer a quarter of what is
+// left nearer to its end, as in plot_reach.
 export function layerColours(layers) {
   return Array.from({ length: layers }, (_, at) => {
     const place = 16 * (1 - 0.85 * 0.75 ** at);

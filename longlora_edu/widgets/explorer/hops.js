@@ -6,7 +6,13 @@ import { allows } from "./geometry.js";
 // the layers there are. Where it does not, it is the way that comes closest to token 0.
 export function hopsBack(state) {
   const { n, heads, layers } = state;
-  const kinds = heads > 1 ? [[false, 0], [true, heads - 1]] : [[true, 0]];
+  const kinds =
+    heads > 1
+      ? [
+          [false, 0],
+          [true, heads - 1],
+        ]
+      : [[true, 0]];
   const came = new Map([[n - 1, null]]);
   let frontier = [n - 1];
   for (let layer = 0; layer < layers && frontier.length && !came.has(0); layer++) {

@@ -149,12 +149,14 @@ export function drawMask(pen, panel, shifted) {
   // A leak that has just begun is pointed at.
   if (ahead && pen.flash) {
     const far = pen.flash * 10;
-    const box = [panel.x + (n - g + shift) * step - far, panel.y - far, (g - shift) * step + 2 * far, shift * step + 2 * far];
-    outline(pen, ...box, { line: 2 * sizes.line });
+    const [width, height] = [(g - shift) * step + 2 * far, shift * step + 2 * far];
+    outline(pen, panel.x + (n - g + shift) * step - far, panel.y - far, width, height, { line: 2 * sizes.line });
   }
   const hop = pen.hop;
-  if (hop && hop.shifted === shifted)
-    outline(pen, panel.x + hop.to * step - 1, panel.y + hop.from * step - 1, step + 2, step + 2, { line: 3 * sizes.line });
+  if (hop && hop.shifted === shifted) {
+    const corner = [panel.x + hop.to * step - 1, panel.y + hop.from * step - 1];
+    outline(pen, ...corner, step + 2, step + 2, { line: 3 * sizes.line });
+  }
   drawQuery(pen, panel, (key) => values[query * n + key]);
 }
 

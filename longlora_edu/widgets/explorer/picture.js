@@ -12,7 +12,8 @@ import { drawMask, drawReach } from "./matrices.js";
 // out (-1: none), `focus` the parts that a tour talks about (null: all), `below` sentences that go with the picture,
 // `play` a message on its way, `flash` how strongly a leak is pointed at, from 0 to 1.
 export function draw(canvas, context, state, facts, options) {
-  const { width, scale, query = -1, focus = null, below = [], dark = false, play = null, flash = 0, costs = false } = options;
+  const { width, scale, query = -1, focus = null, below = [], costs = false } = options;
+  const { dark = false, play = null, flash = 0 } = options;
   const names = state.words ? wordsOf(state.words) : null;
   const place = layout(state, width, { costs });
   const paint = PAINTS[dark ? "dark" : "light"];

@@ -10,7 +10,9 @@ import { newWriting } from "./writing.js";
 import { newHiding } from "./hiding.js";
 import { newLooking } from "./looking.js";
 import { newLeaking } from "./leaking.js";
-import { followTheme } from "./theme.js";
+import { followTheme } from "../explorer/theme.js";
+
+/* global WORKER_SOURCE -- the worker as text, which bundle.py puts before this module */
 
 const SYNCED = ["variant", "attention", "group", "text"];
 const count = (value) => value.toLocaleString("en-US");
@@ -23,13 +25,18 @@ function render({ model, el }) {
   const forgetTheme = followTheme(root, "mp-dark");
   const engine = startEngine(WORKER_SOURCE);
   const given = model.get("pack");
-  const bytes = given instanceof ArrayBuffer ? new Uint8Array(given) : new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
+  const bytes =
+    given instanceof ArrayBuffer
+      ? new Uint8Array(given)
+      : new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
   const pack = bytes.slice().buffer;
   let ends = [];
-  engine.call("load", { pack }, () => {}, [pack]).then(
-    ({ header }) => (ends = open({ model, root, engine, header })),
-    (error) => (root.innerHTML = `<p role="alert">The model could not be started here: ${error.message}.</p>`),
-  );
+  engine
+    .call("load", { pack }, () => {}, [pack])
+    .then(
+      ({ header }) => (ends = open({ model, root, engine, header })),
+      (error) => (root.innerHTML = `<p role="alert">The model could not be started here: ${error.message}.</p>`),
+    );
   return () => {
     engine.end();
     forgetTheme();
@@ -50,9 +57,17 @@ function open({ model, root, engine, header }) {
     group: header.group,
     ids: new Uint8Array(),
     left: 0,
-    header, root, part, button, engine, id,
+    header,
+    root,
+    part,
+    button,
+    engine,
+    id,
     pattern: (name = page.attention) => ({ name, group: page.group }),
-    setText, status, busy, job,
+    setText,
+    status,
+    busy,
+    job,
   };
 
   // One long job at a time, with its progress and a way to stop it; the promise is null where it was stopped.
@@ -67,7 +82,7 @@ function open({ model, root, engine, header }) {
     return call.then(
       (result) => (running === call && ((running = null), busy(null)), result),
       (error) => {
-        if (running === call) (running = null), busy(null);
+        if (running === call) ((running = null), busy(null));
         if (error.message === "stopped") return null;
         status(error.message);
         throw error;
@@ -105,17 +120,28 @@ function open({ model, root, engine, header }) {
 
   function paintSwitches() {
     for (const input of root.querySelectorAll("input[data-set=model]")) input.checked = input.value === page.model;
-    for (const input of root.querySelectorAll("input[data-set=attention]")) input.checked = input.value === page.attention;
+    for (const input of root.querySelectorAll("input[data-set=attention]"))
+      input.checked = input.value === page.attention;
     const select = root.querySelector("select[data-set=group]");
     const sizes = groupsUpTo(header.group);
     if (!sizes.includes(page.group)) sizes.push(page.group);
-    select.innerHTML = sizes.map((size) => `<option value="${size}"${size === page.group ? " selected" : ""}>${size} bytes</option>`).join("");
+    select.innerHTML = sizes
+      .map((size) => `<option value="${size}"${size === page.group ? " selected" : ""}>${size} bytes</option>`)
+      .join("");
     select.disabled = page.attention === "dense";
-    part("group-says").textContent = page.attention === "dense"
-      ? "Dense attention has no groups."
-      : page.group === header.group ? "as in training" : `In training it was ${header.group}.`;
+    part("group-says").textContent =
+      page.attention === "dense"
+        ? "Dense attention has no groups."
+        : page.group === header.group
+          ? "as in training"
+          : `In training it was ${header.group}.`;
     for (const name of ["write", "hide"]) button(name).disabled = page.attention === "wrap";
-    for (const [name, value] of Object.entries({ variant: page.model, attention: page.attention, group: page.group, text: field.value }))
+    for (const [name, value] of Object.entries({
+      variant: page.model,
+      attention: page.attention,
+      group: page.group,
+      text: field.value,
+    }))
       if (model.get(name) !== value) model.set(name, value);
     model.save_changes();
   }
@@ -167,7 +193,11 @@ function open({ model, root, engine, header }) {
   };
   let due = false; // several settings may arrive one by one
   const soon = () => {
-    const differs = model.get("variant") !== page.model || model.get("attention") !== page.attention || model.get("group") !== page.group || model.get("text") !== field.value;
+    const differs =
+      model.get("variant") !== page.model ||
+      model.get("attention") !== page.attention ||
+      model.get("group") !== page.group ||
+      model.get("text") !== field.value;
     if (due || !differs) return;
     due = true;
     queueMicrotask(() => ((due = false), follow()));

@@ -12,7 +12,8 @@ export function fitted(text, most) {
 const NAMES = { 9: "⇥", 10: "↵", 13: "␍", 32: "␣" };
 
 // One byte as one sign: letters as they are, blanks by a sign of their own, what is no letter as its number.
-export const sign = (byte) => NAMES[byte] ?? (byte > 32 && byte < 127 ? String.fromCharCode(byte) : `x${byte.toString(16).padStart(2, "0")}`);
+export const sign = (byte) =>
+  NAMES[byte] ?? (byte > 32 && byte < 127 ? String.fromCharCode(byte) : `x${byte.toString(16).padStart(2, "0")}`);
 
 const SPOKEN = { 9: "tab", 10: "new line", 13: "return", 32: "blank" };
 export const spoken = (byte) => SPOKEN[byte] ?? sign(byte);
@@ -20,4 +21,5 @@ export const spoken = (byte) => SPOKEN[byte] ?? sign(byte);
 // A few bytes around a place, as a reader would quote them.
 export const quoted = (ids, from, to) => Array.from(ids.slice(Math.max(0, from), to), sign).join("");
 
-export const escaped = (text) => text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
+export const escaped = (text) =>
+  text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);

@@ -1,9 +1,9 @@
 // The drawings of the page: a curve of bits per byte, strips of attention, strips of change. Colours are the explorer's
 // and stand for what they stand for everywhere; the ink follows the ground, light or dark.
 
-import { COLOURS } from "./colours.js";
+import { COLOURS } from "../explorer/colours.js";
 import { settingOf } from "./pattern.js";
-import { cells } from "./geometry.js";
+import { cells } from "../explorer/geometry.js";
 
 export const PATTERN_COLOURS = { dense: "ink", s2: COLOURS.plain, short: COLOURS.shifted, wrap: COLOURS.future };
 export const DASHES = { before: [2, 4], stretched: [8, 5], after: [] };
@@ -24,7 +24,8 @@ export function sheet(canvas, height) {
   return { context, width, height, ...paint };
 }
 
-const tick = (most, count) => [1, 2, 5, 10, 20, 50, 100, 128, 256, 512, 1024].find((step) => most / step <= count) ?? 2048;
+const tick = (most, count) =>
+  [1, 2, 5, 10, 20, 50, 100, 128, 256, 512, 1024].find((step) => most / step <= count) ?? 2048;
 
 // Bits per byte along the text: means over stretches of it, as [middle, bits].
 export function smoothed(nats, pieces = 48) {
@@ -44,7 +45,10 @@ export function drawCurves(canvas, runs, { length, trained, wall }) {
   const { context, width, height } = pen;
   const [left, right, top, bottom] = [34, width - 8, 14, height - 34];
   const curves = runs.map((run) => ({ ...run, points: smoothed(run.nats) }));
-  const most = Math.min(8, Math.max(3, Math.ceil(Math.max(...curves.flatMap(({ points }) => points.map(([, bits]) => bits))))));
+  const most = Math.min(
+    8,
+    Math.max(3, Math.ceil(Math.max(...curves.flatMap(({ points }) => points.map(([, bits]) => bits))))),
+  );
   const x = (position) => left + (position / Math.max(1, length)) * (right - left);
   const y = (bits) => bottom - (Math.min(bits, most) / most) * (bottom - top);
   context.textAlign = "right";
@@ -58,16 +62,21 @@ export function drawCurves(canvas, runs, { length, trained, wall }) {
   const step = tick(length, width < 500 ? 4 : 8);
   for (let at = 0; at <= length; at += step) context.fillText(at, Math.min(x(at), right - 12), bottom + 15);
   context.fillText("position in the text, in bytes", (left + right) / 2, height - 4);
-  if (wall) for (let at = wall; at < length; at += wall) {
-    context.fillStyle = pen.faint;
-    context.fillRect(x(at), top, 1, bottom - top);
-  }
+  if (wall)
+    for (let at = wall; at < length; at += wall) {
+      context.fillStyle = pen.faint;
+      context.fillRect(x(at), top, 1, bottom - top);
+    }
   if (trained < length) {
     context.fillStyle = pen.line;
     context.fillRect(x(trained) - 1, top - 6, 2, bottom - top + 6);
     context.textAlign = x(trained) > width / 2 ? "right" : "left";
     context.fillStyle = pen.ink;
-    context.fillText(`the base was trained up to here, ${trained}`, x(trained) + (x(trained) > width / 2 ? -6 : 6), top + 2);
+    context.fillText(
+      `the base was trained up to here, ${trained}`,
+      x(trained) + (x(trained) > width / 2 ? -6 : 6),
+      top + 2,
+    );
   }
   for (const { model, pattern, points, now } of [...curves].sort((a, b) => a.now - b.now)) {
     context.strokeStyle = colourOf(pattern.name, pen);
@@ -109,7 +118,8 @@ export function drawLooks(canvas, weights, { query, head, heads, group }) {
   const bar = Math.max(1.5, width / n);
   for (let from = 0, pixel = 0; pixel < width; pixel++, from = Math.floor((pixel / width) * n)) {
     let high = 0;
-    for (let at = from; at < Math.max(from + 1, ((pixel + 1) / width) * n) && at < n; at++) high = Math.max(high, weights[at]);
+    for (let at = from; at < Math.max(from + 1, ((pixel + 1) / width) * n) && at < n; at++)
+      high = Math.max(high, weights[at]);
     const tall = Math.sqrt(high / most) * (bottom - top - 2);
     context.fillStyle = pen.ink;
     if (high > 1e-4) context.fillRect(pixel, bottom - tall, Math.min(bar, 3), tall);
@@ -137,6 +147,12 @@ export function drawMoved(canvas, moved, { start, stop, name, n }) {
   context.fillStyle = colourOf(name, pen);
   // The square root shows small changes too; what did not move at all stays empty.
   moved.forEach((by, at) => {
-    if (by > 1e-6) context.fillRect(x(at), height - 1 - Math.sqrt(by) * (height - 3), Math.max(1, width / n), Math.sqrt(by) * (height - 3) + 1);
+    if (by > 1e-6)
+      context.fillRect(
+        x(at),
+        height - 1 - Math.sqrt(by) * (height - 3),
+        Math.max(1, width / n),
+        Math.sqrt(by) * (height - 3) + 1,
+      );
   });
 }

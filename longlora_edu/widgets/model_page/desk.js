@@ -36,10 +36,14 @@ export const desk = (id, header, samples) => `
   <section class="mp-card" aria-labelledby="${id}-switch">
     <h2 id="${id}-switch">2 · The switches</h2>
     <fieldset><legend>The model</legend>
-      ${Object.keys(MODELS).map((name) => choice(id, "model", name, name, MODELS[name](header))).join("")}
+      ${Object.keys(MODELS)
+        .map((name) => choice(id, "model", name, name, MODELS[name](header)))
+        .join("")}
     </fieldset>
     <fieldset><legend>Its attention</legend>
-      ${Object.keys(ATTENTIONS).map((name) => choice(id, "attention", name, ...ATTENTIONS[name])).join("")}
+      ${Object.keys(ATTENTIONS)
+        .map((name) => choice(id, "attention", name, ...ATTENTIONS[name]))
+        .join("")}
     </fieldset>
     <div class="mp-row">
       <label for="${id}-group">Group</label>
@@ -82,7 +86,9 @@ export const desk = (id, header, samples) => `
     <h2 id="${id}-hide">5 · Hide a number and ask for it</h2>
     <div class="mp-row">
       <label for="${id}-kind">Hide</label>
-      <select id="${id}-kind" data-part="kind">${Object.keys(KINDS).map((kind) => `<option value="${kind}">${KINDS[kind].title}</option>`).join("")}</select>
+      <select id="${id}-kind" data-part="kind">${Object.keys(KINDS)
+        .map((kind) => `<option value="${kind}">${KINDS[kind].title}</option>`)
+        .join("")}</select>
       <label for="${id}-answer">answer</label>
       <input id="${id}-answer" data-part="answer" type="text" maxlength="24" size="8">
     </div>
@@ -99,7 +105,9 @@ export const desk = (id, header, samples) => `
       <button type="button" data-do="restore" hidden>Put the text back</button></div>
     <p data-part="answer-says" role="status"></p>
     <div class="mp-scroll" data-part="answers" tabindex="0" role="region" aria-label="Answers of all switches" hidden>
-      <table><thead><tr><th scope="col">Model</th>${Object.values(ATTENTIONS).map(([name]) => `<th scope="col">${name}</th>`).join("")}</tr></thead>
+      <table><thead><tr><th scope="col">Model</th>${Object.values(ATTENTIONS)
+        .map(([name]) => `<th scope="col">${name}</th>`)
+        .join("")}</tr></thead>
       <tbody></tbody></table></div>
   </section>
 
@@ -109,11 +117,16 @@ export const desk = (id, header, samples) => `
     <div class="mp-bytes" data-part="bytes" tabindex="0" role="slider" aria-label="Byte of the text" aria-valuemin="0"
       aria-valuemax="0" aria-valuenow="0" aria-valuetext="no byte is chosen"></div>
     <div class="mp-row"><span id="${id}-layer">Layer</span>
-      <div class="mp-layers" role="radiogroup" aria-labelledby="${id}-layer">${Array.from({ length: header.shape.layers }, (_, at) =>
-        `<label><input type="radio" name="${id}-layer" data-set="layer" value="${at}">${at + 1}</label>`).join("")}</div></div>
+      <div class="mp-layers" role="radiogroup" aria-labelledby="${id}-layer">${Array.from(
+        { length: header.shape.layers },
+        (_, at) => `<label><input type="radio" name="${id}-layer" data-set="layer" value="${at}">${at + 1}</label>`,
+      ).join("")}</div></div>
     <p data-part="look-says" role="status"></p>
-    <div data-part="heads">${Array.from({ length: header.shape.heads }, (_, head) =>
-      `<figure class="mp-head"><figcaption data-head="${head}"></figcaption><canvas role="img" aria-label="Head ${head}"></canvas></figure>`).join("")}</div>
+    <div data-part="heads">${Array.from(
+      { length: header.shape.heads },
+      (_, head) =>
+        `<figure class="mp-head"><figcaption data-head="${head}"></figcaption><canvas role="img" aria-label="Head ${head}"></canvas></figure>`,
+    ).join("")}</div>
   </section>
 
   <section class="mp-card mp-wide" aria-labelledby="${id}-leak">
@@ -122,8 +135,12 @@ export const desk = (id, header, samples) => `
       there. Each strip shows how far the forecasts moved, byte by byte; the grey field is the word.</p>
     <div class="mp-row"><button type="button" data-do="leak">Change the last word</button></div>
     <p data-part="leak-says" role="status"></p>
-    <div data-part="leaks" hidden>${Object.entries(ATTENTIONS).map(([name, [title]]) =>
-      `<figure class="mp-head"><figcaption data-leak="${name}">${title}</figcaption><canvas role="img" aria-label="${title}"></canvas></figure>`).join("")}</div>
+    <div data-part="leaks" hidden>${Object.entries(ATTENTIONS)
+      .map(
+        ([name, [title]]) =>
+          `<figure class="mp-head"><figcaption data-leak="${name}">${title}</figcaption><canvas role="img" aria-label="${title}"></canvas></figure>`,
+      )
+      .join("")}</div>
   </section>
 
   <div class="mp-status" data-part="bar">

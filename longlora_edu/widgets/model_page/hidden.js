@@ -32,6 +32,8 @@ export function otherLastWord(ids) {
   let start = stop;
   while (start > 0 && isWord(ids[start - 1]) && stop - start < 32) start--;
   const changed = Uint8Array.from(ids);
-  for (let at = start; at < stop; at++) changed[at] = ids[at] === 0x7a || ids[at] === 0x5a || ids[at] === 0x39 ? ids[at] - 9 : ids[at] === 0x5f ? 0x78 : ids[at] + 1;
+  for (let at = start; at < stop; at++)
+    changed[at] =
+      ids[at] === 0x7a || ids[at] === 0x5a || ids[at] === 0x39 ? ids[at] - 9 : ids[at] === 0x5f ? 0x78 : ids[at] + 1;
   return { changed, start, stop };
 }

@@ -27,7 +27,8 @@ export function newHiding(page, reading) {
     const depth = Number(part("depth").value);
     const text = hidden && page.ids === hidden ? original : page.ids;
     const told = hide(text, line(), depth / 100, header.context);
-    part("depth-says").textContent = `${depth}\u00a0%, ${(told.ids.length - told.at).toLocaleString("en-US")} bytes before the answer`;
+    part("depth-says").textContent =
+      `${depth}\u00a0%, ${(told.ids.length - told.at).toLocaleString("en-US")} bytes before the answer`;
   }
 
   // Puts line and question into the text; asking again moves them instead of hiding a second pair.
@@ -56,7 +57,9 @@ export function newHiding(page, reading) {
     if (!found) return say("Stopped.");
     const distance = (told.ids.length - told.at).toLocaleString("en-US");
     const verdict = found.right ? "That is right" : `That is wrong: it was “${toText(told.answer)}”`;
-    say(`${page.model}, ${ATTENTIONS[page.attention][0]}: it wrote “${found.said}”. ${verdict}. The line stands ${distance} bytes back; it gave at least ${Math.round(100 * found.least)}\u00a0% to each byte it wrote.`);
+    say(
+      `${page.model}, ${ATTENTIONS[page.attention][0]}: it wrote “${found.said}”. ${verdict}. The line stands ${distance} bytes back; it gave at least ${Math.round(100 * found.least)}\u00a0% to each byte it wrote.`,
+    );
     reading.read();
   }
 
@@ -66,7 +69,12 @@ export function newHiding(page, reading) {
     part("answers").hidden = false;
     say("…");
     const names = Object.keys(ATTENTIONS);
-    rows.innerHTML = Object.keys(MODELS).map((model) => `<tr><th scope="row">${model}</th>${names.map((name) => `<td data-cell="${model} ${name}"></td>`).join("")}</tr>`).join("");
+    rows.innerHTML = Object.keys(MODELS)
+      .map(
+        (model) =>
+          `<tr><th scope="row">${model}</th>${names.map((name) => `<td data-cell="${model} ${name}"></td>`).join("")}</tr>`,
+      )
+      .join("");
     let [right, asked] = [0, 0];
     for (const model of Object.keys(MODELS))
       for (const name of names) {
@@ -80,7 +88,9 @@ export function newHiding(page, reading) {
         cell.textContent = `${found.right ? "✓" : "✗"} ${found.said}`;
         [right, asked] = [right + found.right, asked + 1];
       }
-    say(`${right} of ${asked} found it, ${(told.ids.length - told.at).toLocaleString("en-US")} bytes back. Wrap takes whole groups and cannot write on.`);
+    say(
+      `${right} of ${asked} found it, ${(told.ids.length - told.at).toLocaleString("en-US")} bytes back. Wrap takes whole groups and cannot write on.`,
+    );
     reading.read();
   }
 

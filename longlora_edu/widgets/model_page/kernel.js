@@ -6,6 +6,7 @@
 //
 // Four rows by two are computed at once: each number that is loaded is used several times, and all eight sums stay in
 // registers. On one core this is about 2e9 products a second, four times the loop one would write first.
+// prettier-ignore
 export function multiply(A, aFirst, aStep, B, bFirst, bStep, C, cFirst, cStep, rows, columns, inner, keep = false) {
   const wholeRows = rows - (rows % 4);
   const wholeColumns = columns - (columns % 2);

@@ -89,7 +89,16 @@ export function* forward(model, cache, ids, pattern) {
       }
       for (const [at, [first, rows]] of chunks.entries()) {
         for (let head = 0; head < heads; head++)
-          attend(shape, cache, layer, head, runs(pattern, total, heads, head, first, first + rows, CHUNK), scores, heard, first);
+          attend(
+            shape,
+            cache,
+            layer,
+            head,
+            runs(pattern, total, heads, head, first, first + rows, CHUNK),
+            scores,
+            heard,
+            first,
+          );
         const here = first - start;
         linear(heard, name("self_attn.o_proj"), queryWidth, x, width, rows, here, true);
         normAll(first, rows, start, name("post_attention_layernorm"));
@@ -132,7 +141,21 @@ function attend({ heads, kvHeads, headDim }, cache, layer, head, queries, scores
     column = 0;
     for (const [start, stop] of ranges) {
       const from = valueAt + start;
-      multiply(scores, column, length, v, from, cache.capacity, heard, outAt, queryStep, rows, headDim, stop - start, column > 0);
+      multiply(
+        scores,
+        column,
+        length,
+        v,
+        from,
+        cache.capacity,
+        heard,
+        outAt,
+        queryStep,
+        rows,
+        headDim,
+        stop - start,
+        column > 0,
+      );
       column += stop - start;
     }
   }

@@ -57,9 +57,13 @@ export function newLooking(page) {
   function say() {
     if (!found) return;
     const [byte, next] = [page.ids[found.query], page.ids[found.query + 1]];
-    const expected = found.next.slice(0, 3).map(([value, chance]) => `${sign(value)} ${Math.round(100 * chance)}\u00a0%`).join(", ");
+    const expected = found.next
+      .slice(0, 3)
+      .map(([value, chance]) => `${sign(value)} ${Math.round(100 * chance)}\u00a0%`)
+      .join(", ");
     const came = next === undefined ? "" : ` What came is “${sign(next)}”.`;
-    part("look-says").textContent = `Byte ${found.query.toLocaleString("en-US")}, “${sign(byte)}”, of layer ${layer + 1}. After it the model expected ${expected}.${came} The outlines are the cells of groups of ${page.group}; the one of this byte is marked.`;
+    part("look-says").textContent =
+      `Byte ${found.query.toLocaleString("en-US")}, “${sign(byte)}”, of layer ${layer + 1}. After it the model expected ${expected}.${came} The outlines are the cells of groups of ${page.group}; the one of this byte is marked.`;
   }
 
   async function choose(at) {
@@ -88,7 +92,9 @@ export function newLooking(page) {
   });
   field.addEventListener("keydown", (event) => {
     const steps = { ArrowRight: 1, ArrowDown: 16, ArrowLeft: -1, ArrowUp: -16 };
-    const to = { Home: 0, End: page.ids.length - 1, Escape: -1 }[event.key] ?? (event.key in steps ? Math.max(0, query + steps[event.key]) : null);
+    const to =
+      { Home: 0, End: page.ids.length - 1, Escape: -1 }[event.key] ??
+      (event.key in steps ? Math.max(0, query + steps[event.key]) : null);
     if (to === null) return;
     event.preventDefault();
     choose(to).then(() => field.children[query]?.scrollIntoView({ block: "nearest" }));

@@ -1,6 +1,6 @@
 // Which keys each query computes with: dense attention, or the cells of the explorer's geometry.
 
-import { cells } from "./geometry.js";
+import { cells } from "../explorer/geometry.js";
 
 export const PATTERNS = ["dense", "s2", "short", "wrap"];
 

@@ -5,7 +5,8 @@ import { ATTENTIONS, MODELS } from "./desk.js";
 import { escaped, sign, spoken } from "./bytes.js";
 import { usable } from "./pattern.js";
 
-const percent = (chance) => (chance < 0.001 ? "under 0.1" : chance < 0.1 ? (100 * chance).toFixed(1) : Math.round(100 * chance));
+const percent = (chance) =>
+  chance < 0.001 ? "under 0.1" : chance < 0.1 ? (100 * chance).toFixed(1) : Math.round(100 * chance);
 
 // Mean bits of the bytes from one position to another, or null where there are none.
 export function bits(nats, from, to) {
@@ -37,7 +38,11 @@ export function newReading(page) {
     const [model, pattern] = [page.model, page.pattern()];
     current = keyOf(model, pattern);
     if (usable(pattern, page.ids.length) < 2) {
-      page.status(pattern.name === "wrap" ? `Wrap takes whole groups: write at least ${pattern.group} bytes, or take a smaller group.` : "Write something: the model reads along.");
+      page.status(
+        pattern.name === "wrap"
+          ? `Wrap takes whole groups: write at least ${pattern.group} bytes, or take a smaller group.`
+          : "Write something: the model reads along.",
+      );
       return paint();
     }
     paint();
@@ -45,9 +50,12 @@ export function newReading(page) {
     const result = seen.get(current) ?? (await readWith(model, pattern, `${model}, ${ATTENTIONS[pattern.name][0]}`));
     pending--;
     if (!result) return;
-    const time = result.seconds < 1 ? `${Math.max(1, Math.round(1000 * result.seconds))} ms` : `${result.seconds.toFixed(1)} s`;
+    const time =
+      result.seconds < 1 ? `${Math.max(1, Math.round(1000 * result.seconds))} ms` : `${result.seconds.toFixed(1)} s`;
     const left = page.ids.length - result.used;
-    page.status(`Read ${result.fresh.toLocaleString("en-US")} bytes in ${time}.${left ? ` Wrap takes whole groups: the last ${left} bytes are left out.` : ""}`);
+    page.status(
+      `Read ${result.fresh.toLocaleString("en-US")} bytes in ${time}.${left ? ` Wrap takes whole groups: the last ${left} bytes are left out.` : ""}`,
+    );
     paint();
     for (const listener of listeners) listener();
   }
@@ -62,20 +70,37 @@ export function newReading(page) {
     part("far").textContent = "the rest";
     const number = (value) => (value === null ? "" : value.toFixed(3));
     part("rows").innerHTML = runs
-      .map(({ model, pattern, nats, now }) => `<tr${now ? ' class="mp-now"' : ""}><th scope="row"><i class="mp-line mp-${model} mp-of-${pattern.name}"></i>${model}</th>
+      .map(
+        ({
+          model,
+          pattern,
+          nats,
+          now,
+        }) => `<tr${now ? ' class="mp-now"' : ""}><th scope="row"><i class="mp-line mp-${model} mp-of-${pattern.name}"></i>${model}</th>
         <td>${ATTENTIONS[pattern.name][0]}</td><td>${number(bits(nats, 0, nats.length))}</td>
-        <td>${number(bits(nats, 0, split))}</td><td>${number(bits(nats, split, nats.length))}</td></tr>`)
+        <td>${number(bits(nats, 0, split))}</td><td>${number(bits(nats, split, nats.length))}</td></tr>`,
+      )
       .join("");
-    const said = runs.map(({ model, pattern, nats }) => `${model} with ${pattern.name} attention ${number(bits(nats, 0, nats.length))}`);
-    part("curve").setAttribute("aria-label", runs.length ? `Bits per byte by position; means: ${said.join(", ")}.` : "No text has been read yet.");
+    const said = runs.map(
+      ({ model, pattern, nats }) => `${model} with ${pattern.name} attention ${number(bits(nats, 0, nats.length))}`,
+    );
+    part("curve").setAttribute(
+      "aria-label",
+      runs.length ? `Bits per byte by position; means: ${said.join(", ")}.` : "No text has been read yet.",
+    );
     paintNext();
   }
 
   function paintNext() {
     const run = seen.get(current);
     part("next").innerHTML = (run?.next ?? [])
-      .map(([byte, chance]) => `<button type="button" data-byte="${byte}" aria-label="add ${spoken(byte)}, ${percent(chance)} percent">
-        <kbd>${escaped(sign(byte))}</kbd><span class="mp-bar" style="width:${(70 * chance).toFixed(2)}%"></span><span>${percent(chance)}\u00a0%</span></button>`)
+      .map(
+        ([
+          byte,
+          chance,
+        ]) => `<button type="button" data-byte="${byte}" aria-label="add ${spoken(byte)}, ${percent(chance)} percent">
+        <kbd>${escaped(sign(byte))}</kbd><span class="mp-bar" style="width:${(70 * chance).toFixed(2)}%"></span><span>${percent(chance)}\u00a0%</span></button>`,
+      )
       .join("");
     const wraps = page.attention === "wrap";
     part("next-says").textContent = wraps

@@ -34,7 +34,8 @@ export function newSession({ header, models, capacity = header.context }) {
     if (fresh > 0) yield* forward(models[model], cache, ids, pattern);
     const { vocabulary } = header.shape;
     const nats = new Float32Array(Math.max(0, ids.length - 1));
-    for (let at = 0; at < nats.length; at++) nats[at] = surprise(cache.logits, at * vocabulary, vocabulary, ids[at + 1]);
+    for (let at = 0; at < nats.length; at++)
+      nats[at] = surprise(cache.logits, at * vocabulary, vocabulary, ids[at + 1]);
     return { cache, used: ids.length, fresh, nats };
   }
 

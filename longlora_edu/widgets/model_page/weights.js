@@ -10,7 +10,8 @@ export function openPack(buffer) {
 // A number in 16 bits (IEEE 754 half precision), which typed arrays of today's browsers do not know everywhere.
 export function halfToNumber(bits) {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
-  const size = exponent === 0 ? fraction * 2 ** -24 : exponent === 31 ? NaN : (1 + fraction / 1024) * 2 ** (exponent - 15);
+  const size =
+    exponent === 0 ? fraction * 2 ** -24 : exponent === 31 ? NaN : (1 + fraction / 1024) * 2 ** (exponent - 15);
   return bits & 0x8000 ? -size : size;
 }
 
@@ -18,7 +19,8 @@ export function halfToNumber(bits) {
 export function readTensor(numbers, { kind, shape, offset }) {
   const count = shape.reduce((product, size) => product * size, 1);
   if (kind === "f32") return new Float32Array(numbers.slice(offset, offset + 4 * count));
-  if (kind === "f16") return Float32Array.from(new Uint16Array(numbers.slice(offset, offset + 2 * count)), halfToNumber);
+  if (kind === "f16")
+    return Float32Array.from(new Uint16Array(numbers.slice(offset, offset + 2 * count)), halfToNumber);
   const [rows, columns] = shape;
   const blocks = Math.ceil(columns / 32);
   const small = new Int8Array(numbers, offset, count);

@@ -1,5 +1,9 @@
 // The engine's worker: one job after another, each of which says how far it is and can be stopped.
 
+import { chances, drawn, likeliest, seeded } from "./chances.js";
+import { newSession } from "./session.js";
+import { openPack, readModels } from "./weights.js";
+
 const jobs = {
   async load({ pack }) {
     const opened = openPack(pack);
@@ -33,7 +37,12 @@ const jobs = {
   async look({ model, pattern, ids, query, count = 5 }, steps) {
     const { cache, used } = await steps(session.run({ model, pattern, ids }));
     const at = Math.min(query, used - 1);
-    return { query: at, used, layers: session.lookingFrom(model, pattern, cache, at), next: likeliest(session.scores(cache, at), count) };
+    return {
+      query: at,
+      used,
+      layers: session.lookingFrom(model, pattern, cache, at),
+      next: likeliest(session.scores(cache, at), count),
+    };
   },
 
   // How far the forecast behind each byte moves when the text changes: half of the sum of differences, from 0 to 1.
@@ -57,10 +66,11 @@ const stopped = new Set();
 
 // Lets waiting messages in: a job that is stopped must hear of it. (A timer would wait 4 ms each time.)
 const channel = new MessageChannel();
-const turn = () => new Promise((resolve) => {
-  channel.port1.onmessage = resolve;
-  channel.port2.postMessage(0);
-});
+const turn = () =>
+  new Promise((resolve) => {
+    channel.port1.onmessage = resolve;
+    channel.port2.postMessage(0);
+  });
 
 async function work({ id, job, ...given }) {
   const tell = (news) => self.postMessage({ id, ...news });

@@ -14,8 +14,12 @@ export function newWriting(page, reading) {
     const bytes = [...start];
     const began = performance.now();
     const args = {
-      model: page.model, pattern: page.pattern(), ids: start, seed: Math.floor(Math.random() * 2 ** 31),
-      count: Math.min(room, Math.max(1, Number(part("count").value) || 1)), temperature: Number(part("heat").value),
+      model: page.model,
+      pattern: page.pattern(),
+      ids: start,
+      seed: Math.floor(Math.random() * 2 ** 31),
+      count: Math.min(room, Math.max(1, Number(part("count").value) || 1)),
+      temperature: Number(part("heat").value),
     };
     const shown = part("text");
     let chances = 0;
@@ -31,7 +35,10 @@ export function newWriting(page, reading) {
     const made = bytes.length - start.length;
     button("unwrite").hidden = made === 0;
     const speed = Math.round(made / ((performance.now() - began) / 1000));
-    if (made) say(`${made} bytes, ${speed} a second, the first “${sign(bytes[start.length])}”; on average it gave ${Math.round((100 * chances) / made)}\u00a0% to what it wrote.`);
+    if (made)
+      say(
+        `${made} bytes, ${speed} a second, the first “${sign(bytes[start.length])}”; on average it gave ${Math.round((100 * chances) / made)}\u00a0% to what it wrote.`,
+      );
     reading.read();
   }
 
