@@ -5,7 +5,8 @@ import { BOUNDARY_RULES, count, measure, nameOf, number, percent, sayAll, sayHea
 import { CHALLENGE, OPEN, hearsInTime, sayChallenge } from "./challenge.js";
 import { hopsBack, sayHops } from "./hops.js";
 import { followTheme } from "./theme.js";
-import { draw, exported, tokenAt } from "./picture.js";
+import { draw, exported } from "./picture.js";
+import { tokenAt } from "./layout.js";
 import { STEPS } from "./tour.js";
 import { COSTS, READOUT, SENTENCE, SLIDERS, face } from "./face.js";
 
