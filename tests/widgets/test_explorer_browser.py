@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import CHROMIUM_OPTIONS, chromium, need
+from helpers import chromium_session, serious_faults
 from PIL import Image
 
 from longlora_edu.geometry import S2Geometry
@@ -45,15 +45,8 @@ TWO = """async ([code]) => {
 
 @pytest.fixture(scope="module")
 def browser():
-    executable = chromium()
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        need("browser", False, "needs playwright: python -m pip install playwright")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+    with chromium_session() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -571,7 +564,8 @@ def test_the_answer_stays_in_sight_on_a_telephone(opened):
 def test_what_can_be_touched_is_44_points_high(opened, width):
     page = opened("challenge=1", width=width)
     small = """() => [...document.querySelectorAll('.s2x :is(button, input, select, summary)')]
-        .filter((e) => e.offsetParent && e.getBoundingClientRect().height < 43.9).map((e) => e.outerHTML.slice(0, 80))"""
+        .filter((element) => element.offsetParent && element.getBoundingClientRect().height < 43.9)
+        .map((element) => element.outerHTML.slice(0, 80))"""
     assert page.evaluate(small) == []
 
 
@@ -630,21 +624,7 @@ def test_dark_is_dark_everywhere_and_a_notebook_decides_for_itself(opened):
     "settings", ["", "projector=1&n=128&g=16", "tour=1", "challenge=1", "n=30&g=8&boundary=wrap&heads=1"]
 )
 def test_axe_finds_no_serious_fault(opened, settings, scheme):
-    need("browser", importable("axe_playwright_python"), "needs axe: python -m pip install axe-playwright-python")
-    from axe_playwright_python.sync_playwright import Axe
-
     page = opened(settings, color_scheme=scheme)
     for details in page.locator("details:not([inert])").all():
         details.locator("summary").click()
-    faults = [
-        (fault["id"], fault["nodes"][0]["html"][:200])
-        for fault in Axe().run(page).response["violations"]
-        if fault["impact"] in ("serious", "critical")
-    ]
-    assert faults == []
-
-
-def importable(name):
-    import importlib.util
-
-    return importlib.util.find_spec(name) is not None
+    assert serious_faults(page) == []

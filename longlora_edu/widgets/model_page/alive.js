@@ -211,7 +211,7 @@ function open({ model, root, engine, header }) {
   setText(first, { fresh: !asked, read: false });
   if (asked) page.group = asked;
   paintSwitches();
-  reading.read();
+  reading.read().then((done) => done && reading.beside("before"));
   root.dataset.ready = "yes";
   return [() => observer.disconnect(), () => SYNCED.forEach((name) => model.off(`change:${name}`, soon)), stop];
 }

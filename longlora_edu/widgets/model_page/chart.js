@@ -2,8 +2,7 @@
 // and stand for what they stand for everywhere; the ink follows the ground, light or dark.
 
 import { COLOURS } from "../explorer/colours.js";
-import { settingOf } from "./pattern.js";
-import { cells } from "../explorer/geometry.js";
+import { cellsOf } from "./pattern.js";
 
 export const PATTERN_COLOURS = { dense: "ink", s2: COLOURS.plain, short: COLOURS.shifted, wrap: COLOURS.future };
 export const DASHES = { before: [2, 4], stretched: [8, 5], after: [] };
@@ -94,7 +93,7 @@ export function drawCurves(canvas, runs, { length, trained, wall }) {
 export const colourOf = (name, pen) => (PATTERN_COLOURS[name] === "ink" ? pen.ink : PATTERN_COLOURS[name]);
 
 // Attention of one head along the text, with the cells of the geometry around it: the query's own cell is outlined.
-export function drawLooks(canvas, weights, { query, head, heads, group }) {
+export function drawLooks(canvas, weights, { query, head, heads, pattern }) {
   const pen = sheet(canvas, 54);
   if (!pen) return;
   const { context, width } = pen;
@@ -103,9 +102,9 @@ export function drawLooks(canvas, weights, { query, head, heads, group }) {
   const x = (at) => (at / n) * width;
   const shifted = head >= Math.floor(heads / 2);
   const colour = shifted ? COLOURS.shifted : COLOURS.plain;
-  for (const cell of cells(settingOf({ name: "s2", group }, n, heads), shifted))
+  for (const cell of cellsOf(pattern, n, heads, head)) {
+    const own = cell.some(([start, stop]) => start <= query && query < stop);
     for (const [start, stop] of cell) {
-      const own = start <= query && query < stop;
       context.fillStyle = colour;
       context.globalAlpha = own ? 0.2 : 0.07;
       context.fillRect(x(start), top, x(stop) - x(start), bottom - top);
@@ -114,6 +113,7 @@ export function drawLooks(canvas, weights, { query, head, heads, group }) {
       context.lineWidth = own ? 2 : 0.75;
       context.strokeRect(x(start) + 0.5, top, x(stop) - x(start) - 1, bottom - top);
     }
+  }
   const most = weights.reduce((a, b) => Math.max(a, b), 1e-9);
   const bar = Math.max(1.5, width / n);
   for (let from = 0, pixel = 0; pixel < width; pixel++, from = Math.floor((pixel / width) * n)) {

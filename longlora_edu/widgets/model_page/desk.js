@@ -101,7 +101,7 @@ export const desk = (id, header, samples) => `
     <label for="${id}-depth">Depth: <span data-part="depth-says"></span></label>
     <input id="${id}-depth" data-part="depth" type="range" min="0" max="100" value="25">
     <div class="mp-row"><button type="button" data-do="hide">Hide and ask</button>
-      <button type="button" data-do="ask-all">Ask all twelve</button>
+      <button type="button" data-do="ask-all">Ask with all</button>
       <button type="button" data-do="restore" hidden>Put the text back</button></div>
     <p data-part="answer-says" role="status"></p>
     <div class="mp-scroll" data-part="answers" tabindex="0" role="region" aria-label="Answers of all switches" hidden>
@@ -113,7 +113,7 @@ export const desk = (id, header, samples) => `
 
   <section class="mp-card mp-wide" aria-labelledby="${id}-looks">
     <h2 id="${id}-looks">6 · Where it looks</h2>
-    <p>Choose a byte: click it, or go to the text and press the arrow keys. Bytes that surprised the model are dark.</p>
+    <p>Choose a byte: click it, or go to the text and press the arrow keys. Bytes that surprised the model are marked.</p>
     <div class="mp-bytes" data-part="bytes" tabindex="0" role="slider" aria-label="Byte of the text" aria-valuemin="0"
       aria-valuemax="0" aria-valuenow="0" aria-valuetext="no byte is chosen"></div>
     <div class="mp-row"><span id="${id}-layer">Layer</span>

@@ -1,22 +1,28 @@
 // Where one byte looks: the text to choose it from, and a strip for each head with the cells of the geometry.
 
 import { drawLooks } from "./chart.js";
+import { cellsOf } from "./pattern.js";
 import { escaped, quoted, sign, spoken } from "./bytes.js";
+
+const total = (values) => values.reduce((sum, value) => sum + value, 0);
+const holds = (cell, token) => cell.some(([start, stop]) => start <= token && token < stop);
 
 export function newLooking(page) {
   const { part, root, header } = page;
   const { heads } = header.shape;
   const field = part("bytes");
-  let [query, layer, found, shown, timer] = [-1, header.shape.layers - 1, null, null, 0];
+  let [query, layer, found, painted, timer] = [-1, header.shape.layers - 1, null, null, 0];
   root.querySelector(`input[data-set=layer][value="${layer}"]`).checked = true;
 
+  // The cells to draw: those of the pattern, or, where attention is dense, those that S² would leave.
+  const shown = () => page.pattern(page.attention === "dense" ? "s2" : page.attention);
   const kind = (head) => (head >= Math.floor(heads / 2) ? "shifted" : "plain");
 
   // The text as bytes. Built anew only when it has changed, and not while the reader is typing.
   function paintBytes() {
     const { ids } = page;
-    if (shown !== ids) {
-      shown = ids;
+    if (painted !== ids) {
+      painted = ids;
       const look = (byte) => (byte === 10 ? "↵\n" : byte === 9 ? "⇥\t" : byte === 32 ? " " : escaped(sign(byte)));
       field.innerHTML = Array.from(ids, (byte) => `<span>${look(byte)}</span>`).join("");
     }
@@ -41,14 +47,14 @@ export function newLooking(page) {
       const caption = sayHead(weights, head);
       root.querySelector(`[data-head="${head}"]`).textContent = caption;
       canvases[head].setAttribute("aria-label", caption);
-      drawLooks(canvases[head], weights, { query: found.query, head, heads, group: page.group });
+      drawLooks(canvases[head], weights, { query: found.query, head, heads, pattern: shown() });
     });
   }
 
   // "head 2, shifted: 63 % inside its cell; most at 1,203 …def (41 %)"
   function sayHead(weights, head) {
-    const start = cellStart(page.group, kind(head) === "shifted", found.query);
-    const inside = weights.subarray(start, found.query + 1).reduce((sum, value) => sum + value, 0);
+    const own = cellsOf(shown(), weights.length, heads, head).find((cell) => holds(cell, found.query));
+    const inside = own.reduce((sum, [start, stop]) => sum + total(weights.subarray(start, stop)), 0);
     const best = weights.reduce((top, value, at) => (value > weights[top] ? at : top), 0);
     const where = `${Math.round(100 * weights[best])}\u00a0% at byte ${best.toLocaleString("en-US")}, “${quoted(page.ids, best - 6, best + 1)}”`;
     return `head ${head}, ${kind(head)}: ${Math.round(100 * inside)}\u00a0% inside its own cell; most, ${where}`;
@@ -82,7 +88,7 @@ export function newLooking(page) {
       if (result) found = result;
     } else part("look-says").textContent = "";
     clearTimeout(timer);
-    timer = setTimeout(paintBytes, query < 0 && shown ? 150 : 0);
+    timer = setTimeout(paintBytes, query < 0 && painted ? 150 : 0);
     paint();
     say();
   }
@@ -101,10 +107,4 @@ export function newLooking(page) {
   });
   const choices = { layer: (value) => ((layer = value), paintBytes(), paint(), say()) };
   return { refresh, paint, ...choices };
-}
-
-// The first token of the cell in which a query stands, where nothing wraps.
-export function cellStart(group, shifted, query) {
-  const shift = shifted ? Math.floor(group / 2) : 0;
-  return Math.max(0, Math.floor((query - shift) / group) * group + shift);
 }

@@ -49,7 +49,7 @@ export function newReading(page) {
     pending++;
     const result = seen.get(current) ?? (await readWith(model, pattern, `${model}, ${ATTENTIONS[pattern.name][0]}`));
     pending--;
-    if (!result) return;
+    if (!result) return false; // something else has been asked for meanwhile
     const time =
       result.seconds < 1 ? `${Math.max(1, Math.round(1000 * result.seconds))} ms` : `${result.seconds.toFixed(1)} s`;
     const left = page.ids.length - result.used;
@@ -58,6 +58,7 @@ export function newReading(page) {
     );
     paint();
     for (const listener of listeners) listener();
+    return true;
   }
 
   function paint() {
@@ -69,18 +70,15 @@ export function newReading(page) {
     part("near").textContent = `first ${split}`;
     part("far").textContent = "the rest";
     const number = (value) => (value === null ? "" : value.toFixed(3));
-    part("rows").innerHTML = runs
-      .map(
-        ({
-          model,
-          pattern,
-          nats,
-          now,
-        }) => `<tr${now ? ' class="mp-now"' : ""}><th scope="row"><i class="mp-line mp-${model} mp-of-${pattern.name}"></i>${model}</th>
-        <td>${ATTENTIONS[pattern.name][0]}</td><td>${number(bits(nats, 0, nats.length))}</td>
-        <td>${number(bits(nats, 0, split))}</td><td>${number(bits(nats, split, nats.length))}</td></tr>`,
-      )
-      .join("");
+    const row = ({ model, pattern, nats, now }) => `
+      <tr${now ? ' class="mp-now"' : ""}>
+        <th scope="row"><i class="mp-line mp-${model} mp-of-${pattern.name}"></i>${model}</th>
+        <td>${ATTENTIONS[pattern.name][0]}</td>
+        <td>${number(bits(nats, 0, nats.length))}</td>
+        <td>${number(bits(nats, 0, split))}</td>
+        <td>${number(bits(nats, split, nats.length))}</td>
+      </tr>`;
+    part("rows").innerHTML = runs.map(row).join("");
     const said = runs.map(
       ({ model, pattern, nats }) => `${model} with ${pattern.name} attention ${number(bits(nats, 0, nats.length))}`,
     );
@@ -93,15 +91,13 @@ export function newReading(page) {
 
   function paintNext() {
     const run = seen.get(current);
-    part("next").innerHTML = (run?.next ?? [])
-      .map(
-        ([
-          byte,
-          chance,
-        ]) => `<button type="button" data-byte="${byte}" aria-label="add ${spoken(byte)}, ${percent(chance)} percent">
-        <kbd>${escaped(sign(byte))}</kbd><span class="mp-bar" style="width:${(70 * chance).toFixed(2)}%"></span><span>${percent(chance)}\u00a0%</span></button>`,
-      )
-      .join("");
+    const choice = ([byte, chance]) => `
+      <button type="button" data-byte="${byte}" aria-label="add ${spoken(byte)}, ${percent(chance)} percent">
+        <kbd>${escaped(sign(byte))}</kbd>
+        <span class="mp-bar" style="width:${(70 * chance).toFixed(2)}%"></span>
+        <span>${percent(chance)}\u00a0%</span>
+      </button>`;
+    part("next").innerHTML = (run?.next ?? []).map(choice).join("");
     const wraps = page.attention === "wrap";
     part("next-says").textContent = wraps
       ? "Under wrap nothing can be written on: with each new byte the first ones would have to hear it, and all be computed again."
@@ -112,6 +108,14 @@ export function newReading(page) {
     const chosen = target.closest("[data-byte]");
     if (chosen && page.ids.length < header.context) page.setText([...page.ids, Number(chosen.dataset.byte)]);
   });
+
+  // Beside the first text that is read, the model as it was before: what the page is about, in one picture.
+  async function beside(model) {
+    const pattern = page.pattern();
+    if (model === page.model || !(await readWith(model, pattern, `${model}, to compare`))) return;
+    paint();
+    page.status(`Read with ${page.model} and, to compare, with ${model}.`);
+  }
 
   const actions = {
     async all() {
@@ -131,5 +135,6 @@ export function newReading(page) {
     },
   };
   const nats = () => seen.get(current)?.nats ?? new Float32Array();
-  return { read, paint, nats, actions, isReading: () => pending > 0, after: (listener) => listeners.push(listener) };
+  const [isReading, after] = [() => pending > 0, (listener) => listeners.push(listener)];
+  return { read, beside, paint, nats, actions, isReading, after };
 }
