@@ -490,3 +490,76 @@ def test_modules_of_one_text_share_no_name(node, tmp_path):
         (tmp_path / f"{name}.mjs").write_text(text, encoding="utf-8")
         done = subprocess.run(["node", "--check", tmp_path / f"{name}.mjs"], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
+
+
+def desk(tmp_path, **settings):
+    from longlora_edu.widgets.model_page import model_desk
+
+    return model_desk(*folders(tmp_path), (Sample("a.py", "x = 1\n" * 8),), **settings)
+
+
+def test_the_desk_sends_its_weights_when_it_is_asked_and_keeps_them_out_of_a_notebook(tmp_path):
+    pytest.importorskip("anywidget")
+    widget, sent = desk(tmp_path, variant="stretched", attention="s2", group=16, group_size=24), []
+    assert widget._esm == module() and (widget.variant, widget.attention, widget.group) == ("stretched", "s2", 16)
+    assert widget.packed.header["group"] == 24
+    state = json.dumps(widget.get_state(), default=str)
+    assert "pack" not in widget.get_state() and len(state) < len(module()) * 1.3 + 10_000
+    widget.send = lambda content, buffers=None: sent.append((content, buffers))
+    for message in ({"ask": "pack"}, {"ask": "else"}):
+        widget._handle_custom_msg(message, [])
+    (answer,) = sent
+    assert answer[0] == {"answer": "pack"} and Packed.read(bytes(answer[1][0])).header == widget.packed.header
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"variant": "merged"}, "variant must be one of before, stretched, after, got 'merged'"),
+        ({"attention": "full"}, "attention must be one of dense, s2, short, wrap, got 'full'"),
+        ({"group": 65}, "group must be from 0 to 64, got 65"),
+    ],
+)
+def test_what_the_desk_does_not_know_is_refused(tmp_path, settings, message):
+    pytest.importorskip("anywidget")
+    with pytest.raises(ValueError, match=message):
+        desk(tmp_path, **settings)
+
+
+def test_a_desk_needs_a_text():
+    from longlora_edu.widgets.model_page import model_desk
+
+    with pytest.raises(ValueError, match="samples must hold at least one text, got none"):
+        model_desk(Path("base"), Path("adapter"), ())
+
+
+def test_the_still_says_what_both_models_made_of_the_text(tmp_path, published):
+    pytest.importorskip("anywidget")
+    widget = desk(tmp_path)
+    still = widget.still()
+    ids = np.frombuffer(b"x = 1\n" * 8, np.uint8)
+    for variant in ("before", "after"):
+        scores = torch.from_numpy(logits(widget.packed.model(variant), ids, "dense", 0))
+        nats = torch.nn.functional.cross_entropy(scores[:-1], torch.tensor(ids[1:].tolist()), reduction="none")
+        assert f"{float(nats[16:].mean()) / np.log(2):.2f} {variant}" in still.alt
+    assert "docs/model.html" in still.html and still.html.endswith("</figcaption></figure>")
+    widget._ipython_display_()
+    (shown,) = published
+    assert shown["text/html"] == still.html and shown["text/plain"] == still.alt
+
+
+def test_without_anywidget_the_desk_is_its_still_picture(tmp_path):
+    base, adapter = folders(tmp_path)
+    code = (
+        "import sys; sys.modules['anywidget'] = None\n"
+        "from pathlib import Path\n"
+        "from longlora_edu.widgets.model_page import Sample, model_desk\n"
+        "still = model_desk(Path(sys.argv[1]), Path(sys.argv[2]), (Sample('a', 'y = 2\\n' * 9),))\n"
+        "print(type(still).__name__, still.caption)\n"
+        "from longlora_edu.widgets.model_page import ModelDesk\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, base, adapter], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.startswith("ModelStill To type, switch and ask without a kernel, open docs/model.html")
+    assert "ImportError: the living model needs anywidget: python -m pip install anywidget, or open docs" in done.stderr

@@ -11,7 +11,7 @@ from helpers import chromium_session, serious_faults
 from small_models import folders, logits
 
 from longlora_edu.widgets.model_page import Packed, Sample, model_page, pack
-from longlora_edu.widgets.model_page.bundle import worker
+from longlora_edu.widgets.model_page.bundle import module, worker
 
 pytestmark = pytest.mark.browser
 TEXT = (
@@ -361,3 +361,44 @@ def test_the_page_never_blocks_while_it_reads(opened):
     }"""
     )
     assert longest < 500  # milliseconds between two pictures, on a machine that may be busy with other things
+
+
+def test_a_kernel_sends_the_weights_and_moves_the_switches(opened, made):
+    """The module as a notebook uses it: a model that has the weights only when it is asked for them."""
+    page = opened()
+    page.evaluate(
+        """async ([code, samples]) => {
+        const source = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+        const { default: widget } = await import(source);
+        const text = document.getElementById("pack").textContent;
+        const data = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+        const values = { samples, variant: "before", attention: "short", group: 8, text: "" };
+        const heard = {};
+        window.model = {
+            get: (name) => values[name],
+            set: (name, value) => { values[name] = value; },
+            moves: (name, value) => { values[name] = value; (heard[`change:${name}`] ?? []).forEach((f) => f()); },
+            on: (event, f) => (heard[event] ??= []).push(f),
+            off: (event, f) => { heard[event] = heard[event].filter((other) => other !== f); },
+            save_changes: () => {},
+            send: ({ ask }) => {
+                const answer = (f) => f({ answer: ask }, [new DataView(data.buffer)]);
+                setTimeout(() => heard["msg:custom"].forEach(answer));
+            },
+            listening: () => ["variant", "attention", "group", "text"].flatMap((name) => heard[`change:${name}`]).length,
+        };
+        document.querySelector("main").innerHTML = "<div id='cell'></div>";
+        window.end = widget.render({ model: window.model, el: document.getElementById("cell") });
+    }""",
+        [module(), [vars(sample) for sample in SAMPLES]],
+    )
+    page.locator("[data-ready=yes]").wait_for()
+    wait_for_status(page, "^Read ")
+    assert rows(page)[0] == ["before", "short"]
+    page.evaluate("() => { model.moves('variant', 'after'); model.moves('attention', 's2'); }")
+    page.wait_for_function("() => document.querySelectorAll('[data-part=rows] tr').length === 2")
+    assert ["after", "S²"] in rows(page)
+    page.evaluate("() => model.moves('text', 'print(1)\\n' )")
+    page.wait_for_function("() => document.querySelector('[data-part=text]').value === 'print(1)\\n'")
+    page.evaluate("() => end()")
+    assert page.evaluate("() => model.listening()") == 0

@@ -17,6 +17,20 @@ import { followTheme } from "../explorer/theme.js";
 const SYNCED = ["variant", "attention", "group", "text"];
 const count = (value) => value.toLocaleString("en-US");
 
+// The packed weights as an ArrayBuffer: the page has them, a kernel sends them when it is asked.
+function packOf(model) {
+  const given = model.get("pack");
+  if (given) return Promise.resolve(given);
+  return new Promise((resolve) => {
+    model.on("msg:custom", (content, [view] = []) => {
+      if (content?.answer !== "pack") return;
+      const start = view.byteOffset ?? 0;
+      resolve((view.buffer ?? view).slice(start, start + view.byteLength));
+    });
+    model.send({ ask: "pack" });
+  });
+}
+
 function render({ model, el }) {
   const root = document.createElement("div");
   root.className = "mp longlora-model";
@@ -24,20 +38,16 @@ function render({ model, el }) {
   el.append(root);
   const forgetTheme = followTheme(root, "mp-dark");
   const engine = startEngine(WORKER_SOURCE);
-  const given = model.get("pack");
-  const bytes =
-    given instanceof ArrayBuffer
-      ? new Uint8Array(given)
-      : new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
-  const pack = bytes.slice().buffer;
   let ends = [];
-  engine
-    .call("load", { pack }, () => {}, [pack])
-    .then(
-      ({ header }) => (ends = open({ model, root, engine, header })),
-      (error) => (root.innerHTML = `<p role="alert">The model could not be started here: ${error.message}.</p>`),
-    );
+  const patience = setTimeout(() => {
+    root.innerHTML = `<p role="alert">No kernel answers. Run the cell again, or open docs/model.html in a browser.</p>`;
+  }, 15_000);
+  packOf(model)
+    .then((pack) => (clearTimeout(patience), engine.call("load", { pack }, () => {}, [pack])))
+    .then(({ header }) => (ends = open({ model, root, engine, header })))
+    .catch((error) => (root.innerHTML = `<p role="alert">The model could not be started here: ${error.message}.</p>`));
   return () => {
+    clearTimeout(patience);
     engine.end();
     forgetTheme();
     for (const end of ends) end();
