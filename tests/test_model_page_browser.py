@@ -385,7 +385,7 @@ def test_a_kernel_sends_the_weights_and_moves_the_switches(opened, made):
                 const answer = (f) => f({ answer: ask }, [new DataView(data.buffer)]);
                 setTimeout(() => heard["msg:custom"].forEach(answer));
             },
-            listening: () => ["variant", "attention", "group", "text"].flatMap((name) => heard[`change:${name}`]).length,
+            listening: () => Object.keys(values).flatMap((name) => heard[`change:${name}`] ?? []).length,
         };
         document.querySelector("main").innerHTML = "<div id='cell'></div>";
         window.end = widget.render({ model: window.model, el: document.getElementById("cell") });
