@@ -463,8 +463,8 @@ def said(page):
 
 
 def test_a_message_goes_its_way_by_itself_once_and_again_when_asked(opened):
-    page = opened(hash_of(layers=2), reduced_motion="no-preference")
-    end = "Layer 2, on a shifted head: token 12 hears token 10. The message stops here. No layer is left."
+    page = opened(reduced_motion="no-preference")
+    end = "Layer 3, on a plain head: token 10 hears token 8. The message stops here. No layer is left."
     page.wait_for_function("end => document.querySelector('.s2x-query').textContent === end", arg=end)
     button = page.locator("[data-do=play]")
     before = drawn(page)
@@ -489,8 +489,14 @@ def test_nothing_begins_by_itself_where_less_motion_is_asked_for_and_the_way_sta
     assert said(page).startswith("No token is chosen")
 
 
-def test_what_the_reader_does_ends_the_show(opened):
+def test_a_link_with_settings_gives_nothing_away(opened):
     page = opened(hash_of(), reduced_motion="no-preference")
+    page.wait_for_timeout(1200)
+    assert said(page).startswith("No token is chosen")
+
+
+def test_what_the_reader_does_ends_the_show(opened):
+    page = opened(reduced_motion="no-preference")
     page.wait_for_function("() => document.querySelector('.s2x-query').textContent.startsWith('Layer 1')")
     page.keyboard.press("g")
     assert said(page).startswith("No token is chosen")

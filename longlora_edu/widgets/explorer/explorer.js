@@ -375,13 +375,14 @@ function render({ model, el }) {
   observer.observe(canvas);
   const forgetTheme = followTheme(root, "s2x-dark");
   root.addEventListener("theme", paintPicture);
-  // Once, when it comes into view and nothing has been done yet, it shows by itself what Play does.
+  // Once, on a page opened without settings, it shows by itself what Play does, when it comes into view and nothing
+  // has been done yet. A link with settings, or a lesson, may have asked a question that this would answer.
   const seen = new IntersectionObserver(([{ isIntersecting }]) => {
     if (!isIntersecting) return;
     if (!calm.matches && !state.tour && !state.challenge && query < 0 && !play) start();
     seen.disconnect();
   }, { threshold: 0.3 });
-  seen.observe(canvas);
+  if (model.get("fresh")) seen.observe(canvas);
   for (const kind of ["pointerdown", "keydown"]) root.addEventListener(kind, () => seen.disconnect(), { once: true });
   for (const name of [...SYNCED, "note"]) model.on(`change:${name}`, follow);
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from longlora_edu.widgets.model_page import Packed, Sample, model_page, pack
 from longlora_edu.widgets.model_page.bundle import module, worker
 
 pytestmark = pytest.mark.browser
+SHIPPED = Path(__file__).parents[2] / "docs" / "model.html"
 TEXT = (
     "def greet(name):\n    return 'hello ' + name\n\nprint(greet('world'))\nfor letter in 'abc':\n    print(letter)\n"
 )
@@ -59,7 +61,7 @@ def opened(browser, made):
     """A function that opens the page, offline, and waits until it has read; no error and no request may come up."""
     errors, contexts = [], []
 
-    def opened(settings="", width=1280, wait=True, **options):
+    def opened(settings="", width=1280, wait=True, file=made[1], **options):
         options.setdefault("reduced_motion", "reduce")
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, offline=True, **options))
         page = contexts[-1].new_page()
@@ -67,7 +69,7 @@ def opened(browser, made):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("request", lambda one: errors.append(one.url) if not one.url.startswith(("file:", "blob:")) else None)
-        page.goto(f"{made[1].as_uri()}#{settings}")
+        page.goto(f"{file.as_uri()}#{settings}")
         page.locator("[data-ready=yes]").wait_for()
         if wait:
             wait_for_status(page, "to compare, with before|Read ")
@@ -216,6 +218,19 @@ def test_a_number_is_hidden_and_asked_for(opened):
     assert len(cells) == 12 and cells.count("cannot write") == 3 and all(c[0] in "✓✗c" for c in cells)
     page.locator("[data-do=restore]").click()
     assert part(page, "text").input_value() == TEXT
+
+
+@pytest.mark.parametrize("number", ["48213", "90750"])
+def test_the_shipped_model_finds_the_number_that_the_readme_asks_for(opened, number):
+    page = opened(file=SHIPPED, wait=False)
+    page.set_default_timeout(120_000)
+    wait_for_status(page, "to compare, with before")
+    part(page, "answer").fill(number)
+    page.locator("[data-do=hide]").click()
+    page.wait_for_function("() => /it wrote/.test(document.querySelector('[data-part=answer-says]').textContent)")
+    assert f"after, dense: it wrote “{number}”. That is right." in part(page, "answer-says").inner_text()
+    distance = int(re.search(r"stands ([\d,]+) bytes back", part(page, "answer-says").inner_text())[1].replace(",", ""))
+    assert distance > 1024
 
 
 def test_words_of_ones_own_are_hidden(opened):

@@ -12,7 +12,7 @@ import pytest
 from longlora_edu.widgets.explorer.page import MODULES
 from longlora_edu.widgets.model_page import bundle
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "longlora_edu").rglob("*.js"))
 BUNDLES = {
     "explorer": MODULES,

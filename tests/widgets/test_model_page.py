@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from longlora_edu.training.passkey import hide_passkey
 from longlora_edu.widgets.model_page import Packed, Sample, exact_models, model_page, pack, parts_of
 from longlora_edu.widgets.model_page.bundle import ENGINE, FACE, engine, module, sources, worker
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PATTERNS = ("dense", "s2", "short", "wrap")
 PRELUDE = """
 import * as m from "./module.mjs";
@@ -466,6 +467,22 @@ def test_a_page_gives_its_parts_back_and_is_made_again_from_them(tiny_page, tmp_
     assert (tmp_path / "new.html").read_text(encoding="utf-8") == text
     with pytest.raises(ValueError, match="page must hold the scripts pack and samples, got '<p>'"):
         parts_of("<p>")
+
+
+def test_the_page_that_is_shipped_is_made_with_the_code_of_now():
+    text = (ROOT / "docs" / "model.html").read_text(encoding="utf-8")
+    again = "python -m longlora_edu.widgets.model_page docs/model.html docs/model.html"
+    assert model_page(*parts_of(text)) == text, again
+    header = Packed.read(parts_of(text)[0]).header
+    assert header["context"] == 2048 and len(text.encode()) <= 6_000_000
+    assert all(len(sample.text) == 2048 for sample in parts_of(text)[1])
+
+
+def test_what_the_readme_tells_to_press_is_there():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    steps = re.search(r"Ask it for your own number:\n\n((?:\d\. .*\n)+)", readme)[1]
+    labels = re.findall(r"\*([A-Z][^*]+)\*", steps)
+    assert len(labels) == 3 and all(label in module() for label in labels)
 
 
 def test_a_page_above_the_limit_is_refused(tiny_page, monkeypatch):
