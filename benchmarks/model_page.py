@@ -1,4 +1,4 @@
-"""Is what the model page says what torch says, and how long does it take? Parity under Node, speed in Chromium.
+"""Parity and speed of the model page: its engine under Node against torch, its answers in Chromium against the clock.
 
     python benchmarks/model_page.py docs/model.html --adapter longlora-demo/adapter
 
@@ -79,7 +79,7 @@ READ = """async (text) => {
 
 @torch.inference_mode()
 def torch_logits(model: TinyLlama, ids: np.ndarray, name: str, group: int) -> torch.Tensor:
-    """What torch computes for one window with a pattern, float32 (n, 256)."""
+    """Logits that torch computes for one window with a pattern, float32 (n, 256)."""
     sparse = None
     if name != "dense":
         sparse = S2Pattern(group, 0 if name == "short" else None, "wrap" if name == "wrap" else "split")

@@ -42,7 +42,7 @@ def folders(folder, *, seed=0, heads=2, kv_heads=2, tied=False, layers=2, width=
 
 
 def logits(model, ids, name, group):
-    """What torch computes for a text with a pattern, float32 (n, 256)."""
+    """Logits that torch computes for a text with a pattern, float32 (n, 256)."""
     if name == "dense":
         sparse = None
     else:

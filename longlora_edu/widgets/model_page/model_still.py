@@ -17,7 +17,7 @@ LINK = "docs/model.html"
 
 @torch.inference_mode()
 def bits_of(model: TinyLlama, data: bytes) -> np.ndarray:
-    """What each next byte of a text costs a model with dense attention, in bits: float32 (n - 1,)."""
+    """Bits that each next byte of a text costs a model with dense attention: float32 (n - 1,)."""
     ids = torch.frombuffer(bytearray(data), dtype=torch.uint8).long()
     logits = model.eval()(ids[None, :-1], beyond_context=True)[0]
     return (torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none") / np.log(2)).numpy()

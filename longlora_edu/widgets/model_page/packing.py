@@ -78,7 +78,7 @@ def pack(base: Path, adapter: Path, *, kind: Kind = "q8", group_size: int | None
 
 @dataclass(frozen=True)
 class Packed:
-    """What `pack` wrote, read back."""
+    """A pack, read back."""
 
     header: dict
     numbers: bytes

@@ -17,7 +17,7 @@ const jobs = {
     return { used, fresh, nats, next: used ? likeliest(session.scores(cache, used - 1), count) : [] };
   },
 
-  // Bytes written after a text, each told as soon as it is there, with the probability it had.
+  // Bytes written after a text, each sent as soon as it is there, with the probability it had.
   async write({ model, pattern, ids, count, temperature = 0, seed = 1 }, steps, tell) {
     const text = [...ids];
     const random = seeded(seed);
