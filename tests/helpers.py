@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import venv
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,32 @@ CHROMIUM_OPTIONS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+@contextmanager
+def chromium_session():
+    """A Chromium under Playwright's control, or a skip."""
+    executable = chromium()
+    need("browser", importlib.util.find_spec("playwright"), "needs playwright: python -m pip install playwright")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
+
+
+def serious_faults(page):
+    """What axe calls serious or critical in a page, as (rule, first element)."""
+    there = importlib.util.find_spec("axe_playwright_python")
+    need("browser", there, "needs axe: python -m pip install axe-playwright-python")
+    from axe_playwright_python.sync_playwright import Axe
+
+    return [
+        (fault["id"], fault["nodes"][0]["html"][:200])
+        for fault in Axe().run(page).response["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
 
 
 def room_around(axes):

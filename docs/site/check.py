@@ -22,8 +22,8 @@ CDN = re.compile(
     r"|polyfill\.io|bootstrapcdn|use\.fontawesome",
     re.IGNORECASE,
 )
-# A page that reads its settings from what stands behind the #.
-SETTINGS = "explorer.html"
+# Pages that read their settings from what stands behind the #.
+SETTINGS = ("explorer.html", "model.html")
 
 
 @dataclass
@@ -89,6 +89,6 @@ def _wrong(target: str, path: Path, pages: dict[Path, Page]) -> str:
     file = (path.parent / place).resolve() if place else path
     if not file.is_file():
         return f"a link to {target!r}, which is no file"
-    if anchor and file.name != SETTINGS and file in pages and anchor not in pages[file].anchors:
+    if anchor and file.name not in SETTINGS and file in pages and anchor not in pages[file].anchors:
         return f"a link to {target!r}, which is no place there"
     return ""

@@ -2,7 +2,7 @@
 
 Relative links between notebooks and documents therefore hold as they are; only those that cannot are rewritten:
 pictures from the network go, the README becomes the front page, a link to source leads to its page in the reference,
-and the explorer stays a page of its own.
+and the explorer and the living model stay pages of their own.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from api import reference
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(__file__).resolve().parent
 PACKAGE = ROOT / "longlora_edu"
-EXPLORER = ROOT / "docs" / "explorer.html"
+PAGES = tuple(ROOT / "docs" / name for name in ("explorer.html", "model.html"))  # each holds all it needs
 # What the sidebar says, and the pages under it as paths in the repository; a pattern may match nothing yet.
 CHAPTERS = {
-    "The course": ["notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "explorer.md"],
+    "The course": ["notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "explorer.md", "model.md"],
     "A real model": ["docs/real_models.md", "docs/compared.md"],
     "What is true": ["docs/claims.md", "docs/evidence.md", "benchmarks/README.md"],
     "For teachers": ["INSTRUCTOR.md", "slides.md"],
     "The library": ["api/index.md"],
     "The project": ["CONTRIBUTING.md", "CHANGELOG.md"],
 }
-OWN = {"explorer.md", "slides.md"}  # pages that only the site has
+OWN = {"explorer.md", "model.md", "slides.md"}  # pages that only the site has
 # The parts of MathJax that typeset TeX as SVG, without its speech engine, which would look for more on the network.
 MATHJAX = ("startup.js", "core.js", "input/tex.js", "output/svg.js", "output/svg/fonts/tex.js", "a11y/assistive-mml.js")
 LINK = re.compile(
@@ -37,7 +37,8 @@ LINK = re.compile(
 )
 FENCED = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 REMOTE = ("http://", "https://")
-INTO_EXPLORER = re.compile(r"docs/explorer\.html#[\w=&;-]+")  # as widgets leave it behind in a saved notebook
+# As widgets leave them behind in a saved notebook.
+INTO_PAGES = re.compile(r"docs/(?:explorer\.html#[\w=&;%.-]+|model\.html)")
 
 
 def pages() -> dict[str, list[str]]:
@@ -60,7 +61,9 @@ def collect(out: Path) -> None:
     shutil.copy(SITE / "conf.py", out)
     for name in OWN:
         shutil.copy(SITE / name, out)
-    _copy(EXPLORER, out / "_extra")
+    for page in PAGES:  # the lessons that they lead on to are pages here too
+        text = page.read_text(encoding="utf-8")
+        _write(out / "_extra" / "docs" / page.name, text.replace('data-lessons="ipynb"', 'data-lessons="html"', 1))
     mathjax = Path(str(distribution("django-static-mathjax").locate_file("mathjax/static/mathjax/es5")))
     for name in MATHJAX:
         (target := out / "_static" / "mathjax" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +91,7 @@ def _notebook(page: str, out: Path) -> str:
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
         for data in (output.get("data", {}) for output in cell.get("outputs", [])):
             if "text/html" in data:
-                data["text/html"] = INTO_EXPLORER.sub(r'<a href="../\g<0>">\g<0></a>', data["text/html"])
+                data["text/html"] = INTO_PAGES.sub(r'<a href="../\g<0>">\g<0></a>', data["text/html"])
     return nbformat.writes(notebook)
 
 
@@ -111,7 +114,7 @@ def relink(text: str, page: Path, out: Path) -> str:
             return whole
         if not (file := (page.parent / path).resolve()).exists():
             raise ValueError(f"a link must lead to a file, got {target!r} in {page.name}")
-        if file == EXPLORER:  # its settings stand behind the #, where Sphinx would look for a heading
+        if file in PAGES:  # whose settings stand behind the #, where Sphinx would look for headings
             return f'<a href="{target}">{said}</a>'
         if file == ROOT / "README.md":
             return f"[{said}](/index.md{'#' * bool(anchor)}{anchor}{link['title'] or ''})"

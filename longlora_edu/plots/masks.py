@@ -109,7 +109,7 @@ def plot_reach(geometry: S2Geometry, num_layers: int, *, style: Style = SCREEN, 
     """
     needed = layers_needed(geometry, num_layers)
     ax = new_axes(style, width=0.8, height=1.15)[0] if ax is None else ax
-    colours = ListedColormap(MAGNITUDE(np.linspace(0.15, 1, num_layers)))
+    colours = ListedColormap(MAGNITUDE(1 - 0.85 * 0.75 ** np.arange(num_layers)))
     values = np.ma.masked_equal(needed, 0)
     mesh = _draw_matrix(ax, values, style, cmap=colours, vmin=0.5, vmax=num_layers + 0.5)
     ax.set_facecolor(EMPTY)

@@ -220,6 +220,14 @@ def test_whatever_is_asked_the_answer_is_a_geometry(node):
         ("#g=8", {"g": 8, "shift": 4}, ""),
         ("", {}, ""),
         ("#projector=1&tour=1", {"projector": True, "tour": True}, ""),
+        (
+            "#challenge=1&score=412&g=3",
+            {"n": 32, "g": 32, "shift": 16, "layers": 4, "challenge": True, "score": 412},
+            "",
+        ),
+        ("#words=a%26b%20c%3D", {"words": "a&b c="}, ""),
+        ("#words=100%", {"words": "100%"}, ""),
+        ("#score=many", {}, "The link says score=many, which is no setting here."),
         ("#n=999", {"n": 128}, "tokens must be from 1 to 128, but the link says 999."),
         ("#shift=7", {"shift": 3}, "shift must be from 0 to 3, but the link says 7."),
         ("#n=-3", {}, "tokens must be a number, but the link says -3."),
@@ -232,7 +240,8 @@ def test_whatever_is_asked_the_answer_is_a_geometry(node):
 )
 def test_a_link_is_followed_or_says_what_could_not_be(node, hash_, state, problem):
     defaults, read = node("const answer = [m.DEFAULTS, m.fromHash(given)];", hash_)
-    assert read["state"] == defaults | {"projector": False, "tour": False} | state
+    fresh = {"projector": False, "tour": False, "challenge": False, "score": 0, "words": ""}
+    assert read["state"] == defaults | fresh | state
     assert problem in " ".join(read["problems"]) and bool(problem) == bool(read["problems"])
 
 
@@ -253,7 +262,7 @@ def test_colours_are_those_of_every_other_picture(node):
     names = ("PLAIN", "SHIFTED", "FUTURE", "DENSE", "EMPTY", "INK")
     assert colours == {name.lower(): getattr(style, name) for name in names}
     assert [text.lower() for text in ramp] == [to_hex(style.MAGNITUDE(at / 16)) for at in range(17)]
-    meant = 255 * style.MAGNITUDE(np.linspace(0.15, 1, 7))[:, :3]
+    meant = 255 * style.MAGNITUDE(1 - 0.85 * 0.75 ** np.arange(7))[:, :3]
     np.testing.assert_allclose([[int(text[at : at + 2], 16) for at in (1, 3, 5)] for text in layers], meant, atol=4)
     assert head_dim == HEAD_DIM
 
@@ -448,3 +457,103 @@ def test_the_explorer_has_no_other_names():
 
     with pytest.raises(AttributeError, match="has no attribute Explorer"):
         folder.Explorer  # noqa: B018
+
+
+def test_a_message_takes_the_shortest_way_back_to_the_first_token(node):
+    settings = [(*s, layers) for s in valid_settings(12, (1, 2, 3)) for layers in (1, 2, 3, 5, 40)][::7]
+    said = node(
+        """
+        const answer = given.map((row) => {
+          const state = { ...setting(row), layers: row[5] };
+          return { ...m.hopsBack(state), first: m.layersNeeded(state)[(state.n - 1) * state.n] };
+        });
+        """,
+        settings,
+    )
+    arrived = 0
+    for (*setting, layers), way in zip(settings, said, strict=True):
+        geometry = geometry_of(setting)
+        hops, n = way["hops"], geometry.seq_len
+        assert len(hops) <= layers
+        places = [n - 1, *(hop["to"] for hop in hops)]
+        assert [hop["from"] for hop in hops] == places[:-1]
+        for hop in hops:
+            head = geometry.num_heads - 1 if hop["shifted"] else 0
+            assert geometry.allows(head, hop["from"], hop["to"])
+        if n > 1:
+            assert way["arrives"] == (0 < way["first"] <= layers) == (places[-1] == 0)
+            if way["arrives"]:
+                assert len(hops) == way["first"]
+                arrived += 1
+            else:  # as near as it comes
+                assert places[-1] == min(np.flatnonzero(geometry.reach(layers)[n - 1]))
+    assert 100 < arrived < len(settings) - 100
+
+
+def test_the_way_is_told_hop_by_hop(node):
+    said = node(
+        """
+        const state = { ...setting(given), layers: 7, words: "" };
+        const way = m.hopsBack(state);
+        const short = { ...state, layers: 2 };
+        const stuck = { ...state, shift: 0 };
+        const tell = (state) => m.sayHops(m.hopsBack(state), m.nameOf(state));
+        const words = { ...state, words: "a b c d e f g h i j k l m n o p" };
+        const upTo = [m.sayHops(way, m.nameOf(state), 0), m.sayHops(way, m.nameOf(words), 1)];
+        const answer = [...upTo, tell(state), tell(short), tell(stuck)];
+        """,
+        (16, 4, 2, 4, "split"),
+    )
+    assert said == [
+        "The last token asks what the first one said.",
+        "Layer 1, on a plain head: “p” hears “m”.",
+        "Layer 7, on a plain head: token 2 hears token 0. Arrived, after 7 layers.",
+        "Layer 2, on a shifted head: token 12 hears token 10. The message stops here. No layer is left.",
+        "Layer 1, on a plain head: token 15 hears token 12. The message stops here. No head looks further back, "
+        "however many layers there are.",
+    ]
+
+
+def test_the_fewest_pairs_of_the_challenge_are_the_fewest(node):
+    fixed, fewest, said = node(
+        """
+        const better = m.measure({ ...m.CHALLENGE, g: 16, shift: 8 });
+        const answer = [m.CHALLENGE, m.fewestPairs(), [
+          m.sayChallenge(m.measure(m.CHALLENGE), 0, 0), m.sayChallenge(better, better.pairs, 600),
+          m.sayChallenge(m.measure({ ...m.CHALLENGE, g: 4, shift: 2 }), m.fewestPairs(), 0),
+        ]];
+        """
+    )
+    assert (fixed["n"], fixed["layers"], fixed["boundary"]) == (32, 4, "split")
+    every = [S2Geometry(32, g, fixed["heads"], shift) for g in range(1, 33) for shift in range(g)]
+    assert fewest == min(geometry.pairs() for geometry in every if geometry.reach(4)[31, 0])
+    assert said == [
+        "1,600 pairs, and the last token hears the first after 1 layer.",
+        "960 pairs, and the last token hears the first after 3 layers. Your best: 960 pairs. "
+        "The link you opened: 600 pairs.",
+        f"312 pairs, but the last token does not hear the first in time. Your best: {fewest:,} pairs. "
+        "Nobody can do it with fewer.",
+    ]
+
+
+def test_a_word_says_whom_it_hears(node):
+    said = node(
+        """
+        const state = { ...setting(given), layers: 1, words: "The dog  sat down" };
+        const facts = m.measure(state);
+        const heard = [3, 0].map((token) => m.sayHeard(state, facts, token));
+        const answer = [m.wordsOf(state.words), ...heard, m.nameOf(state)(5)];
+        """,
+        (6, 4, 2, 2, "split"),
+    )
+    assert said == [["The", "dog", "sat", "down"], "“down” hears: The dog sat.", "“The” hears nobody else.", "token 5"]
+
+
+def test_a_layer_keeps_its_colour_while_layers_are_added(node):
+    few, many = node("const answer = [m.layerColours(3), m.layerColours(9)];")
+    assert many[:3] == few and len(set(many)) == 9
+
+
+def test_a_challenge_is_sent_without_its_solution(node):
+    sent = node("const answer = m.toHash({ ...m.CHALLENGE, g: 13, shift: 5, challenge: true, score: 700 });")
+    assert sent == "challenge=1&score=700"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import CHROMIUM_OPTIONS, chromium, need
+from helpers import chromium_session, serious_faults
 from PIL import Image
 
 from longlora_edu.geometry import S2Geometry
@@ -45,15 +45,8 @@ TWO = """async ([code]) => {
 
 @pytest.fixture(scope="module")
 def browser():
-    executable = chromium()
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        need("browser", False, "needs playwright: python -m pip install playwright")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+    with chromium_session() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -61,7 +54,9 @@ def opened(browser):
     """A function that opens the page with some settings behind the #; no error may come up in any page."""
     errors, contexts = [], []
 
-    def opened(settings="", width=1200, **options):
+    def opened(settings="", width=1200, reduced_motion="reduce", **options):
+        # With less motion nothing begins by itself, and a picture stands still until something is done.
+        options["reduced_motion"] = reduced_motion
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **options))
         page = contexts[-1].new_page()
         page.set_default_timeout(10_000)
@@ -341,7 +336,7 @@ def test_each_square_has_the_colour_of_what_it_means(opened, setting):
         assert (squares[later] != rgb(style.FUTURE)).any() or not later.any()
     needed = layers_needed(geometry, 3)
     squares = patches(pixels, panels["reach"], n, corner=True)
-    ramp = [rgb(style.EMPTY), *(255 * style.MAGNITUDE(np.linspace(0.15, 1, 3))[:, :3])]
+    ramp = [rgb(style.EMPTY), *(255 * style.MAGNITUDE(1 - 0.85 * 0.75 ** np.arange(3))[:, :3])]
     for layers, colour in enumerate(ramp):
         np.testing.assert_allclose(
             squares[needed == layers], np.broadcast_to(colour, squares[needed == layers].shape), atol=4
@@ -463,23 +458,179 @@ def test_a_screen_reader_hears_where_a_slider_stopped(opened):
     assert "17 tokens in groups of 4" in page.locator("canvas").get_attribute("aria-label")
 
 
-@pytest.mark.parametrize("settings", ["", "projector=1&n=128&g=16", "tour=1", "n=30&g=8&boundary=wrap&heads=1"])
-def test_axe_finds_no_serious_fault(opened, settings):
-    need("browser", importable("axe_playwright_python"), "needs axe: python -m pip install axe-playwright-python")
-    from axe_playwright_python.sync_playwright import Axe
+def said(page):
+    return page.locator(".s2x-query").inner_text()
 
-    page = opened(settings, reduced_motion="reduce")
+
+def test_a_message_goes_its_way_by_itself_once_and_again_when_asked(opened):
+    page = opened(reduced_motion="no-preference")
+    end = "Layer 3, on a plain head: token 10 hears token 8. The message stops here. No layer is left."
+    page.wait_for_function("end => document.querySelector('.s2x-query').textContent === end", arg=end)
+    button = page.locator("[data-do=play]")
+    before = drawn(page)
+    button.click()
+    assert button.inner_text().startswith("■ Stop")
+    page.wait_for_function("() => document.querySelector('.s2x-query').textContent.startsWith('Layer 1')")
+    assert drawn(page) != before
+    button.click()
+    assert said(page).startswith("No token is chosen") and button.inner_text().startswith("▶ Play")
+
+
+def test_nothing_begins_by_itself_where_less_motion_is_asked_for_and_the_way_stands_there_at_once(opened):
+    page = opened(hash_of(layers=7))
+    page.wait_for_timeout(300)
+    assert said(page).startswith("No token is chosen")
+    before = drawn(page)
+    page.keyboard.press("m")
+    assert said(page) == "Layer 7, on a plain head: token 2 hears token 0. Arrived, after 7 layers."
+    assert drawn(page) != before
+    slider(page, "Layers").focus()
+    page.keyboard.press("ArrowLeft")
+    assert said(page).startswith("No token is chosen")
+
+
+def test_a_link_with_settings_gives_nothing_away(opened):
+    page = opened(hash_of(), reduced_motion="no-preference")
+    page.wait_for_timeout(1200)
+    assert said(page).startswith("No token is chosen")
+
+
+def test_what_the_reader_does_ends_the_show(opened):
+    page = opened(reduced_motion="no-preference")
+    page.wait_for_function("() => document.querySelector('.s2x-query').textContent.startsWith('Layer 1')")
+    page.keyboard.press("g")
+    assert said(page).startswith("No token is chosen")
+    page.wait_for_timeout(1200)
+    assert said(page).startswith("No token is chosen")
+
+
+def test_keys_work_before_anything_was_touched(opened):
+    page = opened(hash_of())
+    page.keyboard.press("g")
+    wait_for_link(page, hash_of(g=5))
+
+
+def test_a_sentence_stands_along_the_axes_and_travels_in_the_link(opened):
+    page = opened(hash_of(layers=1))
+    bare = drawn(page)
+    page.get_by_label("Words, a token each").fill("does it hear the dog?")
+    assert slider(page, "Tokens").input_value() == "5" and drawn(page) != bare
+    wait_for_link(page, hash_of(n=5, layers=1, more="&words=does%20it%20hear%20the%20dog%3F"))
+    page.locator("canvas").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowDown")
+    assert said(page).endswith("“the” hears: does it hear.")
+    page.reload()
+    assert page.get_by_label("Words, a token each").input_value() == "does it hear the dog?"
+    page.get_by_role("button", name="Take the dog").click()
+    assert said(page).endswith("“it” hears: was tired, so.")
+
+
+def test_one_button_makes_it_cheat_and_fair_again(opened):
+    page = opened(hash_of(shift=0))
+    fair = drawn(page)
+    page.get_by_role("button", name="Make it cheat").click()
+    assert "8 pairs look at the future: the hatched ones." in page.locator(".s2x-note").inner_text()
+    assert page.locator("select").input_value() == "wrap" and drawn(page) != fair
+    page.get_by_role("button", name="Play fair").click()
+    assert page.locator("select").input_value() == "split"
+    assert "No pair looks at a later token" in readout(page)
+
+
+def test_a_challenge_keeps_the_best_score_and_sends_it_without_the_way(opened):
+    page = opened("challenge=1&score=500")
+    score = page.locator(".s2x-score")
+    assert "1,600 pairs" in score.inner_text() and score.inner_text().endswith("The link you opened: 500 pairs.")
+    for name in ("Tokens", "Heads", "Layers"):
+        assert (
+            slider(page, name).is_disabled() or page.locator(f"[data-part={NAMES[name]}]").get_attribute("inert") == ""
+        )
+    group = slider(page, "Group size")
+    group.fill("16")
+    group.fill("4")
+    assert "does not hear the first in time. Your best: 960 pairs." in score.inner_text()
+    wait_for_link(page, "challenge=1&score=960")
+    page.get_by_role("button", name="Leave the challenge").click()
+    assert page.locator(".s2x-challenge").is_hidden() and page.locator("[inert]").count() == 0
+
+
+NAMES = {"Tokens": "n", "Heads": "heads", "Layers": "layers"}
+
+
+def test_the_answer_stays_in_sight_on_a_telephone(opened):
+    page = opened("n=16&g=4", width=390, has_touch=True, is_mobile=True)
+    box = page.locator("canvas").bounding_box()
+    page.evaluate("y => window.scrollTo(0, y)", box["y"] + 0.4 * box["height"])
+    page.touchscreen.tap(box["x"] + 0.5 * box["width"], 300)
+    answer = page.locator(".s2x-query").bounding_box()
+    assert said(page).startswith("Token ") and 0 <= answer["y"] < 120
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_can_be_touched_is_44_points_high(opened, width):
+    page = opened("challenge=1", width=width)
+    small = """() => [...document.querySelectorAll('.s2x :is(button, input, select, summary)')]
+        .filter((element) => element.offsetParent && element.getBoundingClientRect().height < 43.9)
+        .map((element) => element.outerHTML.slice(0, 80))"""
+    assert page.evaluate(small) == []
+
+
+def test_the_tour_ends_with_a_way_on(opened):
+    page = opened(hash_of())
+    page.evaluate("() => history.replaceState(null, '', '#tour=1')")
+    page.reload()
+    for step in range(6):
+        page.keyboard.press("Escape") if step > 5 else None
+        act = [
+            lambda: [page.keyboard.press("ArrowDown") for _ in range(7)],
+            lambda: [page.keyboard.press("ArrowRight") for _ in range(2)],
+            lambda: page.locator("select").select_option("wrap"),
+            lambda: page.locator("select").select_option("masked"),
+            lambda: [page.keyboard.press("l") for _ in range(6)],
+            lambda: [page.keyboard.press("n") for _ in range(32)],
+        ][step]
+        act()
+        page.locator("[data-do=next]").click()
+    way = page.locator(".s2x-note a")
+    assert way.inner_text() == "Go on to lesson 02"
+    target = (PAGE.parent / way.get_attribute("href")).resolve()
+    assert target.is_file()
+
+
+def test_cost_is_folded_and_says_its_numbers_in_bars(opened):
+    page = opened(hash_of())
+    assert not page.locator(".s2x-bars").is_visible()
+    page.get_by_text("Cost: FLOPs and bytes").click()
+    assert "40,960 FLOPs" not in page.locator(".s2x-costs").inner_text()
+    assert "38,912 FLOPs instead of 139,264." in page.locator(".s2x-costs").inner_text()
+    widths = page.evaluate(
+        "() => [...document.querySelectorAll('.s2x-bars p')].map((p) => "
+        "[...p.children].reduce((sum, i) => sum + parseFloat(i.style.width), 0))"
+    )
+    np.testing.assert_allclose(widths, [100, 100 * 38912 / 139264, 100, 23.4375, 12.5], atol=0.01)
+
+
+def test_dark_is_dark_everywhere_and_a_notebook_decides_for_itself(opened):
+    ground = """() => {
+        const canvas = document.querySelector('canvas');
+        const pixel = canvas.getContext('2d').getImageData(1, 1, 1, 1).data;
+        const colour = (e) => getComputedStyle(e).backgroundColor;
+        return [[...pixel.slice(0, 3)], colour(document.body), colour(document.querySelector('.s2x'))];
+    }"""
+    light, dark = opened(color_scheme="light"), opened(color_scheme="dark")
+    assert light.evaluate(ground) == [[255, 255, 255], "rgb(250, 250, 250)", "rgb(255, 255, 255)"]
+    assert dark.evaluate(ground) == [[27, 30, 33], "rgb(18, 20, 22)", "rgb(27, 30, 33)"]
+    dark.evaluate("() => { document.body.dataset.jpThemeLight = 'true'; }")
+    dark.wait_for_function("() => !document.querySelector('.s2x').classList.contains('s2x-dark')")
+    assert dark.evaluate(ground)[0] == [255, 255, 255]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "settings", ["", "projector=1&n=128&g=16", "tour=1", "challenge=1", "n=30&g=8&boundary=wrap&heads=1"]
+)
+def test_axe_finds_no_serious_fault(opened, settings, scheme):
+    page = opened(settings, color_scheme=scheme)
     for details in page.locator("details:not([inert])").all():
         details.locator("summary").click()
-    faults = [
-        (fault["id"], fault["nodes"][0]["html"][:200])
-        for fault in Axe().run(page).response["violations"]
-        if fault["impact"] in ("serious", "critical")
-    ]
-    assert faults == []
-
-
-def importable(name):
-    import importlib.util
-
-    return importlib.util.find_spec(name) is not None
+    assert serious_faults(page) == []

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from . import Edition
 
 # Whatever a notebook links to, at the same place beside it.
-BESIDE = ("INSTRUCTOR.md", "docs/claims.md", "docs/explorer.html", "docs/real_models.md", "notebooks/glossary.md")
+BESIDE = (
+    "INSTRUCTOR.md", "docs/claims.md", "docs/explorer.html", "docs/model.html", "docs/real_models.md",
+    "notebooks/glossary.md",
+)  # fmt: skip
 
 
 def copy_course(folder: Path, edition: Edition = "student") -> list[Path]:

@@ -5,14 +5,15 @@ const SCREEN = { text: 13, small: 11.5, line: 1.5, row: 24, bar: 15 };
 const PROJECTOR = { text: 20, small: 17, line: 3, row: 36, bar: 24 };
 
 // Where everything stands in a picture `width` wide: three matrices side by side, or two and one below, or one by one.
-export function layout(state, width) {
+// `named` leaves room for words along the axes, `costs` for the bars below, which only a saved picture has.
+export function layout(state, width, { named = Boolean(state.words), costs: withCosts = false } = {}) {
   const sizes = state.projector ? PROJECTOR : SCREEN;
   const { text, small, row, bar } = sizes;
   const columns = width / text >= 46 ? 3 : width / text >= 24 ? 2 : 1;
-  const axis = small * 3.4; // room left of a matrix for its numbers and its name
+  const axis = small * (named ? 6.6 : 3.4); // room left of a matrix for its numbers or words, and its name
   const label = Math.ceil(text * 4.6);
   const strip = { x: label, y: text * 1.9, width: width - label - 2, row, height: 2 * row + 4 };
-  const [head, foot] = [text * 1.5 + small * 3.6, small * 4];
+  const [head, foot] = [text * 1.5 + small * 3.6, small * (named ? 8 : 4)];
   const panels = {};
   let y = strip.y + strip.height + small * 2.4;
   const place = (names, gap) => {
@@ -25,13 +26,13 @@ export function layout(state, width) {
   if (columns === 3) place(names, text * 1.6);
   else if (columns === 2) [names.slice(0, 2), names.slice(2)].forEach((line) => place(line, text * 0.5));
   else names.forEach((name) => place([name], 0));
-  const costs = [2, 3].map((rows, at) => {
+  const costs = (withCosts ? [2, 3] : []).map((rows, at) => {
     const wide = columns === 3;
     const block = { x: wide ? (at * (width + 2 * text)) / 2 : 0, y, width: wide ? width / 2 - text : width };
     if (!wide || at) y += text * 1.9 + rows * (bar + small * 1.9) + text * 0.5;
     return block;
   });
-  return { sizes, strip, panels, costs, width, height: Math.ceil(y) };
+  return { sizes, strip, panels, costs, width, height: Math.ceil(y), axis, foot };
 }
 
 // The token under a point of the picture: the row of a matrix, or the column of the strip; -1 beside them.

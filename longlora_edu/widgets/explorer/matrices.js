@@ -2,7 +2,7 @@
 
 import { cells, plainHeads } from "./geometry.js";
 import { count, number } from "./words.js";
-import { COLOURS, layerColours, readableOn } from "./colours.js";
+import { COLOURS, clear, layerColours, readableOn } from "./colours.js";
 import { tickStep } from "./layout.js";
 import { hatch, lengthOf, outline, write } from "./pen.js";
 
@@ -31,18 +31,32 @@ function drawFrame(pen, panel, { title, lines, columns, rows, chips = [], colour
   lines.forEach((line, at) =>
     write(pen, line, panel.x, panel.top + text * 1.5 + small * (1.25 + 1.35 * at), { fit: panel.side }));
   const step = panel.side / n;
-  const every = tickStep(n, panel.side, small * 2.2);
+  const every = pen.names && step > small ? 1 : tickStep(n, panel.side, small * 2.2);
   for (let token = 0; token < n; token += every) {
     const at = (token + 0.5) * step;
-    write(pen, token, panel.x + at, panel.y + panel.side + small * 1.3, { align: "center" });
-    write(pen, token, panel.x - 5, panel.y + at + small * 0.36, { align: "right" });
+    const label = pen.names ? shortened(pen.names[token] ?? "·") : token;
+    if (pen.names) standing(pen, label, panel.x + at, panel.y + panel.side + 6);
+    else write(pen, label, panel.x + at, panel.y + panel.side + small * 1.3, { align: "center" });
+    write(pen, label, panel.x - 5, panel.y + at + small * 0.36, { align: "right", fit: pen.axis - small * 1.6 });
   }
   const name = { align: "center", fit: panel.side };
-  write(pen, columns, panel.x + panel.side / 2, panel.y + panel.side + small * 2.6, name);
+  write(pen, columns, panel.x + panel.side / 2, panel.y + panel.side + pen.foot - small * 1.4, name);
   context.save();
-  context.translate(panel.x - small * 2.5, panel.y + panel.side / 2);
+  context.translate(panel.x - pen.axis + small * 0.9, panel.y + panel.side / 2);
   context.rotate(-Math.PI / 2);
   write(pen, rows, 0, 0, name);
+  context.restore();
+}
+
+const shortened = (word) => (word.length > 9 ? `${word.slice(0, 8)}…` : word);
+
+// A word from top to bottom, below its column.
+function standing(pen, word, x, y) {
+  const { context, sizes: { small } } = pen;
+  context.save();
+  context.translate(x - small * 0.36, y);
+  context.rotate(Math.PI / 2);
+  write(pen, word, 0, 0, { fit: pen.foot - small * 2.8 });
   context.restore();
 }
 
@@ -68,7 +82,7 @@ function drawGrid(pen, panel) {
   const { context, state: { n } } = pen;
   const step = panel.side / n;
   if (step < 5) return;
-  context.fillStyle = "#FFFFFF";
+  context.fillStyle = pen.paint.ground;
   const line = step < 8 ? 0.5 : 1;
   for (let at = 1; at < n; at++) {
     context.fillRect(panel.x + at * step - line / 2, panel.y, line, panel.side);
@@ -82,11 +96,11 @@ function drawQuery(pen, panel, sees) {
   if (query < 0) return;
   const step = panel.side / n;
   const top = panel.y + query * step;
-  context.fillStyle = "rgba(255,255,255,0.62)";
+  context.fillStyle = clear(pen.paint.ground, 0.62);
   context.fillRect(panel.x, panel.y, panel.side, query * step);
   context.fillRect(panel.x, top + step, panel.side, panel.side - (query + 1) * step);
   outline(pen, panel.x, top, panel.side, step, { line: 1.4 * sizes.line });
-  context.fillStyle = COLOURS.ink;
+  context.fillStyle = pen.paint.ink;
   for (let key = 0; key < n; key++) {
     if (!sees(key)) continue;
     const [at, half] = [panel.x + (key + 0.5) * step, Math.min(step * 0.32, sizes.small * 0.4)];
@@ -105,7 +119,7 @@ export function drawMask(pen, panel, shifted) {
   const frame = { columns: "key: is looked at", rows: "query: looks" };
   if (!values) {
     drawFrame(pen, panel, { title: "No plain head", lines: ["a single head is shifted"], ...frame });
-    context.fillStyle = COLOURS.empty;
+    context.fillStyle = pen.paint.empty;
     context.fillRect(panel.x, panel.y, panel.side, panel.side);
     return;
   }
@@ -117,7 +131,7 @@ export function drawMask(pen, panel, shifted) {
   const ahead = shifted ? facts.future / chips.length : 0;
   if (ahead) lines.push(`\u2003 ${number(ahead)}${each} ${ahead === 1 ? "looks" : "look"} ahead`);
   drawFrame(pen, panel, { title: shifted ? `shifted by ${shift}` : "plain", lines, ...frame, chips, colour });
-  drawRuns(pen, panel, values, [COLOURS.empty, colour, COLOURS.future]);
+  drawRuns(pen, panel, values, [pen.paint.empty, colour, COLOURS.future]);
   const step = panel.side / n;
   if (ahead) {
     hatch(pen, panel.x, panel.top + sizes.text * 1.5 + sizes.small * 1.7, sizes.small * 1.1, sizes.small);
@@ -132,6 +146,17 @@ export function drawMask(pen, panel, shifted) {
         // A cell that wraps is in several pieces, one of which nobody may look into.
         if (values[(bottom - 1) * n + left]) outline(pen, ...box, { dashed: cell.length > 1, line });
       }
+  // A leak that has just begun is pointed at.
+  if (ahead && pen.flash) {
+    const far = pen.flash * 10;
+    const [width, height] = [(g - shift) * step + 2 * far, shift * step + 2 * far];
+    outline(pen, panel.x + (n - g + shift) * step - far, panel.y - far, width, height, { line: 2 * sizes.line });
+  }
+  const hop = pen.hop;
+  if (hop && hop.shifted === shifted) {
+    const corner = [panel.x + hop.to * step - 1, panel.y + hop.from * step - 1];
+    outline(pen, ...corner, step + 2, step + 2, { line: 3 * sizes.line });
+  }
   drawQuery(pen, panel, (key) => values[query * n + key]);
 }
 
@@ -142,7 +167,7 @@ export function drawReach(pen, panel) {
   const frame = { columns: "token that is heard", rows: "token that hears" };
   drawFrame(pen, panel, { title: `Heard within ${count(layers, "layer")}`, lines: [`the last ${when}`], ...frame });
   const within = facts.needed.map((needed) => (needed <= layers ? needed : 0));
-  const colours = [COLOURS.empty, ...layerColours(layers)];
+  const colours = [pen.paint.empty, ...layerColours(layers)];
   drawRuns(pen, panel, within, colours);
   drawGrid(pen, panel);
   const step = panel.side / n;

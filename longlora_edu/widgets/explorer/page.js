@@ -4,10 +4,11 @@ import { fromHash, toHash } from "./state.js";
 
 export function start(render, el) {
   const listeners = {};
+  const fresh = location.hash === ""; // nobody sent settings, so nothing is given away by showing what they do
   let [values, timer] = [{}, 0];
   function load() {
-    const { state, problems } = fromHash(decodeURIComponent(location.hash));
-    values = { ...state, note: problems.join(" "), page: location.href.split("#")[0] };
+    const { state, problems } = fromHash(location.hash);
+    values = { ...state, note: problems.join(" "), page: location.href.split("#")[0], fresh };
     for (const listener of new Set(Object.values(listeners).flat())) listener();
   }
   const model = {

@@ -8,10 +8,11 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 MODULES = (
-    "geometry", "state", "words", "colours", "layout", "pen", "matrices", "picture", "tour", "face", "explorer", "page",
+    "geometry", "challenge", "state", "words", "colours", "theme", "layout", "pen", "matrices", "picture", "hops",
+    "tour", "face", "explorer", "page",
 )  # fmt: skip
 PAGE = """<!doctype html>
-<html lang="en">
+<html lang="en" data-theme="system" data-lessons="ipynb">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -24,14 +25,15 @@ main:has(.s2x-projector) {{ max-width: 1600px; font-size: 20px; }}
 main:has(.s2x-projector) > :is(h1, p) {{ display: none; }}
 h1 {{ font-size: 1.6em; line-height: 1.2; margin: 0 0 6px; }}
 main > p {{ max-width: 72ch; margin: 0 0 14px; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #121416; color: #ECECEC; }} }}
+@media (max-width: 480px) {{ body {{ padding: 8px; }} main > p {{ margin-bottom: 8px; }} }}
 {style}</style>
 </head>
 <body>
 <main>
 <h1>S²-Attn: who may look at whom</h1>
-<p>Shifted sparse attention lets a model train on long texts in short groups: half of the heads look inside groups of \
-tokens, the other half inside groups that begin a little later. Move the settings or point at a token to see who looks \
-at whom, how far a value travels, where the future leaks, and what it costs.</p>
+<p>Half of the heads look inside groups of tokens, the other half inside groups that begin a little later: press Play \
+to see a word travel, or point at a token.</p>
 <div id="explorer"></div>
 <noscript><p>This page draws with JavaScript, which is switched off in this browser.</p></noscript>
 </main>

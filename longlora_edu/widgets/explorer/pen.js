@@ -5,7 +5,7 @@ import { COLOURS } from "./colours.js";
 const FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif";
 
 export function write(pen, text, x, y, style = {}) {
-  const { size = pen.sizes.small, bold = false, colour = COLOURS.ink, align = "left", fit } = style;
+  const { size = pen.sizes.small, bold = false, colour = pen.paint.ink, align = "left", fit } = style;
   const { context } = pen;
   context.font = `${bold ? "600 " : ""}${size}px ${FONT}`;
   context.fillStyle = colour;
@@ -55,7 +55,7 @@ export function hatch(pen, x, y, width, height) {
 
 export function outline(pen, x, y, width, height, { dashed = false, line = pen.sizes.line } = {}) {
   const { context } = pen;
-  context.strokeStyle = COLOURS.ink;
+  context.strokeStyle = pen.paint.ink;
   context.lineWidth = line;
   context.setLineDash(dashed ? [3 * line, 2 * line] : []);
   context.strokeRect(x, y, width, height);

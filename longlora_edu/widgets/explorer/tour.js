@@ -78,8 +78,8 @@ export const STEPS = [
   {
     title: "The price",
     start: { ...BEGIN, n: 32, g: 8, shift: 4 },
-    parts: ["n", "picture", "numbers"],
-    panels: ["strip", "costs"],
+    parts: ["n", "picture", "numbers", "cost"],
+    panels: ["strip"],
     text: "Groups of 8 tokens, and now the text becomes longer while the groups stay.",
     action: "Double the tokens: set them to 64.",
     done: ({ state }) => state.n >= 64,

@@ -24,6 +24,7 @@ class S2Explorer(anywidget.AnyWidget):
 
     `geometry` is what is shown, as a value; assign one to move all its settings at once. A single setting that
     contradicts the others is refused, as `S2Geometry` refuses it. A shift that is not given is half a group.
+    `words` is a sentence whose words stand along the axes, a token each; `challenge` and its `score` are the reader's.
 
     Raises:
         traitlets.TraitError: naming the setting, its rule and the value.
@@ -39,6 +40,9 @@ class S2Explorer(anywidget.AnyWidget):
     layers = traitlets.Int(3).tag(sync=True)
     projector = traitlets.Bool(False).tag(sync=True)
     tour = traitlets.Bool(False).tag(sync=True)
+    words = traitlets.Unicode("").tag(sync=True)
+    challenge = traitlets.Bool(False).tag(sync=True)
+    score = traitlets.Int(0).tag(sync=True)
 
     @traitlets.default("shift")
     def _half_a_group(self) -> int:

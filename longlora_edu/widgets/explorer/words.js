@@ -3,6 +3,7 @@
 import {
   HEAD_DIM, bytes, densePairs, flops, futurePairs, layersNeeded, mask, pairs, pairsOfHead, plainHeads, shiftedHeads,
 } from "./geometry.js";
+import { wordsOf } from "./state.js";
 
 export const number = (value) => value.toLocaleString("en-US");
 export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
@@ -52,6 +53,24 @@ export function sayQuery(state, facts, query) {
   const shifted = `on a shifted head it looks at ${looksAt(facts.shifted, n, query)}`;
   const heard = tokensIn(facts.needed, n, query, (needed) => needed > 0 && needed <= layers);
   return `Token ${query}: ${plain}${shifted}. Within ${count(layers, "layer")} it hears ${heard}.`;
+}
+
+// A token by its word, where the reader gave a sentence.
+export const nameOf = ({ words }) => {
+  const each = words ? wordsOf(words) : [];
+  return (token) => (each[token] ? `“${each[token]}”` : `token ${token}`);
+};
+
+// Whom one word hears, by their words.
+export function sayHeard(state, facts, query) {
+  const name = nameOf(state);
+  const heard = [];
+  for (let token = 0; token < state.n; token++) {
+    const needed = facts.needed[query * state.n + token];
+    if (token !== query && needed && needed <= state.layers) heard.push(name(token).replace(/[“”]/g, ""));
+  }
+  const shown = heard.length > 14 ? [`… ${heard.slice(-13).join(" ")}`] : [heard.join(" ")];
+  return heard.length ? `${name(query)} hears: ${shown[0]}.` : `${name(query)} hears nobody else.`;
 }
 
 export const sayPairs = (state, facts) =>

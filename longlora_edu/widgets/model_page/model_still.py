@@ -1,0 +1,42 @@
+"""The model page where nothing moves: how the model before and the model after read one text, drawn by Python."""
+
+from __future__ import annotations
+
+import html
+
+import numpy as np
+import torch
+
+from ...model import TinyLlama
+from ...plots import SCREEN, Style, describe_bits_by_position, plot_bits_by_position
+from ..display import Picture
+from .packing import Packed
+
+LINK = "docs/model.html"
+
+
+@torch.inference_mode()
+def bits_of(model: TinyLlama, data: bytes) -> np.ndarray:
+    """Bits that each next byte of a text costs a model with dense attention: float32 (n - 1,)."""
+    ids = torch.frombuffer(bytearray(data), dtype=torch.uint8).long()
+    logits = model.eval()(ids[None, :-1], beyond_context=True)[0]
+    return (torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none") / np.log(2)).numpy()
+
+
+class ModelStill(Picture):
+    """Bits per byte of one text by position, before and after, with the way to the page that is alive."""
+
+    def __init__(self, packed: Packed, text: str, *, style: Style = SCREEN) -> None:
+        data = text.encode()[: packed.header["context"]]
+        before, after = (bits_of(packed.model(variant), data) for variant in ("before", "after"))
+        trained = packed.header["trained"]
+        drawing = plot_bits_by_position(before, after, trained_context=trained, style=style)
+        drawing.legend(fontsize=style.small, frameon=False)
+        super().__init__(drawing, describe_bits_by_position(before, after, trained_context=trained))
+        self.caption = f"To type, switch and ask without a kernel, open {LINK} in a browser."
+
+    @property
+    def html(self) -> str:
+        """The figure with its caption."""
+        caption = f"<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+        return super().html.removesuffix("</figure>") + caption
