@@ -12,7 +12,7 @@ i and o inputs and outputs of a matrix, r rank. One window of text is read at a 
 import hashlib
 import json
 import math
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from string import ascii_lowercase as LETTERS
 from types import SimpleNamespace
@@ -126,7 +126,7 @@ def roll_half(x, by):
     return np.concatenate([plain, np.roll(shifted, by, axis=0)], axis=1)
 
 
-@cache
+@lru_cache(maxsize=1)
 def mask(c, h, g, shift):
     """Build what is added to the scores (c h g g): 0 for a key that may be seen, else -inf."""
     added = np.triu(np.full((c, h, g, g), -np.inf, np.float32), 1)  # no token sees a later one
