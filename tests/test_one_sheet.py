@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
-import io
 import json
 import math
 import sys
-import tokenize
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import ROOT
+from record_sheet import BREAKS, SHEET, count_lines, gradient_errors, load_sheet, own_name, torch_loss, with_lora
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
@@ -25,16 +22,8 @@ from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import LlamaConfig, TinyLlama, load_model, save_model
 from longlora_edu.rope import Rope
 
-SHEET = ROOT / "notebooks" / "one_sheet.py"
 SOURCE = SHEET.read_text(encoding="utf-8")
 TREE = ast.parse(SOURCE)
-
-
-def load_sheet():
-    spec = importlib.util.spec_from_file_location("one_sheet", SHEET)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -65,39 +54,6 @@ def tiny(tmp_path):
     return tmp_path / "tiny"
 
 
-def with_lora(sheet, folder, factor, dtype=np.float32, seed=0):
-    """The sheet's model with LoRA that is not zero, and the package's with the same weights, ready to train."""
-    m = sheet.read_model(folder)
-    m.w = {name: array.astype(dtype) for name, array in m.w.items()}
-    m.config = sheet.stretch(m.config, factor)
-    rng = np.random.default_rng(seed)
-    sheet.add_lora(m, rng)
-    for name in m.w:
-        if "lora_B" in name:
-            m.w[name] += (0.05 * rng.standard_normal(m.w[name].shape)).astype(dtype)
-    model = load_model(folder)
-    apply_longlora(model, LongLoRAConfig(m.config["max_position_embeddings"], rank=sheet.RANK, alpha=sheet.ALPHA))
-    model.to(torch.from_numpy(np.zeros(0, dtype)).dtype)
-    copy_weights(m, model)
-    return m, model
-
-
-def copy_weights(m, model):
-    """The sheet's weights into the package's model. The package calls a projection's own weight `base`."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(torch.from_numpy(m.w[name.replace(".base.", ".")]))
-
-
-def torch_loss(sheet, model, ids, answers):
-    """The loss of the sheet, written with torch."""
-    ids = torch.as_tensor(ids)
-    nats = F.cross_entropy(model(ids[None, :-1])[0], ids[1:], reduction="none")
-    counts = torch.ones_like(nats)
-    counts[torch.as_tensor(answers) - 1] = sheet.WEIGHT
-    return (nats * counts).sum() / counts.sum() / sheet.BATCH
-
-
 def relative_error(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
@@ -111,33 +67,17 @@ def some_window(sheet, n, g, seed=0):
 # ---- the form: a page that a person can read
 
 
-def lines_of_code():
-    documentation = {
-        line
-        for node in ast.walk(TREE)
-        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None
-        for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)
-    }
-    silent = {
-        tokenize.COMMENT,
-        tokenize.NL,
-        tokenize.NEWLINE,
-        tokenize.INDENT,
-        tokenize.DEDENT,
-        tokenize.ENDMARKER,
-    }
-    code = set()
-    for token in tokenize.generate_tokens(io.StringIO(SOURCE).readline):
-        if token.type not in silent:
-            code.update(range(token.start[0], token.end[0] + 1))
-    return code - documentation
-
-
 def test_it_fits_on_a_sheet():
-    lines = SOURCE.splitlines()
-    assert len(lines_of_code()) <= 250
-    assert len(lines) <= 400
-    assert max(map(len, lines)) <= 100
+    count = count_lines(SOURCE)
+    assert count["code"] <= 250
+    assert count["all"] <= 400
+    assert max(map(len, SOURCE.splitlines())) <= 100
+
+
+def test_lines_of_code_are_those_that_are_not_blank_no_comment_and_no_docstring():
+    text = '"""A title\n\nin three lines."""\n\nimport os  # counts\n\n# not\n'
+    text += 'def f(x):\n    """No."""\n    return (\n        x\n    )\n'
+    assert count_lines(text) == {"code": 5, "all": 12}
 
 
 def test_one_statement_a_line():
@@ -230,17 +170,8 @@ def test_logits_equal_the_small_llama(sheet, factor):
 
 
 def check_gradients(sheet, m, model, window, group, tolerance):
-    loss = sheet.add_gradients(m, *window, group)
-    expected = torch_loss(sheet, model.train(), *window)
-    expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=tolerance)
-    gradients = {
-        name.replace(".base.", "."): parameter.grad.numpy()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
-    assert set(m.grads) == set(gradients)
-    errors = {name: relative_error(m.grads[name], gradient) for name, gradient in gradients.items()}
+    errors = gradient_errors(sheet, m, model, window, group)
+    assert set(errors) == set(m.grads)
     worst = max(errors, key=errors.get)
     assert errors[worst] < tolerance, worst
 
@@ -254,6 +185,13 @@ def test_each_gradient_of_the_real_model_equals_torchs_in_float32(sheet):
     m, model = with_lora(sheet, sheet.BASE, 2)
     n = m.config["max_position_embeddings"]
     check_gradients(sheet, m, model, some_window(sheet, n, n // 4), n // 4, 1e-4)
+
+
+def test_the_loss_equals_torchs(sheet, tiny):
+    m, model = with_lora(sheet, tiny, 4, np.float64)
+    window = some_window(sheet, 256, 64)
+    expected = torch_loss(sheet, model.train(), *window).item()
+    assert sheet.add_gradients(m, *window, 64) == pytest.approx(expected, rel=1e-6)
 
 
 def test_gradients_of_several_windows_add_up(sheet, tiny):
@@ -277,7 +215,7 @@ def test_training_takes_the_steps_of_torchs_adam(sheet, tiny, capsys):
     batches = [[some_window(sheet, 256, 64, 10 * step + part) for part in range(2)] for step in range(4)]
     start = {name: array.copy() for name, array in m.w.items()}
     sheet.train(m, batches, 64)
-    trained = {n.replace(".base.", "."): p for n, p in model.named_parameters() if p.requires_grad}
+    trained = {own_name(n): p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.Adam(trained.values(), betas=(0.9, 0.95))
     model.train()
     for step, batch in enumerate(batches, start=1):
@@ -448,3 +386,23 @@ def test_the_whole_run_on_a_few_windows_prints_the_ladder(sheet, tmp_path, capsy
     ]
     assert all(" bits a byte" in row for row in rows)
     assert all(" answers; goes on b" in row for row in rows[1:])
+
+
+# ---- its broken forms, which the lesson and the record show
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_each_broken_form_is_the_sheet_with_one_line_changed(name, tiny):
+    m = load_sheet().read_model(tiny)
+    ids = np.random.default_rng(0).integers(256, size=64)
+    changed = np.append(ids[:-1], ids[-1] ^ 1)
+    broken = load_sheet(*BREAKS[name])
+    leak = abs(broken.forward(m, ids, 16)[0] - broken.forward(m, changed, 16)[0])[:-1].max()
+    assert (leak > 0) == (name in ("boundary", "shift back"))
+    broken.add_lora(m, np.random.default_rng(0))
+    assert any("norm" in trained for trained in m.grads) == (name != "norms")
+
+
+def test_a_piece_that_is_not_in_the_sheet_cannot_be_changed():
+    with pytest.raises(ValueError, match="old must stand in the sheet once, got 0 times"):
+        load_sheet("no such line", "")

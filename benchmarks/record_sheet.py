@@ -1,0 +1,244 @@
+"""Does `notebooks/one_sheet.py` do what it says, and what happens where one of its lines is wrong?
+
+Runs the command as a reader would, in a process of its own, and notes its output, time and memory. Compares logits and
+gradients with the package's, and text and references after training with torch's recipe on the same windows. Then it
+breaks the sheet in three places, one at a time, and trains each. Writes `longlora_edu/assets/results/one_sheet.json`
+after each part; `--only` renews one. About an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+import time
+import tokenize
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
+from longlora_edu.model import TinyLlama, load_model
+from longlora_edu.runs.records import provenance, read_json, write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+SHEET = ROOT / "notebooks" / "one_sheet.py"
+OUT = ROOT / "longlora_edu" / "assets" / "results" / "one_sheet.json"
+THREADS = 2
+# What a reader of the sheet may get wrong: the line as it stands, and the line that takes its place.
+BREAKS = {
+    "boundary": ("    added[-1, h // 2 :, g - shift :, : g - shift] = -np.inf\n", ""),
+    "shift back": (
+        "        return roll_half(x.swapaxes(1, 2).reshape(n, h, d), shift)\n",
+        "        return x.swapaxes(1, 2).reshape(n, h, d)\n",
+    ),
+    "norms": ('or "embed" in name or "norm" in name]', 'or "embed" in name]'),
+}
+
+
+def load_sheet(old: str = "", new: str = ""):
+    """A fresh module from the sheet, with one piece of its text in place of another.
+
+    Raises:
+        ValueError: for a piece that does not stand in the sheet once.
+    """
+    source = SHEET.read_text(encoding="utf-8")
+    if old and source.count(old) != 1:
+        raise ValueError(f"old must stand in the sheet once, got {source.count(old)} times: {old!r}")
+    sheet = importlib.util.module_from_spec(importlib.util.spec_from_file_location("one_sheet", SHEET))
+    exec(compile(source.replace(old, new) if old else source, str(SHEET), "exec"), sheet.__dict__)
+    return sheet
+
+
+def count_lines(source: str) -> dict[str, int]:
+    """Count all lines, and those of code: not blank, no comment, no docstring."""
+    documentation = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None
+        for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)
+    }
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    code = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in silent
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return {"code": len(code - documentation), "all": len(source.splitlines())}
+
+
+def with_lora(sheet, folder: Path, factor: int, dtype=np.float32, seed: int = 0):
+    """The sheet's model with LoRA that is not zero, and the package's with the same weights, ready to train."""
+    m = sheet.read_model(folder)
+    m.w = {name: array.astype(dtype) for name, array in m.w.items()}
+    m.config = sheet.stretch(m.config, factor)
+    rng = np.random.default_rng(seed)
+    sheet.add_lora(m, rng)
+    for name in m.w:
+        if "lora_B" in name:
+            m.w[name] += (0.05 * rng.standard_normal(m.w[name].shape)).astype(dtype)
+    model = load_model(folder)
+    apply_longlora(model, LongLoRAConfig(m.config["max_position_embeddings"], rank=sheet.RANK, alpha=sheet.ALPHA))
+    model.to(torch.from_numpy(np.zeros(0, dtype)).dtype)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(m.w[own_name(name)]))
+    return m, model
+
+
+def own_name(name: str) -> str:
+    """The sheet's name of a parameter: the package calls the frozen weight beside LoRA `base`."""
+    return name.replace(".base.", ".")
+
+
+def torch_loss(sheet, model: TinyLlama, ids: np.ndarray, answers: np.ndarray) -> torch.Tensor:
+    """One window's part of the loss of a batch, written with torch."""
+    tokens = torch.as_tensor(ids)
+    nats = F.cross_entropy(model(tokens[None, :-1])[0], tokens[1:], reduction="none")
+    counts = torch.ones_like(nats)
+    counts[torch.as_tensor(answers) - 1] = sheet.WEIGHT
+    return (nats * counts).sum() / counts.sum() / sheet.BATCH
+
+
+def gradient_errors(sheet, m, model: TinyLlama, window, group: int) -> dict[str, float]:
+    """How far the sheet's gradient of each trained array is from torch's, relative to torch's."""
+    sheet.add_gradients(m, *window, group)
+    torch_loss(sheet, model.train(), *window).backward()
+    errors = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            right = parameter.grad.numpy()
+            errors[own_name(name)] = float(np.linalg.norm(m.grads[own_name(name)] - right) / np.linalg.norm(right))
+    return errors
+
+
+def prepared(sheet, count: int, steps: int, seed: int = 0):
+    """The base, and what it is measured and trained on: windows of text, windows with references, batches."""
+    m = sheet.read_model(sheet.BASE)
+    m.config = sheet.stretch(m.config, 2)
+    n = m.config["max_position_embeddings"]
+    rng = np.random.default_rng([seed, 1])
+    windows = sheet.read_windows(n + 1)
+    plain = rng.choice(windows["held out"], count, replace=False)
+    hidden = [sheet.hide_references(code, n // 4, rng, held_out=True) for code in plain]
+    batches = [
+        [sheet.hide_references(code, n // 4, rng) for code in batch]
+        for batch in rng.choice(windows["train"], (steps + 1, sheet.BATCH))  # the last one is only looked at
+    ]
+    return m, n // 4, plain, hidden, batches
+
+
+def measured(sheet, m, plain, hidden) -> dict:
+    """Bits a byte of text, and references found, read densely."""
+    found = sheet.found_references(m, hidden)
+    return {"bits_per_byte": float(sheet.bits_per_byte(m, plain)), "found": int(sum(found)), "of": len(found)}
+
+
+def by_the_sheet(steps: int, count: int, old: str = "", new: str = "") -> dict:
+    """Train with the sheet, changed in one place or not, and measure with the sheet as it is.
+
+    `leak` is by how much the last byte of a window moves what is foretold before it, while groups are in use.
+    """
+    sheet, right = load_sheet(old, new), load_sheet()
+    m, group, plain, hidden, batches = prepared(sheet, count, steps)
+    window = plain[0][:-1]
+    changed = np.append(window[:-1], window[-1] ^ 1)
+    logits, others = (sheet.forward(m, ids, group)[0][:-1] for ids in (window, changed))
+    sheet.add_lora(m, np.random.default_rng(0))
+    sheet.train(m, batches[:-1], group)
+    last = sum(float(sheet.add_gradients(m, *example, group)) for example in batches[-1])
+    sheet.merge(m)
+    return {"leak": float(abs(logits - others).max()), "last_loss": last, **measured(right, m, plain, hidden)}
+
+
+def by_torch(steps: int, count: int) -> dict:
+    """The package's recipe in torch on the windows of `by_the_sheet`: S2 in training, Adam, the same schedule."""
+    sheet = load_sheet()
+    m, _, plain, hidden, batches = prepared(sheet, count, steps)
+    model = load_model(sheet.BASE)
+    length = m.config["max_position_embeddings"]
+    apply_longlora(model, LongLoRAConfig(length, rank=sheet.RANK, alpha=sheet.ALPHA))
+    trained = [parameter for parameter in model.train().parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=sheet.RATE, betas=(0.9, 0.95))
+    batches = batches[:-1]
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda done: min(1, (done + 1) / 10) * (1 + np.cos(np.pi * (done + 1) / len(batches))) / 2
+    )
+    for batch in batches:
+        optimizer.zero_grad()
+        for example in batch:
+            torch_loss(sheet, model, *example).backward()
+        optimizer.step()
+        schedule.step()
+    m.w = {name: tensor.numpy() for name, tensor in merge_longlora(model).state_dict().items()}
+    return measured(sheet, m, plain, hidden)
+
+
+def by_command() -> dict:
+    """Run the sheet as a reader does, in a fresh process: what it prints, and what it costs."""
+    code = (
+        "import runpy; from longlora_edu.runs.records import peak_memory; "
+        f"runpy.run_path({str(SHEET)!r}, run_name='__main__'); print(peak_memory())"
+    )
+    variables = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(variables, str(THREADS)) | {"PYTHONPATH": str(ROOT)}
+    began = time.perf_counter()
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    seconds = time.perf_counter() - began
+    *lines, peak = [line.split("\r")[-1] for line in run.stdout.strip("\n").split("\n")]
+    return {"lines": lines, "seconds": seconds, "peak_rss_bytes": int(peak), "load": os.getloadavg()[0]}
+
+
+def equality() -> dict:
+    """The largest differences from the package, on the real model at twice its length."""
+    sheet = load_sheet()
+    m, model = with_lora(sheet, sheet.BASE, 2)
+    n = m.config["max_position_embeddings"]
+    code = sheet.read_windows(n + 1)["held out"][0]
+    window = sheet.hide_references(code, n // 4, np.random.default_rng(0))
+    errors = gradient_errors(sheet, m, model, window, n // 4)
+    with torch.no_grad():
+        expected = model.eval()(torch.as_tensor(window[0][None, :-1]))[0].numpy()
+    logits = sheet.forward(m, window[0][:-1], n)[0]
+    return {"gradient_error": max(errors.values()), "logit_error": float(abs(logits - expected).max())}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument(
+        "--only", choices=["run", "equality", "sheet", "torch", *BREAKS], help="renew one part of the record"
+    )
+    options.add_argument("--steps", type=int, default=240)
+    options.add_argument("--windows", type=int, default=100)
+    options.add_argument("--out", type=Path, default=OUT)
+    told = options.parse_args()
+    torch.set_num_threads(THREADS)
+    parts = {
+        "run": by_command,
+        "equality": equality,
+        "sheet": lambda: by_the_sheet(told.steps, told.windows),
+        "torch": lambda: by_torch(told.steps, told.windows),
+    }
+    parts |= {
+        name: lambda lines=lines: by_the_sheet(told.steps, told.windows, *lines) for name, lines in BREAKS.items()
+    }
+    record = read_json(told.out) if told.only and told.out.exists() else {}
+    for name, part in parts.items():
+        if told.only in (None, name):
+            print(f"{name} ...", flush=True)
+            record[name] = part()
+            record |= {"form": count_lines(SHEET.read_text(encoding="utf-8"))}
+            record |= {"settings": {"steps": told.steps, "windows": told.windows, "base": "assets/model"}}
+            write_json(told.out, record | dataclasses.asdict(provenance(threads=THREADS)))
+
+
+if __name__ == "__main__":
+    main()
