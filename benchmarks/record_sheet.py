@@ -9,70 +9,25 @@ after each part; `--only` renews one. About an hour on two cores.
 from __future__ import annotations
 
 import argparse
-import ast
 import dataclasses
-import importlib.util
-import io
 import os
 import subprocess
 import sys
 import time
-import tokenize
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from longlora_edu.course.play.sheet import BREAKS, lines_of_code, load_sheet, sheet_file
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import TinyLlama, load_model
 from longlora_edu.runs.records import provenance, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-SHEET = ROOT / "notebooks" / "one_sheet.py"
 OUT = ROOT / "longlora_edu" / "assets" / "results" / "one_sheet.json"
 THREADS = 2
-# What a reader of the sheet may get wrong: the line as it stands, and the line that takes its place.
-BREAKS = {
-    "boundary": ("    added[-1, h // 2 :, g - shift :, : g - shift] = -np.inf\n", ""),
-    "shift back": (
-        "        return roll_half(x.swapaxes(1, 2).reshape(n, h, d), shift)\n",
-        "        return x.swapaxes(1, 2).reshape(n, h, d)\n",
-    ),
-    "norms": ('or "embed" in name or "norm" in name]', 'or "embed" in name]'),
-}
-
-
-def load_sheet(old: str = "", new: str = ""):
-    """A fresh module from the sheet, with one piece of its text in place of another.
-
-    Raises:
-        ValueError: for a piece that does not stand in the sheet once.
-    """
-    source = SHEET.read_text(encoding="utf-8")
-    if old and source.count(old) != 1:
-        raise ValueError(f"old must stand in the sheet once, got {source.count(old)} times: {old!r}")
-    sheet = importlib.util.module_from_spec(importlib.util.spec_from_file_location("one_sheet", SHEET))
-    exec(compile(source.replace(old, new) if old else source, str(SHEET), "exec"), sheet.__dict__)
-    return sheet
-
-
-def count_lines(source: str) -> dict[str, int]:
-    """Count all lines, and those of code: not blank, no comment, no docstring."""
-    documentation = {
-        line
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None
-        for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)
-    }
-    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    code = {
-        line
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type not in silent
-        for line in range(token.start[0], token.end[0] + 1)
-    }
-    return {"code": len(code - documentation), "all": len(source.splitlines())}
 
 
 def with_lora(sheet, folder: Path, factor: int, dtype=np.float32, seed: int = 0):
@@ -186,7 +141,7 @@ def by_command() -> dict:
     """Run the sheet as a reader does, in a fresh process: what it prints, and what it costs."""
     code = (
         "import runpy; from longlora_edu.runs.records import peak_memory; "
-        f"runpy.run_path({str(SHEET)!r}, run_name='__main__'); print(peak_memory())"
+        f"runpy.run_path({str(sheet_file())!r}, run_name='__main__'); print(peak_memory())"
     )
     variables = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     environment = os.environ | dict.fromkeys(variables, str(THREADS)) | {"PYTHONPATH": str(ROOT)}
@@ -195,6 +150,12 @@ def by_command() -> dict:
     seconds = time.perf_counter() - began
     *lines, peak = [line.split("\r")[-1] for line in run.stdout.strip("\n").split("\n")]
     return {"lines": lines, "seconds": seconds, "peak_rss_bytes": int(peak), "load": os.getloadavg()[0]}
+
+
+def form() -> dict[str, int]:
+    """Lines of code, and all lines."""
+    source = sheet_file().read_text(encoding="utf-8")
+    return {"code": len(lines_of_code(source)), "all": len(source.splitlines())}
 
 
 def equality() -> dict:
@@ -235,7 +196,7 @@ def main() -> None:
         if told.only in (None, name):
             print(f"{name} ...", flush=True)
             record[name] = part()
-            record |= {"form": count_lines(SHEET.read_text(encoding="utf-8"))}
+            record |= {"form": form()}
             record |= {"settings": {"steps": told.steps, "windows": told.windows, "base": "assets/model"}}
             write_json(told.out, record | dataclasses.asdict(provenance(threads=THREADS)))
 

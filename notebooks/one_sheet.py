@@ -100,7 +100,8 @@ def hide_references(code, g, rng, held_out=False):
     """
     ids = np.full(len(code), -1)
     pairs = []
-    for word in rng.choice(WORDS[int(held_out) :: 3], len(code) // 128, replace=False):
+    count = len(code) // 128 if held_out or rng.random() < 0.5 else 0  # half train on plain code
+    for word in rng.choice(WORDS[int(held_out) :: 3], count, replace=False):
         taken = True
         while taken:
             middle = rng.choice(range(g, len(code) - g // 2, g if held_out else 1))
@@ -313,9 +314,8 @@ def train(m, batches, g):
         rate = RATE * min(1, step / 10) * (1 + math.cos(math.pi * step / len(batches))) / 2
         for name, (mean, square) in moments.items():
             mean += 0.1 * (m.grads[name] - mean)
-            square += 0.05 * (m.grads[name] ** 2 - square)
-            size = np.sqrt(square / (1 - 0.95**step)) + 1e-8  # both moments began at 0: made up for
-            m.w[name] -= rate * mean / (1 - 0.9**step) / size
+            square += 0.05 * (m.grads[name] ** 2 - square)  # both begin at 0: see the divisors
+            m.w[name] -= rate * mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.95**step)) + 1e-8)
             m.grads[name][:] = 0
         print(f"\rstep {step} of {len(batches)}: {loss:.3f} nats a byte", end="", flush=True)
 
@@ -368,7 +368,7 @@ def write_on(m, ids, count):
     return bytes(ids[-count:].tolist())
 
 
-def main(base=BASE, factor=2, steps=240, count=100, seed=0):
+def main(base=BASE, factor=2, steps=240, count=60, seed=0):
     """Extend the base, and print how it reads as it is, stretched, and trained."""
     m = read_model(base)
     own = m.config["max_position_embeddings"]

@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from record_sheet import BREAKS, SHEET, count_lines, gradient_errors, load_sheet, own_name, torch_loss, with_lora
+from record_sheet import gradient_errors, own_name, torch_loss, with_lora
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from longlora_edu import reference
+from longlora_edu.course.play.sheet import BREAKS, excerpt, lines_by_step, lines_of_code, load_sheet, sheet_file
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import LlamaConfig, TinyLlama, load_model, save_model
 from longlora_edu.rope import Rope
 
-SOURCE = SHEET.read_text(encoding="utf-8")
+SOURCE = sheet_file().read_text(encoding="utf-8")
 TREE = ast.parse(SOURCE)
 
 
@@ -61,23 +62,22 @@ def relative_error(found, expected):
 def some_window(sheet, n, g, seed=0):
     """A window of the package's own source, with references in it."""
     code = np.frombuffer(SOURCE.encode() * 2, np.uint8)[: n + 1]
-    return sheet.hide_references(code, g, np.random.default_rng(seed))
+    return sheet.hide_references(code, g, np.random.default_rng(seed), held_out=True)
 
 
 # ---- the form: a page that a person can read
 
 
 def test_it_fits_on_a_sheet():
-    count = count_lines(SOURCE)
-    assert count["code"] <= 250
-    assert count["all"] <= 400
+    assert len(lines_of_code(SOURCE)) <= 250
+    assert len(SOURCE.splitlines()) <= 400
     assert max(map(len, SOURCE.splitlines())) <= 100
 
 
 def test_lines_of_code_are_those_that_are_not_blank_no_comment_and_no_docstring():
     text = '"""A title\n\nin three lines."""\n\nimport os  # counts\n\n# not\n'
     text += 'def f(x):\n    """No."""\n    return (\n        x\n    )\n'
-    assert count_lines(text) == {"code": 5, "all": 12}
+    assert lines_of_code(text) == {5, 8, 10, 11, 12}
 
 
 def test_one_statement_a_line():
@@ -294,11 +294,15 @@ def test_windows_are_cut_inside_files_that_a_hash_of_the_name_puts_on_one_side(s
 @pytest.mark.parametrize("held_out", [False, True])
 def test_a_reference_is_set_and_asked_for_within_half_a_group_of_its_middle(sheet, held_out):
     code = np.frombuffer(SOURCE.encode(), np.uint8)[:1025]
-    counted = 0
-    for seed in range(20):
+    counted = plain = 0
+    for seed in range(30):
         ids, answers = sheet.hide_references(code, 256, np.random.default_rng(seed), held_out)
         text = bytes(ids.tolist())
         assert len(text) == 1025
+        if text == bytes(code):
+            assert answers.shape == (0, 5)
+            plain += 1
+            continue
         sets, gets = ({}, {})
         for lines, kind in ((sets, b"\n# set "), (gets, b"\n# get ")):
             at = text.find(kind)
@@ -324,7 +328,8 @@ def test_a_reference_is_set_and_asked_for_within_half_a_group_of_its_middle(shee
             for kind in (b"set", b"get"):
                 rest = rest.replace(b"\n# %s %s %s\n" % (kind, word, digits), b"", 1)
         assert bytes(code).startswith(rest)
-    assert counted > 60
+    assert counted > 40
+    assert plain == 0 if held_out else 5 < plain < 25  # half of the training windows stay as they are
 
 
 def test_words_of_the_two_sides_are_different_and_use_all_letters(sheet):
@@ -406,3 +411,16 @@ def test_each_broken_form_is_the_sheet_with_one_line_changed(name, tiny):
 def test_a_piece_that_is_not_in_the_sheet_cannot_be_changed():
     with pytest.raises(ValueError, match="old must stand in the sheet once, got 0 times"):
         load_sheet("no such line", "")
+
+
+def test_an_excerpt_is_the_text_of_its_functions():
+    text = excerpt("softmax", "rotate")
+    assert text.startswith("def softmax(x):") and "\n\ndef rotate(x, cos, sin):" in text
+    assert all(line in SOURCE for line in text.splitlines())
+
+
+def test_the_lines_of_all_steps_together_are_those_of_the_sheet():
+    counts = lines_by_step(SOURCE)
+    assert sum(counts.values()) == len(lines_of_code(SOURCE))
+    assert [name[:2] for name in counts] == ["be", "1.", "2.", "2.", "3.", "4.", "5.", "6."]
+    assert min(counts.values()) > 5
