@@ -20,7 +20,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from longlora_edu.course.play.sheet import BREAKS, lines_of_code, load_sheet, sheet_file
+from longlora_edu.course.play.sheet import (
+    BREAKS,
+    lines_of_code,
+    load_sheet,
+    material,
+    read_densely,
+    sheet_file,
+    train_form,
+)
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import TinyLlama, load_model
 from longlora_edu.runs.records import provenance, read_json, write_json
@@ -75,66 +83,26 @@ def gradient_errors(sheet, m, model: TinyLlama, window, group: int) -> dict[str,
     return errors
 
 
-def prepared(sheet, count: int, steps: int, seed: int = 0):
-    """The base, and what it is measured and trained on: windows of text, windows with references, batches."""
-    m = sheet.read_model(sheet.BASE)
-    m.config = sheet.stretch(m.config, 2)
-    n = m.config["max_position_embeddings"]
-    rng = np.random.default_rng([seed, 1])
-    windows = sheet.read_windows(n + 1)
-    plain = rng.choice(windows["held out"], count, replace=False)
-    hidden = [sheet.hide_references(code, n // 4, rng, held_out=True) for code in plain]
-    batches = [
-        [sheet.hide_references(code, n // 4, rng) for code in batch]
-        for batch in rng.choice(windows["train"], (steps + 1, sheet.BATCH))  # the last one is only looked at
-    ]
-    return m, n // 4, plain, hidden, batches
-
-
-def measured(sheet, m, plain, hidden) -> dict:
-    """Bits a byte of text, and references found, read densely."""
-    found = sheet.found_references(m, hidden)
-    return {"bits_per_byte": float(sheet.bits_per_byte(m, plain)), "found": int(sum(found)), "of": len(found)}
-
-
-def by_the_sheet(steps: int, count: int, old: str = "", new: str = "") -> dict:
-    """Train with the sheet, changed in one place or not, and measure with the sheet as it is.
-
-    `leak` is by how much the last byte of a window moves what is foretold before it, while groups are in use.
-    """
-    sheet, right = load_sheet(old, new), load_sheet()
-    m, group, plain, hidden, batches = prepared(sheet, count, steps)
-    window = plain[0][:-1]
-    changed = np.append(window[:-1], window[-1] ^ 1)
-    logits, others = (sheet.forward(m, ids, group)[0][:-1] for ids in (window, changed))
-    sheet.add_lora(m, np.random.default_rng(0))
-    sheet.train(m, batches[:-1], group)
-    last = sum(float(sheet.add_gradients(m, *example, group)) for example in batches[-1])
-    sheet.merge(m)
-    return {"leak": float(abs(logits - others).max()), "last_loss": last, **measured(right, m, plain, hidden)}
-
-
 def by_torch(steps: int, count: int) -> dict:
-    """The package's recipe in torch on the windows of `by_the_sheet`: S2 in training, Adam, the same schedule."""
+    """The package's recipe in torch on the windows of `train_form`: S2 in training, Adam, the same schedule."""
     sheet = load_sheet()
-    m, _, plain, hidden, batches = prepared(sheet, count, steps)
+    given = material(sheet, steps=steps, count=count)
     model = load_model(sheet.BASE)
-    length = m.config["max_position_embeddings"]
+    length = given.m.config["max_position_embeddings"]
     apply_longlora(model, LongLoRAConfig(length, rank=sheet.RANK, alpha=sheet.ALPHA))
     trained = [parameter for parameter in model.train().parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=sheet.RATE, betas=(0.9, 0.95))
-    batches = batches[:-1]
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda done: min(1, (done + 1) / 10) * (1 + np.cos(np.pi * (done + 1) / len(batches))) / 2
+        optimizer, lambda done: min(1, (done + 1) / 10) * (1 + np.cos(np.pi * (done + 1) / steps)) / 2
     )
-    for batch in batches:
+    for batch in given.batches:
         optimizer.zero_grad()
-        for example in batch:
-            torch_loss(sheet, model, *example).backward()
+        for window in batch:
+            torch_loss(sheet, model, *window).backward()
         optimizer.step()
         schedule.step()
-    m.w = {name: tensor.numpy() for name, tensor in merge_longlora(model).state_dict().items()}
-    return measured(sheet, m, plain, hidden)
+    given.m.w = {name: tensor.numpy() for name, tensor in merge_longlora(model).state_dict().items()}
+    return read_densely(sheet, given)
 
 
 def by_command() -> dict:
@@ -185,11 +153,12 @@ def main() -> None:
     parts = {
         "run": by_command,
         "equality": equality,
-        "sheet": lambda: by_the_sheet(told.steps, told.windows),
+        "sheet": lambda: train_form(steps=told.steps, count=told.windows),
         "torch": lambda: by_torch(told.steps, told.windows),
     }
     parts |= {
-        name: lambda lines=lines: by_the_sheet(told.steps, told.windows, *lines) for name, lines in BREAKS.items()
+        name: lambda lines=lines: train_form(*lines, steps=told.steps, count=told.windows)
+        for name, lines in BREAKS.items()
     }
     record = read_json(told.out) if told.only and told.out.exists() else {}
     for name, part in parts.items():

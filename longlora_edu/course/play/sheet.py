@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import io
 import tokenize
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
 
 # What a reader may get wrong: the text as it stands, and the text that takes its place.
 BREAKS = {
@@ -79,3 +83,69 @@ def lines_by_step(source: str) -> dict[str, int]:
             heading = line.removeprefix(HEADING)
         counts[heading] = counts.get(heading, 0) + (number in code)
     return counts
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run of the sheet works on: the base, stretched; its group; what to measure; batches to train on.
+
+    `plain` are windows uint8 (count, n + 1); `hidden` and each batch are pairs (ids, answers) of `hide_references`.
+    """
+
+    m: SimpleNamespace
+    group: int
+    plain: np.ndarray
+    hidden: list
+    batches: list
+
+
+def material(sheet: ModuleType, *, steps: int, count: int, batch: int | None = None, seed: int = 0) -> Material:
+    """Draw what the sheet's `main` draws, at twice the base's length: equal for every form of the sheet and `seed`."""
+    sheet.BATCH = batch or sheet.BATCH
+    m = sheet.read_model(sheet.BASE)
+    m.config = sheet.stretch(m.config, 2)
+    n = m.config["max_position_embeddings"]
+    rng = np.random.default_rng([seed, 1])
+    windows = sheet.read_windows(n + 1)
+    plain = rng.choice(windows["held out"], count, replace=False)
+    hidden = [sheet.hide_references(code, n // 4, rng, held_out=True) for code in plain]
+    drawn = rng.choice(windows["train"], (steps, sheet.BATCH))
+    batches = [[sheet.hide_references(code, n // 4, rng) for code in codes] for codes in drawn]
+    return Material(m, n // 4, plain, hidden, batches)
+
+
+def leak(sheet: ModuleType, m: SimpleNamespace, ids: np.ndarray, group: int) -> float:
+    """By how much the last byte of `ids` (n) moves what is foretold before it: 0 where nobody sees the future."""
+    changed = np.append(ids[:-1], ids[-1] ^ 1)
+    before, after = (sheet.forward(m, text, group)[0][:-1] for text in (ids, changed))
+    return float(abs(before - after).max())
+
+
+def train_form(old: str = "", new: str = "", *, steps: int, count: int, batch: int | None = None) -> dict:
+    """Train with one form of the sheet, and read densely with the sheet as it stands.
+
+    `loss` is that of each step in nats a byte, under the form's own attention; `leak` is measured before training.
+    """
+    sheet, right = load_sheet(old, new), load_sheet()
+    given = material(sheet, steps=steps, count=count, batch=batch)
+    m, losses = given.m, []
+    seen = leak(sheet, m, given.plain[0][:-1].astype(int), given.group)
+    sheet.add_lora(m, np.random.default_rng(0))
+    add_gradients = sheet.add_gradients
+
+    def noted(*window):
+        losses.append(float(add_gradients(*window)))
+        return losses[-1]
+
+    sheet.add_gradients = noted
+    with contextlib.redirect_stdout(io.StringIO()):
+        sheet.train(m, given.batches, given.group)
+    sheet.merge(m)
+    return {"leak": seen, "loss": np.reshape(losses, (steps, -1)).sum(axis=1).tolist(), **read_densely(right, given)}
+
+
+def read_densely(sheet: ModuleType, given: Material) -> dict:
+    """Bits a byte of plain text and references found, every token seeing all before it."""
+    found = sheet.found_references(given.m, given.hidden)
+    bits = float(sheet.bits_per_byte(given.m, given.plain))
+    return {"bits_per_byte": bits, "found": int(sum(found)), "of": len(found)}
