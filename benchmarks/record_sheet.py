@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import os
 import subprocess
 import sys
@@ -126,6 +127,13 @@ def form() -> dict[str, int]:
     return {"code": len(lines_of_code(source)), "all": len(source.splitlines())}
 
 
+def base() -> dict:
+    """Which model was extended: its trained length, and a hash of its weights."""
+    sheet = load_sheet()
+    digest = hashlib.sha256((sheet.BASE / "model.safetensors").read_bytes()).hexdigest()
+    return {"trained_length": sheet.read_model(sheet.BASE).config["max_position_embeddings"], "sha256": digest}
+
+
 def equality() -> dict:
     """The largest differences from the package, on the real model at twice its length."""
     sheet = load_sheet()
@@ -140,6 +148,20 @@ def equality() -> dict:
     return {"gradient_error": max(errors.values()), "logit_error": float(abs(logits - expected).max())}
 
 
+def with_output(readme: str, record: dict) -> str:
+    """The text of the README with what the command printed, between its marks, and what it cost."""
+    before, rest = readme.split("<!-- sheet -->")
+    after = rest.split("<!-- /sheet -->")[1]
+    run, form, cost = record["run"], record["form"], record["equality"]
+    lines = "\n".join(run["lines"][1:])
+    said = (
+        f"{form['code']} lines of code; {run['seconds']:.0f} seconds on {record['machine']['threads']} cores and "
+        f"{run['peak_rss_bytes'] / 1e9:.2f} GB; gradients within {cost['gradient_error']:.0e} of torch's, relative "
+        "([the record](longlora_edu/assets/results/one_sheet.json))."
+    )
+    return f"{before}<!-- sheet -->\n```text\n{lines}\n```\n\n{said}\n<!-- /sheet -->{after}"
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument(
@@ -148,7 +170,12 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=240)
     options.add_argument("--windows", type=int, default=100)
     options.add_argument("--out", type=Path, default=OUT)
+    options.add_argument("--readme", action="store_true", help="measure nothing, write the record into the README")
     told = options.parse_args()
+    if told.readme:
+        page = ROOT / "README.md"
+        page.write_text(with_output(page.read_text(encoding="utf-8"), read_json(told.out)), encoding="utf-8")
+        return
     torch.set_num_threads(THREADS)
     parts = {
         "run": by_command,
@@ -165,8 +192,7 @@ def main() -> None:
         if told.only in (None, name):
             print(f"{name} ...", flush=True)
             record[name] = part()
-            record |= {"form": form()}
-            record |= {"settings": {"steps": told.steps, "windows": told.windows, "base": "assets/model"}}
+            record |= {"form": form(), "base": base(), "settings": {"steps": told.steps, "windows": told.windows}}
             write_json(told.out, record | dataclasses.asdict(provenance(threads=THREADS)))
 
 

@@ -3,10 +3,10 @@
 Run `python notebooks/one_sheet.py`. The headings are the six steps of the pseudo-code in the class
 notes on the paper (arXiv 2309.12307). Where a step is imprecise, the lines below say what is done.
 
-A piece of the model returns its result y and `back`, the function that walks the piece backwards:
-from d_y, the gradient of the loss with respect to y, to d_x. Shapes stand beside the mathematics:
-n tokens (here bytes), w width, h heads, d features of a head, c groups of g tokens (n = c g),
-i and o inputs and outputs of a matrix, r rank. One window of text is read at a time.
+A piece of the model m returns its result y and `back`, the function that walks the piece backwards:
+from d_y, the gradient of the loss with respect to y, to d_x. m.w has the weights by name, m.grads
+gradients of what trains. Shapes: n tokens (here bytes), w width, h heads, d features of a head,
+c groups of g tokens (n = c g), i and o inputs and outputs of a matrix, r rank. One window at a time.
 """
 
 import hashlib
@@ -96,11 +96,11 @@ def hide_references(code, g, rng, held_out=False):
     """Hide eight pairs in 1,024 bytes of code; return bytes (n) and the answers' places (pairs 5).
 
     A pair lies around a middle, at most half a group from it. Held out, middles are borders between
-    groups, and words are new. If `set` is the last before `get`, copying needs no word: no answer.
+    groups, and words are new. If `set` is the last before `get`, copying it would do: no answer.
     """
     ids = np.full(len(code), -1)
     pairs = []
-    count = len(code) // 128 if held_out or rng.random() < 0.5 else 0  # half train on plain code
+    count = len(code) // 128 if held_out or rng.random() < 0.5 else 0  # half trains on plain code
     for word in rng.choice(WORDS[int(held_out) :: 3], count, replace=False):
         taken = True
         while taken:
@@ -385,7 +385,7 @@ def main(base=BASE, factor=2, steps=240, count=60, seed=0):
         print(f"{sum(found)} of {len(found)} answers; goes on {write_on(m, plain[0, :-64], 48)}")
 
     print(f"{'base, own context':36} {bits_per_byte(m, plain[:, -own:]):.3f} bits a byte")
-    show("base, given twice its context")
+    show(f"base, given {factor} times as much")
     m.config = stretch(m.config, factor)
     show("positions stretched, nothing trained")
     add_lora(m, rng)

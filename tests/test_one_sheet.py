@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from record_sheet import gradient_errors, own_name, torch_loss, with_lora
+from helpers import ROOT
+from record_sheet import base, form, gradient_errors, own_name, torch_loss, with_lora, with_output
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
@@ -22,6 +23,7 @@ from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
 from longlora_edu.model import LlamaConfig, TinyLlama, load_model, save_model
 from longlora_edu.rope import Rope
+from longlora_edu.runs.records import recorded
 
 SOURCE = sheet_file().read_text(encoding="utf-8")
 TREE = ast.parse(SOURCE)
@@ -385,7 +387,7 @@ def test_the_whole_run_on_a_few_windows_prints_the_ladder(sheet, tmp_path, capsy
     rows = [line.split("\r")[-1] for line in capsys.readouterr().out.strip("\n").split("\n")]
     assert [row[:36].strip() for row in rows] == [
         "base, own context",
-        "base, given twice its context",
+        "base, given 2 times as much",
         "positions stretched, nothing trained",
         "trained in groups, read densely",
     ]
@@ -424,3 +426,27 @@ def test_the_lines_of_all_steps_together_are_those_of_the_sheet():
     assert sum(counts.values()) == len(lines_of_code(SOURCE))
     assert [name[:2] for name in counts] == ["be", "1.", "2.", "2.", "3.", "4.", "5.", "6."]
     assert min(counts.values()) > 5
+
+
+# ---- the record
+
+
+def test_the_record_is_of_this_sheet_and_of_the_small_model_that_travels_with_it():
+    record = recorded("one_sheet")
+    assert record["form"] == form()
+    assert record["base"] == base(), "record it again: python benchmarks/record_sheet.py"
+
+
+def test_the_sheet_does_its_job_within_ten_minutes_and_a_gigabyte():
+    record = recorded("one_sheet")
+    assert record["run"]["seconds"] < 600
+    assert record["run"]["peak_rss_bytes"] < 1e9
+    assert record["equality"]["gradient_error"] < 1e-4
+    assert record["equality"]["logit_error"] < 1e-4
+    assert record["sheet"]["found"] >= 0.8 * record["sheet"]["of"]
+    assert record["sheet"]["bits_per_byte"] < 1.02 * record["torch"]["bits_per_byte"]
+
+
+def test_the_readme_shows_what_the_record_holds():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_output(readme, recorded("one_sheet")) == readme

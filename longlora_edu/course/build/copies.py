@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from . import Edition
 
 # Whatever a notebook links to, at the same place beside it.
-BESIDE = ("INSTRUCTOR.md", "docs/claims.md", "docs/explorer.html", "docs/real_models.md", "notebooks/glossary.md")
+BESIDE = (
+    "INSTRUCTOR.md",
+    "docs/claims.md",
+    "docs/explorer.html",
+    "docs/real_models.md",
+    "notebooks/glossary.md",
+    "notebooks/one_sheet.py",
+)
 
 
 def copy_course(folder: Path, edition: Edition = "student") -> list[Path]:
