@@ -6,7 +6,7 @@ notes on the paper (arXiv 2309.12307). Where a step is imprecise, the lines belo
 A piece of the model m returns its result y and `back`, the function that walks the piece backwards:
 from d_y, the gradient of the loss with respect to y, to d_x. m.w has the weights by name, m.grads
 gradients of what trains. Shapes: n tokens (here bytes), w width, h heads, d features of a head,
-c groups of g tokens (n = c g), i and o inputs and outputs of a matrix, r rank. One window at a time.
+c groups of g tokens (n = c g), i and o a matrix's inputs and outputs, r rank. One window at a time.
 """
 
 import hashlib
