@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 # Whatever a notebook links to, at the same place beside it.
 BESIDE = (
-    "INSTRUCTOR.md", "docs/claims.md", "docs/explorer.html", "docs/model.html", "docs/real_models.md",
+    "INSTRUCTOR.md",
+    "docs/claims.md",
+    "docs/explorer.html",
+    "docs/model.html",
+    "docs/real_models.md",
     "notebooks/glossary.md",
-)  # fmt: skip
+    "notebooks/one_sheet.py",
+)
 
 
 def copy_course(folder: Path, edition: Edition = "student") -> list[Path]:

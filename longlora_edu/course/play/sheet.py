@@ -1,0 +1,151 @@
+"""`notebooks/one_sheet.py` as a module: as it stands, or with one of its lines changed to see what that line is for."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import io
+import tokenize
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+
+# What a reader may get wrong: the text as it stands, and the text that takes its place.
+BREAKS = {
+    "boundary": ("    added[-1, h // 2 :, g - shift :, : g - shift] = -np.inf\n", ""),
+    "shift back": (
+        "        return roll_half(x.swapaxes(1, 2).reshape(n, h, d), shift)\n",
+        "        return x.swapaxes(1, 2).reshape(n, h, d)\n",
+    ),
+    "norms": ('or "embed" in name or "norm" in name]', 'or "embed" in name]'),
+}
+HEADING = "# ---- Step "
+
+
+def sheet_file() -> Path:
+    """The file of the sheet: in the checkout, or in what an installed package carries of the course."""
+    package = Path(str(files("longlora_edu")))
+    carried = package / "assets" / "course" / "notebooks" / "one_sheet.py"
+    return carried if carried.exists() else package.parent / "notebooks" / "one_sheet.py"
+
+
+def load_sheet(old: str = "", new: str = "") -> ModuleType:
+    """A fresh module from the sheet, with the text `old` replaced by `new`, whose `BASE` is the package's small model.
+
+    Raises:
+        ValueError: where `old` does not stand in the sheet exactly once.
+    """
+    path = sheet_file()
+    source = path.read_text(encoding="utf-8")
+    if old and source.count(old) != 1:
+        raise ValueError(f"old must stand in the sheet once, got {source.count(old)} times: {old!r}")
+    sheet = ModuleType("one_sheet")
+    sheet.__file__ = str(path)
+    exec(compile(source.replace(old, new) if old else source, str(path), "exec"), sheet.__dict__)
+    sheet.BASE = Path(str(files("longlora_edu"))) / "assets" / "model"
+    return sheet
+
+
+def excerpt(*names: str) -> str:
+    """The text of functions of the sheet, as it stands there."""
+    sheet = load_sheet()
+    return "\n\n".join(inspect.getsource(getattr(sheet, name)) for name in names)
+
+
+def lines_of_code(source: str) -> set[int]:
+    """The numbers, from 1, of the lines that hold code: not blank, no comment, no docstring."""
+    documentation = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None
+        for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)
+    }
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    code = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in silent
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return code - documentation
+
+
+def lines_by_step(source: str) -> dict[str, int]:
+    """Lines of code under each heading of the sheet, and before the first."""
+    code = lines_of_code(source)
+    heading, counts = "before the first step", {}
+    for number, line in enumerate(source.splitlines(), start=1):
+        if line.startswith(HEADING):
+            heading = line.removeprefix(HEADING)
+        counts[heading] = counts.get(heading, 0) + (number in code)
+    return counts
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run of the sheet works on: the base, stretched; its group; what to measure; batches to train on.
+
+    `plain` are windows uint8 (count, n + 1); `hidden` and each batch are pairs (ids, answers) of `hide_references`.
+    """
+
+    m: SimpleNamespace
+    group: int
+    plain: np.ndarray
+    hidden: list
+    batches: list
+
+
+def material(sheet: ModuleType, *, steps: int, count: int, batch: int | None = None, seed: int = 0) -> Material:
+    """Draw what the sheet's `main` draws, at twice the base's length: equal for every form of the sheet and `seed`."""
+    sheet.BATCH = batch or sheet.BATCH
+    m = sheet.read_model(sheet.BASE)
+    m.config = sheet.stretch(m.config, 2)
+    n = m.config["max_position_embeddings"]
+    rng = np.random.default_rng([seed, 1])
+    windows = sheet.read_windows(n + 1)
+    plain = rng.choice(windows["held out"], count, replace=False)
+    hidden = [sheet.hide_references(code, n // 4, rng, held_out=True) for code in plain]
+    drawn = rng.choice(windows["train"], (steps, sheet.BATCH))
+    batches = [[sheet.hide_references(code, n // 4, rng) for code in codes] for codes in drawn]
+    return Material(m, n // 4, plain, hidden, batches)
+
+
+def leak(sheet: ModuleType, m: SimpleNamespace, ids: np.ndarray, group: int) -> float:
+    """By how much the last byte of `ids` (n) moves what is foretold before it: 0 where nobody sees the future."""
+    changed = np.append(ids[:-1], ids[-1] ^ 1)
+    before, after = (sheet.forward(m, text, group)[0][:-1] for text in (ids, changed))
+    return float(abs(before - after).max())
+
+
+def train_form(old: str = "", new: str = "", *, steps: int, count: int, batch: int | None = None) -> dict:
+    """Train with one form of the sheet, and read densely with the sheet as it stands.
+
+    `loss` is that of each step in nats a byte, under the form's own attention; `leak` is measured before training.
+    """
+    sheet, right = load_sheet(old, new), load_sheet()
+    given = material(sheet, steps=steps, count=count, batch=batch)
+    m, losses = given.m, []
+    seen = leak(sheet, m, given.plain[0][:-1].astype(int), given.group)
+    sheet.add_lora(m, np.random.default_rng(0))
+    add_gradients = sheet.add_gradients
+
+    def noted(*window):
+        losses.append(float(add_gradients(*window)))
+        return losses[-1]
+
+    sheet.add_gradients = noted
+    with contextlib.redirect_stdout(io.StringIO()):
+        sheet.train(m, given.batches, given.group)
+    sheet.merge(m)
+    return {"leak": seen, "loss": np.reshape(losses, (steps, -1)).sum(axis=1).tolist(), **read_densely(right, given)}
+
+
+def read_densely(sheet: ModuleType, given: Material) -> dict:
+    """Bits a byte of plain text and references found, every token seeing all before it."""
+    found = sheet.found_references(given.m, given.hidden)
+    bits = float(sheet.bits_per_byte(given.m, given.plain))
+    return {"bits_per_byte": bits, "found": int(sum(found)), "of": len(found)}

@@ -1,0 +1,335 @@
+# ---
+# jupyter:
+#   longlora_edu:
+#     title: Read the sheet
+#     minutes: 30
+# ---
+
+# %% [markdown]
+# **After this lesson you can**
+#
+# - read LongLoRA as one program, from the weights on the disk to the longer model, and say what each part is for;
+# - point at the few lines that are S²-Attn, and at the few that are LoRA;
+# - take one line away and say what happens to the mask, to the training and to the longer model.
+#
+# **You need first** to know who sees whom in [groups with a shift](02_groups_shift_boundary.ipynb) (which keys does
+# token 5 see on a shifted head, with groups of 4?), and what `q @ k.T` is. The gradients are read, not derived:
+# [lesson 03](03_reference.ipynb) derives the hard one.
+#
+# **Where it runs**: anywhere. The sheet needs NumPy and nothing else.
+
+# %%
+import re
+
+import numpy as np
+
+from longlora_edu.course import Question, predict, quiz, reveal
+from longlora_edu.course.checks import sheet_lines as check
+from longlora_edu.course.play.sheet import (
+    BREAKS,
+    excerpt,
+    lines_by_step,
+    lines_of_code,
+    load_sheet,
+    sheet_file,
+    train_form,
+)
+from longlora_edu.plots import describe_moved, plot_moved
+from longlora_edu.runs.records import recorded, recorded_line
+from longlora_edu.widgets import Picture
+
+sheet = load_sheet()
+
+# %% [markdown]
+# ## Why
+#
+# You have seen the parts, each in its own lesson and each with a library behind it. A method is understood when it
+# fits into one head. So here it is on one sheet: `one_sheet.py`, beside this notebook. It reads a model, hides lines
+# in text, attends in groups, walks all of it backwards by hand, trains, and writes the longer model. It imports
+# nothing of this library.
+
+# %%
+source = sheet_file().read_text(encoding="utf-8")
+for step, lines in lines_by_step(source).items():
+    print(f"{lines:4} lines   {step}")
+print(f"{len(lines_of_code(source)):4} lines of code, {len(source.splitlines())} in all")
+
+# %% [markdown]
+# The steps are those of the pseudo-code that the course began with. Open the file now and read it once from top to
+# bottom. You need not follow every line. Stop where a comment disagrees with a heading; there are four such places.
+#
+# {{beginners: Shifted sparse attention}}
+
+# %% [markdown] instructor=true
+# *What to say*: the four places are step 1 (positions are left out), step 2a (no questions are needed), step 3 (there
+# is nothing to retain) and step 4 (embeddings and norms are there already, and must be freed before training). Ask the
+# room for them before anybody scrolls.
+
+# %% [markdown]
+# ## Predict: how much of it is S²-Attn?
+
+# %%
+predict(
+    "12.lines",
+    "Suppose that the sheet trained with dense attention only. How many of its lines of code would be other lines, "
+    "or none at all?",
+    choices=["About fifteen", "About forty", "About eighty", "About a hundred and fifty"],
+)
+
+# %% [markdown]
+# ## Play: push a token
+#
+# This is the heart of the sheet, both ways. `back` walks it from the gradient of the output to those of q, k and v.
+
+# %%
+print(excerpt("attention"))
+
+# %% [markdown]
+# Here it is at work. Each token of a short text is pushed in turn; a
+# blue square says that an output moves. **One task.** Change `g` to 16, the whole text, and say before you run it what the
+# picture will be.
+
+# %%
+n, g = 16, 8
+
+
+def who_moves(attention, n, g, heads=2):
+    """bool (n n): does output i (row) move when token j (column) is pushed?"""
+    q, k, v = np.random.default_rng(0).normal(size=(3, n, heads, 4))
+    before = attention(q, k, v, g)[0]
+    moved = np.zeros((n, n), bool)
+    for token in range(n):
+        pushed = v.copy()
+        pushed[token] += 1
+        moved[:, token] = (attention(q, k, pushed, g)[0] != before).any(axis=(1, 2))
+    return moved
+
+
+tables = {f"groups of {g}": who_moves(sheet.attention, n, g)}
+Picture(plot_moved(tables), describe_moved(tables))
+
+# %% [markdown]
+# Two kinds of blocks lie over each other, those of the plain head and those of the shifted one. Nothing stands above
+# the diagonal: nobody hears the future.
+#
+# ## Reveal: how much of it is S²-Attn?
+
+# %%
+code = lines_of_code(source)
+of_s2 = [
+    line
+    for number, line in enumerate(source.splitlines(), start=1)
+    if number in code and re.search(r"shift|roll_half|roll\(|groups\(", line)
+]
+print("\n".join(of_s2))
+reveal(
+    "12.lines",
+    "About fifteen",
+    f"These {len(of_s2)}. With one group as long as the text they all do nothing, which is how the sheet reads densely: "
+    "the same weights, the same functions.",
+)
+
+# %% [markdown]
+# ## Build: three lines
+#
+# You will write three pieces of the sheet yourself. After that we take each of them away.
+#
+# ### Exercise 12.1 · Keep the ends apart
+#
+# The roll puts the first tokens of the text behind its last ones, into the last group of the shifted heads. There
+# causality is judged in rolled order, so the beginning would see the end. `added` (c h g g) holds 0 where a query (row)
+# may look at a key (column), and minus infinity above the diagonal. Forbid the rest.
+
+
+# %% exercise="separate" difficulty=3 importance=5 minutes=5 points=2
+def separate(added, shift):
+    """added (c h g g): forbid beginning and end to see each other on the shifted heads; returns it."""
+    ### BEGIN SOLUTION
+    c, h, g, _ = added.shape
+    added[-1, h // 2 :, g - shift :, : g - shift] = -np.inf
+    return added
+    ### END SOLUTION
+
+
+# %% check="separate"
+check.separate(separate)
+
+# %% [markdown] hints="separate"
+# Write down the last group of a shifted head for 16 tokens, groups of 8 and a shift of 4: which tokens stand in it, in
+# which order?
+#
+# ---
+# It is 12, 13, 14, 15, 0, 1, 2, 3. The queries 0 to 3 are the last `shift` rows. Which columns must they not see?
+#
+# ---
+# Rows `g - shift :` and columns `: g - shift`, in group `-1`, on the heads from `h // 2` on. Assign `-np.inf`, and
+# return `added`.
+
+# %% [markdown]
+# ### Exercise 12.2 · Every token where it was
+#
+# Attention is done, group by group: `x` is (c h g d). Join the groups, and put the tokens of the shifted heads back to
+# where they were. `sheet.roll_half(x, by)` moves the tokens of (n h d) by some places on the second half of the heads.
+
+
+# %% exercise="out_of_groups" difficulty=2 importance=5 minutes=4 points=2
+def out_of_groups(x, shift):
+    """(c h g d) to (n h d), every token where it was."""
+    ### BEGIN SOLUTION
+    c, h, g, d = x.shape
+    return sheet.roll_half(x.swapaxes(1, 2).reshape(c * g, h, d), shift)
+    ### END SOLUTION
+
+
+# %% check="out_of_groups"
+check.out_of_groups(out_of_groups)
+
+# %% [markdown] hints="out_of_groups"
+# Two steps: first from groups to one text, then the roll. In which order do the axes have to stand so that `reshape`
+# joins c and g?
+#
+# ---
+# `x.swapaxes(1, 2)` is (c g h d), and `reshape(c * g, h, d)` joins the first two.
+#
+# ---
+# On the way in the tokens were rolled by `-shift`. On the way out they are rolled by `shift`.
+
+# %% [markdown]
+# ### Exercise 12.3 · What trains
+#
+# The sheet keeps its weights in one dictionary, by the names that transformers gives them, and LoRA beside them as
+# `….lora_A.weight` and `….lora_B.weight`. What has room for a gradient trains; everything else is frozen. Choose.
+
+
+# %% exercise="trained" difficulty=2 importance=4 minutes=3 points=1
+def trained(names):
+    """The names out of `names` that LongLoRA trains."""
+    ### BEGIN SOLUTION
+    return [name for name in names if "lora" in name or "embed" in name or "norm" in name]
+    ### END SOLUTION
+
+
+# %% check="trained"
+check.trained(trained)
+
+# %% [markdown] hints="trained"
+# Print the names to choose from: `list(sheet.read_model(sheet.BASE).w)`.
+#
+# ---
+# Three families: LoRA itself, the embedding of the input, and all norms.
+#
+# ---
+# Keep a name if `"lora"`, `"embed"` or `"norm"` stands in it. The output head, `lm_head`, has none of them.
+
+# %% [markdown]
+# {{beginners: Embeddings}}
+#
+# {{beginners: Normalisation layers}}
+#
+# ## Break it: take one line away
+#
+# Now the sheet without each of your three lines. First the two that belong to attention. Look above the diagonal.
+
+# %%
+forms = {"as it stands": ("", ""), **BREAKS}
+tables = {
+    name: who_moves(load_sheet(*forms[name]).attention, 16, 8) for name in ("as it stands", "boundary", "shift back")
+}
+print("without", "\nwithout".join(old.strip() for old, _ in BREAKS.values()))
+Picture(plot_moved(tables), describe_moved(tables))
+
+# %% [markdown]
+# Both breaks let an output hear its future, and training will use it: a byte that can be peeked at need not be
+# foretold. Each form now trains on the same windows for a few steps, with the same LoRA to begin with.
+
+# %%
+steps, batch, count = (profile.choose(laptop=value, binder=small, ci=1) for value, small in ((10, 4), (4, 2), (6, 3)))
+for name, form in forms.items():
+    done = train_form(*form, steps=steps, count=count, batch=batch)
+    print(f"{name:13} leak {done['leak']:5.2f}   loss {done['loss'][0]:.2f} at first, {done['loss'][-1]:.2f} at last")
+
+# %% [markdown]
+# {{beginners: Leak}}
+#
+# A leak is by how much the last byte of the text moves what is foretold *before* it. The loss says little after so few
+# steps. So here is the whole training of each form, recorded. All are read densely, by the sheet as it stands: *found*
+# counts references that lie across a border between two groups, with words and digits that were never trained on.
+
+# %%
+record = recorded("one_sheet")
+names = {"as it stands": "sheet", "boundary": "boundary", "shift back": "shift back", "norms": "norms"}
+print(recorded_line("one_sheet"))
+print(f"{'':13} leak   loss at last   bits a byte, dense   found")
+for name, part in names.items():
+    done = record[part]
+    last = np.mean(done["loss"][-10:])
+    print(
+        f"{name:13} {done['leak']:4.2f}   {last:12.3f}   {done['bits_per_byte']:18.3f}   {done['found']} of {done['of']}"
+    )
+
+# %% [markdown]
+# Read the table by columns. A form whose *loss* is good and whose *dense* column is bad has learned to cheat. A form
+# whose columns hardly differ from the first row's has lost little at this size; the paper's models are larger, and its
+# extensions longer. Write down which is which before you go on.
+
+# %% [markdown] instructor=true
+# *What to say*: let them order the rows by loss and then by bits, and ask why the two orders differ. The boundary
+# touches the first tokens of the text only, so its harm is small here, and it grows with the share of text that lies
+# in the last group. The shift back is the one that wrecks the training attention at once: the first loss says so.
+# Norms are few numbers; the measured difference is what the record says, whichever sign it has.
+
+# %% [markdown]
+# ## Recap
+#
+# - The whole method is one page of NumPy. S²-Attn is a handful of lines, LoRA another; most of the rest is a Llama.
+# - The same functions read densely and in groups, because S²-Attn has no weights of its own.
+# - A line that is missing does not crash. It leaks, and the training loss looks better for it: measure densely.
+#
+# ## Quiz
+
+# %%
+quiz(
+    "12.quiz",
+    Question(
+        "Where in the sheet is the backward pass of the mask?",
+        right=(
+            "Nowhere: where p is 0, so is its gradient",
+            "Right. Every path to a key that is not seen goes through its weight p, and p is 0.",
+        ),
+        wrong=[
+            ("In `back` of `attention`, where d_s is computed", "Look again: that line has p in front, and no mask."),
+            (
+                "In `mask`, which is cached",
+                "The cache keeps the mask for the next layer. Nothing flows back through it.",
+            ),
+        ],
+    ),
+    Question(
+        "LoRA's B begins at zero. What would happen if A began at zero as well?",
+        right=(
+            "Neither would ever move",
+            "Right. The gradient of A has B as a factor, and the gradient of B has A: both would be 0.",
+        ),
+        wrong=[
+            ("Training would be slower at first", "How would it begin? Write down d_A and d_B as `linear` does."),
+            ("Nothing: at first nothing changes either way", "The output is the same. The gradients are not."),
+        ],
+    ),
+    Question(
+        "Why may the sheet read a window densely after it has trained in quarters of it?",
+        right=(
+            "Queries and keys depend on distance alone, and YaRN maps long distances into the trained range",
+            "Right, and it is not free: the longest distances were never trained, only mapped.",
+        ),
+        wrong=[
+            ("The shift makes all distances occur in training", "No pair further apart than a group is ever trained."),
+            ("The mask is added, so it can be removed", "It can. But the angles of far positions must make sense too."),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Discuss
+#
+# Which line of the sheet would you have got wrong, had you written it? Which of its tests would have told you: the
+# comparison with torch's gradients, the push of a token, or the table above?
