@@ -340,7 +340,7 @@ def test_a_run_stopped_by_ctrl_c_and_by_kill_9_ends_at_the_same_bits(tmp_path, f
     code, errors = stopped_at_a_new_checkpoint(signal.SIGINT, *start)
     assert code == 130
     assert errors.splitlines()[-2:] == [
-        "Stopped. Nothing but the steps since the last checkpoint is lost; go on with:",
+        "Stopped. Only the steps since the last checkpoint are lost; continue with:",
         f"  longlora-edu demo --resume --out '{folder}'",
     ]
     assert "Traceback" not in errors
