@@ -71,3 +71,13 @@ def check_device(device: str) -> None:
 def fields_of(kind: type, started: dict | None) -> dict:
     """Pick the fields of a settings class from the settings that a run was started with."""
     return {name: started[name] for name in kind.__dataclass_fields__ if name in started} if started else {}
+
+
+def options_given(ctx: typer.Context, kind: type) -> dict:
+    """Collect the options that the user gave, as fields of a settings class; paths become absolute text."""
+    given = {name: value for name, value in ctx.params.items() if name in kind.__dataclass_fields__}
+    return {
+        name: str(value.resolve()) if isinstance(value, Path) else value
+        for name, value in given.items()
+        if value is not None
+    }

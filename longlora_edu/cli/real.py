@@ -17,7 +17,7 @@ import typer
 from ..geometry import Boundary
 from ..rope import RopeMethod
 from ..training.corpus import DocumentRule
-from .app import app, clear_errors, fields_of
+from .app import app, clear_errors, fields_of, options_given
 
 _Model = Annotated[str, typer.Option(help="The model: a folder, a .gguf file, or an ID on the hub.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -135,6 +135,7 @@ def _show_plan(found, tflops: float, assumed: str) -> None:
 
 @app.command("train")
 def train_command(
+    ctx: typer.Context,
     model: Annotated[str | None, typer.Option(help="The model: a folder, a .gguf file, or an ID on the hub.")] = None,
     data: Annotated[
         Path | None, typer.Option(help="Training data: text (file, folder) or pairs (.json, .jsonl).")
@@ -151,8 +152,8 @@ def train_command(
     boundary: Annotated[
         Boundary | None, typer.Option(help="Rule for the ends of shifted heads; split by default.")
     ] = None,
-    what: Annotated[
-        Literal["adapters", "all"] | None, typer.Option("--train", help="Weights to train; adapters by default.")
+    train: Annotated[
+        Literal["adapters", "all"] | None, typer.Option(help="Weights to train; adapters by default.")
     ] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of LoRA; 8 by default.")] = None,
     bf16: Annotated[bool | None, typer.Option("--bf16", help="Compute in bfloat16.")] = None,
@@ -162,7 +163,7 @@ def train_command(
     dense: Annotated[bool | None, typer.Option("--dense", help="Train with full attention, for comparison.")] = None,
     batch: Annotated[int | None, typer.Option(help="Windows at a time on each device; 1 by default.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches per step, over all devices; 8 by default.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate; 2e-4 by default.")] = None,
+    rate: Annotated[float | None, typer.Option("--lr", help="Learning rate; 2e-4 by default.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps of warm-up; 20 by default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; 1000 by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of data order and LoRA; 0 by default.")] = None,
@@ -171,19 +172,14 @@ def train_command(
     as_json: _Json = False,
 ) -> None:
     """Extend a pretrained model with S²-Attn and LoRA; with torchrun, on all its devices."""
-    given = {
-        "model": _found_again(model), "data": _found_again(data), "context": context, "document": document,
-        "group_ratio": group_ratio, "rope": rope, "boundary": boundary, "train": what, "rank": rank, "bf16": bf16,
-        "gradient_checkpointing": gradient_checkpointing, "dense": dense, "batch": batch, "accumulate": accumulate,
-        "rate": lr, "warmup": warmup, "steps": steps, "seed": seed, "threads": threads,
-    }  # fmt: skip
     with clear_errors("train", out), no_notes():
         from ..hf.run_training import TrainingSettings, run_training
         from ..runs.progress import Silent, Terminal
         from ..runs.records import started_settings
 
         started = fields_of(TrainingSettings, started_settings(out) if resume else None)
-        chosen = started | {name: value for name, value in given.items() if value is not None}
+        chosen = started | options_given(ctx, TrainingSettings)
+        chosen |= {name: _found_again(path) for name, path in (("model", model), ("data", data)) if path is not None}
         for name in ("model", "data", "context"):
             if name not in chosen:
                 raise ValueError(f"--{name} must be given to start a run, got none (--resume continues one)")
@@ -217,9 +213,9 @@ def _lower(settings) -> list[str]:
     return [*fewer, "a shorter --context", "a smaller model (and a new --out: a run keeps its settings)"]
 
 
-def _found_again(path: str | Path | None) -> str | None:
+def _found_again(path: str | Path) -> str:
     """Make a path absolute, so that a run can be resumed from another folder; leave a hub ID as it is."""
-    return None if path is None else str(Path(path).resolve()) if Path(path).exists() else str(path)
+    return str(Path(path).resolve()) if Path(path).exists() else str(path)
 
 
 def _show_lengths(context: int, histogram, data) -> None:

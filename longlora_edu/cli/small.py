@@ -10,11 +10,12 @@ import typer
 
 from ..geometry import Boundary
 from ..rope import RopeMethod
-from .app import app, check_device, clear_errors, fields_of
+from .app import app, check_device, clear_errors, fields_of, options_given
 
 
 @app.command()
 def demo(
+    ctx: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the report, the adapter and the merged model.")] = Path(
         "longlora-demo"
     ),
@@ -38,17 +39,6 @@ def demo(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in --out.")] = False,
 ) -> None:
     """Extend the small model from 256 to 2,048 bytes with LongLoRA, and measure before and after."""
-    given = {
-        "context": context,
-        "group_ratio": group_ratio,
-        "rope": rope,
-        "boundary": boundary,
-        "train": train,
-        "steps": steps,
-        "seed": seed,
-        "threads": threads,
-        "corpus": str(corpus.resolve()) if corpus else None,
-    }
     with clear_errors("demo", out):
         from ..demo.run import QUICK, DemoSettings, run_demo
         from ..runs.progress import Terminal
@@ -56,20 +46,22 @@ def demo(
 
         # A resumed run keeps its settings; run_demo refuses an option that differs.
         started = fields_of(DemoSettings, started_settings(out) if resume else None)
-        chosen = {name: value for name, value in given.items() if value is not None}
-        settings = DemoSettings(**started | (QUICK if quick else {}) | chosen)
+        settings = DemoSettings(**started | (QUICK if quick else {}) | options_given(ctx, DemoSettings))
         report = run_demo(settings, out, resume=resume, progress=Terminal())
         _show_demo(report, out)
 
 
 @app.command("pretrain")
 def pretrain_command(
+    ctx: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the model and the record of the run.")] = Path("pretrained"),
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     batch: Annotated[int | None, typer.Option(help="Windows per step.")] = None,
     context: Annotated[int | None, typer.Option(help="Bytes of a window; 256 by default.")] = None,
-    width: Annotated[int | None, typer.Option(help="Width of the model; 192 by default.")] = None,
-    ffn_width: Annotated[int | None, typer.Option(help="Width of its feed-forward layers; 512 by default.")] = None,
+    hidden_size: Annotated[int | None, typer.Option("--width", help="Width of the model; 192 by default.")] = None,
+    intermediate_size: Annotated[
+        int | None, typer.Option("--ffn-width", help="Feed-forward width; 512 by default.")
+    ] = None,
     layers: Annotated[int | None, typer.Option(help="Number of layers; 4 by default.")] = None,
     heads: Annotated[int | None, typer.Option(help="Number of heads; 4 by default.")] = None,
     rope_base: Annotated[float | None, typer.Option(help="Base of the rotary frequencies.")] = None,
@@ -90,11 +82,7 @@ def pretrain_command(
         from ..training.pretrain import PretrainConfig, run_pretraining
 
         started = (started_settings(out) if resume else None) or {}
-        given = {"steps": steps, "batch": batch, "rope_base": rope_base, "seed": seed, "context": context}
-        given |= {"passkey_share": passkey_share, "passkey_weight": passkey_weight}
-        given |= {"hidden_size": width, "intermediate_size": ffn_width, "layers": layers, "heads": heads}
-        chosen = {name: value for name, value in given.items() if value is not None}
-        config = PretrainConfig(**fields_of(PretrainConfig, started) | chosen)
+        config = PretrainConfig(**fields_of(PretrainConfig, started) | options_given(ctx, PretrainConfig))
         source = str(corpus.resolve()) if corpus else started.get("corpus", "standard library")
         text = standard_library() if source == "standard library" else read_corpus(Path(source))
         threads = threads or started.get("threads")

@@ -22,7 +22,7 @@ from ..runs.progress import Progress, Silent
 from ..runs.records import as_json, claim_folder, peak_memory, provenance, read_json, replace_file, write_json
 from ..runs.validate import set_integers
 from ..training.corpus import Corpus, Windows, read_corpus, standard_library
-from ..training.evaluate import evaluation_tokens, score_passkeys, score_text
+from ..training.evaluate import doubled_lengths, evaluation_tokens, score_passkeys, score_text
 from ..training.extend import Extension, extend_model
 from ..training.finetune import FinetuneSettings
 from .report import render_report
@@ -85,13 +85,6 @@ class DemoSettings:
         if rate is None:
             rate = 2e-3 if self.train == "adapters" else 1e-3
         return FinetuneSettings(self.steps, self.batch, rate, self.seed, self.passkey_share, self.passkey_weight)
-
-    def lengths(self, trained: int) -> list[int]:
-        """List the lengths to measure: the trained context, doubled up to the target."""
-        lengths = [trained]
-        while lengths[-1] * 2 < self.context:
-            lengths.append(lengths[-1] * 2)
-        return [*lengths, self.context]
 
 
 def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, progress: Progress | None = None) -> dict:
@@ -172,7 +165,7 @@ def _corpus_of(settings: DemoSettings, folder: Path) -> Corpus:
 
 def measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress: Progress, when: str) -> dict:
     """Measure bits per byte and passkeys at the lengths of `settings`; `when` is "before" or "after"."""
-    lengths = settings.lengths(model.config.trained_context)
+    lengths = doubled_lengths(model.config.trained_context, settings.context)
     total = evaluation_tokens(lengths, windows=settings.windows, trials=settings.trials)
     began = time.perf_counter()
     with progress.stage(f"{when.capitalize()}: dense attention, up to {settings.context} bytes", total, "B") as advance:

@@ -11,7 +11,7 @@ import torch
 
 from longlora_edu.model import TinyLlama
 from longlora_edu.training.corpus import Corpus, Windows
-from longlora_edu.training.evaluate import BATCH_TOKENS, DEPTHS, TAIL, OnBatch, score_passkeys
+from longlora_edu.training.evaluate import BATCH_TOKENS, DEPTHS, TAIL, OnBatch, doubled_lengths, score_passkeys
 from longlora_edu.training.objective import NATS_PER_BIT, next_byte_nats
 
 from .layouts import lay_out
@@ -94,7 +94,5 @@ def thinned_positions(bits: np.ndarray) -> np.ndarray:
 
 def passkey_map(run: Run, model: TinyLlama, corpus: Corpus, trained: int) -> dict:
     """Count passkeys found by length and depth: dense attention, the trained context doubled up to the target."""
-    lengths = [trained]
-    while lengths[-1] < run.target:
-        lengths.append(min(2 * lengths[-1], run.target))
+    lengths = doubled_lengths(trained, run.target)
     return score_passkeys(model, corpus.held_out, lengths, trials=min(MAP_TRIALS, run.trials)).cells
