@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from ..rope import Rope
+from .picture import picture_of
 from .rotary import RULE_LOOKS, RULE_NAMES
 from .style import INK, SCREEN, Style, dress, new_axes
 
@@ -107,7 +108,7 @@ def plot_angles(rope: Rope, target_length: int, *, style: Style = SCREEN, ax: Ax
 
 
 def describe_wavelengths(rope: Rope, target_length: int) -> str:
-    """What `plot_wavelengths` shows, as a sentence with its numbers."""
+    """Describe `plot_wavelengths` in a sentence with its numbers."""
     angles = pair_angles(rope, target_length)
     stretched = f", and in {angles.stretched[0]:,.0f} to {angles.stretched[-1]:,.0f} under {RULE_NAMES[rope.method]}"
     return (
@@ -118,7 +119,7 @@ def describe_wavelengths(rope: Rope, target_length: int) -> str:
 
 
 def describe_angles(rope: Rope, target_length: int) -> str:
-    """What `plot_angles` shows, as a sentence with its numbers."""
+    """Describe `plot_angles` in a sentence with its numbers."""
     angles = pair_angles(rope, target_length)
     louder = f"; scores are multiplied by {rope.attention_factor**2:.3g}" if rope.attention_factor != 1 else ""
     return (
@@ -141,3 +142,7 @@ def _sizes(style: Style, count: int) -> dict:
 def _span(values: np.ndarray) -> str:
     low, high = f"{values.min():.3g}", f"{values.max():.3g}"
     return low if low == high else f"{low} to {high}"
+
+
+show_wavelengths = picture_of(plot_wavelengths, describe_wavelengths)
+show_angles = picture_of(plot_angles, describe_angles)

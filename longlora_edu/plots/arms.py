@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from .curves import by_length, running_mean
+from .picture import picture_of
 from .style import DENSE, INK, LOSS, MAGNITUDE, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent, readable_on
 
 NAMES = {"yarn": "YaRN only", "short": "short", "s2": "S²", "full": "full"}
@@ -166,7 +167,7 @@ def borders(record: Mapping) -> list[int]:
 
 
 def describe_arms_by_length(record: Mapping) -> str:
-    """What `plot_arms_by_length` shows, as a sentence with its numbers."""
+    """Describe `plot_arms_by_length` in a sentence with its numbers."""
     parts = []
     for name in NAMES:
         columns = by_length(record["arms"][name]["bits_per_byte"])
@@ -176,12 +177,12 @@ def describe_arms_by_length(record: Mapping) -> str:
 
 
 def describe_arms_by_position(record: Mapping) -> str:
-    """What `plot_arms_by_position` shows, as a sentence with its numbers."""
+    """Describe `plot_arms_by_position` in a sentence with its numbers."""
     return " ".join(describe_positions(record, TRAINED, mode) for mode in MODES)
 
 
 def describe_positions(record: Mapping, names: Sequence[str], mode: str) -> str:
-    """What `plot_positions` shows, as a sentence with its numbers."""
+    """Describe `plot_positions` in a sentence with its numbers."""
     parts = []
     for name in names:
         bits, every = _positions(record)[mode][name], record["arms"][name]["positions_in_each_mean"]
@@ -192,7 +193,7 @@ def describe_positions(record: Mapping, names: Sequence[str], mode: str) -> str:
 
 
 def describe_arms_passkeys(record: Mapping) -> str:
-    """What `plot_arms_passkeys` shows, as a sentence with its numbers."""
+    """Describe `plot_arms_passkeys` in a sentence with its numbers."""
     parts = []
     for title, cells in _passkeys(record).items():
         for name, row in cells.items():
@@ -202,7 +203,7 @@ def describe_arms_passkeys(record: Mapping) -> str:
 
 
 def describe_differences(record: Mapping, *, to: str = "s2") -> str:
-    """What `plot_differences` shows, as a sentence with its numbers."""
+    """Describe `plot_differences` in a sentence with its numbers."""
     parts = []
     for name in TRAINED:
         if name != to:
@@ -242,3 +243,10 @@ def _axes(axes: Sequence[Axes] | None, count: int, style: Style, **size: float) 
     if len(axes) != count:
         raise ValueError(f"axes must be {count}, got {len(axes)}")
     return axes
+
+
+show_arms_by_length = picture_of(plot_arms_by_length, describe_arms_by_length)
+show_arms_by_position = picture_of(plot_arms_by_position, describe_arms_by_position)
+show_positions = picture_of(plot_positions, describe_positions)
+show_arms_passkeys = picture_of(plot_arms_passkeys, describe_arms_passkeys)
+show_differences = picture_of(plot_differences, describe_differences)

@@ -10,6 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from ..cost import ModelShape, attention_bytes, attention_pairs, forward_flops, kv_cache_bytes
 from ..geometry import S2Geometry
+from .picture import picture_of
 from .style import DENSE, EMPTY, FROZEN, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent
 
 # Heads as in the masks; what S²-Attn cannot save is pale.
@@ -107,7 +108,7 @@ def plot_bytes(budget: Budget, *, style: Style = SCREEN, ax: Axes | None = None)
 
 
 def describe_flops(budget: Budget) -> str:
-    """What `plot_flops` shows, as a sentence with its numbers."""
+    """Describe `plot_flops` in a sentence with its numbers."""
     rows = []
     for (row, parts), share in zip(budget.flops().items(), budget.attention_shares().values(), strict=True):
         rows.append(f"{row} {short(sum(parts.values()), 'FLOP')}, of which attention is {percent(share, 1)}")
@@ -118,7 +119,7 @@ def describe_flops(budget: Budget) -> str:
 
 
 def describe_bytes(budget: Budget) -> str:
-    """What `plot_bytes` shows, as a sentence with its numbers."""
+    """Describe `plot_bytes` in a sentence with its numbers."""
     listed = ", ".join(f"{name} {binary(size)}" for name, size in budget.bytes().items())
     return f"Memory at {budget.geometry.seq_len:,} tokens in 16 bits, scores of one layer: {listed}."
 
@@ -138,3 +139,7 @@ def binary(count: float) -> str:
         if count >= 2**power:
             return f"{count / 2**power:.3g}\N{NO-BREAK SPACE}{unit}"
     return f"{count:.0f}\N{NO-BREAK SPACE}B"
+
+
+show_flops = picture_of(plot_flops, describe_flops)
+show_bytes = picture_of(plot_bytes, describe_bytes)

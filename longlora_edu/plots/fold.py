@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ..geometry import Cell, S2Geometry
+from .picture import picture_of
 from .style import FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, SHIFTED, Style, new_axes, readable_on
 
 ROOM = 0.35  # between one cell and the next
@@ -70,7 +71,7 @@ def plot_folds(
 
 
 def describe_fold(geometry: S2Geometry, *, head: int = -1) -> str:
-    """What `plot_fold` shows, as a sentence with its numbers."""
+    """Describe `plot_fold` in a sentence with its numbers."""
     cells, shifted = _cells(geometry, head)
     rows = ", ".join(" then ".join(_span(piece) for piece in cell) for cell in cells)
     kind = f"shifted by {geometry.shift}, boundary {geometry.boundary!r}" if shifted else "plain"
@@ -78,7 +79,7 @@ def describe_fold(geometry: S2Geometry, *, head: int = -1) -> str:
 
 
 def describe_folds(geometries: Sequence[tuple[S2Geometry, int]]) -> str:
-    """What `plot_folds` shows."""
+    """Describe `plot_folds`, one sentence each."""
     return " ".join(describe_fold(geometry, head=head) for geometry, head in geometries)
 
 
@@ -104,3 +105,7 @@ def _tokens(ax: Axes, x: float, y: float, piece: range, colour: str, style: Styl
         ax.add_patch(Rectangle((x + place, y), 1, 1, **look))
         ax.text(x + place + 0.5, y + 0.5, str(token), **text)
     ax.add_patch(Rectangle((x, y), len(piece), 1, fill=False, edgecolor=INK, linewidth=style.line))
+
+
+show_fold = picture_of(plot_fold, describe_fold)
+show_folds = picture_of(plot_folds, describe_folds)

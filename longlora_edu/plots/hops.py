@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 
 from ..geometry import S2Geometry
 from .masks import mask_kinds, plot_mask
+from .picture import picture_of
 from .style import EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes
 
 
@@ -73,7 +74,7 @@ def plot_hops(geometry: S2Geometry, query: int | None = None, *, style: Style = 
 
 
 def describe_hops(geometry: S2Geometry, query: int | None = None) -> str:
-    """What `plot_hops` shows, as a sentence with its numbers."""
+    """Describe `plot_hops` in a sentence with its numbers."""
     query = geometry.seq_len - 1 if query is None else query
     found = hops(geometry, query)
     way = ", ".join(
@@ -106,7 +107,7 @@ def plot_boundaries(
 
 
 def describe_boundaries(geometries: Sequence[S2Geometry]) -> str:
-    """What `plot_boundaries` shows, as a sentence with its numbers."""
+    """Describe `plot_boundaries` in a sentence with its numbers."""
     parts = []
     for geometry in geometries:
         kinds = mask_kinds(geometry, geometry.num_heads - 1)
@@ -114,3 +115,7 @@ def describe_boundaries(geometries: Sequence[S2Geometry]) -> str:
         parts.append(f"{geometry.boundary}, {np.count_nonzero(kinds)} pairs, {ahead or 'none'} of them in the future")
     first = geometries[0]
     return f"A shifted head over {first.seq_len} tokens in groups of {first.group_size}: {'; '.join(parts)}."
+
+
+show_hops = picture_of(plot_hops, describe_hops)
+show_boundaries = picture_of(plot_boundaries, describe_boundaries)

@@ -10,6 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch, Rectangle
 
 from ..geometry import S2Geometry
+from .picture import picture_of
 from .style import (
     DENSE,
     EMPTY,
@@ -158,7 +159,7 @@ def plot_idea(geometry: S2Geometry, *, style: Style = SCREEN, axes: Sequence[Axe
 
 
 def describe_masks(geometry: S2Geometry) -> str:
-    """What `plot_masks` shows, as a sentence with its numbers."""
+    """Describe `plot_masks` in a sentence with its numbers."""
     full = geometry.seq_len * (geometry.seq_len + 1) // 2
     parts = []
     for kind, heads in (("plain", geometry.plain_heads), (f"shifted by {geometry.shift}", geometry.shifted_heads)):
@@ -174,7 +175,7 @@ def describe_masks(geometry: S2Geometry) -> str:
 
 
 def describe_reach(geometry: S2Geometry, num_layers: int) -> str:
-    """What `plot_reach` shows, as a sentence with its numbers."""
+    """Describe `plot_reach` in a sentence with its numbers."""
     needed = layers_needed(geometry, num_layers)
     past = np.tri(geometry.seq_len, dtype=bool)
     first = needed[-1, 0]
@@ -187,7 +188,7 @@ def describe_reach(geometry: S2Geometry, num_layers: int) -> str:
 
 
 def describe_idea(geometry: S2Geometry) -> str:
-    """What `plot_idea` shows, as a sentence with its numbers."""
+    """Describe `plot_idea` in a sentence with its numbers."""
     return (
         f"In training half of the heads look inside groups, the other half inside groups that begin {geometry.shift} "
         f"later. {describe_masks(geometry)} "
@@ -212,3 +213,9 @@ def _outline(ax: Axes, cell: Sequence[range], kinds: np.ndarray, style: Style) -
             if kinds[rows.start : rows.stop, columns.start : columns.stop].any():
                 corner = (columns.start - 0.5, rows.start - 0.5)
                 ax.add_patch(Rectangle(corner, len(columns), len(rows), fill=False, clip_on=False, zorder=3, **line))
+
+
+show_mask = picture_of(plot_mask, describe_masks)
+show_masks = picture_of(plot_masks, describe_masks)
+show_reach = picture_of(plot_reach, describe_reach)
+show_idea = picture_of(plot_idea, describe_idea)

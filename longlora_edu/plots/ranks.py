@@ -10,6 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from ..cost import ModelShape
 from .budget import short
+from .picture import picture_of
 from .style import AFTER, INK, LOSS, SCREEN, TRAINED, Style, dress, new_axes, percent
 
 LINES = (
@@ -106,14 +107,14 @@ def plot_trained_weights(
 
 
 def describe_energy(spectra: Mapping[str, Sequence[float]], rank: int) -> str:
-    """What `plot_energy` shows, as a sentence with its numbers."""
+    """Describe `plot_energy` in a sentence with its numbers."""
     kept = _kept(spectra, rank)
     parts = [f"{percent(shares[rank])} of {name} ({len(shares) - 1} ranks)" for name, shares in kept.items()]
     return f"Rank {rank} can keep {', '.join(parts)}, as a share of the squared entries."
 
 
 def describe_trained_weights(shapes: Mapping[str, ModelShape], rank: int) -> str:
-    """What `plot_trained_weights` shows, as a sentence with its numbers."""
+    """Describe `plot_trained_weights` in a sentence with its numbers."""
     sentences = []
     for name, shape in shapes.items():
         parts = trained_weights(shape, rank)
@@ -131,3 +132,7 @@ def _kept(spectra: Mapping[str, Sequence[float]], rank: int) -> dict[str, np.nda
         if not 1 <= rank < len(shares):
             raise ValueError(f"rank must be from 1 to {len(shares) - 1} for {name}, got {rank}")
     return kept
+
+
+show_energy = picture_of(plot_energy, describe_energy)
+show_trained_weights = picture_of(plot_trained_weights, describe_trained_weights)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
+from .picture import picture_of
 from .style import EMPTY, INK, MAGNITUDE, SCREEN, Style, dress, new_axes, readable_on
 
 
@@ -45,7 +46,7 @@ def plot_tables(
 
 
 def describe_tables(tables: Mapping[str, np.ndarray], *, allowed: np.ndarray | None = None) -> str:
-    """What `plot_tables` shows, as a sentence with its numbers."""
+    """Describe `plot_tables` in a sentence with its numbers."""
     parts, values = [], _checked(tables)
     for (title, table), shown in zip(values.items(), _shown(values, allowed), strict=True):
         totals = np.where(shown, table, 0).sum(axis=1)
@@ -106,3 +107,6 @@ def _checked(tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if shapes or len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"tables must be square and of one size, got {[table.shape for table in values.values()]}")
     return values
+
+
+show_tables = picture_of(plot_tables, describe_tables)

@@ -23,6 +23,7 @@
 # %%
 import numpy as np
 from einops import rearrange
+from longlora_edu.course.play.patterns import bits_under, describe_patterns, patterns, plot_patterns
 
 from longlora_edu.cost import ModelShape, attention_bytes, step_ratio, training_flops
 from longlora_edu.course import Question, predict, quiz, reveal, show_study
@@ -30,7 +31,6 @@ from longlora_edu.course.bugs import BUGS, diagnose
 from longlora_edu.course.checks import bugs as check
 from longlora_edu.course.play.bug_gallery import exhibit, gallery_explorer, show_caught
 from longlora_edu.course.play.leak_training import describe_refrain, plot_refrain, run_refrain
-from longlora_edu.course.play.patterns import bits_under, describe_patterns, patterns, plot_patterns
 from longlora_edu.course.play.tuning import tunings
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.reference import full_attention, s2_attention

@@ -17,6 +17,7 @@ from torch import Tensor
 from ...geometry import Boundary, S2Geometry, S2Pattern
 from ...model import LlamaConfig, TinyLlama
 from ...plots import AFTER, FUTURE, LOSS, SCREEN, Style, percent
+from ...plots.picture import picture_of
 from ...plots.style import dress, new_axes
 from ...rope import Rope
 from ...training.train import Metrics, TrainSettings, train
@@ -127,3 +128,6 @@ def _guessed(logits: Tensor, ids: Tensor) -> tuple[float, float]:
     """Shares of right guesses: the beginning but its first token, and the refrain but its first."""
     right = (logits.argmax(dim=-1) == ids[:, 1:]).float()
     return right[:, : LENGTH - 1].mean().item(), right[:, 1 - LENGTH :].mean().item()
+
+
+show_refrain = picture_of(plot_refrain, describe_refrain)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ...plots.curves import running_mean
+from ...plots.picture import picture_of
 from ...plots.style import DENSE, EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent
 from ...training.probe import ProbeResult, ProbeSettings, places
 
@@ -83,7 +84,7 @@ def plot_probe(
 
 
 def describe_probe(results: Sequence[ProbeResult]) -> str:
-    """What `plot_probe` shows, as a sentence with its numbers."""
+    """Describe `plot_probe` in a sentence with its numbers."""
     _check(results)
     settings = results[0].settings
     keys, questions = _stretches(settings)
@@ -113,3 +114,6 @@ def _stretches(settings: ProbeSettings) -> tuple[range, range]:
 def _check(results: Sequence[ProbeResult]) -> None:
     if not results:
         raise ValueError("results must hold at least one probe, got none")
+
+
+show_probe = picture_of(plot_probe, describe_probe)
