@@ -178,8 +178,9 @@ def describe_rules_by_length(scores: Mapping[str, Mapping], *, trained_context: 
     return f"Bits per byte by context length in bytes, trained context {trained_context:,}: {'; '.join(parts)}."
 
 
-def describe_scores(mine: np.ndarray, right: np.ndarray) -> str:
-    """Describe `plot_scores` in a sentence with its numbers: where the two tables differ most."""
+def describe_scores(tables: Mapping[str, np.ndarray]) -> str:
+    """Describe `plot_scores` of a learner's table and the right one: the place at which they differ most."""
+    mine, right = tables.values()
     differs = np.abs(np.asarray(mine) - np.asarray(right))
     query, key = np.unravel_index(differs.argmax(), differs.shape)
     return (

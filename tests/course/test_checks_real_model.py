@@ -9,7 +9,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 from longlora_edu.course.checks import CheckFailed  # noqa: E402
-from longlora_edu.course.checks import real_model as check  # noqa: E402
+from longlora_edu.course.checks import l09_real_model as check  # noqa: E402
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora  # noqa: E402
 from longlora_edu.model import LlamaConfig, TinyLlama  # noqa: E402
 from longlora_edu.rope import Rope  # noqa: E402

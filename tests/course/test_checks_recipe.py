@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from longlora_edu.cost import ModelShape
-from longlora_edu.course.checks import CheckFailed, low_rank, positions
-from longlora_edu.course.checks.forms import expect_values
+from longlora_edu.course.checks import CheckFailed
+from longlora_edu.course.checks import l05_positions as positions
+from longlora_edu.course.checks import l06_lora as low_rank
+from longlora_edu.course.checks.exercise import Mistake, compare
 from longlora_edu.lora import LoRALinear
 from longlora_edu.rope import Rope
 
@@ -513,9 +515,10 @@ def test_wrong_frequencies_are_drawn_beside_the_right_ones(check, mistake, journ
 
 def test_a_known_form_that_is_right_here_accuses_nobody():
     right = np.array([1.0, 2.0])
-    expect_values(right, right, {"mistake": (right, "said")}, otherwise="other")
+    options = {"read": lambda answer, *_: answer, "otherwise": "other"}
+    compare(lambda: right, [()], lambda: right, {"mistake": Mistake("Said", lambda: right)}, **options)
     with pytest.raises(CheckFailed, match="Said") as failed:
-        expect_values(right + 1, right, {"mistake": (right + 1, "said")}, otherwise="other")
+        compare(lambda: right + 1, [()], lambda: right, {"mistake": Mistake("Said", lambda: right + 1)}, **options)
     assert failed.value.mistake == "mistake"
 
 

@@ -16,7 +16,7 @@ from longlora_edu.course.checks import (
     Passed,
     attention_weights,
     called,
-    exercise,
+    check,
     expect_array,
     expect_tensor,
 )
@@ -163,7 +163,7 @@ def mask_of(n):
     return np.tri(n) > 0
 
 
-@exercise("02.mask")
+@check("02.mask")
 def check_mask(function):
     mask = expect_array(called(function, 3), (3, 3), what="the mask", kind="b")
     if mask[0, 1]:

@@ -15,7 +15,7 @@ from ...widgets import Picture
 from ...widgets.canvas import Canvas
 from ...widgets.panel import Panel
 from ..bugs import BUGS, Bug
-from ..checks.diagnosis import attention_weights
+from ..checks.exercise import attention_weights
 from ..notebook.cards import publish
 
 SIZES = {"3 groups of 4": S2Geometry(12, 4, 2), "3 groups of 5": S2Geometry(15, 5, 2)}
