@@ -46,6 +46,7 @@ from .curves import (
 )
 from .fold import describe_fold, describe_folds, plot_fold, plot_folds, show_fold, show_folds
 from .hops import describe_boundaries, describe_hops, hops, plot_boundaries, plot_hops, show_boundaries, show_hops
+from .low_rank import show_low_rank, show_parts, show_shares
 from .masks import (
     describe_idea,
     describe_masks,
@@ -83,6 +84,7 @@ from .ranks import (
     show_trained_weights,
     trained_weights,
 )
+from .rotary import RULE_NAMES, show_by_pair, show_clocks, show_rules_by_length, show_scores
 from .speed import crossover, describe_speed, plot_speed, show_speed, speed_ratios
 from .style import (
     AFTER,
@@ -122,6 +124,7 @@ __all__ = [
     "PASSKEY",
     "PLAIN",
     "PROJECTOR",
+    "RULE_NAMES",
     "SCREEN",
     "SHIFTED",
     "TEXT",
@@ -202,7 +205,9 @@ __all__ = [
     "show_bits_by_length",
     "show_bits_by_position",
     "show_boundaries",
+    "show_by_pair",
     "show_bytes",
+    "show_clocks",
     "show_comparison",
     "show_energy",
     "show_flop_shares",
@@ -213,12 +218,17 @@ __all__ = [
     "show_hops",
     "show_idea",
     "show_loss",
+    "show_low_rank",
     "show_mask",
     "show_masks",
     "show_measured",
+    "show_parts",
     "show_passkeys",
     "show_perturbation",
     "show_reach",
+    "show_rules_by_length",
+    "show_scores",
+    "show_shares",
     "show_speed",
     "show_tables",
     "show_trainable",

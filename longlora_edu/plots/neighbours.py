@@ -86,7 +86,7 @@ class SparsePattern:
         return float(self.masks(seq_len).sum(axis=(1, 2)).mean())
 
 
-def neighbours(group: int) -> dict[str, SparsePattern]:
+def named_patterns(group: int) -> dict[str, SparsePattern]:
     """Patterns by name, with about as many keys a query as groups of `group` tokens have; full attention first."""
     half, small = group // 2, max(1, group // 16)
     plain, shifted = (cells(group),), (cells(group, group // 2),)

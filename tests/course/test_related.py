@@ -18,7 +18,7 @@ from longlora_edu.lora import add_lora, free_modules
 from longlora_edu.model import LlamaConfig, TinyLlama, bundled_model
 from longlora_edu.plots import PROJECTOR, SCREEN, png
 from longlora_edu.plots import neighbours as rules
-from longlora_edu.plots.neighbours import SparsePattern, describe_patterns, neighbours, plot_patterns
+from longlora_edu.plots.neighbours import SparsePattern, describe_patterns, named_patterns, plot_patterns
 from longlora_edu.reference import s2_attention
 from longlora_edu.rope import Rope
 from longlora_edu.widgets.canvas import Canvas
@@ -62,14 +62,14 @@ def test_random_cells_are_the_same_each_time_and_as_many_as_said():
 
 @pytest.mark.parametrize("heads", [2, 3, 4])
 def test_the_pattern_called_s2_is_the_geometry(heads):
-    s2 = neighbours(8)["S²-Attn (heads)"]
+    s2 = named_patterns(8)["S²-Attn (heads)"]
     np.testing.assert_array_equal(s2.masks(24), S2Geometry(24, 8, 2).mask())
     np.testing.assert_array_equal(s2.mask(24, 1, heads), S2Geometry(24, 8, heads).mask())
     assert s2.pairs(24) == S2Geometry(24, 8, 2).pairs() / 2
 
 
 def test_swin_gives_all_heads_the_same_cells_and_takes_turns_by_layer():
-    swin, geometry = neighbours(8)["Swin, causal (layers)"], S2Geometry(24, 8, 2)
+    swin, geometry = named_patterns(8)["Swin, causal (layers)"], S2Geometry(24, 8, 2)
     for layer in range(3):
         mask = swin.mask(24, layer, 3)
         assert mask.shape == (3, 24, 24)
@@ -77,15 +77,15 @@ def test_swin_gives_all_heads_the_same_cells_and_takes_turns_by_layer():
             np.testing.assert_array_equal(head, geometry.mask()[layer % 2])
 
 
-@pytest.mark.parametrize("name", neighbours(32))
+@pytest.mark.parametrize("name", named_patterns(32))
 def test_every_query_sees_something_and_nothing_later(name):
-    masks = neighbours(32)[name].masks(64)
+    masks = named_patterns(32)[name].masks(64)
     assert not masks[:, ~np.tri(64, dtype=bool)].any()
     assert masks.any(axis=2).all()
 
 
 def test_patterns_spend_about_as_much_as_groups_do():
-    shown = neighbours(64)
+    shown = named_patterns(64)
     budget = shown["S²-Attn (heads)"].pairs(256)
     for name, pattern in shown.items():
         if name != "full attention":
@@ -98,7 +98,7 @@ def test_under_the_pattern_of_full_attention_the_model_is_itself():
     ids = torch.randint(0, 256, (2, 32), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(
-            logits_under(model, ids, neighbours(8)["full attention"]), model(ids), atol=1e-4, rtol=1e-4
+            logits_under(model, ids, named_patterns(8)["full attention"]), model(ids), atol=1e-4, rtol=1e-4
         )
 
 
@@ -109,13 +109,13 @@ def test_under_s2_the_model_is_what_it_is_in_training():
     ids = torch.randint(0, 256, (2, 32), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(
-            logits_under(model, ids, neighbours(8)["S²-Attn (heads)"]), model.train()(ids), atol=1e-4, rtol=1e-4
+            logits_under(model, ids, named_patterns(8)["S²-Attn (heads)"]), model.train()(ids), atol=1e-4, rtol=1e-4
         )
 
 
 def test_fewer_keys_cost_bits_and_the_measure_is_the_models_own():
     full, near = (
-        bits_under(neighbours(16)[name], length=64, windows=2) for name in ("full attention", "dilated window")
+        bits_under(named_patterns(16)[name], length=64, windows=2) for name in ("full attention", "dilated window")
     )
     assert near > full > 0
     ids = untrained._texts(64, 2, 0)
@@ -127,7 +127,7 @@ def test_fewer_keys_cost_bits_and_the_measure_is_the_models_own():
 
 @pytest.mark.parametrize("options", [{}, {"columns": 3}, {"style": PROJECTOR}])
 def test_patterns_are_drawn_with_their_sentence(options):
-    shown = neighbours(16)
+    shown = named_patterns(16)
     assert png(plot_patterns(shown, 48, **options))[:4] == b"\x89PNG"
     assert all(name in describe_patterns(shown, 48) for name in shown)
 
