@@ -1,8 +1,7 @@
 """Everything that lessons share: predictions, quizzes, tables, recorded runs, the environment; checks; the editions."""
 
 from ..runs.records import recorded, recorded_line
-from .notebook.environment import check as check_environment
-from .notebook.environment import require
+from .notebook.environment import check_environment, require
 from .notebook.html_tables import show_table
 from .notebook.journal import Journal
 from .notebook.overview import overview

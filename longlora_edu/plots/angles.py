@@ -1,4 +1,4 @@
-"""What a position rule does to each pair of rotated features: how far a turn lasts, and which angles are new."""
+"""The effect of a position rule on each pair of rotated features: length of a turn, and angles that are new."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PairAngles:
 
 
 def pair_angles(rope: Rope, target_length: int) -> PairAngles:
-    """What `rope` does to the pairs of a model that was trained without it, at `target_length` tokens.
+    """Compute the effect of `rope` on the pairs of a model trained without it, at `target_length` tokens.
 
     `far` is always `near` times target over trained length: a rule can only choose, pair by pair, which of the
     two it leaves as trained.
@@ -59,7 +59,7 @@ def pair_angles(rope: Rope, target_length: int) -> PairAngles:
 
 
 def plot_wavelengths(rope: Rope, target_length: int, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """How many tokens a full turn takes, pair by pair, as trained and under the rule.
+    """Plot the tokens that a full turn takes, pair by pair, as trained and under the rule.
 
     On the grey ground lie the pairs that never turned full circle in training.
     """

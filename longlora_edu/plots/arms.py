@@ -141,7 +141,7 @@ def plot_arms_passkeys(record: Mapping, *, style: Style = SCREEN, axes: Sequence
 
 
 def plot_differences(record: Mapping, *, to: str = "s2", style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """How far the other trained arms are from `to` at the target length, in bits per byte; left of 0 is better.
+    """Plot the distance of the other trained arms to `to` at the target length, in bits per byte; left of 0 is better.
 
     The bar is the 95 % interval of the mean over windows (first seed), each ring one seed.
     """
@@ -161,7 +161,7 @@ def plot_differences(record: Mapping, *, to: str = "s2", style: Style = SCREEN, 
 
 
 def borders(record: Mapping) -> list[int]:
-    """Where groups end inside the target."""
+    """Positions at which groups end inside the target."""
     group = record["arms"]["s2"]["pattern"]["group_size"]
     return list(range(group, record["target_context"], group))
 

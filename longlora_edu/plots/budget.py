@@ -1,4 +1,4 @@
-"""Where the FLOPs and the bytes of a forward pass go, dense and with S²-Attn: closed form, nothing measured."""
+"""FLOPs and bytes of a forward pass by part, dense and with S²-Attn: closed form, nothing measured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOOKS = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What one forward pass costs: a model, a geometry that fits its heads, and how pairs are counted.
+    """Costs of one forward pass: of a model, under a geometry that fits its heads, pairs counted in one of two ways.
 
     `causal=False` is the paper's count, whole squares; `causal=True` what a causal kernel computes.
     """
@@ -75,8 +75,8 @@ def plot_flops(budget: Budget, *, style: Style = SCREEN, ax: Axes | None = None)
             ax.barh(row, count / whole, left=left, **look, **LOOKS[part])
             left += count / whole
             drawn.add(part)
-        said = {"va": "center", "fontsize": style.small, "color": INK}
-        ax.text(left + 0.02, row, f"{short(sum(parts.values()), 'FLOP')}\nattention {percent(shares[name], 1)}", **said)
+        look = {"va": "center", "fontsize": style.small, "color": INK}
+        ax.text(left + 0.02, row, f"{short(sum(parts.values()), 'FLOP')}\nattention {percent(shares[name], 1)}", **look)
     ax.set(xlim=(0, 1.55), ylim=(1.5, -1.75))
     ax.set_yticks(range(2), flops)
     ticks = (0, 0.25, 0.5, 0.75, 1)

@@ -1,4 +1,4 @@
-"""Where FLOPs, bytes and seconds go as a sequence grows."""
+"""FLOPs, bytes and seconds as a sequence grows."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def plot_growth(
 def plot_measured(
     measured: Mapping[str, Mapping[int, float]], *, unit: str = "ms", style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """What was measured, `measured[name][length]`, on logarithmic axes: slope 1 is linear, slope 2 quadratic."""
+    """Plot measurements `measured[name][length]` on logarithmic axes: slope 1 is linear, slope 2 quadratic."""
     ax = new_axes(style, width=1.2)[0] if ax is None else ax
     for name, row in measured.items():
         colour, dash, marker = LOOKS[name]

@@ -125,7 +125,7 @@ def plot_bits_by_position(
 
 
 def plot_loss(curve: Sequence[Mapping], *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """What training minimised, step by step, in bits: text and passkey digits apart, the weighted loss behind them.
+    """Plot the training loss, step by step, in bits: text and passkey digits apart, the weighted loss behind them.
 
     `curve` is a list of mappings with `step`, `loss` (nats), and where measured `bits_per_byte` and `passkey_nats`.
     """

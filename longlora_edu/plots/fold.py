@@ -1,4 +1,4 @@
-"""How a sequence becomes a batch: the cells of a head as rows, which is all that the fast form does."""
+"""A sequence folded into a batch: the cells of a head as rows, which is all that the fast form does."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def plot_low_rank(outputs: int, inputs: int, rank: int, *, style: Style = SCREEN
 
 
 def plot_shares(models: Mapping[str, Mapping[str, float]], *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """Which share of all weights trains, part by part: `models[name][part]` is a share, 0 to 1; parts are stacked."""
+    """Plot the share of all weights that trains, `models[name][part]`, 0 to 1; parts are stacked."""
     ax = new_axes(style, width=1.3, height=0.35 + 0.12 * len(models))[0] if ax is None else ax
     for row, parts in enumerate(models.values()):
         left = 0.0

@@ -1,4 +1,4 @@
-"""Who may look at whom on one head, and who hears whom after some layers."""
+"""Masks of single heads, and the reach of a token after some layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found, by length and depth; and what was trained to get there."""
+"""Passkeys found by length and depth, and the share of parameters trained."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def passkey_rates(cells: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def parameter_counts(recipe: Mapping) -> tuple[int, int]:
-    """How many parameters were trained and how many frozen; LoRA's own count as trained."""
+    """Count the parameters that were trained and those that were frozen; LoRA's own count as trained."""
     trained = recipe["trainable_parameters"]
     return trained, round(trained / recipe["trainable_share"]) - trained
 

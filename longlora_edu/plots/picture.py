@@ -69,9 +69,9 @@ def picture_of(plot: Callable, describe: Callable[..., str]) -> Callable[..., Pi
     drawn = inspect.signature(plot).parameters
 
     def show(*data, lead: str = "", dpi: int = 100, **options) -> Picture:
-        said = {name: value for name, value in options.items() if name in parameters}
+        described = {name: value for name, value in options.items() if name in parameters}
         shown = {name: value for name, value in options.items() if name in drawn or name not in parameters}
-        sentence = describe(*data[:positional], **said)
+        sentence = describe(*data[:positional], **described)
         return Picture(plot(*data, **shown), f"{lead} {sentence}".strip(), dpi=dpi)
 
     show.__name__ = show.__qualname__ = plot.__name__.replace("plot_", "show_", 1)

@@ -1,4 +1,4 @@
-"""What a rank can hold of a matrix, and how many weights it costs beside embeddings and norms."""
+"""The share of a matrix that a low rank keeps, and its weights beside those of embeddings and norms."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kept_energy(singular_values: Sequence[float]) -> np.ndarray:
 
 
 def trained_weights(shape: ModelShape, rank: int) -> dict[str, int]:
-    """How many weights the recipe trains: LoRA of this rank on q, k, v and o, the input embedding, the norms."""
+    """Count the weights that the recipe trains: LoRA of this rank on q, k, v and o, the input embedding, the norms."""
     parameters = shape.parameters
     parts = {"LoRA on attention": shape.lora_parameters(rank)}
     return parts | {"embeddings": parameters.embedding, "norms": parameters.norm}
@@ -76,7 +76,7 @@ def plot_energy(
 def plot_trained_weights(
     shapes: Mapping[str, ModelShape], rank: int, *, style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """What is trained at `rank`, part by part, as a share of all weights of each model. At most three models.
+    """Plot the trained share of all weights at `rank`, part by part. At most three models.
 
     A logarithmic axis: equal steps to the right are equal factors.
     """

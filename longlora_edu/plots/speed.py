@@ -1,4 +1,4 @@
-"""How many times faster than dense attention: measured, beside what the count of pairs promises."""
+"""Speed-up over dense attention: measured, and as the count of pairs promises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOOKS = (("-", "s"), (":", "^"), ("-.", "v"))
 
 
 def speed_ratios(seconds: Mapping[int, Mapping[str, float]], *, against: str = "dense") -> dict[str, dict[int, float]]:
-    """How many times faster than `against` each other way is: `ratios[name][length]`, lengths rising.
+    """Compute the speed-up of each way over `against`: `ratios[name][length]`, lengths rising.
 
     `seconds[length][name]` are times; a way that was not timed at a length has no ratio there.
 

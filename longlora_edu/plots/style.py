@@ -1,4 +1,4 @@
-"""How every picture looks: the same colour for the same thing everywhere, and never colour alone."""
+"""Colours and sizes of all pictures: the same colour for the same thing everywhere, and never colour alone."""
 
 from __future__ import annotations
 

@@ -210,28 +210,28 @@ check.is_s2(is_s2)
 # ## Break it: a loss that is too good
 #
 # The boundary that wraps is not a bug of somebody's copy: it stands in the paper's pseudo-code. Does it matter? We
-# train one small layer on random tokens, whose end repeats the beginning: a refrain. Reading from left to right, the
-# beginning *cannot* be known, and the refrain can, by looking back.
+# train one small layer on random tokens, whose end is a copy of the beginning. Reading from left to right, the
+# beginning *cannot* be known, and the copy can, by looking back.
 
 # %%
 course.predict(
-    "10.refrain",
+    "10.copy",
     "One layer, boundary wrap: what does the model learn to guess in training?",
-    ["the refrain", "the beginning", "both", "neither"],
+    ["the copy", "the beginning", "both", "neither"],
 )
 
 # %% tags=["training"]
 steps = profile.choose(laptop=150, binder=120, ci=60)
-runs = [leak_training.run_refrain(boundary, steps=steps) for boundary in ("split", "wrap", "masked")]
-leak_training.show_refrain(runs)
+runs = [leak_training.run_copy_task(boundary, steps=steps) for boundary in ("split", "wrap", "masked")]
+leak_training.show_copy_runs(runs)
 
 # %%
 wrap = runs[1]
 course.reveal(
-    "10.refrain",
+    "10.copy",
     "the beginning",
     f"{wrap.trained[0]:.0%} of it under the training pattern, and {wrap.dense[0]:.0%} in use, where attention is dense "
-    f"and the future is not there: chance is {1 / 8:.0%}. Under masked the same cell in true order learns the refrain, "
+    f"and the future is not there: chance is {1 / 8:.0%}. Under masked the same cell in true order learns the copy, "
     f"and keeps it in use: {runs[2].dense[1]:.0%}. Under split the two ends cannot meet in one layer.",
 )
 

@@ -192,8 +192,8 @@ def test_a_family_that_is_not_there_is_refused():
 
 def test_the_panel_answers_to_every_choice():
     families.show_panel()
-    chosen, said = families.panel().children
+    chosen, said = families.family_panel().children
     for name in chosen.options:
         chosen.value = name
         assert said.value == families.describe(name)
-    assert families.table().count("<tr>") == len(families.FAMILIES) + 1
+    assert families.family_table().count("<tr>") == len(families.FAMILIES) + 1

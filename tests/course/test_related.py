@@ -10,7 +10,14 @@ from longlora_edu.cost import ModelShape
 from longlora_edu.course.bugs import BUGS
 from longlora_edu.course.play import untrained
 from longlora_edu.course.play.bug_gallery import caught_by, exhibit, gallery_explorer, show_caught
-from longlora_edu.course.play.leak_training import KINDS, LENGTH, describe_refrain, draw, plot_refrain, run_refrain
+from longlora_edu.course.play.leak_training import (
+    KINDS,
+    LENGTH,
+    describe_copy_runs,
+    draw_copies,
+    plot_copy_runs,
+    run_copy_task,
+)
 from longlora_edu.course.play.tuning import tunings
 from longlora_edu.course.play.untrained import bits_under, logits_under
 from longlora_edu.geometry import S2Geometry, S2Pattern
@@ -190,11 +197,11 @@ def test_a_share_above_all_is_refused(model):
         tunings(shape_of(model), masked=1.5)
 
 
-# The refrain.
+# The copy task.
 
 
-def test_a_refrain_repeats_the_beginning_and_nothing_else():
-    ids = draw(np.random.default_rng(0), 50)
+def test_a_copy_repeats_the_beginning_and_nothing_else():
+    ids = draw_copies(np.random.default_rng(0), 50)
     assert ids.shape == (50, 32)
     torch.testing.assert_close(ids[:, -LENGTH:], ids[:, :LENGTH])
     assert ids.unique().tolist() == list(range(KINDS))
@@ -203,28 +210,28 @@ def test_a_refrain_repeats_the_beginning_and_nothing_else():
 
 
 def test_under_wrap_the_beginning_is_looked_up_and_lost_in_use():
-    result = run_refrain("wrap", steps=70)
+    result = run_copy_task("wrap", steps=70)
     assert result.trained[0] > 0.4
     assert max(result.trained[1], *result.dense) < 0.25
     assert result.geometry.future_pairs() > 0
 
 
-def test_under_masked_the_refrain_is_learned_and_kept_in_use():
-    result = run_refrain("masked", steps=70)
+def test_under_masked_the_copy_is_learned_and_kept_in_use():
+    result = run_copy_task("masked", steps=70)
     assert min(result.trained[1], result.dense[1]) > 0.5
     assert max(result.trained[0], result.dense[0]) < 0.25
 
 
-def test_a_run_is_told_drawn_and_repeated():
-    results = [run_refrain(boundary, steps=2) for boundary in ("split", "wrap", "masked")]
-    assert run_refrain("wrap", steps=2).trained == results[1].trained
-    assert png(plot_refrain(results, style=PROJECTOR))[:4] == b"\x89PNG"
-    assert all(word in describe_refrain(results) for word in ("split", "wrap", "masked", "chance"))
+def test_a_run_is_described_drawn_and_repeated():
+    results = [run_copy_task(boundary, steps=2) for boundary in ("split", "wrap", "masked")]
+    assert run_copy_task("wrap", steps=2).trained == results[1].trained
+    assert png(plot_copy_runs(results, style=PROJECTOR))[:4] == b"\x89PNG"
+    assert all(word in describe_copy_runs(results) for word in ("split", "wrap", "masked", "chance"))
 
 
 def test_an_unknown_boundary_is_refused():
     with pytest.raises(ValueError, match="boundary must be one of"):
-        run_refrain("open", steps=1)
+        run_copy_task("open", steps=1)
 
 
 # The gallery.

@@ -46,7 +46,7 @@ class CheckFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Passed:
-    """The verdict on a right answer: a sentence on what was found, and the picture that the exercise expects."""
+    """The verdict on a right answer: one sentence, and the picture that the exercise expects."""
 
     sentence: str
     picture: Picture | None = None
@@ -73,7 +73,7 @@ def check(key: str) -> Callable:
     """Turn `function(answer, …) -> Passed`, which raises `CheckFailed`, into a check that a notebook can call.
 
     It shows the verdict, notes it in the journal under `key`, and lets the error pass on in one line. A stub that
-    raises `NotImplementedError` is told apart from a wrong answer.
+    raises `NotImplementedError` is no wrong answer.
     """
 
     def decorate(judge: Callable[..., Passed]) -> Callable[..., None]:
@@ -325,9 +325,9 @@ def expect_integer(value, what: str) -> int:
         CheckFailed: naming what it is instead.
     """
     hint = {type(None): " (did you forget `return`?)", float: " (divide with // to stay among whole numbers)"}
-    found = f"{value!r}" if np.ndim(value) == 0 else type(value).__name__
+    shown = f"{value!r}" if np.ndim(value) == 0 else type(value).__name__
     whole = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
-    expect(whole, "type", f"{what} must be an integer, got {found}{hint.get(type(value), '')}")
+    expect(whole, "type", f"{what} must be an integer, got {shown}{hint.get(type(value), '')}")
     return int(value)
 
 
@@ -389,10 +389,10 @@ def _values(x) -> np.ndarray | None:
 
 
 def _expect_shape(value, shape: tuple[int, ...], what: str) -> None:
-    found = tuple(value.shape)
-    axes = f"{what} must have {len(shape)} axes {shape}, got {len(found)}: {found}"
-    expect(len(found) == len(shape), "rank", axes)
-    expect(found == shape, "shape", f"{what} must have shape {shape}, got {found}")
+    actual = tuple(value.shape)
+    axes = f"{what} must have {len(shape)} axes {shape}, got {len(actual)}: {actual}"
+    expect(len(actual) == len(shape), "rank", axes)
+    expect(actual == shape, "shape", f"{what} must have shape {shape}, got {actual}")
 
 
 def _arguments(function: Callable, case: tuple) -> str:

@@ -215,12 +215,12 @@ def _name_beyond_the_gallery(out, right, q, k, v, geometry: S2Geometry) -> tuple
     return "other", f"The output is wrong with {where}, shifted by {shift}. Compare the masks."
 
 
-def _name_gradients(found, right, *_) -> tuple[str, str]:
-    if all(any(same(one, other) for other in right) for one in found):
+def _name_gradients(answers, right, *_) -> tuple[str, str]:
+    if all(any(same(one, other) for other in right) for one in answers):
         return "order", "All three are right, in another order: return dq, dk, dv."
-    wrong = _differs(found, right)
+    wrong = _differs(answers, right)
     for number in wrong:
-        if same(found[number], -right[number]):
+        if same(answers[number], -right[number]):
             name = NAMES[number]
             return "sign", f"{name} has the wrong sign: this is the gradient itself, not a step of the optimiser."
     names = [NAMES[number] for number in wrong]
@@ -228,8 +228,8 @@ def _name_gradients(found, right, *_) -> tuple[str, str]:
     return "other", f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} wrong: begin with {first}."
 
 
-def _differs(found, right) -> list[int]:
-    return [number for number, pair in enumerate(zip(found, right, strict=True)) if not same(*pair)]
+def _differs(answers, right) -> list[int]:
+    return [number for number, pair in enumerate(zip(answers, right, strict=True)) if not same(*pair)]
 
 
 def _output(answer, expected, *_) -> np.ndarray:
@@ -238,9 +238,9 @@ def _output(answer, expected, *_) -> np.ndarray:
 
 def _three(answer, expected, grad_out, q, *_) -> list[np.ndarray]:
     several = isinstance(answer, tuple | list)
-    found = f"{len(answer)} values" if several else type_of(answer)
+    kind = f"{len(answer)} values" if several else type_of(answer)
     three = several and len(answer) == 3
-    expect(three, "type", f"three arrays must come back, `return dq, dk, dv`, got {found}")
+    expect(three, "type", f"three arrays must come back, `return dq, dk, dv`, got {kind}")
     return [expect_array(x, q.shape, what=name) for name, x in zip(NAMES, answer, strict=True)]
 
 

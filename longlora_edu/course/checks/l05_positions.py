@@ -62,9 +62,9 @@ def stretched_frequencies(function: Callable) -> Passed:
             _frequency_mistakes(rule),
             trained=lambda head_dim, base, *_: _plain(head_dim, base),
             what=f'the frequencies for rule="{rule}"',
-            otherwise=lambda found, right, head_dim, base, factor, rule: (
+            otherwise=lambda mine, right, head_dim, base, factor, rule: (
                 f'For rule="{rule}", head_dim {head_dim} and factor {factor:g} the frequencies are not those '
-                f"of the rule: pair 0 has {found[0]:.4g} and must have {right[0]:.4g}, the last has {found[-1]:.4g} "
+                f"of the rule: pair 0 has {mine[0]:.4g} and must have {right[0]:.4g}, the last has {mine[-1]:.4g} "
                 f"and must have {right[-1]:.4g}"
             ),
         )
@@ -79,11 +79,11 @@ def yarn_frequencies(function: Callable) -> Passed:
     ropes = [Rope(head_dim, base, "yarn", factor, trained) for head_dim, base, factor, trained in sizes]
     cases = {(rope.factor, *_ramp_ends(rope)): rope for rope in ropes}
 
-    def otherwise(found, right, plain, factor, low, high):
+    def otherwise(mine, right, plain, factor, low, high):
         middle = (low + high) // 2
         return (
             f"With factor {factor:g} and a ramp from pair {low} to {high} these are not YaRN's frequencies: "
-            f"pair {middle} has {found[middle]:.4g} and must have {right[middle]:.4g}"
+            f"pair {middle} has {mine[middle]:.4g} and must have {right[middle]:.4g}"
         )
 
     _compare(

@@ -142,7 +142,7 @@ def loraplus_groups(function: Callable) -> Passed:
     rates = _rates(called(function, model, RATE, RATIO), model)
     trains = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     frozen, lost = set(rates) - trains, trains - set(rates)
-    twice = [name for name, found in rates.items() if len(found) > 1]
+    twice = [name for name, actual in rates.items() if len(actual) > 1]
     expect(
         not frozen,
         "frozen_included",
@@ -203,8 +203,8 @@ def _expect_sides(layer: nn.Module, base: nn.Linear) -> tuple[Tensor, Tensor]:
     )
     asked = {"A": ("(rank, in)", (RANK, 6)), "B": ("(out, rank)", (5, RANK))}
     for name, side in sides.items():
-        (what, shape), found = asked[name], tuple(side.shape)
-        expect(found == shape, "shape", f"{name} must have the shape {what} = {shape}, got {found}")
+        (what, shape), actual = asked[name], tuple(side.shape)
+        expect(actual == shape, "shape", f"{name} must have the shape {what} = {shape}, got {actual}")
         expect(side.requires_grad, "side_frozen", f"{name} does not train: nothing would be learned in it")
         for field in ("dtype", "device"):
             mine, right = getattr(side, field), getattr(base.weight, field)

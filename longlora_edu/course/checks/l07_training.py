@@ -54,9 +54,9 @@ def long_step(function) -> Passed:
         otherwise=lambda *_: ("loss", f"the loss of these bytes under S² is {loss:.3f} nats, got {value:.3f}"),
         picture=show_dense,
     )
-    moved = [(model.get_parameter(name) - before.get_parameter(name)).detach() for name in trained]
+    changes = [(model.get_parameter(name) - before.get_parameter(name)).detach() for name in trained]
     compare(
-        lambda *_: _joined(moved),
+        lambda *_: _joined(changes),
         [(_joined(gradients),)],
         lambda gradient: -RATE * gradient,
         STEP_MISTAKES,

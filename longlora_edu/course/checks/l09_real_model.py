@@ -144,7 +144,7 @@ def _recipes() -> dict[str, torch.nn.Module]:
 
 
 def weights_of(model: torch.nn.Module) -> tuple[int, int]:
-    """How many weights train, and with how many the model computes: PEFT's frozen originals are not among them."""
+    """Count the weights that train, and those that the model computes with: without PEFT's frozen originals."""
     used = _used(model)
     return sum(weight.numel() for weight in used if weight.requires_grad), sum(weight.numel() for weight in used)
 

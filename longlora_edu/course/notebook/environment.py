@@ -43,7 +43,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Environment:
-    """The findings of `check`. Its text is one line, and one more sentence where something can be done about it."""
+    """The findings of `check_environment`. Its text is one line, and one more sentence where something can be done about it."""
 
     profile: Profile
     device: str
@@ -60,12 +60,12 @@ class Environment:
     __repr__ = __str__
 
 
-def check() -> Environment:
+def check_environment() -> Environment:
     """Look at this machine; the text of the result is one line.
 
     The profile is `LONGLORA_EDU_PROFILE` if that is set, else `gpu` with a CUDA device, `binder` where a hub or a
-    container grants one core, else `laptop`. Where fewer cores are granted than the host has, torch is told so: left
-    alone it starts a thread for each core of the host, and they get in each other's way.
+    container grants one core, else `laptop`. Where fewer cores are granted than the host has, torch is limited to
+    them: left alone it starts a thread for each core of the host, and they get in each other's way.
 
     Raises:
         ValueError: for a `LONGLORA_EDU_PROFILE` that is not a profile.
@@ -82,7 +82,7 @@ def check() -> Environment:
             "No GPU is attached: everything works, slower. For one, choose Runtime, Change runtime type, T4 GPU, "
             "before you go on."
         )
-    versions = {name: found for name in ("torch", "numpy", "ipywidgets", "longlora-edu") if (found := _version(name))}
+    versions = {name: number for name in ("torch", "numpy", "ipywidgets", "longlora-edu") if (number := _version(name))}
     return Environment(profile(), device, torch.get_num_threads(), versions, advice)
 
 
@@ -109,7 +109,7 @@ def require(*packages: str, install: str) -> None:
 
 
 def profile() -> Profile:
-    """The profile of this machine; see `check`."""
+    """The profile of this machine; see `check_environment`."""
     if chosen := os.environ.get("LONGLORA_EDU_PROFILE"):
         return Profile(chosen)
     import torch

@@ -1,4 +1,4 @@
-"""What the shift is for: where key, border and question stand, and who learns to find the key."""
+"""Pictures of the retrieval probe: places of key, border and question, and which pattern learns to find the key."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _named(result: ProbeResult) -> str:
 
 
 def _stretches(settings: ProbeSettings) -> tuple[range, range]:
-    """Where key and question may stand the first time."""
+    """Ranges of tokens in which key and question may stand the first time."""
     where = places(settings)
     first = where[where[:, 1] < where[0, 1] + settings.group_size]
     return tuple(range(int(column.min()), int(column.max()) + 1) for column in first.T)
