@@ -43,7 +43,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Environment:
-    """The findings of `check_environment`. Its text is one line, and one more sentence where something can be done about it."""
+    """The findings of `check_environment`; the text is one line, and a second one where something can be done."""
 
     profile: Profile
     device: str
