@@ -10,7 +10,7 @@ import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
 
-from longlora_edu.course import Journal, Question, reveal, show_study
+from longlora_edu.course import Journal, Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import (
     CheckFailed,
     Passed,
@@ -20,7 +20,7 @@ from longlora_edu.course.checks import (
     expect_array,
     expect_tensor,
 )
-from longlora_edu.course.notebook import environment, predict, quiz, studied
+from longlora_edu.course.notebook import environment, studied
 from longlora_edu.course.notebook.environment import Profile, granted_cores
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.reference import s2_attention

@@ -105,10 +105,11 @@ def check(key: str) -> Callable:
     return decorate
 
 
-def called(function: Callable, *inputs, changed: tuple[str, str] = CHANGED):
+def called(function: Callable, *inputs, changed: tuple[str, str] | None = CHANGED):
     """Call the learner's function; what it raises becomes a sentence with the line on which it happened.
 
-    `changed` is the mistake, name and sentence, of a function that writes into the arrays or tensors it was given.
+    `changed` is the mistake, name and sentence, of a function that writes into the arrays or tensors it was given; with
+    None it may.
 
     Raises:
         NotImplementedError: from a stub.
@@ -117,7 +118,7 @@ def called(function: Callable, *inputs, changed: tuple[str, str] = CHANGED):
     if not callable(function):
         raise CheckFailed(f"a function is needed here, got {type(function).__name__}", mistake="no function")
     name = getattr(function, "__name__", "your function")
-    before = [_values(x) for x in inputs]
+    before = [_values(x) if changed else None for x in inputs]
     try:
         with np.errstate(all="ignore"):
             answer = function(*inputs)
@@ -130,7 +131,7 @@ def called(function: Callable, *inputs, changed: tuple[str, str] = CHANGED):
         what = f"{name} raised {type(error).__name__}{where}: {error}"
         raise CheckFailed(what, mistake="exception") from None
     for old, new in zip(before, map(_values, inputs), strict=True):
-        expect(old is None or (old.shape == new.shape and bool((old == new).all())), *changed)
+        expect(old is None or (old.shape == new.shape and bool((old == new).all())), *(changed or CHANGED))
     return answer
 
 
@@ -146,7 +147,7 @@ def compare(
     within: float = CLOSE,
     setting: Callable[..., str] | None = None,
     picture: Callable[..., Picture | None] | None = None,
-    changed: tuple[str, str] = CHANGED,
+    changed: tuple[str, str] | None = CHANGED,
 ) -> None:
     """Run `function(*inputs(*case))` on each case; at the first answer unlike `right(*case)`, name the mistake.
 
