@@ -14,7 +14,21 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from .curves import by_length, running_mean
 from .picture import picture_of
-from .style import DENSE, INK, LOSS, MAGNITUDE, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent, readable_on
+from .style import (
+    DENSE,
+    INK,
+    LOSS,
+    MAGNITUDE,
+    PLAIN,
+    SCREEN,
+    SHIFTED,
+    Style,
+    axes_for,
+    dress,
+    new_axes,
+    percent,
+    readable_on,
+)
 
 NAMES = {"yarn": "YaRN only", "short": "short", "s2": "S²", "full": "full"}
 LINES = {
@@ -60,7 +74,7 @@ def plot_arms_by_length(record: Mapping, *, style: Style = SCREEN, axes: Sequenc
     Raises:
         ValueError: when `axes` are not two.
     """
-    axes = _axes(axes, 2, style, width=2.0)
+    axes = axes_for(axes, 2, style, width=2.0)
     for ax, names in zip(axes, (tuple(NAMES), TRAINED), strict=True):
         for name in names:
             lengths, bits = by_length(record["arms"][name]["bits_per_byte"])
@@ -86,7 +100,7 @@ def plot_arms_by_position(
     Raises:
         ValueError: when `axes` are not two.
     """
-    axes = _axes(axes, 2, style, width=2.0)
+    axes = axes_for(axes, 2, style, width=2.0)
     for ax, mode in zip(axes, MODES, strict=True):
         plot_positions(record, TRAINED, mode, width=width, style=style, ax=ax)
     axes[1].legend(fontsize=style.small)
@@ -124,7 +138,7 @@ def plot_arms_passkeys(record: Mapping, *, style: Style = SCREEN, axes: Sequence
     Raises:
         ValueError: when `axes` are not two.
     """
-    axes = _axes(axes, 2, style, width=2.0, height=0.8)
+    axes = axes_for(axes, 2, style, width=2.0, height=0.8)
     for ax, (title, cells) in zip(axes, _passkeys(record).items(), strict=True):
         rates = np.array([list(row.values()) for row in cells.values()])
         edges = [np.arange(size + 1) - 0.5 for size in rates.shape]
@@ -236,13 +250,6 @@ def _passkeys(record: Mapping) -> dict[str, dict[str, dict[float, float]]]:
         AS_TRAINED: {name: rates(arms[name]["as_trained"]["passkey_by_depth"]) for name in TRAINED},
         DENSE_USE: {name: rates(arms[name]["passkey_by_depth"][target]) for name in NAMES},
     }
-
-
-def _axes(axes: Sequence[Axes] | None, count: int, style: Style, **size: float) -> np.ndarray:
-    axes = new_axes(style, count, **size) if axes is None else np.ravel(axes)
-    if len(axes) != count:
-        raise ValueError(f"axes must be {count}, got {len(axes)}")
-    return axes
 
 
 show_arms_by_length = picture_of(plot_arms_by_length, describe_arms_by_length)

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from ..geometry import Cell, S2Geometry
 from .picture import picture_of
-from .style import FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, SHIFTED, Style, new_axes, readable_on
+from .style import FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, SHIFTED, Style, axes_for, new_axes, readable_on
 
 ROOM = 0.35  # between one cell and the next
 
@@ -55,12 +55,9 @@ def plot_folds(
     Raises:
         ValueError: when there are not as many `axes` as pairs.
     """
-    if axes is None:
-        rows = max(len(_cells(geometry, head)[0]) for geometry, head in geometries)
-        axes = new_axes(style, len(geometries), width=0.8 * len(geometries), height=0.35 + 0.17 * rows)
-    axes = np.ravel(axes)
-    if len(axes) != len(geometries):
-        raise ValueError(f"axes must be one a head, {len(geometries)}, got {len(axes)}")
+    rows = max(len(_cells(geometry, head)[0]) for geometry, head in geometries)
+    size = {"width": 0.8 * len(geometries), "height": 0.35 + 0.17 * rows}
+    axes = axes_for(axes, len(geometries), style, "head", **size)
     for ax, (geometry, head) in zip(axes, geometries, strict=True):
         plot_fold(geometry, head=head, style=style, ax=ax)
     # One scale for all, the lines of tokens at one height.

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from ..geometry import S2Geometry
 from .masks import mask_kinds, plot_mask
 from .picture import picture_of
-from .style import EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes
+from .style import EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, axes_for, dress, new_axes
 
 
 def hops(geometry: S2Geometry, query: int | None = None) -> list[tuple[int, int]]:
@@ -95,9 +95,7 @@ def plot_boundaries(
     Raises:
         ValueError: when there are not as many `axes` as geometries.
     """
-    axes = new_axes(style, len(geometries), width=0.6 * len(geometries)) if axes is None else np.ravel(axes)
-    if len(axes) != len(geometries):
-        raise ValueError(f"axes must be one a geometry, {len(geometries)}, got {len(axes)}")
+    axes = axes_for(axes, len(geometries), style, "geometry", width=0.6 * len(geometries))
     for ax, geometry in zip(axes, geometries, strict=True):
         plot_mask(geometry, geometry.num_heads - 1, style=style, ax=ax)
         ax.set_title(f"{geometry.boundary}, shift {geometry.shift}", fontsize=style.text, loc="left", color=INK)

@@ -22,6 +22,7 @@ from .style import (
     SCREEN,
     SHIFTED,
     Style,
+    axes_for,
     dress,
     new_axes,
     percent,
@@ -93,9 +94,7 @@ def plot_masks(
         ValueError: when there are not as many `axes` as heads.
     """
     heads = [kind[0] for kind in (geometry.plain_heads, geometry.shifted_heads) if kind] if heads is None else heads
-    axes = new_axes(style, len(heads), width=0.6 * len(heads)) if axes is None else np.ravel(axes)
-    if len(axes) != len(heads):
-        raise ValueError(f"axes must be one a head, {len(heads)}, got {len(axes)}")
+    axes = axes_for(axes, len(heads), style, "head", width=0.6 * len(heads))
     for ax, head in zip(axes, heads, strict=True):
         plot_mask(geometry, head, style=style, ax=ax)
     for ax in axes[1:]:
@@ -135,9 +134,7 @@ def plot_idea(geometry: S2Geometry, *, style: Style = SCREEN, axes: Sequence[Axe
     Raises:
         ValueError: when `axes` are not four.
     """
-    axes = new_axes(style, 4, width=2.2, height=1.05) if axes is None else np.ravel(axes)
-    if len(axes) != 4:
-        raise ValueError(f"axes must be 4, got {len(axes)}")
+    axes = axes_for(axes, 4, style, width=2.2, height=1.05)
     plot_masks(geometry, heads=(0, geometry.num_heads - 1), style=style, axes=axes[:2])
     plot_reach(geometry, 2 * -(-geometry.seq_len // geometry.group_size), style=style, ax=axes[2])
     dense = mask_kinds(S2Geometry(geometry.seq_len, geometry.seq_len, 2), 0)

@@ -10,7 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
 
 from .picture import picture_of
-from .style import DENSE, EMPTY, FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, Style, dress, new_axes
+from .style import DENSE, EMPTY, FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, Style, axes_for, dress
 
 
 def plot_perturbation(
@@ -26,9 +26,7 @@ def plot_perturbation(
     """
     if not effects:
         raise ValueError("effects must hold at least one table, got none")
-    axes = new_axes(style, len(effects), width=0.65 * len(effects), height=1.2) if axes is None else np.ravel(axes)
-    if len(axes) != len(effects):
-        raise ValueError(f"axes must be one a table, {len(effects)}, got {len(axes)}")
+    axes = axes_for(axes, len(effects), style, "table", width=0.65 * len(effects), height=1.2)
     for ax, (title, table) in zip(axes, effects.items(), strict=True):
         table, ahead = np.asarray(table, bool), future(table)
         edges = np.arange(len(table) + 1) - 0.5

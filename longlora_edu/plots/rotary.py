@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from .curves import by_length
 from .picture import picture_of
-from .style import AFTER, BEFORE, DENSE, EMPTY, INK, MAGNITUDE, PLAIN, SCREEN, Style, dress, new_axes
+from .style import AFTER, BEFORE, DENSE, EMPTY, INK, MAGNITUDE, PLAIN, SCREEN, Style, axes_for, dress, new_axes
 
 # Colour, line and mark of each position rule, and of a learner's answer beside the right one, in every picture.
 RULE_LOOKS = {
@@ -133,9 +133,7 @@ def plot_scores(
     Raises:
         ValueError: when there are not as many axes as tables.
     """
-    axes = new_axes(style, len(tables), width=0.7 * len(tables)) if axes is None else np.ravel(axes)
-    if len(axes) != len(tables):
-        raise ValueError(f"axes must be {len(tables)}, got {len(axes)}")
+    axes = axes_for(axes, len(tables), style, width=0.7 * len(tables))
     ends = [end(table) for table in tables.values() for end in (np.min, np.max)]
     for ax, (title, scores) in zip(axes, tables.items(), strict=True):
         shades = {"cmap": MAGNITUDE, "vmin": min(ends), "vmax": max(ends)}

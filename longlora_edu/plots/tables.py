@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 from .picture import picture_of
-from .style import EMPTY, INK, MAGNITUDE, SCREEN, Style, dress, new_axes, readable_on
+from .style import EMPTY, INK, MAGNITUDE, SCREEN, Style, axes_for, dress, readable_on
 
 
 def plot_tables(
@@ -32,9 +32,7 @@ def plot_tables(
         ValueError: when there is no table, one is not square, they differ in size, or `axes` are not one a table.
     """
     values = _checked(tables)
-    axes = new_axes(style, len(values), width=0.72 * len(values), height=1.08) if axes is None else np.ravel(axes)
-    if len(axes) != len(values):
-        raise ValueError(f"axes must be one a table, {len(values)}, got {len(axes)}")
+    axes = axes_for(axes, len(values), style, "table", width=0.72 * len(values), height=1.08)
     for ax, (title, table), shown in zip(axes, values.items(), _shown(values, allowed), strict=True):
         _draw(ax, table, shown, sums, style)
         dress(ax, style, title=title, x=columns, y=rows, grid=False)

@@ -92,7 +92,6 @@ def rolled(function: Callable) -> Passed:
         _by_numpy(function),
         [(*_random(2, g.num_heads, g.seq_len, 4), g) for g in geometries],
         reference.s2_attention,
-        read=lambda out, *_: out,
         otherwise=lambda out, right, q, k, v, geometry: (
             f"The output is wrong for {geometry.seq_len} tokens in groups of {geometry.group_size}."
         ),

@@ -79,7 +79,6 @@ def merged(function: Callable) -> Passed:
             [(before.detach(), update)],
             lambda base, update: base + SCALING * update,
             MERGE_MISTAKES,
-            read=lambda answer, *_: answer,
             otherwise="The merged weight is not W + alpha / rank · B A",
         )
         kept = not bias or (linear.bias is not None and torch.equal(linear.bias, layer.base.bias))
@@ -167,7 +166,6 @@ def loraplus_groups(function: Callable) -> Passed:
         [()],
         lambda: [fast, RATE, RATE],
         RATE_MISTAKES,
-        read=lambda answer, *_: answer,
         otherwise=lambda answer, right: (
             f"B learns at {answer[0]:g}, A at {answer[1]:g}, the rest at {answer[2]:g}: it must be {fast:g}, "
             f"{RATE:g}, {RATE:g}"

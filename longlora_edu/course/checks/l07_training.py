@@ -50,7 +50,6 @@ def long_step(function) -> Passed:
         [(loss, dense, before.train(), ids)],
         lambda loss, *_: loss,
         LOSS_MISTAKES,
-        read=lambda answer, *_: answer,
         otherwise=lambda *_: ("loss", f"the loss of these bytes under S² is {loss:.3f} nats, got {value:.3f}"),
         picture=show_dense,
     )
@@ -60,7 +59,6 @@ def long_step(function) -> Passed:
         [(_joined(gradients),)],
         lambda gradient: -RATE * gradient,
         STEP_MISTAKES,
-        read=lambda answer, *_: answer,
         otherwise=lambda *_: ("step", "the loss is right, but the weights are not where one step leads"),
         within=1e-3,
     )

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from ...plots.curves import running_mean
 from ...plots.picture import picture_of
-from ...plots.style import DENSE, EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent
+from ...plots.style import DENSE, EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, axes_for, dress, new_axes, percent
 from ...training.probe import ProbeResult, ProbeSettings, places
 
 LINES = {"inside": "--", "across": "-", "far": ":"}
@@ -75,9 +75,7 @@ def plot_probe(
         ValueError: without a result, or when `axes` are not two.
     """
     _check(results)
-    axes = new_axes(style, 2, width=2.1) if axes is None else np.ravel(axes)
-    if len(axes) != 2:
-        raise ValueError(f"axes must be 2, got {len(axes)}")
+    axes = axes_for(axes, 2, style, width=2.1)
     plot_places(results[0].settings, style=style, ax=axes[0])
     plot_learning(results, style=style, ax=axes[1])
     return axes
