@@ -14,6 +14,7 @@ import numpy as np
 
 from longlora_edu.geometry import S2Geometry, S2Pattern
 from longlora_edu.model import TinyLlama
+from longlora_edu.plots.neighbours import every, window
 
 from .spec import Run
 
@@ -64,18 +65,17 @@ class MaskGeometry:
 
     def allows(self, head, query, key):
         """Return whether `query` may look at `key` on `head`: integers or arrays (NumPy, torch) that broadcast."""
-        back, groups = query - key, -(-self.seq_len // self.group_size)
+        groups = -(-self.seq_len // self.group_size)
         if self.kind == "blocks":
             own, other = query // self.group_size, key // self.group_size
             before = head % groups
             elsewhere = (before > 0) & (own >= before)
-            return (elsewhere & (other == own - before)) | (~elsewhere & (other == own) & (back >= 0))
-        far = head >= self.num_heads // 2
-        near = (back >= 0) & (back < self.group_size)
-        if self.kind == "window":
-            return near & (head >= 0)
-        step, span = (2, 2 * self.group_size) if self.kind == "dilated" else (groups, self.seq_len)
-        return (near & ~far) | ((back >= 0) & (back < span) & (back % step == 0) & far)
+            return (elsewhere & (other == own - before)) | (~elsewhere & (other == own) & (key <= query))
+        near = far = window(self.group_size)
+        if self.kind != "window":
+            far = every(2, 2 * self.group_size) if self.kind == "dilated" else every(groups, self.seq_len)
+        late = head >= self.num_heads // 2
+        return (key <= query) & ((near(query, key) & ~late) | (far(query, key) & late))
 
     def mask(self) -> np.ndarray:
         """Return the rule as bool (h, n, n), True where query n (rows) may look at key n (columns)."""
