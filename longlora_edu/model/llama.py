@@ -35,11 +35,7 @@ class LlamaAttention(nn.Module):
         self.o_proj = nn.Linear(config.num_attention_heads * head_dim, width, bias=False)
 
     def forward(
-        self,
-        x: Tensor,
-        rotation: tuple[Tensor, Tensor],
-        segments: Tensor | None = None,
-        last: int | None = None,
+        self, x: Tensor, rotation: tuple[Tensor, Tensor], segments: Tensor | None = None, last: int | None = None
     ) -> Tensor:
         """Attend within x (b n width); rotation: cos and sin, each (n, head_dim / 2); segments: (b n) or None.
 
