@@ -64,14 +64,14 @@ def _grid(name: str) -> Callable[..., None]:
     ) -> None:
         with clear_errors(f"study {name}", out or Path(".")):
             from .study.inputs import Inputs, default_folder
-            from .study.questions import parts_of
+            from .study.questions import study_parts
 
             folder = out or default_folder()
             where = device or {"cpu": "cpu", "gpu": "cuda"}[profile]
             if not dry_run:
                 check_device(where)
             inputs = Inputs.open(corpus and str(corpus.resolve()), models, where, planning=dry_run)
-            parts = parts_of(name, profile=profile, seeds=seeds)
+            parts = study_parts(name, profile=profile, seeds=seeds)
             if wrong := set(part or ()) - set(range(1, len(parts) + 1)):
                 raise ValueError(f"--part must be from 1 to {len(parts)}, got {min(wrong)}")
             parts = [parts[number - 1] for number in part] if part else parts

@@ -23,8 +23,8 @@ from ..runs.records import replace_file
 from ..runs.validate import check_integer
 from .corpus import Document
 
-Kind = Literal["constant", "method", "caller"]
-KINDS: dict[Kind, str] = {
+QuestionKind = Literal["constant", "method", "caller"]
+KINDS: dict[QuestionKind, str] = {
     "constant": "what does a constant hold?",
     "method": "which class defines a method?",
     "caller": "which function calls another?",
@@ -37,7 +37,7 @@ PROMPT = "Below is a part of a Python file.\n\n{excerpt}\n\nQuestion: {question}
 class Fact:
     """A question about one place of a document, and its answer. `lines` count from 0, both ends included."""
 
-    kind: Kind
+    kind: QuestionKind
     question: str
     form: str
     answer: str
@@ -51,7 +51,7 @@ class LongQuestion:
     instruction: str
     output: str
     document: str
-    kind: Kind
+    kind: QuestionKind
 
     def as_json(self) -> dict:
         return {"instruction": self.instruction, "output": self.output, "document": self.document, "kind": self.kind}
@@ -84,7 +84,7 @@ def make_questions(
     check_integer("length", length, at_least=1)
     check_integer("count", count, at_least=1)
     rng = np.random.default_rng([seed, 3, length])
-    by_kind: dict[Kind, list[tuple[Document, Fact]]] = defaultdict(list)
+    by_kind: dict[QuestionKind, list[tuple[Document, Fact]]] = defaultdict(list)
     for document in documents:
         for fact in facts(document):
             if _bytes_of(document, *fact.lines) <= length:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from longlora_edu.runs.records import as_json, write_json
 
-from .evidence import missing_of, of_one_text, show_part
+from .evidence import judge_part, missing_of, of_one_text
 from .part import Rows, Study, StudyPart
 from .questions import studies
 from .row import read_rows
@@ -53,7 +53,7 @@ def write_digest(folder: Path, path: Path) -> Path:
 def _part(part: StudyPart, rows: Rows) -> dict:
     total = len(dict.fromkeys(part.rows))
     told = {"title": part.title, "rows": total, "missing": missing_of(part.rows, rows)}
-    shown = show_part(part, rows)
+    shown = judge_part(part, rows)
     if shown is None:
         return told
     return told | {

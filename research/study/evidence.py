@@ -47,7 +47,7 @@ def evidence(records: Sequence[dict], found: Sequence[Study] | None = None) -> t
     chosen = of_one_text(records)
     rows, pictures = Rows(chosen), {}
     listed = sorted(found or studies(), key=lambda study: study.number)
-    shown = {study.name: [show_part(part, rows) for part in study.parts] for study in listed}
+    shown = {study.name: [judge_part(part, rows) for part in study.parts] for study in listed}
     page = [INTRODUCTION, _overview(listed, shown)]
     for study in listed:
         page.append(f"## {study.number}. {study.question}\n")
@@ -83,9 +83,9 @@ def missing_of(rows: Sequence[Settings], there: Rows) -> int:
     return sum(row not in there for row in dict.fromkeys(rows))
 
 
-def show_part(part: StudyPart, rows: Rows) -> Findings | None:
+def judge_part(part: StudyPart, rows: Rows) -> Findings | None:
     """Compute a part's findings; None while one of its rows is missing."""
-    return None if missing_of(part.rows, rows) else part.show(rows)
+    return None if missing_of(part.rows, rows) else part.judge(rows)
 
 
 def _overview(listed: Sequence[Study], shown: dict) -> str:

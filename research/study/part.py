@@ -93,11 +93,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class StudyPart:
-    """One part of a study. `show` makes its findings once all `rows` are recorded."""
+    """One part of a study. `judge` makes its findings once all `rows` are recorded."""
 
     title: str
     rows: tuple[Settings, ...]
-    show: Callable[[Rows], Findings]
+    judge: Callable[[Rows], Findings]
 
 
 @dataclass(frozen=True)

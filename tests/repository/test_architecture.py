@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ NUMPY_ONLY = [
     "runs.timing", "training.corpus", "training.passkey", "training.longqa",
 ]  # fmt: skip
 TWICE = {}  # module names that two files share, each with the reason
+# Public functions and classes that two files share, each with the reason; `main` of an entry point aside.
+SAME_NAME = {
+    "full_attention": "one function, in NumPy and in torch",
+    "s2_attention": "one function, in NumPy and in torch",
+    "study": "each file of questions/ has one",
+    "attend": "the bug gallery and the checks keep attentions of their own",
+    "rolled": "the bug gallery and the checks keep attentions of their own",
+    "crossover": "a check has the name of the function that a learner writes",
+    "layers_needed": "a check has the name of the function that a learner writes",
+    "module": "each page without a kernel has its script",
+    "style": "each page without a kernel has its style sheet",
+}
 HEAVY = ["torch", "matplotlib", "ipywidgets", "transformers", "peft", "typer", "rich"]
 FILES = {path.relative_to(PACKAGE): path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"}
 
@@ -140,6 +153,28 @@ def test_no_name_is_both_a_file_and_a_folder():
 def test_no_two_modules_have_the_same_name():
     names = [path.stem for path in [*FILES, *(ROOT / "research").rglob("*.py")] if not path.stem.startswith("__")]
     assert {name for name in names if names.count(name) > 1} == set(TWICE)
+
+
+def test_no_public_name_has_two_meanings():
+    files = [*FILES.values(), *(ROOT / "research").rglob("*.py")]
+    found = Counter(
+        node.name
+        for path in files
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        if not node.name.startswith("_") and path.name != "__main__.py"
+    )
+    assert {name for name, count in found.items() if count > 1} == set(SAME_NAME)
+
+
+def test_contributing_shows_every_room():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tree = text[text.index("```text\nlonglora_edu/") : text.index("## What holds everywhere")]
+    rooms = {path.parent for path in [*PACKAGE.rglob("__init__.py"), *(ROOT / "research").rglob("__init__.py")]}
+    shown = {name: re.search(rf"^ +{re.escape(name)}/ +\S", tree, re.MULTILINE) for name in (r.name for r in rooms)}
+    inner = {"explorer", "model_page", "q01_attention"}  # parts of a room
+    assert {name for name, line in shown.items() if not line} == {*inner, "longlora_edu", "research"}
+    assert {name for name in READ if f"\n  {name}.py " not in tree and f"\n  {name}/ " not in tree} == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

@@ -83,7 +83,7 @@ def all_made_up():
 def test_no_words_of_a_picture_leave_it():
     rows = Rows(all_made_up())
     parts = [part for study in studies() for part in study.parts]
-    pictures = [picture for part in parts for picture in part.show(rows).pictures]
+    pictures = [picture for part in parts for picture in part.judge(rows).pictures]
     assert len(pictures) > 10
     for picture in pictures:
         assert room_around(picture.draw()) >= 0, picture.name

@@ -37,7 +37,7 @@ def study_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> Study:
     return make(PROFILES[profile], seeds)
 
 
-def parts_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> tuple[StudyPart, ...]:
+def study_parts(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> tuple[StudyPart, ...]:
     """List the parts of one study, or of `"all"`, in the order in which they are computed."""
     found = studies(profile=profile, seeds=seeds) if name == "all" else [study_of(name, profile=profile, seeds=seeds)]
     return tuple(part for study in found for part in study.parts)

@@ -35,14 +35,14 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         "parts",
         "What must be trained besides LoRA, and does a higher rank help?",
         (
-            StudyPart("What is trained, at one learning rate", by_seed(arms), lambda rows: show_parts(rows, arms)),
+            StudyPart("What is trained, at one learning rate", by_seed(arms), lambda rows: judge_parts(rows, arms)),
             StudyPart("Other learning rates", (*by_seed(rates), *(run for runs in arms.values() for run in runs)),
-                      lambda rows: show_rates(rows, rates, arms)),
+                      lambda rows: judge_rates(rows, rates, arms)),
         ),
     )  # fmt: skip
 
 
-def show_parts(rows: Rows, arms: Arms) -> Findings:
+def judge_parts(rows: Rows, arms: Arms) -> Findings:
     """Compare bits per byte by trained parts, with their share of all weights, memory and time."""
     every = arms["all weights"]
     lines = []
@@ -89,7 +89,7 @@ def over(rows: Rows, arms: Arms):
     return worse_than(rows, arms["LoRA, rank 8 + norms"], arms["LoRA, rank 8 + embeddings"])
 
 
-def show_rates(rows: Rows, rates: Arms, arms: Arms) -> Findings:
+def judge_rates(rows: Rows, rates: Arms, arms: Arms) -> Findings:
     """Compare methods at their best learning rates, with the first seed."""
     lines, best = [], {}
     for name, runs in rates.items():

@@ -25,9 +25,9 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         "lengths",
         "What does the extension cost at short lengths, and how far past the target does it carry?",
         (
-            StudyPart("By evaluation length", rows, lambda rows: show_lengths(rows, untrained, shared, profile)),
+            StudyPart("By evaluation length", rows, lambda rows: judge_lengths(rows, untrained, shared, profile)),
             StudyPart("By position, dense and as trained", tuple(run for arms in shared.values() for run in arms["s2"]),
-                      lambda rows: show_mismatch(rows, {factor: arms["s2"] for factor, arms in shared.items()})),
+                      lambda rows: judge_mismatch(rows, {factor: arms["s2"] for factor, arms in shared.items()})),
         ),
     )  # fmt: skip
 
@@ -37,7 +37,7 @@ def untrained_run(profile: BaseProfile, rope: str) -> Run:
     return profile.run(8, rope=rope, attention="full", steps=0, extra=EXTRAS)
 
 
-def show_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms], profile: BaseProfile) -> Findings:
+def judge_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms], profile: BaseProfile) -> Findings:
     """Compare dense bits/byte of the same last bytes, given more and more context."""
     lines = {name: (run,) for name, run in untrained.items()}
     lines |= {f"×{factor}, {ARM_NAMES[name]}": arms[name] for factor, arms in shared.items() for name in ("full", "s2")}
@@ -68,7 +68,7 @@ def show_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms],
     return Findings((Table(headings, table, note),), (picture,), tuple(claims))
 
 
-def show_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Findings:
+def judge_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Findings:
     """Subtract the dense loss from the loss under the training pattern, by position."""
     lines, series, claims = [], {}, []
     for factor, runs in arms.items():

@@ -25,14 +25,14 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         4,
         "patterns",
         "Do other sparse patterns of about the same cost do as well?",
-        (StudyPart("As trained, and dense", rows, lambda rows: show_patterns(rows, arms, shared)),),
+        (StudyPart("As trained, and dense", rows, lambda rows: judge_patterns(rows, arms, shared)),),
         exploratory=True,
         limits="The patterns are this package's own, each defined in `research/study/layouts.py`; the paper's may "
         "differ in detail. *Short* is its pattern 1 alone, *only shifted* its pattern 2 alone.",
     )
 
 
-def show_patterns(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Findings:
+def judge_patterns(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Findings:
     """Compare the patterns, beside the paper's perplexities that a second source quotes."""
     spread = seed_spread(rows, shared["full"], shared["s2"])
     gaps = {name: difference(bits(rows, [arms["s2"]]), bits(rows, [run]), spread=spread) for name, run in arms.items()}

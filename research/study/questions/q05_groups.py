@@ -28,12 +28,12 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         5,
         "groups",
         "How small may a group be?",
-        (StudyPart("Ratio of the group to the target", tuple(rows), lambda rows: show_groups(rows, arms, shared)),),
+        (StudyPart("Ratio of the group to the target", tuple(rows), lambda rows: judge_groups(rows, arms, shared)),),
         exploratory=True,
     )
 
 
-def show_groups(rows: Rows, arms: dict[str, dict[int, Run]], shared: dict[str, tuple[Run, ...]]) -> Findings:
+def judge_groups(rows: Rows, arms: dict[str, dict[int, Run]], shared: dict[str, tuple[Run, ...]]) -> Findings:
     """Compare dense bits/byte by group size, with and without a shift, beside the pattern's cost."""
     spread = seed_spread(rows, shared["full"], shared["s2"])
     full = bits(rows, shared["full"][:1])

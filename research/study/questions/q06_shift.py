@@ -23,13 +23,13 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         6,
         "shift",
         "Does it matter which way, how far, and with what ends the heads are shifted?",
-        (StudyPart("Amount, direction, boundary", rows, lambda rows: show_shifts(rows, shifts, arms)),),
+        (StudyPart("Amount, direction, boundary", rows, lambda rows: judge_shifts(rows, shifts, arms)),),
         exploratory=True,
         limits="A shift of s the one way is a shift of the group less s the other way.",
     )
 
 
-def show_shifts(rows: Rows, shifts: dict[int, tuple[Run, ...]], arms: dict[str, tuple[Run, ...]]) -> Findings:
+def judge_shifts(rows: Rows, shifts: dict[int, tuple[Run, ...]], arms: dict[str, tuple[Run, ...]]) -> Findings:
     """Compare dense bits/byte by the amount of the shift, and by its boundary."""
     spread = seed_spread(rows, arms["s2"], arms["wrap"])
     half = shifts[arms["s2"][0].group_size // 2]

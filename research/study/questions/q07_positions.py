@@ -39,17 +39,17 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         "positions",
         "Which position rule goes with S², and which frequencies must be stretched?",
         (
-            StudyPart("Five rules", _rows(rules), lambda rows: show_rules(rows, rules, profile)),
+            StudyPart("Five rules", _rows(rules), lambda rows: judge_rules(rows, rules, profile)),
             StudyPart("One band of frequencies at a time", (*_rows(bands), *_rows({"yarn": shared})),
-                      lambda rows: show_bands(rows, bands, shared, profile)),
+                      lambda rows: judge_bands(rows, bands, shared, profile)),
             StudyPart("Interpolation with a base that suits the context",
                       (*suited.values(), *rules["linear"]["s2"], *rules["yarn"]["s2"]),
-                      lambda rows: show_suited(rows, suited, rules, profile)),
+                      lambda rows: judge_suited(rows, suited, rules, profile)),
         ),
     )  # fmt: skip
 
 
-def show_rules(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Findings:
+def judge_rules(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Findings:
     """Compare the rules under full attention and under S²."""
     collapse = {rule: worse_than(rows, arms["s2"], arms["full"]) for rule, arms in rules.items()}
     ntk = collapse["ntk"]
@@ -63,7 +63,7 @@ def show_rules(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Find
     return Findings((_table(rows, rules, profile),), (_picture(rows, rules, "positions-rules"),), claims)
 
 
-def show_bands(rows: Rows, bands: dict[str, Arms], yarn: Arms, profile: BaseProfile) -> Findings:
+def judge_bands(rows: Rows, bands: dict[str, Arms], yarn: Arms, profile: BaseProfile) -> Findings:
     """Compare bands, only one of them stretched by linear interpolation, with YaRN."""
     claims = []
     for band, arms in bands.items():
@@ -93,7 +93,7 @@ def suited_arms(profile: BaseProfile) -> dict[str, Run]:
     return arms
 
 
-def show_suited(rows: Rows, arms: dict[str, Run], rules: dict[str, Arms], profile: BaseProfile) -> Findings:
+def judge_suited(rows: Rows, arms: dict[str, Run], rules: dict[str, Arms], profile: BaseProfile) -> Findings:
     """Compare linear interpolation and YaRN from that base; `rules` lend their spread over seeds."""
     table = tuple(
         (name, *(with_spread(bits(rows, [run], length)) for length in (profile.trained, run.target)),

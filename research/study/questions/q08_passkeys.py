@@ -35,16 +35,16 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         "When are passkeys found, at which length and depth; in one stage or two; and without any in training?",
         (
             StudyPart("Before, on the way, after", tuple(run for group in arms.values() for run in group),
-                      lambda rows: show_way(rows, arms)),
+                      lambda rows: judge_way(rows, arms)),
             StudyPart("One stage or two", tuple(run for group in stages.values() for run in group),
-                      lambda rows: show_stages(rows, stages)),
+                      lambda rows: judge_stages(rows, stages)),
         ),
         limits="Passkeys stand in source code and are five digits. A quarter of the training windows carries one, "
         "whose digits weigh five times a byte, except where the table says otherwise.",
     )  # fmt: skip
 
 
-def show_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Findings:
+def judge_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Findings:
     """Map one seed's passkeys, and plot the share found at the target during training."""
     lines, series = [], {}
     for name, runs in arms.items():
@@ -84,7 +84,7 @@ def show_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Findings:
     return Findings((Table(headings, tuple(lines), note),), pictures, claims)
 
 
-def show_stages(rows: Rows, stages: dict[str, tuple[Run, ...]]) -> Findings:
+def judge_stages(rows: Rows, stages: dict[str, tuple[Run, ...]]) -> Findings:
     """Compare the target at once with half of the steps at twice the trained context, then the target."""
     lines = []
     for name, runs in stages.items():

@@ -34,7 +34,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         "How many steps does each way of training need, and can too few explain a harsh result?",
         (
             StudyPart(
-                "Dense bits/byte by optimiser steps", tuple(rows), lambda rows: show_steps(rows, arms, spread, counts)
+                "Dense bits/byte by optimiser steps", tuple(rows), lambda rows: judge_steps(rows, arms, spread, counts)
             ),
         ),
         exploratory=True,
@@ -42,7 +42,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     )
 
 
-def show_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, counts: tuple[int, ...]) -> Findings:
+def judge_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, counts: tuple[int, ...]) -> Findings:
     """Compare the methods by the number of steps."""
     table = tuple(
         (name, *(f"{bits(rows, [line[count]])[0]:.3f} ({rate(passkeys(rows, [line[count]]))})" for count in counts))

@@ -24,14 +24,14 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         "cost",
         "What does S² save, in closed form and on the clock?",
         (
-            StudyPart("FLOPs of Llama-2-7B, forward", (), lambda rows: show_flops()),
-            StudyPart("Closed form beside measured", (), lambda rows: show_times()),
+            StudyPart("FLOPs of Llama-2-7B, forward", (), lambda rows: judge_flops()),
+            StudyPart("Closed form beside measured", (), lambda rows: judge_times()),
         ),
         limits="FLOPs are those of matrix products. The paper counts whole squares; a causal kernel does half of that.",
     )
 
 
-def show_flops() -> Findings:
+def judge_flops() -> Findings:
     """Compute the paper's table 11 by this package's formula, and the same with causal kernels."""
     shape, lines, found = ModelShape.llama2_7b(), [], {}
     for length in TABLE_LENGTHS:
@@ -63,7 +63,7 @@ def show_flops() -> Findings:
     return Findings((Table(headings, tuple(lines), note),), (picture,), claims)
 
 
-def show_times() -> Findings:
+def judge_times() -> Findings:
     """Compare measured training steps of the small model under either attention with the ratio of FLOPs."""
     records = [recorded(name) for name in TIMED]
     lines, series, over = [], {}, []

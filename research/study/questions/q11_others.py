@@ -40,16 +40,16 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         "others",
         "What else gets there on the same budget of text?",
         (
-            StudyPart("The same number of bytes, another way", rows, lambda rows: show_others(rows, arms, shared)),
+            StudyPart("The same number of bytes, another way", rows, lambda rows: judge_others(rows, arms, shared)),
             StudyPart("Four times the bytes", tuple(run for pair in again.values() for runs in pair for run in runs),
-                      lambda rows: show_more(rows, again)),
+                      lambda rows: judge_more(rows, again)),
         ),
         exploratory=True,
         limits="All are stretched with YaRN to the same target and read the same number of bytes.",
     )  # fmt: skip
 
 
-def show_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Findings:
+def judge_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Findings:
     """Compare the ways, with the attention pairs per byte relative to full attention at the target."""
     spread = seed_spread(rows, shared["full"], shared["s2"])
     s2, full = bits(rows, [arms["S²"]]), arms["full attention"]
@@ -77,7 +77,7 @@ def show_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, .
     return Findings((Table(headings, lines),), (picture,), claims)
 
 
-def show_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]]) -> Findings:
+def judge_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]]) -> Findings:
     """Compare four times the steps with the usual number, by whether training shows far distances."""
     s2 = again["S²"]
     spread = seed_spread(rows, *s2)

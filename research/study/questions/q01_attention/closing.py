@@ -32,7 +32,7 @@ def ended_full(profile: BaseProfile, steps: int, seed: int, **fields) -> Run:
     return profile.run(8, attention="full", steps=steps // 4, seed=seed, start=begun, **fields)
 
 
-def show_tried(rows: Rows, tried: Arms, eight: Arms) -> Findings:
+def judge_tried(rows: Rows, tried: Arms, eight: Arms) -> Findings:
     """Compare each attempt with full attention that trained the same weights."""
     arms = {"full": eight["full"], "S²": eight["s2"]} | dict(tried)
     full = {name: tried[ALL_FULL] if name == ALL_S2 else eight["full"] for name in arms} | {ALL_FULL: tried[ALL_FULL]}

@@ -41,7 +41,7 @@ def far_arms(profile: BaseProfile, seeds: int) -> dict[str, dict[str, tuple[Run,
     return {"far": arms(8, base), "farther": arms(16, base, 1), "near": arms(2, None)}
 
 
-def show_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Findings:
+def judge_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Findings:
     """Compare each arm from either base with full attention from the same base to the same target."""
     far, farther, near = (bases[name] for name in ("far", "farther", "near"))
     begun = far["full"][0].start

@@ -42,7 +42,7 @@ def longer_arms(profile: BaseProfile, seeds: int) -> dict[str, tuple[Run, ...]]:
     }
 
 
-def show_longer(rows: Rows, arms: Arms, usual: Arms) -> Findings:
+def judge_longer(rows: Rows, arms: Arms, usual: Arms) -> Findings:
     """Compare dense bits and those as trained, at both lengths, with the usual number of steps."""
     many, few = arms["S²"][0].steps, usual["s2"][0].steps
     lines = {

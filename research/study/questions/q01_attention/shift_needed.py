@@ -26,7 +26,7 @@ def probes_of(seeds: int) -> dict[str, tuple[ProbeSettings, ...]]:
     }
 
 
-def show_probes(rows: Rows, probes: dict[str, tuple[ProbeSettings, ...]]) -> Findings:
+def judge_probes(rows: Rows, probes: dict[str, tuple[ProbeSettings, ...]]) -> Findings:
     """Compare right answers under the training pattern and with dense attention."""
 
     def right(runs, field: str = "accuracy") -> list[float]:

@@ -21,10 +21,10 @@ from ...summary import (
     worse_than,
 )
 from ...verdict import Claim, above, difference, within
-from .closing import closing_arms, show_tried
-from .far_base import far_arms, show_far
-from .longer import longer_arms, show_longer
-from .shift_needed import probes_of, show_probes
+from .closing import closing_arms, judge_tried
+from .far_base import far_arms, judge_far
+from .longer import judge_longer, longer_arms
+from .shift_needed import judge_probes, probes_of
 
 ARMS = ("full", "short", "s2", "wrap", "masked")
 
@@ -54,25 +54,25 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         "attention",
         "What may attention be while training, and when does the shift matter?",
         (
-            StudyPart("Eight times the trained context", by_seed(eight), lambda rows: show_arms(rows, eight, 8)),
+            StudyPart("Eight times the trained context", by_seed(eight), lambda rows: judge_arms(rows, eight, 8)),
             StudyPart("A task that needs the shift", tuple(p for runs in probes.values() for p in runs),
-                      lambda rows: show_probes(rows, probes)),
-            StudyPart("Four times", by_seed(four), lambda rows: show_arms(rows, four, 4)),
-            StudyPart("Sixteen times", by_seed(sixteen), lambda rows: show_arms(rows, sixteen, 16, eight)),
+                      lambda rows: judge_probes(rows, probes)),
+            StudyPart("Four times", by_seed(four), lambda rows: judge_arms(rows, four, 4)),
+            StudyPart("Sixteen times", by_seed(sixteen), lambda rows: judge_arms(rows, sixteen, 16, eight)),
             StudyPart("What brings S² closer to full attention", (*by_seed(tried), *eight["full"], *eight["s2"]),
-                      lambda rows: show_tried(rows, tried, eight)),
+                      lambda rows: judge_tried(rows, tried, eight)),
             StudyPart("Four times the steps", (*by_seed(longer), *eight["full"], *eight["s2"]),
-                      lambda rows: show_longer(rows, longer, eight)),
+                      lambda rows: judge_longer(rows, longer, eight)),
             StudyPart("A base that uses far context", (*(run for arms in far.values() for run in by_seed(arms)),
                        *(run for name in far["far"] for run in eight[name])),
-                      lambda rows: show_far(rows, far, eight)),
+                      lambda rows: judge_far(rows, far, eight)),
         ),
         limits="How much the base gains from far context at all is in study 3; the last part has one that gains "
         "more, and a larger one is the profile `gpu`.",
     )  # fmt: skip
 
 
-def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None) -> Findings:
+def judge_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None) -> Findings:
     """Compare dense bits and passkeys by training attention, and bits under the pattern itself."""
     first = arms["s2"][0]
     trained, target = first.target // factor, first.target
