@@ -23,9 +23,9 @@ import torch.nn.functional as F
 
 from longlora_edu.course.play.sheet import (
     BREAKS,
+    draw_material,
     lines_of_code,
     load_sheet,
-    material,
     read_densely,
     sheet_file,
     train_form,
@@ -87,7 +87,7 @@ def gradient_errors(sheet, m, model: TinyLlama, window, group: int) -> dict[str,
 def by_torch(steps: int, count: int) -> dict:
     """The package's recipe in torch on the windows of `train_form`: S2 in training, Adam, the same schedule."""
     sheet = load_sheet()
-    given = material(sheet, steps=steps, count=count)
+    given = draw_material(sheet, steps=steps, count=count)
     model = load_model(sheet.BASE)
     length = given.m.config["max_position_embeddings"]
     apply_longlora(model, LongLoRAConfig(length, rank=sheet.RANK, alpha=sheet.ALPHA))

@@ -99,7 +99,7 @@ class Material:
     batches: list
 
 
-def material(sheet: ModuleType, *, steps: int, count: int, batch: int | None = None, seed: int = 0) -> Material:
+def draw_material(sheet: ModuleType, *, steps: int, count: int, batch: int | None = None, seed: int = 0) -> Material:
     """Draw what the sheet's `main` draws, at twice the base's length: equal for every form of the sheet and `seed`."""
     sheet.BATCH = batch or sheet.BATCH
     m = sheet.read_model(sheet.BASE)
@@ -127,7 +127,7 @@ def train_form(old: str = "", new: str = "", *, steps: int, count: int, batch: i
     `loss` is that of each step in nats a byte, under the form's own attention; `leak` is measured before training.
     """
     sheet, right = load_sheet(old, new), load_sheet()
-    given = material(sheet, steps=steps, count=count, batch=batch)
+    given = draw_material(sheet, steps=steps, count=count, batch=batch)
     m, losses = given.m, []
     seen = leak(sheet, m, given.plain[0][:-1].astype(int), given.group)
     sheet.add_lora(m, np.random.default_rng(0))
