@@ -372,8 +372,7 @@ by_watching = [numeric_gradient(weight_of(key), scores[5]) for key in range(8)]
 np.testing.assert_allclose(jacobian, by_watching, atol=1e-8)
 
 tables, both = {"token 5: how weights answer to scores": jacobian}, np.outer(mask[5], mask[5])
-axes = plots.plot_tables(tables, allowed=both, rows="weight of key", columns="raised: score of key")
-plots.Picture(axes, plots.describe_tables(tables, allowed=both))
+plots.show_tables(tables, allowed=both, rows="weight of key", columns="raised: score of key")
 
 # %% [markdown]
 # The diagonal is positive, everything else negative, and each row sums to 0: nothing is gained without being lost

@@ -10,7 +10,14 @@ import pytest
 from PIL import Image
 
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots import describe_comparison, describe_masks, plot_comparison, plot_masks
+from longlora_edu.plots import (
+    describe_comparison,
+    describe_masks,
+    plot_comparison,
+    plot_masks,
+    show_by_pair,
+    show_masks,
+)
 from longlora_edu.widgets import Picture, show
 
 GEOMETRY = S2Geometry(8, 4, 2)
@@ -49,6 +56,23 @@ def test_few_colours_make_small_pictures_that_look_the_same(picture):
     assert len(picture.png) < 0.7 * len(large)
     pixels = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int) for data in (large, picture.png)]
     assert np.abs(pixels[0] - pixels[1]).mean() < 1
+
+
+def test_a_plot_and_its_sentence_come_as_one_picture(picture):
+    shown = show_masks(GEOMETRY)
+    assert (shown.alt, shown.png) == (picture.alt, picture.png)
+    assert show_masks(GEOMETRY, lead="Look.").alt == f"Look. {picture.alt}"
+    one = show_masks(GEOMETRY, heads=(1,), dpi=50)  # an option that only the plot has
+    assert Image.open(io.BytesIO(one.png)).size[0] < Image.open(io.BytesIO(shown.png)).size[0]
+    curves = {"yours": np.array([1.0, 0.5])}
+    # `y` goes to the plot and `what` to the sentence.
+    assert show_by_pair(curves, y="over the trained one", what="Frequency").alt.startswith("Frequency, by pair")
+    assert show_masks.__name__ == "show_masks" and "with its sentence" in show_masks.__doc__
+
+
+def test_an_option_that_neither_the_plot_nor_the_sentence_has_is_refused():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        show_masks(GEOMETRY, colour="red")
 
 
 @pytest.mark.parametrize("alt", ["", " ", None])

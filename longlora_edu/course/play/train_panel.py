@@ -12,12 +12,12 @@ import ipywidgets
 from matplotlib.axes import Axes
 
 from ...demo.run import DemoSettings
-from ...plots import SCREEN, Style, describe_loss, plot_loss
+from ...plots import SCREEN, Picture, Style, describe_loss, plot_loss, show_loss
 from ...plots.style import new_axes
 from ...runs.progress import Advance
 from ...runs.records import recorded
 from ...training.train import Metrics
-from ...widgets import Picture, show
+from ...widgets import show
 from ...widgets.panel import Panel
 from ..notebook.cards import card
 from .live import ExtendResult, extend_live
@@ -58,7 +58,7 @@ class Training:
     def show(self) -> None:
         """Publish the panel; where nothing is live, the recorded curve stands in its place."""
         curve = recorded("demo")["train"]["curve"]
-        show(self.panel, Picture(plot_loss(curve, style=self._style), f"A recorded run. {describe_loss(curve)}"))
+        show(self.panel, show_loss(curve, style=self._style, lead="A recorded run."))
 
     def press_start(self) -> None:
         """Start a run, as the first button does; nothing while one is under way."""
