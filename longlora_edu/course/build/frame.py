@@ -16,7 +16,7 @@ import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("longlora_edu") is None:
 {}
-from longlora_edu.course import environment
+from longlora_edu.course.notebook import environment
 
 profile = environment.check().profile
 environment.check()"""
