@@ -1,164 +1,152 @@
-"""Three lines of the sheet: the one that separates beginning and end, the shift back, and the list of what trains."""
+"""Three lines of the sheet are gone: who sees the future, where do tokens land, how much trains less?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from ...geometry import S2Geometry
 from ...plots import describe_comparison, plot_comparison
 from ...widgets import Picture
-from .diagnosis import CheckFailed, Passed, called, exercise, expect_array
-from .forms import expect_values
+from .diagnosis import CheckFailed, Mistake, Passed, called, exercise, expect_array
+from .numbers import expect_numbers
 
-# Even and odd groups, even and odd heads: (groups, heads, group).
-SHAPES = ((2, 2, 4), (3, 3, 5), (2, 5, 7))
-# Where else a learner may put the line: what it cuts out of the mask (c h g g) for h heads, groups of g, a shift of s.
-PLACES = {
-    "nothing": (
-        lambda h, g, s: np.s_[:0],
-        "The start of the text still sees its end. Rows are queries, columns are keys; what lies above the diagonal is "
-        "forbidden already.",
+SIZES = ((16, 8), (15, 5), (12, 4), (14, 7))
+# What a learner may mark instead, for a text of n, groups of g, a shift of s: rows are queries, columns keys.
+MARKED = {
+    "nobody": (
+        lambda n, g, s: np.s_[:0],
+        "Somebody does see the future now. Write down, in order, which tokens the last group of a shifted head holds.",
     ),
-    "every head": (
-        lambda h, g, s: np.s_[-1, :, g - s :, : g - s],
-        "You separate on all heads. The first half of them is not shifted: their last group is whole.",
+    "transposed": (
+        lambda n, g, s: np.s_[n - (g - s) :, :s],
+        "Those are the pairs upside down: late queries that see early keys look backwards, which is allowed. Rows are "
+        "queries, columns keys.",
     ),
-    "plain heads": (
-        lambda h, g, s: np.s_[-1, : h // 2, g - s :, : g - s],
-        "You separate on the plain heads. The shifted ones are the second half, `h // 2` and after.",
-    ),
-    "first group": (
-        lambda h, g, s: np.s_[0, h // 2 :, g - s :, : g - s],
-        "You separate inside the first group. After the roll the two ends of the text meet in the last one.",
-    ),
-    "all groups": (
-        lambda h, g, s: np.s_[:, h // 2 :, g - s :, : g - s],
-        "You separate inside every group. Only in the last one do the two ends of the text meet.",
+    "whole group": (
+        lambda n, g, s: np.s_[:s, n - g :],
+        "Too many keys: of its g places the last group gives only `g - shift` to the end of the text.",
     ),
     "shift for the rest": (
-        lambda h, g, s: np.s_[-1, h // 2 :, s:, :s],
-        "The last group holds `g - shift` tokens of the end first, and then `shift` tokens of the start. That matters "
-        "where the group is odd.",
+        lambda n, g, s: np.s_[:s, n - s :],
+        "The end of the text takes `g - shift` places of the last group, not `shift`. That matters where g is odd.",
+    ),
+    "too many queries": (
+        lambda n, g, s: np.s_[: g - s, n - (g - s) :],
+        "The beginning of the text takes `shift` places of the last group. That matters where g is odd.",
     ),
 }
-# Names as the small model has them, one layer of it.
-FROZEN = ("lm_head.weight", "model.layers.0.mlp.gate_proj.weight", "model.layers.0.self_attn.q_proj.weight")
-FREE = {
-    "LoRA": ("model.layers.0.self_attn.q_proj.lora_A.weight", "model.layers.0.self_attn.q_proj.lora_B.weight"),
-    "embedding": ("model.embed_tokens.weight",),
-    "layer norm": ("model.layers.0.input_layernorm.weight", "model.layers.0.post_attention_layernorm.weight"),
-    "last norm": ("model.norm.weight",),
-}
+LANDINGS = [(5, 16, 4), (0, 16, 4), (3, 15, 2), (1, 15, 2), (11, 12, 3)]
+LANDS_WRONG = (
+    Mistake(
+        "wrong way", "the roll went by `-shift`: what was at place 5 stands at 5 - shift", lambda t, n, s: (t + s) % n
+    ),
+    Mistake("no wrap", "no token is lost: who rolls out at the front comes in again at the end", lambda t, n, s: t - s),
+    Mistake("unmoved", "that is where the token was; nothing has rolled it back", lambda t, n, s: t),
+    Mistake(
+        "cut off", "no token stays at 0 with others: the first ones come in at the end", lambda t, n, s: max(t - s, 0)
+    ),
+)
 
 
-@exercise("12.separate")
-def separate(function: Callable) -> Passed:
-    """`function(added, shift)`: the causal mask (c h g g), with the ends of the text kept apart on shifted heads."""
-    for groups, heads, group in SHAPES:
-        shift = group // 2
-        added = called(function, _causal(groups, heads, group), shift)
-        what = f"the mask of {groups} groups of {group} on {heads} heads"
-        if not isinstance(added, np.ndarray) or added.shape != (groups, heads, group, group):
-            expect_array(added, (groups, heads, group, group), what=what)
-        seen = added == 0
-        right = _seen(groups, heads, group, shift)
-        if (seen == right).all():
+@exercise("12.seen_ahead")
+def seen_ahead(function: Callable) -> Passed:
+    """`function(n, g)`: bool (n n), which keys of its future each query of a shifted head sees without the line."""
+    for n, g in SIZES:
+        marked = expect_array(
+            called(function, n, g), (n, n), what=f"the table for {n} tokens in groups of {g}", kind="b"
+        )
+        right = _ahead(n, g)
+        if (marked == right).all():
             continue
-        for mistake, (place, sentence) in PLACES.items():
-            table = _causal(groups, heads, group) == 0
-            table[place(heads, group, shift)] = False
-            if (seen == table).all() and not (table == right).all():
-                raise CheckFailed(sentence, mistake=mistake, picture=_beside(seen[-1, -1], right[-1, -1]))
-        sentence = "The mask is not the one under the split boundary, in a way this check does not know."
-        raise CheckFailed(sentence, picture=_beside(seen[-1, -1], right[-1, -1]))
-    right = _seen(2, 2, 8, 4)[-1, -1]
-    return Passed(
-        "Beginning and end share a group, and do not see each other. The picture is that group.", _beside(right, right)
-    )
+        picture = Picture(plot_comparison(marked, right), describe_comparison(marked, right))
+        if (marked == S2Geometry(n, g, 1, boundary="wrap").mask()[0]).all():
+            sentence = "That is all that a query sees. Mark its future only: keys j with j > i."
+            raise CheckFailed(sentence, mistake="everything", picture=picture)
+        for mistake, (place, sentence) in MARKED.items():
+            table = np.zeros((n, n), bool)
+            table[place(n, g, g // 2)] = True
+            if (marked == table).all():
+                raise CheckFailed(sentence, mistake=mistake, picture=picture)
+        first = tuple(int(place) for place in np.argwhere(marked != right)[0])
+        says = "does" if right[first] else "does not"
+        raise CheckFailed(
+            f"With {n} tokens in groups of {g}, query {first[0]} {says} see key {first[1]}.", picture=picture
+        )
+    right = _ahead(16, 8)
+    picture = Picture(plot_comparison(right, right), describe_comparison(right, right))
+    return Passed("The first tokens see the last ones, all of them, on every shifted head of every layer.", picture)
 
 
-@exercise("12.out_of_groups")
-def out_of_groups(function: Callable) -> Passed:
-    """`function(x, shift)`: (c h g d) back to (n h d), every token where it was."""
-    for groups, heads, group in SHAPES:
-        shift = group // 2
-        tokens = np.random.default_rng(group).standard_normal((groups * group, heads, 3))
-        x = _grouped(tokens, groups, group, shift)
-        out = expect_array(called(function, x, shift), tokens.shape, what="the result", kind="f")
-        joined = x.swapaxes(1, 2).reshape(tokens.shape)
-        wrong = {
-            "no shift back": (
-                joined,
-                "The tokens of the shifted heads stand `shift` places too early: what was rolled must be rolled back.",
-            ),
-            "wrong way": (_rolled(joined, -shift), "You roll on instead of back: the sign of the shift is wrong."),
-            "every head": (np.roll(joined, shift, axis=0), "You roll all heads. The first half never moved."),
-            "heads and tokens": (
-                _rolled(x.reshape(tokens.shape), shift),
-                "`reshape` alone mixes heads with tokens: swap the axes h and g first.",
-            ),
-        }
-        expect_values(out, tokens, wrong, otherwise="Some tokens are not where they were, in a way not known here.")
-    return Passed("Every token is where it was, on plain and on shifted heads.")
+@exercise("12.lands")
+def lands(function: Callable) -> Passed:
+    """`function(token, n, shift)`: the place of a token's output on a shifted head, were it not rolled back."""
+    expect_numbers(function, LANDINGS, lambda token, n, shift: (token - shift) % n, LANDS_WRONG)
+    return Passed("Place i then holds the output of token i + shift, which has seen everything up to that token.")
 
 
-@exercise("12.trained")
-def trained(function: Callable) -> Passed:
-    """`function(names)`: those that LongLoRA trains, out of the names of all weights."""
-    names = [*FROZEN, *(name for part in FREE.values() for name in part)]
-    answer = called(function, list(names))
-    if answer is None or isinstance(answer, str):
-        raise CheckFailed(f"a list of names is needed, got {answer!r}", mistake="type")
-    answer = set(answer)
-    if unknown := answer - set(names):
-        raise CheckFailed(f"{min(unknown)} is none of the names that came in", mistake="unknown")
-    said = {
-        "lm_head.weight": "The output head stays frozen: the paper frees the embedding at the input only.",
-        "model.layers.0.mlp.gate_proj.weight": "The feed-forward weights stay frozen: LoRA is on attention only.",
-        "model.layers.0.self_attn.q_proj.weight": "W itself stays frozen: that is what LoRA is for.",
-    }
-    for name in FROZEN:
-        if name in answer:
-            raise CheckFailed(said[name], mistake=name)
-    missing = {
-        "LoRA": "LoRA itself is missing: both A and B train.",
-        "embedding": "The embedding is missing, which LongLoRA trains whole.",
-        "layer norm": "The norms of the layers are missing, which LongLoRA trains whole.",
-        "last norm": "One norm stands after the last layer and has no `layernorm` in its name.",
-    }
-    for part, sentence in missing.items():
-        if not set(FREE[part]) <= answer:
-            raise CheckFailed(sentence, mistake=part)
-    return Passed("LoRA, the embedding and all norms; everything else stays as it was pretrained.")
+@exercise("12.share_of_norms")
+def share_of_norms(function: Callable) -> Passed:
+    """`function(w)`: which share of the numbers that train are the norms', for arrays `w` by name, LoRA among them."""
+    cases = [(_weights(width, layers, rank),) for width, layers, rank in ((8, 1, 2), (6, 3, 4))]
+    said = ["weights of one layer", "weights of three layers"]
+    expect_numbers(function, cases, _share, WRONG_SHARES, whole=False, said=said)
+    return Passed("They are few. Whether they matter is a question for a measurement, not for their number.")
 
 
-def _causal(groups: int, heads: int, group: int) -> np.ndarray:
-    """The sheet's mask before the line in question: 0 up to the diagonal, -inf above it."""
-    return np.triu(np.full((groups, heads, group, group), -np.inf), 1)
+def _ahead(n: int, g: int) -> np.ndarray:
+    """bool (n n): what the wrapped boundary shows a shifted head of its future, where the length is a multiple of g."""
+    return np.triu(S2Geometry(n, g, 1, boundary="wrap").mask()[0], 1)
 
 
-def _seen(groups: int, heads: int, group: int, shift: int) -> np.ndarray:
-    """bool (c h g g) after the roll, out of the geometry's mask (h n n)."""
-    mask = S2Geometry(groups * group, group, heads, shift).mask()
-    order = np.arange(groups * group)
-    rows = [order if head < heads // 2 else np.roll(order, -shift) for head in range(heads)]
-    cells = [
-        [mask[head][np.ix_(cell, cell)] for head, row in enumerate(rows) for cell in [row.reshape(groups, group)[c]]]
-        for c in range(groups)
-    ]
-    return np.array(cells)
+def _weights(width: int, layers: int, rank: int) -> dict[str, np.ndarray]:
+    shapes = {"model.embed_tokens.weight": (32, width), "model.norm.weight": (width,), "lm_head.weight": (32, width)}
+    for layer in range(layers):
+        at = f"model.layers.{layer}"
+        shapes |= {f"{at}.input_layernorm.weight": (width,), f"{at}.post_attention_layernorm.weight": (width,)}
+        shapes |= {f"{at}.mlp.up_proj.weight": (3 * width, width), f"{at}.self_attn.q_proj.weight": (width, width)}
+        shapes |= {f"{at}.self_attn.q_proj.lora_A.weight": (rank, width)}
+        shapes |= {f"{at}.self_attn.q_proj.lora_B.weight": (width, rank)}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
-def _rolled(x: np.ndarray, by: int) -> np.ndarray:
-    half = x.shape[1] // 2
-    return np.concatenate([x[:, :half], np.roll(x[:, half:], by, axis=0)], axis=1)
+def _count(w: Mapping[str, np.ndarray], *parts: str) -> int:
+    return sum(array.size for name, array in w.items() if any(part in name for part in parts))
 
 
-def _grouped(x: np.ndarray, groups: int, group: int, shift: int) -> np.ndarray:
-    return _rolled(x, -shift).reshape(groups, group, *x.shape[1:]).swapaxes(1, 2)
+def _share(w: Mapping[str, np.ndarray]) -> float:
+    return _count(w, "norm") / _count(w, "lora", "embed", "norm")
 
 
-def _beside(mine: np.ndarray, right: np.ndarray) -> Picture:
-    return Picture(plot_comparison(mine, right), describe_comparison(mine, right))
+WRONG_SHARES = (
+    Mistake(
+        "of all", "that is a share of all weights; most of them are frozen", lambda w: _count(w, "norm") / _count(w, "")
+    ),
+    Mistake(
+        "arrays",
+        "you count arrays; count the numbers in them, `array.size`",
+        lambda w: sum("norm" in name for name in w) / sum(any(p in n for p in ("lora", "embed", "norm")) for n in w),
+    ),
+    Mistake(
+        "last norm",
+        "one norm stands after the last layer and has no `layernorm` in its name",
+        lambda w: _count(w, "layernorm") / _count(w, "lora", "embed", "norm"),
+    ),
+    Mistake(
+        "embedding",
+        "the embedding trains too, and counts among all that trains",
+        lambda w: _count(w, "norm") / _count(w, "lora", "norm"),
+    ),
+    Mistake(
+        "LoRA",
+        "LoRA's A and B train too, and count among all that trains",
+        lambda w: _count(w, "norm") / _count(w, "embed", "norm"),
+    ),
+    Mistake("number", "that is a number of weights; divide it by all that train", lambda w: _count(w, "norm")),
+    Mistake(
+        "frozen too",
+        "the weights that LoRA stands beside are frozen, and so are the output head and the feed-forward part",
+        lambda w: _count(w, "norm") / _count(w, "self_attn", "embed", "norm"),
+    ),
+)
