@@ -1,4 +1,4 @@
-"""`longlora-edu bench`: how fast it is here, beside a baseline of the same run."""
+"""`longlora-edu bench`: measure speed and memory beside a baseline of the same run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from longlora_edu.cli.app import app, check_device, clear_errors
 
 bench_app = typer.Typer(
-    no_args_is_help=True, help="Measure speed and memory here, as ratios to baselines of the same run."
+    no_args_is_help=True, help="Measure speed and memory on this machine, as ratios to baselines of the same run."
 )
 app.add_typer(bench_app, name="bench")
 
@@ -24,15 +24,15 @@ _Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all by d
 @bench_app.command()
 def attention(
     against: Annotated[
-        list[str] | None, typer.Option(help="dense, flex (CUDA), published, dense_mask; may be repeated.")
+        list[str] | None, typer.Option(help="Baseline: dense, flex (CUDA), published or dense_mask; may be repeated.")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each way runs once a round.")] = 9,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each implementation runs once in each.")] = 9,
     device: _Device = "cpu",
     threads: _Threads = None,
     json: _Json = None,
     plot: _Plot = None,
 ) -> None:
-    """Attention alone, forward and backward, beside the least that the hardware needs for the same groups."""
+    """Time attention alone, forward and backward, beside a lower bound: one causal call on the same groups."""
 
     def measure(progress):
         from .bench import bench_attention
@@ -44,19 +44,21 @@ def attention(
 
 @bench_app.command()
 def step(
-    model: Annotated[str, typer.Option(help="small, or a folder, a GGUF file or an ID of a real model.")] = "small",
-    context: Annotated[list[int] | None, typer.Option(help="Tokens; may be repeated.")] = None,
-    train: Annotated[Literal["adapters", "all"], typer.Option(help="What learns.")] = "adapters",
-    group_ratio: Annotated[float, typer.Option(help="Group over context.")] = 0.25,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Under autocast to bfloat16.")] = False,
-    gradient_checkpointing: Annotated[bool, typer.Option("--gradient-checkpointing", help="Compute twice.")] = False,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each attention runs once a round.")] = 5,
+    model: Annotated[str, typer.Option(help="small, or a real model: a folder, a GGUF file or an ID.")] = "small",
+    context: Annotated[list[int] | None, typer.Option(help="Context in tokens; may be repeated.")] = None,
+    train: Annotated[Literal["adapters", "all"], typer.Option(help="Weights to train.")] = "adapters",
+    group_ratio: Annotated[float, typer.Option(help="Group size over context.")] = 0.25,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Use autocast to bfloat16.")] = False,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Compute the forward pass twice.")
+    ] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each attention runs once in each.")] = 5,
     device: _Device = "cpu",
     threads: _Threads = None,
     json: _Json = None,
     plot: _Plot = None,
 ) -> None:
-    """A whole training step, S² against dense attention, with what FLOPs promise beside it."""
+    """Time a whole training step with S² and with dense attention, beside the ratio of their FLOPs."""
 
     def measure(progress):
         from .bench import StepSettings, bench_step
@@ -69,16 +71,16 @@ def step(
 
 @bench_app.command()
 def scaling(
-    dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Of q, k and v.")] = "float32",
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Dtype of q, k and v.")] = "float32",
     longest: Annotated[int, typer.Option(min=2048, help="Up to this many tokens, doubling from 2,048.")] = 131072,
     dense_up_to: Annotated[int, typer.Option(help="Dense attention up to this many tokens.")] = 16384,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each way runs once a round.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; each implementation runs once in each.")] = 5,
     device: _Device = "cpu",
     threads: _Threads = None,
     json: _Json = None,
     plot: _Plot = None,
 ) -> None:
-    """Time and memory a token by length, and the length from which S² pays."""
+    """Measure time and memory per token by length, and the length from which S² is faster."""
 
     def measure(progress):
         from .bench import bench_scaling

@@ -1,4 +1,4 @@
-"""What a section of a lesson draws, drawn again for a room: larger letters, thicker lines, made to fit a slide.
+"""Draw a picture of a lesson again for a room: larger letters, thicker lines, made to fit a slide.
 
 The code is the lesson's own. Of all that comes before a picture only the statements it depends on are run, so that
 nothing is trained or measured for a slide.
@@ -10,6 +10,7 @@ import ast
 import contextlib
 import io
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -17,15 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
+from longlora_edu import plots
 from longlora_edu.course.build import Lesson, lessons
 from longlora_edu.course.notebook.environment import Profile
-from longlora_edu.plots import PROJECTOR, SCREEN
-from longlora_edu.widgets import Picture
+from longlora_edu.plots import PROJECTOR, SCREEN, Picture
 
 ROOT = Path(__file__).resolve().parents[2]
 # Inches at 100 dots each, on a slide of 1280 × 720 with a title above and a line below.
 LARGEST = (11.6, 4.6)
 SHOWN_ELSEWHERE = ("predict", "reveal", "quiz", "print")
+DRAWS = re.compile(r"\bPicture\(|\b\w+\.show_(?!caught|panel|study|table)\w+\(|\bshow_probe\(")
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
 BINDS_ANEW = (ast.Assign, *DEFINITIONS, *IMPORTS)
@@ -53,7 +55,7 @@ def picture(number: str, section: str, which: int = 1) -> Picture:
         ValueError: for a section that does not draw as many.
     """
     lesson = lesson_of(number)
-    drawing = [at for at, cell in _section(lesson, section) if cell.cell_type == "code" and "Picture(" in cell.source]
+    drawing = [at for at, cell in _section(lesson, section) if cell.cell_type == "code" and DRAWS.search(cell.source)]
     if which > len(drawing):
         raise ValueError(f"a section must draw {which} picture(s), got {len(drawing)} in {section!r} of {lesson.name}")
     shown = lesson.cells[: drawing[which - 1] + 1]
@@ -63,9 +65,9 @@ def picture(number: str, section: str, which: int = 1) -> Picture:
     names = {"profile": Profile("laptop")}  # what the set-up cell says elsewhere
     with _for_a_room(), _own_journal(), contextlib.redirect_stdout(io.StringIO()):
         _run([*needed([statement for cell in before for statement in cell], draws)], names)
-        names["Picture"] = _fitted
         _run(draws[:-1], names)
-        return eval(compile(ast.Expression(draws[-1].value), lesson.name, "eval"), names)
+        with _fitted_pictures():
+            return eval(compile(ast.Expression(draws[-1].value), lesson.name, "eval"), names)
 
 
 def needed(before: list[ast.stmt], wanted: list[ast.stmt]) -> list[ast.stmt]:
@@ -84,12 +86,25 @@ def needed(before: list[ast.stmt], wanted: list[ast.stmt]) -> list[ast.stmt]:
     return chosen[::-1]
 
 
-def _fitted(drawing, alt: str) -> Picture:
+def _fitted(drawing, alt: str, *, dpi: int = 100) -> Picture:
     """As `Picture`, on a sheet that a slide has room for. Letters keep their size when the sheet shrinks."""
     figure = np.ravel(drawing)[0].figure
     figure.set_size_inches(*np.minimum(figure.get_size_inches(), LARGEST))
     figure.draw_without_rendering()  # matplotlib lays square axes out right only the second time
     return Picture(drawing, alt, dpi=100)
+
+
+@contextlib.contextmanager
+def _fitted_pictures() -> Iterator[None]:
+    """For the moment a picture, however a lesson makes it, is one that fits a slide."""
+    makers = [(module, module.Picture) for module in (plots, plots.picture)]
+    try:
+        for module, _ in makers:
+            module.Picture = _fitted
+        yield
+    finally:
+        for module, before in makers:
+            module.Picture = before
 
 
 @contextlib.contextmanager
@@ -138,7 +153,9 @@ def _run(statements: list[ast.stmt], names: dict) -> None:
 
 def _calls(statement: ast.stmt, functions: tuple[str, ...]) -> bool:
     call = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in functions
+    if not isinstance(call, ast.Call):
+        return False
+    return (call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")) in functions
 
 
 def _read(statement: ast.stmt) -> set[str]:

@@ -29,8 +29,8 @@ def full_attention(
     q may be shorter than k and v: its tokens are then the last ones, as in decoding.
     Arguments, padding and errors are those of `s2_attention`; only the mask differs. Without segments
     there is none, and memory is linear in n where PyTorch has a fused kernel. Segments cost a mask of
-    b n n bytes, PyTorch's copy of it in the dtype of q and, on CPU, up to twice the time: a kernel told
-    "causal" skips half of the table, a kernel given a mask does not.
+    b n n bytes, PyTorch's copy of it in the dtype of q and, on CPU, up to twice the time: a causal
+    kernel skips half of the table, a kernel given a mask does not.
     """
     check_arguments(q, k, v, segments, scale, dropout)
     asked, length = q.shape[2], k.shape[2]

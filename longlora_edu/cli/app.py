@@ -1,4 +1,4 @@
-"""What all commands share: the application, and sentences instead of traces."""
+"""The application, and error handling that all commands share."""
 
 from __future__ import annotations
 
@@ -29,23 +29,25 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Learn LongLoRA by running it: shifted sparse attention, and a small model that reads eight times further."""
-    # Windows gives a pipe or a file an encoding with few letters: one that is missing is not worth a result.
+    # On Windows the encoding of a pipe may lack a letter: print "?" instead of failing.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
 
 @contextmanager
 def clear_errors(command: str, out: Path) -> Iterator[None]:
-    """A sentence instead of a trace for what a user can put right; bugs keep their trace."""
+    """Print one sentence, not a trace, for an error that the user can fix; bugs keep their trace."""
     try:
         yield
     except KeyboardInterrupt:
         resumable = (out / "settings.json").exists()
         again = f"longlora-edu {command} --resume --out {quoted(str(out))}"
-        lost = f"Nothing but the steps since the last checkpoint is lost; go on with:\n  {again}"
+        lost = f"Only the steps since the last checkpoint are lost; continue with:\n  {again}"
         typer.echo(f"\nStopped. {lost if resumable else 'Nothing had been done yet.'}", err=True)
         raise typer.Exit(130) from None
     except (ValueError, OSError, FloatingPointError) as error:
@@ -54,7 +56,7 @@ def clear_errors(command: str, out: Path) -> Iterator[None]:
 
 
 def check_device(device: str) -> None:
-    """Before any work.
+    """Check that the device is there, before any work.
 
     Raises:
         ValueError: for a GPU that is not there.
@@ -67,5 +69,15 @@ def check_device(device: str) -> None:
 
 
 def fields_of(kind: type, started: dict | None) -> dict:
-    """What a run was started with, of the fields that settings of this kind have."""
+    """Pick the fields of a settings class from the settings that a run was started with."""
     return {name: started[name] for name in kind.__dataclass_fields__ if name in started} if started else {}
+
+
+def options_given(ctx: typer.Context, kind: type) -> dict:
+    """Collect the options that the user gave, as fields of a settings class; paths become absolute text."""
+    given = {name: value for name, value in ctx.params.items() if name in kind.__dataclass_fields__}
+    return {
+        name: str(value.resolve()) if isinstance(value, Path) else value
+        for name, value in given.items()
+        if value is not None
+    }

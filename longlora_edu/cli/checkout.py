@@ -1,4 +1,4 @@
-"""`longlora-edu study` and `bench`: commands of `research/`, which stands beside the package in a checkout only."""
+"""`longlora-edu study` and `bench`: commands of `research/`, available in a checkout only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def has_research() -> bool:
 
 
 def add_commands() -> None:
-    """Add both commands to the application; without a checkout, they say where to get one."""
+    """Add both commands to the application; without a checkout they explain where they run."""
     if has_research():
         import_module("research.cli_bench")
         import_module("research.cli_study")

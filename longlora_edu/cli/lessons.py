@@ -1,4 +1,4 @@
-"""The course: open it, copy it, build its notebooks, say where it lives."""
+"""Commands of the course: open, copy and build its notebooks, and write its links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .app import app, clear_errors
 
 @app.command()
 def lab(
-    folder: Annotated[Path, typer.Argument(help="Where the notebooks are.")] = Path("notebooks"),
+    folder: Annotated[Path, typer.Argument(help="Folder of the notebooks.")] = Path("notebooks"),
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Open JupyterLab at the first lesson."""
@@ -29,10 +29,12 @@ app.add_typer(course, name="course")
 
 @course.command()
 def copy(
-    folder: Annotated[Path, typer.Argument(help="Where to: notebooks/ will be made in it.")],
-    edition: Annotated[Literal["student", "solution", "instructor"], typer.Option(help="Which one.")] = "student",
+    folder: Annotated[Path, typer.Argument(help="Folder in which notebooks/ is created.")],
+    edition: Annotated[
+        Literal["student", "solution", "instructor"], typer.Option(help="Edition of the notebooks.")
+    ] = "student",
 ) -> None:
-    """Copy the course into a folder of yours. What you have changed there is never written over."""
+    """Copy the course into a folder. Files that you have changed there are kept."""
     with clear_errors("course copy", folder):
         from ..course.build.copies import copy_course
 
@@ -43,12 +45,14 @@ def copy(
 @course.command("build")
 def build_command(
     lesson: Annotated[list[str] | None, typer.Argument(help="Lessons, such as 02; all by default.")] = None,
-    edition: Annotated[Literal["student", "solution", "instructor"], typer.Option(help="Which one.")] = "student",
+    edition: Annotated[
+        Literal["student", "solution", "instructor"], typer.Option(help="Edition of the notebooks.")
+    ] = "student",
     source: Annotated[Path, typer.Option(help="Folder of the sources.")] = Path("notebooks/source"),
     out: Annotated[Path, typer.Option(help="Folder for the notebooks.")] = Path("notebooks"),
-    execute: Annotated[bool, typer.Option(help="Store the outputs of the solution run.")] = True,
+    execute: Annotated[bool, typer.Option(help="Run the solutions and store their outputs.")] = True,
 ) -> None:
-    """Write an edition of the lessons from their source."""
+    """Build an edition of the lessons from their source."""
     with clear_errors("course build", out):
         from ..course.build import build
 
@@ -61,15 +65,15 @@ def build_command(
 @course.command()
 def links(
     repository: Annotated[
-        str | None, typer.Option(help="OWNER/NAME on GitHub; as pyproject.toml says without it.")
+        str | None, typer.Option(help="OWNER/NAME on GitHub; by default the one in pyproject.toml.")
     ] = None,
     ref: Annotated[
-        str | None, typer.Option(help=f"A tag: a badge must not open something else each week.  [v{__version__}]")
+        str | None, typer.Option(help=f"A tag, so that a badge always opens the same version.  [v{__version__}]")
     ] = None,
-    unset: Annotated[bool, typer.Option("--unset", help="Take all addresses out.")] = False,
-    root: Annotated[Path, typer.Option(help="The checkout.")] = Path("."),
+    unset: Annotated[bool, typer.Option("--unset", help="Remove all addresses.")] = False,
+    root: Annotated[Path, typer.Option(help="Folder of the checkout.")] = Path("."),
 ) -> None:
-    """Write where the repository lives into every badge and the first cell of every notebook. Runs no notebook."""
+    """Write the repository's address into every badge and the first cell of every notebook, without running them."""
     with clear_errors("course links", root):
         from ..course.build import Repository, read_repository, stamp
 

@@ -1,4 +1,4 @@
-"""Commands on real models: plan, train, evaluate, generate, merge, and questions to train on."""
+"""Commands for real models: plan, train, evaluate, generate, merge, and questions to train on."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import typer
 from ..geometry import Boundary
 from ..rope import RopeMethod
 from ..training.corpus import DocumentRule
-from .app import app, clear_errors, fields_of
+from .app import app, clear_errors, fields_of, options_given
 
-_Model = Annotated[str, typer.Option(help="A folder, a .gguf file, or an ID on the hub.")]
+_Model = Annotated[str, typer.Option(help="The model: a folder, a .gguf file, or an ID on the hub.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _HalfPrecision = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16: half the memory.")]
 
 
 @contextmanager
 def enough_memory(lower: Sequence[str]) -> Iterator[None]:
-    """Running out of memory, on the GPU or beside it, as a sentence that says what to lower, in order."""
+    """Turn running out of memory into a sentence that lists the settings to reduce, in order."""
     try:
         yield
     except Exception as error:
@@ -41,7 +41,7 @@ def enough_memory(lower: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def no_notes() -> Iterator[None]:
-    """No other library's bars and notes among our lines where they go to a file or a pipe."""
+    """Silence other libraries' progress bars and notes where output goes to a file or a pipe."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*deprecated and will be removed in v6", category=FutureWarning)
         if not sys.stderr.isatty():
@@ -53,20 +53,22 @@ def no_notes() -> Iterator[None]:
 
 @app.command("plan")
 def plan_command(
-    model: Annotated[str, typer.Option(help="A folder with config.json, that file, or an ID on the hub.")],
+    model: Annotated[str, typer.Option(help="The model: a folder with config.json, that file, or an ID on the hub.")],
     context: Annotated[int, typer.Option(help="Target context in tokens.")],
-    memory: Annotated[float | None, typer.Option(help="What the device has, in GB.")] = None,
-    tflops: Annotated[float | None, typer.Option(help="What it reaches; measured for ten seconds if left out.")] = None,
-    group_ratio: Annotated[float, typer.Option(help="Group as a part of the context.")] = 0.25,
-    train: Annotated[Literal["adapters", "all"], typer.Option(help="What learns.")] = "adapters",
-    rank: Annotated[int, typer.Option(help="Of LoRA.")] = 8,
+    memory: Annotated[float | None, typer.Option(help="Memory of the device, in GB.")] = None,
+    tflops: Annotated[
+        float | None, typer.Option(help="Speed of the device; by default measured for ten seconds.")
+    ] = None,
+    group_ratio: Annotated[float, typer.Option(help="Group size over context.")] = 0.25,
+    train: Annotated[Literal["adapters", "all"], typer.Option(help="Weights to train.")] = "adapters",
+    rank: Annotated[int, typer.Option(help="Rank of LoRA.")] = 8,
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 1000,
-    batch: Annotated[int, typer.Option(help="Sequences a step.")] = 64,
-    gradient_checkpointing: Annotated[bool, typer.Option(help="Compute the forward pass twice, keep little.")] = True,
+    batch: Annotated[int, typer.Option(help="Sequences per step.")] = 64,
+    gradient_checkpointing: Annotated[bool, typer.Option(help="Save memory: compute the forward pass twice.")] = True,
     bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what extending a model would cost and whether S² would pay, from its config alone."""
+    """Estimate the cost of extending a model, and whether S² pays, from its config alone."""
     with clear_errors("plan", Path(model)):
         from ..hf.configs import read_config
         from ..plan import plan, shape_from_config
@@ -88,7 +90,7 @@ def plan_command(
 
 
 def show_plan_of(settings) -> None:
-    """What `plan` says about the run, where it can count the family."""
+    """Print the plan of a run, if the model's family can be counted."""
     from ..hf.configs import read_config
     from ..plan import plan, shape_from_config
 
@@ -133,48 +135,54 @@ def _show_plan(found, tflops: float, assumed: str) -> None:
 
 @app.command("train")
 def train_command(
-    model: Annotated[str | None, typer.Option(help="A folder, a .gguf file, or an ID on the hub.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Text (file, folder) or pairs (.json, .jsonl).")] = None,
+    ctx: typer.Context,
+    model: Annotated[str | None, typer.Option(help="The model: a folder, a .gguf file, or an ID on the hub.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Training data: text (file, folder) or pairs (.json, .jsonl).")
+    ] = None,
     context: Annotated[int | None, typer.Option(help="Target context in tokens.")] = None,
-    document: Annotated[DocumentRule | None, typer.Option(help="What of a folder of text is one; file.")] = None,
+    document: Annotated[
+        DocumentRule | None, typer.Option(help="One document of a folder: each file, or each package; file by default.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for checkpoint, adapter and record.")] = Path("longlora-run"),
-    group_ratio: Annotated[float | None, typer.Option(help="Group as a part of the context; 0.25.")] = None,
-    rope: Annotated[RopeMethod | None, typer.Option(help="How positions are stretched; yarn, where they are.")] = None,
-    boundary: Annotated[Boundary | None, typer.Option(help="The ends of shifted heads; split.")] = None,
-    what: Annotated[Literal["adapters", "all"] | None, typer.Option("--train", help="What learns; adapters.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Of LoRA; 8.")] = None,
+    group_ratio: Annotated[float | None, typer.Option(help="Group size over context; 0.25 by default.")] = None,
+    rope: Annotated[
+        RopeMethod | None, typer.Option(help="Rule that stretches positions; yarn by default, if the context grows.")
+    ] = None,
+    boundary: Annotated[
+        Boundary | None, typer.Option(help="Rule for the ends of shifted heads; split by default.")
+    ] = None,
+    train: Annotated[
+        Literal["adapters", "all"] | None, typer.Option(help="Weights to train; adapters by default.")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of LoRA; 8 by default.")] = None,
     bf16: Annotated[bool | None, typer.Option("--bf16", help="Compute in bfloat16.")] = None,
     gradient_checkpointing: Annotated[
-        bool | None, typer.Option("--gradient-checkpointing", help="Keep little, compute the forward pass twice.")
+        bool | None, typer.Option("--gradient-checkpointing", help="Save memory: compute the forward pass twice.")
     ] = None,
-    dense: Annotated[bool | None, typer.Option("--dense", help="Full attention in training, to compare.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Windows at a time on a device; 1.")] = None,
-    accumulate: Annotated[int | None, typer.Option(help="Batches a step, over all devices; 8.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate; 2e-4.")] = None,
-    warmup: Annotated[int | None, typer.Option(help="Steps of warm-up; 20.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; 1000.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of data order and LoRA; 0.")] = None,
+    dense: Annotated[bool | None, typer.Option("--dense", help="Train with full attention, for comparison.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Windows at a time on each device; 1 by default.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches per step, over all devices; 8 by default.")] = None,
+    rate: Annotated[float | None, typer.Option("--lr", help="Learning rate; 2e-4 by default.")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Steps of warm-up; 20 by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; 1000 by default.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of data order and LoRA; 0 by default.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in --out.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Extend a pretrained model with S²-Attn and LoRA; under torchrun, on all its devices."""
-    given = {
-        "model": _found_again(model), "data": _found_again(data), "context": context, "document": document,
-        "group_ratio": group_ratio, "rope": rope, "boundary": boundary, "train": what, "rank": rank, "bf16": bf16,
-        "gradient_checkpointing": gradient_checkpointing, "dense": dense, "batch": batch, "accumulate": accumulate,
-        "rate": lr, "warmup": warmup, "steps": steps, "seed": seed, "threads": threads,
-    }  # fmt: skip
+    """Extend a pretrained model with S²-Attn and LoRA; with torchrun, on all its devices."""
     with clear_errors("train", out), no_notes():
         from ..hf.run_training import TrainingSettings, run_training
         from ..runs.progress import Silent, Terminal
         from ..runs.records import started_settings
 
         started = fields_of(TrainingSettings, started_settings(out) if resume else None)
-        chosen = started | {name: value for name, value in given.items() if value is not None}
+        chosen = started | options_given(ctx, TrainingSettings)
+        chosen |= {name: _found_again(path) for name, path in (("model", model), ("data", data)) if path is not None}
         for name in ("model", "data", "context"):
             if name not in chosen:
-                raise ValueError(f"--{name} must be given to start a run, got none (--resume goes on with one)")
+                raise ValueError(f"--{name} must be given to start a run, got none (--resume continues one)")
         settings = TrainingSettings(**chosen)
         speaks = os.environ.get("RANK", "0") == "0"  # under torchrun, one for all
         if speaks and not as_json:
@@ -194,7 +202,7 @@ def train_command(
 
 
 def _lower(settings) -> list[str]:
-    """What of a run can be lowered to need less memory, the cheapest first."""
+    """List the settings to reduce when out of memory, least costly first."""
     tries = {
         f"--batch 1 --accumulate {settings.accumulate * settings.batch}": settings.batch > 1,
         "--gradient-checkpointing": not settings.gradient_checkpointing,
@@ -205,9 +213,9 @@ def _lower(settings) -> list[str]:
     return [*fewer, "a shorter --context", "a smaller model (and a new --out: a run keeps its settings)"]
 
 
-def _found_again(path: str | Path | None) -> str | None:
-    """A path on this machine in full, so that a run can be resumed from elsewhere; an ID as it is."""
-    return None if path is None else str(Path(path).resolve()) if Path(path).exists() else str(path)
+def _found_again(path: str | Path) -> str:
+    """Make a path absolute, so that a run can be resumed from another folder; leave a hub ID as it is."""
+    return str(Path(path).resolve()) if Path(path).exists() else str(path)
 
 
 def _show_lengths(context: int, histogram, data) -> None:
@@ -225,18 +233,20 @@ def _show_lengths(context: int, histogram, data) -> None:
 def evaluate(
     model: _Model,
     data: Annotated[Path, typer.Option(help="Text to score (file, folder), or pairs to answer (.json, .jsonl).")],
-    context: Annotated[list[int] | None, typer.Option(help="Lengths to measure; several times.")] = None,
-    document: Annotated[DocumentRule, typer.Option(help="What of a folder of text is one, as in `train`.")] = "file",
-    adapter: Annotated[Path | None, typer.Option(help="An adapter folder of `train` on top of the model.")] = None,
-    stride: Annotated[int | None, typer.Option(help="Tokens between windows; the longest length.")] = None,
-    windows: Annotated[int, typer.Option(help="Windows at most.")] = 50,
+    context: Annotated[list[int] | None, typer.Option(help="Length to measure, in tokens; may be repeated.")] = None,
+    document: Annotated[
+        DocumentRule, typer.Option(help="One document of a folder: each file, or each package.")
+    ] = "file",
+    adapter: Annotated[Path | None, typer.Option(help="An adapter folder of `train`, added to the model.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Tokens between windows; the longest length by default.")] = None,
+    windows: Annotated[int, typer.Option(help="Largest number of windows.")] = 50,
     trials: Annotated[int, typer.Option(help="Passkeys at each length and depth; 0 for none.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of passkeys and their places.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of passkeys and their places.")] = 0,
     bf16: _HalfPrecision = False,
-    out: Annotated[Path | None, typer.Option(help="Write the record to this file as well.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the record to this file.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Measure with dense attention: perplexity by length and position and passkeys, or exact answers to pairs."""
+    """Measure with dense attention: perplexity and passkeys by length, or exact answers to pairs."""
     lower = ["--bf16"] * (not bf16) + ["a shorter --context", "a smaller model"]
     with clear_errors("evaluate", out or Path(".")), no_notes(), enough_memory(lower):
         from ..hf.measure import measure_answers, measure_text
@@ -265,14 +275,14 @@ def evaluate(
 @app.command()
 def generate(
     model: _Model,
-    question: Annotated[str, typer.Option(help="What to ask about the file.")],
-    file: Annotated[Path | None, typer.Option(help="A long text that stands before the question.")] = None,
-    adapter: Annotated[Path | None, typer.Option(help="An adapter folder of `train` on top of the model.")] = None,
-    most: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens to write at most.")] = 64,
+    question: Annotated[str, typer.Option(help="The question about the file.")],
+    file: Annotated[Path | None, typer.Option(help="A long text, put before the question.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="An adapter folder of `train`, added to the model.")] = None,
+    most: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Largest number of tokens to generate.")] = 64,
     bf16: _HalfPrecision = False,
     as_json: _Json = False,
 ) -> None:
-    """Ask about a long file: dense attention with a cache, greedy, through the chat template where there is one."""
+    """Answer a question about a long file: dense attention, greedy decoding, the chat template if there is one."""
     lower = ["--bf16"] * (not bf16) + ["a shorter --file", "a smaller model"]
     with clear_errors("generate", file or Path(".")), no_notes(), enough_memory(lower):
         from ..hf.measure import ask
@@ -287,10 +297,12 @@ def merge(
     model: _Model,
     adapter: Annotated[Path, typer.Option(help="An adapter folder of `train`.")],
     out: Annotated[Path, typer.Option(help="Folder for the merged model.")],
-    bf16: Annotated[bool, typer.Option("--bf16", help="Write the weights in bfloat16; merged in float32.")] = False,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Write the weights in bfloat16; they are merged in float32.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Fold an adapter into its model: a folder that stock transformers loads."""
+    """Merge an adapter into its model: a folder that stock transformers loads."""
     lower = ["a machine with 4 bytes a weight of main memory", "a smaller model"]
     with clear_errors("merge", out), no_notes(), enough_memory(lower):
         from ..hf.measure import merge_into
@@ -304,14 +316,14 @@ def merge(
 @app.command()
 def longqa(
     out: Annotated[Path, typer.Option(help="Folder for train.jsonl and held_out.jsonl.")] = Path("longqa"),
-    length: Annotated[int, typer.Option(help="Bytes of text before a question, at most.")] = 8192,
+    length: Annotated[int, typer.Option(help="Largest number of bytes before a question.")] = 8192,
     train_count: Annotated[int, typer.Option("--train", help="Questions to train on.")] = 2000,
     held_out: Annotated[int, typer.Option(help="Questions about documents that are never trained on.")] = 200,
     corpus: Annotated[Path | None, typer.Option(help="Python source; the standard library's own by default.")] = None,
-    seed: Annotated[int, typer.Option(help="Of questions and excerpts.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of questions and excerpts.")] = 0,
     as_json: _Json = False,
 ) -> None:
-    """Make questions about long documents whose answers are computed, in the LongAlpaca format."""
+    """Make questions about long documents, with computed answers, in the LongAlpaca format."""
     with clear_errors("longqa", out):
         from ..training.corpus import read_corpus, standard_library
         from ..training.longqa import make_questions, write_questions

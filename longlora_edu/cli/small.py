@@ -1,4 +1,4 @@
-"""The small model: `longlora-edu demo` does the project's main job, `longlora-edu pretrain` makes the model."""
+"""Commands for the small model: `demo` extends it, `pretrain` makes it."""
 
 from __future__ import annotations
 
@@ -10,74 +10,70 @@ import typer
 
 from ..geometry import Boundary
 from ..rope import RopeMethod
-from .app import app, check_device, clear_errors, fields_of
+from .app import app, check_device, clear_errors, fields_of, options_given
 
 
 @app.command()
 def demo(
+    ctx: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the report, the adapter and the merged model.")] = Path(
         "longlora-demo"
     ),
     context: Annotated[int | None, typer.Option(help="Target context in bytes; 2048 by default.")] = None,
-    group_ratio: Annotated[float | None, typer.Option(help="Group as a part of the context; 0.25 by default.")] = None,
-    rope: Annotated[RopeMethod | None, typer.Option(help="How positions are stretched; yarn by default.")] = None,
-    boundary: Annotated[Boundary | None, typer.Option(help="The ends of shifted heads; split by default.")] = None,
+    group_ratio: Annotated[float | None, typer.Option(help="Group size over context; 0.25 by default.")] = None,
+    rope: Annotated[RopeMethod | None, typer.Option(help="Rule that stretches positions; yarn by default.")] = None,
+    boundary: Annotated[
+        Boundary | None, typer.Option(help="Rule for the ends of shifted heads; split by default.")
+    ] = None,
     train: Annotated[
         Literal["adapters", "all"] | None,
         typer.Option(help="LoRA with embeddings and norms, or all weights; adapters by default."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; 80 by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of data order, LoRA and samples; 0 by default.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; results depend on them bitwise.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of data order, LoRA and samples; 0 by default.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; their number changes results in the last bits.")
+    ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A file or folder of your own text.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A look in under half a minute.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Run a small version in half a minute.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in --out.")] = False,
 ) -> None:
     """Extend the small model from 256 to 2,048 bytes with LongLoRA, and measure before and after."""
-    given = {
-        "context": context,
-        "group_ratio": group_ratio,
-        "rope": rope,
-        "boundary": boundary,
-        "train": train,
-        "steps": steps,
-        "seed": seed,
-        "threads": threads,
-        "corpus": str(corpus.resolve()) if corpus else None,
-    }
     with clear_errors("demo", out):
         from ..demo.run import QUICK, DemoSettings, run_demo
         from ..runs.progress import Terminal
         from ..runs.records import started_settings
 
-        # A run goes on as it was started; a flag that says otherwise is refused by run_demo.
+        # A resumed run keeps its settings; run_demo refuses an option that differs.
         started = fields_of(DemoSettings, started_settings(out) if resume else None)
-        chosen = {name: value for name, value in given.items() if value is not None}
-        settings = DemoSettings(**started | (QUICK if quick else {}) | chosen)
+        settings = DemoSettings(**started | (QUICK if quick else {}) | options_given(ctx, DemoSettings))
         report = run_demo(settings, out, resume=resume, progress=Terminal())
         _show_demo(report, out)
 
 
 @app.command("pretrain")
 def pretrain_command(
+    ctx: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the model and the record of the run.")] = Path("pretrained"),
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Windows a step.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Windows per step.")] = None,
     context: Annotated[int | None, typer.Option(help="Bytes of a window; 256 by default.")] = None,
-    width: Annotated[int | None, typer.Option(help="Of the model; 192 by default.")] = None,
-    ffn_width: Annotated[int | None, typer.Option(help="Of its feed-forward layers; 512 by default.")] = None,
-    layers: Annotated[int | None, typer.Option(help="4 by default.")] = None,
-    heads: Annotated[int | None, typer.Option(help="4 by default.")] = None,
+    hidden_size: Annotated[int | None, typer.Option("--width", help="Width of the model; 192 by default.")] = None,
+    intermediate_size: Annotated[
+        int | None, typer.Option("--ffn-width", help="Feed-forward width; 512 by default.")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Number of layers; 4 by default.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Number of heads; 4 by default.")] = None,
     rope_base: Annotated[float | None, typer.Option(help="Base of the rotary frequencies.")] = None,
     passkey_share: Annotated[float | None, typer.Option(help="Share of windows with a passkey.")] = None,
     passkey_weight: Annotated[float | None, typer.Option(help="Weight of a passkey's digits in the loss.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights and data order.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and data order.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Device to train on.")] = "cpu",
     corpus: Annotated[Path | None, typer.Option(help="A file or folder of your own text.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in --out.")] = False,
 ) -> None:
-    """Make the small model from scratch (the one in the package took over an hour on two cores)."""
+    """Pretrain the small model from scratch (the one in the package took over an hour on two cores)."""
     with clear_errors("pretrain", out):
         check_device(device)
         from ..runs.progress import Terminal
@@ -86,11 +82,7 @@ def pretrain_command(
         from ..training.pretrain import PretrainConfig, run_pretraining
 
         started = (started_settings(out) if resume else None) or {}
-        given = {"steps": steps, "batch": batch, "rope_base": rope_base, "seed": seed, "context": context}
-        given |= {"passkey_share": passkey_share, "passkey_weight": passkey_weight}
-        given |= {"hidden_size": width, "intermediate_size": ffn_width, "layers": layers, "heads": heads}
-        chosen = {name: value for name, value in given.items() if value is not None}
-        config = PretrainConfig(**fields_of(PretrainConfig, started) | chosen)
+        config = PretrainConfig(**fields_of(PretrainConfig, started) | options_given(ctx, PretrainConfig))
         source = str(corpus.resolve()) if corpus else started.get("corpus", "standard library")
         text = standard_library() if source == "standard library" else read_corpus(Path(source))
         threads = threads or started.get("threads")

@@ -60,7 +60,7 @@ def render_report(report: dict) -> str:
 
 
 def scaled_down(context: int, group_size: int, shift: int, boundary: str) -> S2Geometry:
-    """A plain and a shifted head over few tokens, with as many groups and the same boundary as a long context."""
+    """Build a plain and a shifted head over few tokens, with the groups and boundary of a long context."""
     group = 4 if context <= 8 * group_size else 2
     groups = min(context / group_size, LARGEST_DRAWING // group)
     small_shift = min(max(1, round(shift * group / group_size)), group - 1) if shift else 0
@@ -68,7 +68,7 @@ def scaled_down(context: int, group_size: int, shift: int, boundary: str) -> S2G
 
 
 def _summary(report: dict) -> str:
-    """One sentence of what happened, and the table that everything else explains."""
+    """Sum up the run in one sentence, above a table of its main numbers."""
     trained, target = str(report["model"]["trained_context"]), str(report["target_context"])
     scores = [report[when]["bits_per_byte"] for when in WHEN]
     found = [report[when]["passkey_overall"][target] for when in WHEN]
@@ -89,7 +89,7 @@ def _summary(report: dict) -> str:
 
 
 def _long_text(report: dict) -> str:
-    """Bits per byte by length and by position."""
+    """Plot bits per byte by length and by position."""
     trained = report["model"]["trained_context"]
     lengths = [report[when]["bits_per_byte"] for when in WHEN]
     positions = [report[when]["bits_per_byte_by_position"] for when in WHEN]
@@ -109,7 +109,7 @@ def _long_text(report: dict) -> str:
 
 
 def _passkeys(report: dict) -> str:
-    """What a passkey is, how much the training text told of them, and where they were found."""
+    """Explain passkeys and their share of the training text, and plot where they were found."""
     recipe = report["recipe"]
     taught = "No training window carried one."
     if recipe["passkey_share"]:
@@ -135,7 +135,7 @@ def _passkeys(report: dict) -> str:
 
 
 def _training(report: dict) -> str:
-    """The loss, and why the passkey's part of it says little; the rule of positions."""
+    """Plot the loss, explain why its passkey part says little, and state the position rule."""
     train, rope = report["train"], report["rope"]
     caption = f"{train['tokens']:,} bytes in windows of {report['target_context']:,}; everything is in bits."
     if "passkey" in plots.loss_series(train["curve"]):
@@ -155,7 +155,7 @@ def _training(report: dict) -> str:
 
 
 def _attention(report: dict) -> str:
-    """Who looked at whom in training, drawn small."""
+    """Draw the training attention, scaled down."""
     train, context = report["train"], report["target_context"]
     drawn = _drawn(train, context)
     words = (
@@ -171,7 +171,7 @@ def _attention(report: dict) -> str:
 
 
 def _trained_parts(report: dict) -> str:
-    """What was trained and what stayed frozen."""
+    """List the trained and the frozen parameters."""
     recipe = report["recipe"]
     trained, frozen = plots.parameter_counts(recipe)
     what = "all weights, no LoRA"
@@ -192,7 +192,7 @@ def _trained_parts(report: dict) -> str:
 
 
 def _numbers(report: dict) -> str:
-    """The pictures' numbers as tables, folded away."""
+    """Repeat the pictures' numbers as tables, folded away."""
     scores = [report[when]["bits_per_byte"] for when in WHEN]
     lengths = sorted(scores[0], key=int)
     by_length = [[f"{int(length):,}", *(_bits(score[length]) for score in scores)] for length in lengths]
@@ -224,7 +224,7 @@ def _loss_table(curve: list[dict]) -> str:
 
 
 def _provenance(report: dict) -> str:
-    """Command, machine, versions, date, text: what is needed to get the same numbers again."""
+    """List command, machine, versions, date and text: all it takes to repeat the run."""
     machine, corpus, train, model = report["machine"], report["corpus"], report["train"], report["model"]
     shared = corpus["shared_lines"]
     rows = [
@@ -266,7 +266,7 @@ def _setting(value) -> str:
 
 
 def _document(title: str, parts: Iterable[str]) -> str:
-    """A whole page from parts that are HTML already; the title is text."""
+    """Make a whole page of parts that are HTML already; the title is text."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -277,22 +277,22 @@ def _document(title: str, parts: Iterable[str]) -> str:
 
 
 def _heading(text: str) -> str:
-    """A section's name."""
+    """Make a section's heading."""
     return f"<h2>{escape(text)}</h2>"
 
 
 def _paragraph(text: str, *, kind: str = "") -> str:
-    """Text, as a paragraph; `kind` is one of the style's classes."""
+    """Make a paragraph of text; `kind` is one of the style's classes."""
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
 def _fact_table(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and what stands behind them, of any length: a word that fills the line may break anywhere."""
+    """Make a table of names and values of any length: a long word may break anywhere."""
     return f'<div class="facts">\n{_table([], rows)}\n</div>'
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "") -> str:
-    """A table of text whose first column names its rows; an empty `head` leaves its columns without names."""
+    """Make a table of text whose first column names its rows; an empty `head` leaves its columns without names."""
     lines = [f"<caption>{escape(caption)}</caption>"] if caption else []
     if head:
         lines.append("<tr>" + "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head) + "</tr>")
@@ -303,7 +303,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str =
 
 
 def _figure(axes, alt: str, caption: str) -> str:
-    """The picture of `axes` inside the page itself, with `alt` for those who do not see it."""
+    """Embed the picture of `axes` in the page, with `alt` as its text."""
     data = base64.b64encode(png(axes)).decode()
     return (
         f'<figure>\n<img alt="{escape(alt)}" src="data:image/png;base64,{data}">\n'
@@ -312,22 +312,22 @@ def _figure(axes, alt: str, caption: str) -> str:
 
 
 def _side_by_side(*figures: str) -> str:
-    """Pictures in columns where there is room."""
+    """Put pictures into columns where there is room."""
     return '<div class="pictures">\n' + "\n".join(figures) + "\n</div>"
 
 
 def _bits(value: float | None) -> str:
-    """Three decimals; a dash for what was not measured."""
+    """Format with three decimals; a dash where nothing was measured."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def _proportion(count: dict) -> str:
-    """What JSON makes of a `Proportion`, with its interval."""
+    """Format a `Proportion` as JSON holds it, with its interval."""
     low, high = count["interval_95"]
     interval = f"[{100 * low:.0f}\N{WORD JOINER}–\N{WORD JOINER}{percent(high)}]"
     return f"{percent(count['rate'])} {interval} ({count['successes']} of {count['trials']})"
 
 
 def _duration(seconds: float) -> str:
-    """Seconds up to two minutes, minutes above."""
+    """Format seconds, as minutes from two minutes on."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} minutes"

@@ -22,7 +22,7 @@ from ..runs.progress import Progress, Silent
 from ..runs.records import as_json, claim_folder, peak_memory, provenance, read_json, replace_file, write_json
 from ..runs.validate import set_integers
 from ..training.corpus import Corpus, Windows, read_corpus, standard_library
-from ..training.evaluate import evaluation_tokens, score_passkeys, score_text
+from ..training.evaluate import doubled_lengths, evaluation_tokens, score_passkeys, score_text
 from ..training.extend import Extension, extend_model
 from ..training.finetune import FinetuneSettings
 from .report import render_report
@@ -41,7 +41,7 @@ WHY_ROPE = {
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What `longlora-edu demo` can be told. `corpus=None` is the standard library's own source.
+    """Settings of `longlora-edu demo`. `corpus=None` is the standard library's own source.
 
     `windows` held-out windows measure the text, `trials` passkeys at each length and depth the retrieval. The
     learning rate is 2e-3 for adapters and 1e-3 for all weights unless `rate` says otherwise; the rest is
@@ -86,16 +86,9 @@ class DemoSettings:
             rate = 2e-3 if self.train == "adapters" else 1e-3
         return FinetuneSettings(self.steps, self.batch, rate, self.seed, self.passkey_share, self.passkey_weight)
 
-    def lengths(self, trained: int) -> list[int]:
-        """The lengths to measure: the trained context, doubled up to the target."""
-        lengths = [trained]
-        while lengths[-1] * 2 < self.context:
-            lengths.append(lengths[-1] * 2)
-        return [*lengths, self.context]
-
 
 def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, progress: Progress | None = None) -> dict:
-    """Run or finish the demo in `folder`; returns what `report.json` holds.
+    """Run or finish the demo in `folder`; return the content of `report.json`.
 
     Raises:
         ValueError: before any work and before anything is written, for a folder that holds a run already (finished,
@@ -128,7 +121,7 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
         return model
 
     def measured(model: TinyLlama, when: str) -> dict:
-        """The results of this stage: read from its file, if an earlier process got as far."""
+        """Measure a stage, or read its file if an earlier process got as far."""
         path = folder / f"{when}.json"
         if not path.exists():
             write_json(path, measure(model, corpus, settings, progress, when))
@@ -155,7 +148,7 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
 
 
 def _corpus_of(settings: DemoSettings, folder: Path) -> Corpus:
-    """The text, if it is long enough on both sides and will still be the same when the run is resumed."""
+    """Read the text, if both its sides are long enough and a resumed run will find it unchanged."""
     path = settings.corpus and Path(settings.corpus)
     if path and path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
         raise ValueError(
@@ -171,8 +164,8 @@ def _corpus_of(settings: DemoSettings, folder: Path) -> Corpus:
 
 
 def measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress: Progress, when: str) -> dict:
-    """Bits per byte and passkeys at the lengths of `settings`, as `report.json` holds them; `when` names the stage."""
-    lengths = settings.lengths(model.config.trained_context)
+    """Measure bits per byte and passkeys at the lengths of `settings`; `when` is "before" or "after"."""
+    lengths = doubled_lengths(model.config.trained_context, settings.context)
     total = evaluation_tokens(lengths, windows=settings.windows, trials=settings.trials)
     began = time.perf_counter()
     with progress.stage(f"{when.capitalize()}: dense attention, up to {settings.context} bytes", total, "B") as advance:

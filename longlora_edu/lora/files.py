@@ -160,10 +160,10 @@ def _read_config(path: Path) -> dict:
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a safetensors file whole."""
+    data = existing_file(path).read_bytes()  # not mapped: a map would change, or crash, if somebody replaced the file
     try:
-        # Read, not mapped: a map would change, or crash, if somebody replaced the file.
-        return safetensors.torch.load(existing_file(path).read_bytes())
-    except SafetensorError as error:
+        return safetensors.torch.load(data)
+    except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} must be a safetensors file, got {error}") from None
 
 

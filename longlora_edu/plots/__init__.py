@@ -1,12 +1,21 @@
 """One function a picture: data first, `ax=None` in, the Axes out; nothing is shown or saved.
 
-Beside each `plot_…` stands `describe_…`, the same picture as a sentence with its numbers, for those who do not see it,
-and a function that computes what is drawn, for those who want the numbers. `style=PROJECTOR` is for a room.
+Beside each `plot_…` stands `describe_…`, the same picture as a sentence with its numbers, and `show_…`, which gives
+both as a `Picture`: a cell shows the one, a screen reader reads the other. `style=PROJECTOR` is for a room.
 """
 
-from .angles import PairAngles, describe_angles, describe_wavelengths, pair_angles, plot_angles, plot_wavelengths
-from .budget import Budget, describe_bytes, describe_flops, plot_bytes, plot_flops
-from .compare import describe_comparison, plot_comparison
+from .angles import (
+    PairAngles,
+    describe_angles,
+    describe_wavelengths,
+    pair_angles,
+    plot_angles,
+    plot_wavelengths,
+    show_angles,
+    show_wavelengths,
+)
+from .budget import Budget, describe_bytes, describe_flops, plot_bytes, plot_flops, show_bytes, show_flops
+from .compare import describe_comparison, plot_comparison, show_comparison
 from .costs import (
     attention_crossover,
     describe_flop_shares,
@@ -16,6 +25,9 @@ from .costs import (
     plot_flop_shares,
     plot_growth,
     plot_measured,
+    show_flop_shares,
+    show_growth,
+    show_measured,
 )
 from .curves import (
     by_length,
@@ -28,10 +40,13 @@ from .curves import (
     plot_bits_by_position,
     plot_loss,
     running_mean,
+    show_bits_by_length,
+    show_bits_by_position,
+    show_loss,
 )
-from .fold import describe_fold, describe_folds, plot_fold, plot_folds
-from .hops import describe_boundaries, describe_hops, hops, plot_boundaries, plot_hops
-from .listening import describe_listening, plot_listening
+from .fold import describe_fold, describe_folds, plot_fold, plot_folds, show_fold, show_folds
+from .hops import describe_boundaries, describe_hops, hops, plot_boundaries, plot_hops, show_boundaries, show_hops
+from .low_rank import show_low_rank, show_parts, show_shares
 from .masks import (
     describe_idea,
     describe_masks,
@@ -42,6 +57,10 @@ from .masks import (
     plot_mask,
     plot_masks,
     plot_reach,
+    show_idea,
+    show_mask,
+    show_masks,
+    show_reach,
 )
 from .outcome import (
     describe_passkeys,
@@ -50,17 +69,23 @@ from .outcome import (
     passkey_rates,
     plot_passkeys,
     plot_trainable,
+    show_passkeys,
+    show_trainable,
 )
-from .perturbation import describe_moved, plot_moved
+from .perturbation import describe_perturbation, plot_perturbation, show_perturbation
+from .picture import Picture, picture_of
 from .ranks import (
     describe_energy,
     describe_trained_weights,
     kept_energy,
     plot_energy,
     plot_trained_weights,
+    show_energy,
+    show_trained_weights,
     trained_weights,
 )
-from .speed import crossover, describe_speed, plot_speed, speed_ratios
+from .rotary import RULE_NAMES, show_by_pair, show_clocks, show_rules_by_length, show_scores
+from .speed import crossover, describe_speed, plot_speed, show_speed, speed_ratios
 from .style import (
     AFTER,
     BEFORE,
@@ -83,7 +108,7 @@ from .style import (
     percent,
     png,
 )
-from .tables import describe_tables, plot_tables
+from .tables import describe_tables, plot_tables, show_tables
 
 __all__ = [
     "AFTER",
@@ -99,12 +124,14 @@ __all__ = [
     "PASSKEY",
     "PLAIN",
     "PROJECTOR",
+    "RULE_NAMES",
     "SCREEN",
     "SHIFTED",
     "TEXT",
     "TRAINED",
     "Budget",
     "PairAngles",
+    "Picture",
     "Style",
     "attention_crossover",
     "by_length",
@@ -123,12 +150,11 @@ __all__ = [
     "describe_growth",
     "describe_hops",
     "describe_idea",
-    "describe_listening",
     "describe_loss",
     "describe_masks",
     "describe_measured",
-    "describe_moved",
     "describe_passkeys",
+    "describe_perturbation",
     "describe_reach",
     "describe_speed",
     "describe_tables",
@@ -146,6 +172,7 @@ __all__ = [
     "parameter_counts",
     "passkey_rates",
     "percent",
+    "picture_of",
     "plot_angles",
     "plot_bits_by_length",
     "plot_bits_by_position",
@@ -160,13 +187,12 @@ __all__ = [
     "plot_growth",
     "plot_hops",
     "plot_idea",
-    "plot_listening",
     "plot_loss",
     "plot_mask",
     "plot_masks",
     "plot_measured",
-    "plot_moved",
     "plot_passkeys",
+    "plot_perturbation",
     "plot_reach",
     "plot_speed",
     "plot_tables",
@@ -175,6 +201,39 @@ __all__ = [
     "plot_wavelengths",
     "png",
     "running_mean",
+    "show_angles",
+    "show_bits_by_length",
+    "show_bits_by_position",
+    "show_boundaries",
+    "show_by_pair",
+    "show_bytes",
+    "show_clocks",
+    "show_comparison",
+    "show_energy",
+    "show_flop_shares",
+    "show_flops",
+    "show_fold",
+    "show_folds",
+    "show_growth",
+    "show_hops",
+    "show_idea",
+    "show_loss",
+    "show_low_rank",
+    "show_mask",
+    "show_masks",
+    "show_measured",
+    "show_parts",
+    "show_passkeys",
+    "show_perturbation",
+    "show_reach",
+    "show_rules_by_length",
+    "show_scores",
+    "show_shares",
+    "show_speed",
+    "show_tables",
+    "show_trainable",
+    "show_trained_weights",
+    "show_wavelengths",
     "speed_ratios",
     "trained_weights",
 ]

@@ -1,4 +1,4 @@
-"""What a position rule does to each pair of rotated features: how far a turn lasts, and which angles are new."""
+"""The effect of a position rule on each pair of rotated features: length of a turn, and angles that are new."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from ..rope import Rope
+from .picture import picture_of
 from .rotary import RULE_LOOKS, RULE_NAMES
 from .style import INK, SCREEN, Style, dress, new_axes
 
@@ -34,7 +35,7 @@ class PairAngles:
 
 
 def pair_angles(rope: Rope, target_length: int) -> PairAngles:
-    """What `rope` does to the pairs of a model that was trained without it, at `target_length` tokens.
+    """Compute the effect of `rope` on the pairs of a model trained without it, at `target_length` tokens.
 
     `far` is always `near` times target over trained length: a rule can only choose, pair by pair, which of the
     two it leaves as trained.
@@ -58,7 +59,7 @@ def pair_angles(rope: Rope, target_length: int) -> PairAngles:
 
 
 def plot_wavelengths(rope: Rope, target_length: int, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """How many tokens a full turn takes, pair by pair, as trained and under the rule.
+    """Plot the tokens that a full turn takes, pair by pair, as trained and under the rule.
 
     On the grey ground lie the pairs that never turned full circle in training.
     """
@@ -107,7 +108,7 @@ def plot_angles(rope: Rope, target_length: int, *, style: Style = SCREEN, ax: Ax
 
 
 def describe_wavelengths(rope: Rope, target_length: int) -> str:
-    """What `plot_wavelengths` shows, as a sentence with its numbers."""
+    """Describe `plot_wavelengths` in a sentence with its numbers."""
     angles = pair_angles(rope, target_length)
     stretched = f", and in {angles.stretched[0]:,.0f} to {angles.stretched[-1]:,.0f} under {RULE_NAMES[rope.method]}"
     return (
@@ -118,7 +119,7 @@ def describe_wavelengths(rope: Rope, target_length: int) -> str:
 
 
 def describe_angles(rope: Rope, target_length: int) -> str:
-    """What `plot_angles` shows, as a sentence with its numbers."""
+    """Describe `plot_angles` in a sentence with its numbers."""
     angles = pair_angles(rope, target_length)
     louder = f"; scores are multiplied by {rope.attention_factor**2:.3g}" if rope.attention_factor != 1 else ""
     return (
@@ -141,3 +142,7 @@ def _sizes(style: Style, count: int) -> dict:
 def _span(values: np.ndarray) -> str:
     low, high = f"{values.min():.3g}", f"{values.max():.3g}"
     return low if low == high else f"{low} to {high}"
+
+
+show_wavelengths = picture_of(plot_wavelengths, describe_wavelengths)
+show_angles = picture_of(plot_angles, describe_angles)

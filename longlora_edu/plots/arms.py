@@ -13,7 +13,22 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from .curves import by_length, running_mean
-from .style import DENSE, INK, LOSS, MAGNITUDE, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent, readable_on
+from .picture import picture_of
+from .style import (
+    DENSE,
+    INK,
+    LOSS,
+    MAGNITUDE,
+    PLAIN,
+    SCREEN,
+    SHIFTED,
+    Style,
+    axes_for,
+    dress,
+    new_axes,
+    percent,
+    readable_on,
+)
 
 NAMES = {"yarn": "YaRN only", "short": "short", "s2": "S²", "full": "full"}
 LINES = {
@@ -59,7 +74,7 @@ def plot_arms_by_length(record: Mapping, *, style: Style = SCREEN, axes: Sequenc
     Raises:
         ValueError: when `axes` are not two.
     """
-    axes = _axes(axes, 2, style, width=2.0)
+    axes = axes_for(axes, 2, style, width=2.0)
     for ax, names in zip(axes, (tuple(NAMES), TRAINED), strict=True):
         for name in names:
             lengths, bits = by_length(record["arms"][name]["bits_per_byte"])
@@ -85,7 +100,7 @@ def plot_arms_by_position(
     Raises:
         ValueError: when `axes` are not two.
     """
-    axes = _axes(axes, 2, style, width=2.0)
+    axes = axes_for(axes, 2, style, width=2.0)
     for ax, mode in zip(axes, MODES, strict=True):
         plot_positions(record, TRAINED, mode, width=width, style=style, ax=ax)
     axes[1].legend(fontsize=style.small)
@@ -123,7 +138,7 @@ def plot_arms_passkeys(record: Mapping, *, style: Style = SCREEN, axes: Sequence
     Raises:
         ValueError: when `axes` are not two.
     """
-    axes = _axes(axes, 2, style, width=2.0, height=0.8)
+    axes = axes_for(axes, 2, style, width=2.0, height=0.8)
     for ax, (title, cells) in zip(axes, _passkeys(record).items(), strict=True):
         rates = np.array([list(row.values()) for row in cells.values()])
         edges = [np.arange(size + 1) - 0.5 for size in rates.shape]
@@ -140,7 +155,7 @@ def plot_arms_passkeys(record: Mapping, *, style: Style = SCREEN, axes: Sequence
 
 
 def plot_differences(record: Mapping, *, to: str = "s2", style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """How far the other trained arms are from `to` at the target length, in bits per byte; left of 0 is better.
+    """Plot the distance of the other trained arms to `to` at the target length, in bits per byte; left of 0 is better.
 
     The bar is the 95 % interval of the mean over windows (first seed), each ring one seed.
     """
@@ -160,13 +175,13 @@ def plot_differences(record: Mapping, *, to: str = "s2", style: Style = SCREEN, 
 
 
 def borders(record: Mapping) -> list[int]:
-    """Where groups end inside the target."""
+    """Positions at which groups end inside the target."""
     group = record["arms"]["s2"]["pattern"]["group_size"]
     return list(range(group, record["target_context"], group))
 
 
 def describe_arms_by_length(record: Mapping) -> str:
-    """What `plot_arms_by_length` shows, as a sentence with its numbers."""
+    """Describe `plot_arms_by_length` in a sentence with its numbers."""
     parts = []
     for name in NAMES:
         columns = by_length(record["arms"][name]["bits_per_byte"])
@@ -176,12 +191,12 @@ def describe_arms_by_length(record: Mapping) -> str:
 
 
 def describe_arms_by_position(record: Mapping) -> str:
-    """What `plot_arms_by_position` shows, as a sentence with its numbers."""
+    """Describe `plot_arms_by_position` in a sentence with its numbers."""
     return " ".join(describe_positions(record, TRAINED, mode) for mode in MODES)
 
 
 def describe_positions(record: Mapping, names: Sequence[str], mode: str) -> str:
-    """What `plot_positions` shows, as a sentence with its numbers."""
+    """Describe `plot_positions` in a sentence with its numbers."""
     parts = []
     for name in names:
         bits, every = _positions(record)[mode][name], record["arms"][name]["positions_in_each_mean"]
@@ -192,7 +207,7 @@ def describe_positions(record: Mapping, names: Sequence[str], mode: str) -> str:
 
 
 def describe_arms_passkeys(record: Mapping) -> str:
-    """What `plot_arms_passkeys` shows, as a sentence with its numbers."""
+    """Describe `plot_arms_passkeys` in a sentence with its numbers."""
     parts = []
     for title, cells in _passkeys(record).items():
         for name, row in cells.items():
@@ -202,7 +217,7 @@ def describe_arms_passkeys(record: Mapping) -> str:
 
 
 def describe_differences(record: Mapping, *, to: str = "s2") -> str:
-    """What `plot_differences` shows, as a sentence with its numbers."""
+    """Describe `plot_differences` in a sentence with its numbers."""
     parts = []
     for name in TRAINED:
         if name != to:
@@ -237,8 +252,8 @@ def _passkeys(record: Mapping) -> dict[str, dict[str, dict[float, float]]]:
     }
 
 
-def _axes(axes: Sequence[Axes] | None, count: int, style: Style, **size: float) -> np.ndarray:
-    axes = new_axes(style, count, **size) if axes is None else np.ravel(axes)
-    if len(axes) != count:
-        raise ValueError(f"axes must be {count}, got {len(axes)}")
-    return axes
+show_arms_by_length = picture_of(plot_arms_by_length, describe_arms_by_length)
+show_arms_by_position = picture_of(plot_arms_by_position, describe_arms_by_position)
+show_positions = picture_of(plot_positions, describe_positions)
+show_arms_passkeys = picture_of(plot_arms_passkeys, describe_arms_passkeys)
+show_differences = picture_of(plot_differences, describe_differences)

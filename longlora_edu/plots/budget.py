@@ -1,4 +1,4 @@
-"""Where the FLOPs and the bytes of a forward pass go, dense and with S²-Attn: closed form, nothing measured."""
+"""FLOPs and bytes of a forward pass by part, dense and with S²-Attn: closed form, nothing measured."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from ..cost import ModelShape, attention_bytes, attention_pairs, forward_flops, kv_cache_bytes
 from ..geometry import S2Geometry
+from .picture import picture_of
 from .style import DENSE, EMPTY, FROZEN, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent
 
 # Heads as in the masks; what S²-Attn cannot save is pale.
@@ -24,7 +25,7 @@ LOOKS = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What one forward pass costs: a model, a geometry that fits its heads, and how pairs are counted.
+    """Costs of one forward pass: of a model, under a geometry that fits its heads, pairs counted in one of two ways.
 
     `causal=False` is the paper's count, whole squares; `causal=True` what a causal kernel computes.
     """
@@ -74,8 +75,8 @@ def plot_flops(budget: Budget, *, style: Style = SCREEN, ax: Axes | None = None)
             ax.barh(row, count / whole, left=left, **look, **LOOKS[part])
             left += count / whole
             drawn.add(part)
-        said = {"va": "center", "fontsize": style.small, "color": INK}
-        ax.text(left + 0.02, row, f"{short(sum(parts.values()), 'FLOP')}\nattention {percent(shares[name], 1)}", **said)
+        look = {"va": "center", "fontsize": style.small, "color": INK}
+        ax.text(left + 0.02, row, f"{short(sum(parts.values()), 'FLOP')}\nattention {percent(shares[name], 1)}", **look)
     ax.set(xlim=(0, 1.55), ylim=(1.5, -1.75))
     ax.set_yticks(range(2), flops)
     ticks = (0, 0.25, 0.5, 0.75, 1)
@@ -107,7 +108,7 @@ def plot_bytes(budget: Budget, *, style: Style = SCREEN, ax: Axes | None = None)
 
 
 def describe_flops(budget: Budget) -> str:
-    """What `plot_flops` shows, as a sentence with its numbers."""
+    """Describe `plot_flops` in a sentence with its numbers."""
     rows = []
     for (row, parts), share in zip(budget.flops().items(), budget.attention_shares().values(), strict=True):
         rows.append(f"{row} {short(sum(parts.values()), 'FLOP')}, of which attention is {percent(share, 1)}")
@@ -118,7 +119,7 @@ def describe_flops(budget: Budget) -> str:
 
 
 def describe_bytes(budget: Budget) -> str:
-    """What `plot_bytes` shows, as a sentence with its numbers."""
+    """Describe `plot_bytes` in a sentence with its numbers."""
     listed = ", ".join(f"{name} {binary(size)}" for name, size in budget.bytes().items())
     return f"Memory at {budget.geometry.seq_len:,} tokens in 16 bits, scores of one layer: {listed}."
 
@@ -138,3 +139,7 @@ def binary(count: float) -> str:
         if count >= 2**power:
             return f"{count / 2**power:.3g}\N{NO-BREAK SPACE}{unit}"
     return f"{count:.0f}\N{NO-BREAK SPACE}B"
+
+
+show_flops = picture_of(plot_flops, describe_flops)
+show_bytes = picture_of(plot_bytes, describe_bytes)

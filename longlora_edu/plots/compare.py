@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
 
+from .picture import picture_of
 from .style import EMPTY, FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, Style, dress, new_axes
 
 
@@ -59,3 +60,6 @@ def describe_comparison(mine: np.ndarray, right: np.ndarray) -> str:
     return (
         f"Your mask beside the right one: {extra} pairs too many, {missing} missing, of {int(right.sum())} right ones."
     )
+
+
+show_comparison = picture_of(plot_comparison, describe_comparison)

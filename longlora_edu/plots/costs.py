@@ -1,4 +1,4 @@
-"""Where FLOPs, bytes and seconds go as a sequence grows."""
+"""FLOPs, bytes and seconds as a sequence grows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ..cost import ModelShape, forward_flops
+from .picture import picture_of
 from .style import DENSE, EMPTY, FROZEN, INK, LOSS, SCREEN, Style, dress, new_axes, percent
 
 PARTS = {
@@ -103,7 +104,7 @@ def plot_growth(
 def plot_measured(
     measured: Mapping[str, Mapping[int, float]], *, unit: str = "ms", style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """What was measured, `measured[name][length]`, on logarithmic axes: slope 1 is linear, slope 2 quadratic."""
+    """Plot measurements `measured[name][length]` on logarithmic axes: slope 1 is linear, slope 2 quadratic."""
     ax = new_axes(style, width=1.2)[0] if ax is None else ax
     for name, row in measured.items():
         colour, dash, marker = LOOKS[name]
@@ -118,14 +119,14 @@ def plot_measured(
 
 
 def describe_flop_shares(shape: ModelShape, lengths: Sequence[int]) -> str:
-    """What `plot_flop_shares` shows, as a sentence with its numbers."""
+    """Describe `plot_flop_shares` in a sentence with its numbers."""
     shares = flop_shares(shape, lengths)["attention"]
     listed = ", ".join(f"{percent(share, 1)} at {n:,} tokens" for share, n in zip(shares, lengths, strict=True))
     return f"The share of attention in the FLOPs of a dense forward pass: {listed}. The rest is layers with weights."
 
 
 def describe_growth(shape: ModelShape) -> str:
-    """What `plot_growth` shows, as a sentence with its numbers."""
+    """Describe `plot_growth` in a sentence with its numbers."""
     square, triangle = (attention_crossover(shape, causal=causal) for causal in (False, True))
     return (
         "FLOPs by length: attention grows with the square of the length, everything with weights in step with it. "
@@ -135,7 +136,7 @@ def describe_growth(shape: ModelShape) -> str:
 
 
 def describe_measured(measured: Mapping[str, Mapping[int, float]], *, unit: str = "ms") -> str:
-    """What `plot_measured` shows, as a sentence with its numbers."""
+    """Describe `plot_measured` in a sentence with its numbers."""
     parts = []
     for name, row in measured.items():
         lengths = sorted(row)
@@ -148,3 +149,8 @@ def _by_length(ax: Axes, ticks: Sequence[int]) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda length, _: f"{length:,.0f}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.minorticks_off()
+
+
+show_flop_shares = picture_of(plot_flop_shares, describe_flop_shares)
+show_growth = picture_of(plot_growth, describe_growth)
+show_measured = picture_of(plot_measured, describe_measured)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from .picture import picture_of
 from .style import AFTER, BEFORE, INK, LOSS, PASSKEY, SCREEN, TEXT, Style, dress, new_axes
 
 BITS_PER_NAT = 1 / math.log(2)
@@ -124,7 +125,7 @@ def plot_bits_by_position(
 
 
 def plot_loss(curve: Sequence[Mapping], *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """What training minimised, step by step, in bits: text and passkey digits apart, the weighted loss behind them.
+    """Plot the training loss, step by step, in bits: text and passkey digits apart, the weighted loss behind them.
 
     `curve` is a list of mappings with `step`, `loss` (nats), and where measured `bits_per_byte` and `passkey_nats`.
     """
@@ -150,7 +151,7 @@ def plot_loss(curve: Sequence[Mapping], *, style: Style = SCREEN, ax: Axes | Non
 
 
 def describe_bits_by_length(before: Mapping, after: Mapping, *, trained_context: int) -> str:
-    """What `plot_bits_by_length` shows, as a sentence with its numbers."""
+    """Describe `plot_bits_by_length` in a sentence with its numbers."""
     lists = [
         ", ".join(f"{bits:.2f} at {length:,}" for length, bits in zip(*by_length(scores), strict=True))
         for scores in (before, after)
@@ -162,7 +163,7 @@ def describe_bits_by_length(before: Mapping, after: Mapping, *, trained_context:
 
 
 def describe_bits_by_position(before: Sequence[float], after: Sequence[float], *, trained_context: int) -> str:
-    """What `plot_bits_by_position` shows, as a sentence with its numbers."""
+    """Describe `plot_bits_by_position` in a sentence with its numbers."""
     positions = (0, trained_context, max(len(before), trained_context))
     means = [means_between(values, positions) for values in (before, after)]
     parts = [
@@ -173,7 +174,7 @@ def describe_bits_by_position(before: Sequence[float], after: Sequence[float], *
 
 
 def describe_loss(curve: Sequence[Mapping]) -> str:
-    """What `plot_loss` shows, as a sentence with its numbers."""
+    """Describe `plot_loss` in a sentence with its numbers."""
     names = {"text": "text, per byte", "passkey": "passkey digits, each", "loss": "the weighted loss"}
     parts = []
     for name, (_, bits) in loss_series(curve).items():
@@ -187,3 +188,8 @@ def _mark_trained(ax: Axes, trained_context: int, style: Style) -> None:
     ax.axvline(trained_context, color=INK, linestyle=":", linewidth=style.line, label=label, zorder=1)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda length, _: f"{length:,.0f}"))
     ax.legend(fontsize=style.small, framealpha=0.9, loc="best")
+
+
+show_bits_by_length = picture_of(plot_bits_by_length, describe_bits_by_length)
+show_bits_by_position = picture_of(plot_bits_by_position, describe_bits_by_position)
+show_loss = picture_of(plot_loss, describe_loss)

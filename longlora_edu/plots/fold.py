@@ -1,4 +1,4 @@
-"""How a sequence becomes a batch: the cells of a head as rows, which is all that the fast form does."""
+"""A sequence folded into a batch: the cells of a head as rows, which is all that the fast form does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ..geometry import Cell, S2Geometry
-from .style import FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, SHIFTED, Style, new_axes, readable_on
+from .picture import picture_of
+from .style import FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, SHIFTED, Style, axes_for, new_axes, readable_on
 
 ROOM = 0.35  # between one cell and the next
 
@@ -54,12 +55,9 @@ def plot_folds(
     Raises:
         ValueError: when there are not as many `axes` as pairs.
     """
-    if axes is None:
-        rows = max(len(_cells(geometry, head)[0]) for geometry, head in geometries)
-        axes = new_axes(style, len(geometries), width=0.8 * len(geometries), height=0.35 + 0.17 * rows)
-    axes = np.ravel(axes)
-    if len(axes) != len(geometries):
-        raise ValueError(f"axes must be one a head, {len(geometries)}, got {len(axes)}")
+    rows = max(len(_cells(geometry, head)[0]) for geometry, head in geometries)
+    size = {"width": 0.8 * len(geometries), "height": 0.35 + 0.17 * rows}
+    axes = axes_for(axes, len(geometries), style, "head", **size)
     for ax, (geometry, head) in zip(axes, geometries, strict=True):
         plot_fold(geometry, head=head, style=style, ax=ax)
     # One scale for all, the lines of tokens at one height.
@@ -70,7 +68,7 @@ def plot_folds(
 
 
 def describe_fold(geometry: S2Geometry, *, head: int = -1) -> str:
-    """What `plot_fold` shows, as a sentence with its numbers."""
+    """Describe `plot_fold` in a sentence with its numbers."""
     cells, shifted = _cells(geometry, head)
     rows = ", ".join(" then ".join(_span(piece) for piece in cell) for cell in cells)
     kind = f"shifted by {geometry.shift}, boundary {geometry.boundary!r}" if shifted else "plain"
@@ -78,7 +76,7 @@ def describe_fold(geometry: S2Geometry, *, head: int = -1) -> str:
 
 
 def describe_folds(geometries: Sequence[tuple[S2Geometry, int]]) -> str:
-    """What `plot_folds` shows."""
+    """Describe `plot_folds`, one sentence each."""
     return " ".join(describe_fold(geometry, head=head) for geometry, head in geometries)
 
 
@@ -104,3 +102,7 @@ def _tokens(ax: Axes, x: float, y: float, piece: range, colour: str, style: Styl
         ax.add_patch(Rectangle((x + place, y), 1, 1, **look))
         ax.text(x + place + 0.5, y + 0.5, str(token), **text)
     ax.add_patch(Rectangle((x, y), len(piece), 1, fill=False, edgecolor=INK, linewidth=style.line))
+
+
+show_fold = picture_of(plot_fold, describe_fold)
+show_folds = picture_of(plot_folds, describe_folds)

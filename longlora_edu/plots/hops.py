@@ -1,4 +1,4 @@
-"""How news travels back through layers: from which cell to which, in turns."""
+"""The way of information through layers: from which cell to which, layer by layer."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from matplotlib.patches import Rectangle
 
 from ..geometry import S2Geometry
 from .masks import mask_kinds, plot_mask
-from .style import EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes
+from .picture import picture_of
+from .style import EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, axes_for, dress, new_axes
 
 
 def hops(geometry: S2Geometry, query: int | None = None) -> list[tuple[int, int]]:
     """For each layer, counted from the one whose output is asked for: the head that leads furthest back, and how far.
 
-    A pair is (head, earliest token heard so far), `query` (default: the last token) being the one that hears. Ends
+    A pair is (head, earliest token reached so far), `query` (default: the last token) being the one that hears. Ends
     at token 0, or where no head leads any further.
 
     Raises:
@@ -25,28 +26,28 @@ def hops(geometry: S2Geometry, query: int | None = None) -> list[tuple[int, int]
     query = geometry.seq_len - 1 if query is None else query
     if not 0 <= query < geometry.seq_len:
         raise ValueError(f"query must be from 0 to seq_len - 1 = {geometry.seq_len - 1}, got {query}")
-    mask, heard, found = geometry.mask(), np.eye(geometry.seq_len, dtype=bool)[query], []
-    while not heard[0]:
-        earliest = [int(np.argmax(mask[head, heard].any(axis=0))) for head in range(geometry.num_heads)]
+    mask, reached, steps = geometry.mask(), np.eye(geometry.seq_len, dtype=bool)[query], []
+    while not reached[0]:
+        earliest = [int(np.argmax(mask[head, reached].any(axis=0))) for head in range(geometry.num_heads)]
         head = int(np.argmin(earliest))
-        if earliest[head] == np.argmax(heard):
+        if earliest[head] == np.argmax(reached):
             break
-        heard = mask[:, heard].any(axis=(0, 1))
-        found.append((head, earliest[head]))
-    return found
+        reached = mask[:, reached].any(axis=(0, 1))
+        steps.append((head, earliest[head]))
+    return steps
 
 
 def plot_hops(geometry: S2Geometry, query: int | None = None, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """How `query` (default: the last token) comes to hear the first: a row a layer, the last layer on top.
+    """Plot the way from the first token to `query` (default: the last token): a row a layer, the last layer on top.
 
-    A row shows the cells of the head that leads furthest back, coloured where it is heard from; arrows are the hops.
+    A row shows the cells of the head that leads furthest back, coloured where it is reached from; arrows are the hops.
     """
     query = geometry.seq_len - 1 if query is None else query
-    found = hops(geometry, query)
+    steps = hops(geometry, query)
     if ax is None:
-        ax = new_axes(style, width=1.3, height=0.35 + 0.13 * (len(found) + 1))[0]
+        ax = new_axes(style, width=1.3, height=0.35 + 0.13 * (len(steps) + 1))[0]
     before, labels = query, []
-    for row, (head, earliest) in enumerate(found):
+    for row, (head, earliest) in enumerate(steps):
         shifted = head in geometry.shifted_heads
         colour, kind = (SHIFTED, "shifted") if shifted else (PLAIN, "plain")
         labels.append(f"{row + 1}: {kind} head")
@@ -61,28 +62,28 @@ def plot_hops(geometry: S2Geometry, query: int | None = None, *, style: Style = 
                 ax.add_patch(Rectangle(*box, fill=False, edgecolor=INK, linewidth=style.thin))
         arrow = {"arrowstyle": "-|>", "color": INK, "linewidth": style.line, "shrinkA": 0, "shrinkB": 0}
         ax.annotate("", xy=(earliest, row), xytext=(before, row), arrowprops=arrow)
-        if row + 1 < len(found):
+        if row + 1 < len(steps):
             ax.plot([earliest, earliest], [row, row + 1], color=INK, linewidth=style.line)
         before = earliest
     length = geometry.seq_len
-    ax.set(xlim=(-0.5, length - 0.5), ylim=(max(len(found), 1) - 0.5, -0.5), yticks=range(len(found)))
+    ax.set(xlim=(-0.5, length - 0.5), ylim=(max(len(steps), 1) - 0.5, -0.5), yticks=range(len(steps)))
     ax.set_yticklabels(labels)
     ax.set_xticks(range(0, length, -(-length // 16)))
-    reached = f"hears token 0 after {len(found)} layers" if found and before == 0 else f"hears back to token {before}"
+    reached = f"hears token 0 after {len(steps)} layers" if steps and before == 0 else f"hears back to token {before}"
     return dress(ax, style, title=f"Token {query} {reached}", x="token", y="layer, from the last", grid=False)
 
 
 def describe_hops(geometry: S2Geometry, query: int | None = None) -> str:
-    """What `plot_hops` shows, as a sentence with its numbers."""
+    """Describe `plot_hops` in a sentence with its numbers."""
     query = geometry.seq_len - 1 if query is None else query
-    found = hops(geometry, query)
+    steps = hops(geometry, query)
     way = ", ".join(
         f"{'shifted' if head in geometry.shifted_heads else 'plain'} head to token {earliest}"
-        for head, earliest in found
+        for head, earliest in steps
     )
-    if not found:
+    if not steps:
         return f"Token {query} of {geometry.seq_len} hears nothing before itself, however many layers there are."
-    layers = f"{len(found)} layer{'s' * (len(found) > 1)}"
+    layers = f"{len(steps)} layer{'s' * (len(steps) > 1)}"
     return f"{geometry.seq_len} tokens in groups of {geometry.group_size}: token {query} hears back in {layers}: {way}."
 
 
@@ -94,9 +95,7 @@ def plot_boundaries(
     Raises:
         ValueError: when there are not as many `axes` as geometries.
     """
-    axes = new_axes(style, len(geometries), width=0.6 * len(geometries)) if axes is None else np.ravel(axes)
-    if len(axes) != len(geometries):
-        raise ValueError(f"axes must be one a geometry, {len(geometries)}, got {len(axes)}")
+    axes = axes_for(axes, len(geometries), style, "geometry", width=0.6 * len(geometries))
     for ax, geometry in zip(axes, geometries, strict=True):
         plot_mask(geometry, geometry.num_heads - 1, style=style, ax=ax)
         ax.set_title(f"{geometry.boundary}, shift {geometry.shift}", fontsize=style.text, loc="left", color=INK)
@@ -106,7 +105,7 @@ def plot_boundaries(
 
 
 def describe_boundaries(geometries: Sequence[S2Geometry]) -> str:
-    """What `plot_boundaries` shows, as a sentence with its numbers."""
+    """Describe `plot_boundaries` in a sentence with its numbers."""
     parts = []
     for geometry in geometries:
         kinds = mask_kinds(geometry, geometry.num_heads - 1)
@@ -114,3 +113,7 @@ def describe_boundaries(geometries: Sequence[S2Geometry]) -> str:
         parts.append(f"{geometry.boundary}, {np.count_nonzero(kinds)} pairs, {ahead or 'none'} of them in the future")
     first = geometries[0]
     return f"A shifted head over {first.seq_len} tokens in groups of {first.group_size}: {'; '.join(parts)}."
+
+
+show_hops = picture_of(plot_hops, describe_hops)
+show_boundaries = picture_of(plot_boundaries, describe_boundaries)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from .picture import picture_of
 from .style import AFTER, DENSE, FROZEN, INK, SCREEN, TRAINED, TRAINED_HATCH, Style, dress, new_axes, percent
 
 # What trains is one colour; the kind of mark says which part it is.
@@ -42,7 +43,7 @@ def plot_low_rank(outputs: int, inputs: int, rank: int, *, style: Style = SCREEN
 
 
 def plot_shares(models: Mapping[str, Mapping[str, float]], *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """Which share of all weights trains, part by part: `models[name][part]` is a share, 0 to 1; parts are stacked."""
+    """Plot the share of all weights that trains, `models[name][part]`, 0 to 1; parts are stacked."""
     ax = new_axes(style, width=1.3, height=0.35 + 0.12 * len(models))[0] if ax is None else ax
     for row, parts in enumerate(models.values()):
         left = 0.0
@@ -84,7 +85,7 @@ def plot_parts(
 
 
 def describe_low_rank(outputs: int, inputs: int, rank: int) -> str:
-    """What `plot_low_rank` shows, as a sentence with its numbers."""
+    """Describe `plot_low_rank` in a sentence with its numbers."""
     frozen, trained = outputs * inputs, rank * (outputs + inputs)
     return (
         f"To scale: a frozen weight of {outputs:,} × {inputs:,} numbers, and its correction, B of {outputs:,} × {rank} "
@@ -93,7 +94,7 @@ def describe_low_rank(outputs: int, inputs: int, rank: int) -> str:
 
 
 def describe_shares(models: Mapping[str, Mapping[str, float]]) -> str:
-    """What `plot_shares` shows, as a sentence with its numbers."""
+    """Describe `plot_shares` in a sentence with its numbers."""
     parts = [
         f"{name} {percent(sum(shares.values()), 1)} ("
         + ", ".join(f"{part} {percent(share, 2)}" for part, share in shares.items())
@@ -104,6 +105,11 @@ def describe_shares(models: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def describe_parts(arms: Mapping[str, Mapping], *, base: float, what: str) -> str:
-    """What `plot_parts` shows, as a sentence with its numbers: the best of each arm."""
+    """Describe `plot_parts` in a sentence with its numbers: the best of each arm."""
     parts = [f"{name} {min(scores.values()):.3f}" for name, scores in arms.items()]
     return f"{what}, the best of the rates tried: {'; '.join(parts)}. To compare with: {base:.3f}."
+
+
+show_low_rank = picture_of(plot_low_rank, describe_low_rank)
+show_shares = picture_of(plot_shares, describe_shares)
+show_parts = picture_of(plot_parts, describe_parts)

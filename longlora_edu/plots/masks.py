@@ -1,4 +1,4 @@
-"""Who may look at whom on one head, and who hears whom after some layers."""
+"""Masks of single heads, and the reach of a token after some layers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch, Rectangle
 
 from ..geometry import S2Geometry
+from .picture import picture_of
 from .style import (
     DENSE,
     EMPTY,
@@ -21,6 +22,7 @@ from .style import (
     SCREEN,
     SHIFTED,
     Style,
+    axes_for,
     dress,
     new_axes,
     percent,
@@ -92,9 +94,7 @@ def plot_masks(
         ValueError: when there are not as many `axes` as heads.
     """
     heads = [kind[0] for kind in (geometry.plain_heads, geometry.shifted_heads) if kind] if heads is None else heads
-    axes = new_axes(style, len(heads), width=0.6 * len(heads)) if axes is None else np.ravel(axes)
-    if len(axes) != len(heads):
-        raise ValueError(f"axes must be one a head, {len(heads)}, got {len(axes)}")
+    axes = axes_for(axes, len(heads), style, "head", width=0.6 * len(heads))
     for ax, head in zip(axes, heads, strict=True):
         plot_mask(geometry, head, style=style, ax=ax)
     for ax in axes[1:]:
@@ -134,9 +134,7 @@ def plot_idea(geometry: S2Geometry, *, style: Style = SCREEN, axes: Sequence[Axe
     Raises:
         ValueError: when `axes` are not four.
     """
-    axes = new_axes(style, 4, width=2.2, height=1.05) if axes is None else np.ravel(axes)
-    if len(axes) != 4:
-        raise ValueError(f"axes must be 4, got {len(axes)}")
+    axes = axes_for(axes, 4, style, width=2.2, height=1.05)
     plot_masks(geometry, heads=(0, geometry.num_heads - 1), style=style, axes=axes[:2])
     plot_reach(geometry, 2 * -(-geometry.seq_len // geometry.group_size), style=style, ax=axes[2])
     dense = mask_kinds(S2Geometry(geometry.seq_len, geometry.seq_len, 2), 0)
@@ -158,7 +156,7 @@ def plot_idea(geometry: S2Geometry, *, style: Style = SCREEN, axes: Sequence[Axe
 
 
 def describe_masks(geometry: S2Geometry) -> str:
-    """What `plot_masks` shows, as a sentence with its numbers."""
+    """Describe `plot_masks` in a sentence with its numbers."""
     full = geometry.seq_len * (geometry.seq_len + 1) // 2
     parts = []
     for kind, heads in (("plain", geometry.plain_heads), (f"shifted by {geometry.shift}", geometry.shifted_heads)):
@@ -174,7 +172,7 @@ def describe_masks(geometry: S2Geometry) -> str:
 
 
 def describe_reach(geometry: S2Geometry, num_layers: int) -> str:
-    """What `plot_reach` shows, as a sentence with its numbers."""
+    """Describe `plot_reach` in a sentence with its numbers."""
     needed = layers_needed(geometry, num_layers)
     past = np.tri(geometry.seq_len, dtype=bool)
     first = needed[-1, 0]
@@ -187,7 +185,7 @@ def describe_reach(geometry: S2Geometry, num_layers: int) -> str:
 
 
 def describe_idea(geometry: S2Geometry) -> str:
-    """What `plot_idea` shows, as a sentence with its numbers."""
+    """Describe `plot_idea` in a sentence with its numbers."""
     return (
         f"In training half of the heads look inside groups, the other half inside groups that begin {geometry.shift} "
         f"later. {describe_masks(geometry)} "
@@ -212,3 +210,9 @@ def _outline(ax: Axes, cell: Sequence[range], kinds: np.ndarray, style: Style) -
             if kinds[rows.start : rows.stop, columns.start : columns.stop].any():
                 corner = (columns.start - 0.5, rows.start - 0.5)
                 ax.add_patch(Rectangle(corner, len(columns), len(rows), fill=False, clip_on=False, zorder=3, **line))
+
+
+show_mask = picture_of(plot_mask, describe_masks)
+show_masks = picture_of(plot_masks, describe_masks)
+show_reach = picture_of(plot_reach, describe_reach)
+show_idea = picture_of(plot_idea, describe_idea)

@@ -1,4 +1,4 @@
-"""What was found, by length and depth; and what was trained to get there."""
+"""Passkeys found by length and depth, and the share of parameters trained."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
+from .picture import picture_of
 from .style import FROZEN, INK, MAGNITUDE, SCREEN, TRAINED, TRAINED_HATCH, Style, dress, new_axes, percent, readable_on
 
 
@@ -33,7 +34,7 @@ def passkey_rates(cells: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def parameter_counts(recipe: Mapping) -> tuple[int, int]:
-    """How many parameters were trained and how many frozen; LoRA's own count as trained."""
+    """Count the parameters that were trained and those that were frozen; LoRA's own count as trained."""
     trained = recipe["trainable_parameters"]
     return trained, round(trained / recipe["trainable_share"]) - trained
 
@@ -69,7 +70,7 @@ def plot_trainable(recipe: Mapping, *, style: Style = SCREEN, ax: Axes | None = 
 
 
 def describe_passkeys(cells: Mapping) -> str:
-    """What `plot_passkeys` shows, as a sentence with its numbers."""
+    """Describe `plot_passkeys` in a sentence with its numbers."""
     lengths, depths, rates = passkey_rates(cells)
     means = ", ".join(
         f"{percent(rate)} at {length:,}" for length, rate in zip(lengths, rates.mean(axis=0), strict=True)
@@ -82,7 +83,7 @@ def describe_passkeys(cells: Mapping) -> str:
 
 
 def describe_trainable(recipe: Mapping) -> str:
-    """What `plot_trainable` shows, as a sentence with its numbers."""
+    """Describe `plot_trainable` in a sentence with its numbers."""
     trained, frozen = parameter_counts(recipe)
     return f"{trained:,} of {trained + frozen:,} parameters were trained ({percent(trained / (trained + frozen), 1)})."
 
@@ -91,3 +92,7 @@ def _rate(cell) -> float:
     if isinstance(cell, Mapping):
         return float(cell["rate"])
     return float(getattr(cell, "rate", cell))
+
+
+show_passkeys = picture_of(plot_passkeys, describe_passkeys)
+show_trainable = picture_of(plot_trainable, describe_trainable)

@@ -1,4 +1,4 @@
-"""Who moves when one token is pushed: what an attention function does, whatever its code says."""
+"""Perturb one token at a time and draw which outputs change: what an attention function does, not what it claims."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
 
-from .style import EMPTY, FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, Style, dress, new_axes
+from .picture import picture_of
+from .style import DENSE, EMPTY, FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, Style, axes_for, dress
 
 
-def plot_moved(
-    moved: Mapping[str, np.ndarray], *, style: Style = SCREEN, axes: Sequence[Axes] | None = None
+def plot_perturbation(
+    effects: Mapping[str, np.ndarray], *, style: Style = SCREEN, axes: Sequence[Axes] | None = None
 ) -> np.ndarray:
-    """Tables bool (n, n) side by side, titled by their names: does output n (rows) move if token n (columns) is pushed?
+    """Tables bool (n, n) side by side: True where output n (rows) moves when token n (columns) is pushed.
 
-    Above the diagonal an output moves with a token of its future: hatched, and counted under the table.
+    Above the diagonal an output moves with a token of its future: hatched, and counted under the table. A table in
+    which everything before a token moves it, and nothing else, has the colour of dense attention.
 
     Raises:
         ValueError: when there is no table, or `axes` are not one a table.
     """
-    if not moved:
-        raise ValueError("moved must hold at least one table, got none")
-    axes = new_axes(style, len(moved), width=0.65 * len(moved), height=1.2) if axes is None else np.ravel(axes)
-    if len(axes) != len(moved):
-        raise ValueError(f"axes must be one a table, {len(moved)}, got {len(axes)}")
-    for ax, (title, table) in zip(axes, moved.items(), strict=True):
+    if not effects:
+        raise ValueError("effects must hold at least one table, got none")
+    axes = axes_for(axes, len(effects), style, "table", width=0.65 * len(effects), height=1.2)
+    for ax, (title, table) in zip(axes, effects.items(), strict=True):
         table, ahead = np.asarray(table, bool), future(table)
         edges = np.arange(len(table) + 1) - 0.5
-        look = {"cmap": ListedColormap([EMPTY, PLAIN]), "vmin": 0, "vmax": 1, "edgecolor": "white"}
+        colour = DENSE if np.array_equal(table, np.tri(len(table), dtype=bool)) else PLAIN
+        look = {"cmap": ListedColormap([EMPTY, colour]), "vmin": 0, "vmax": 1, "edgecolor": "white"}
         ax.pcolormesh(edges, edges, table, linewidth=style.line / 4, **look)
         if ahead.any():
             look = {"cmap": ListedColormap([FUTURE]), "hatch": FUTURE_HATCH, "edgecolor": INK, "linewidth": 0}
@@ -45,15 +46,19 @@ def plot_moved(
     return axes
 
 
-def describe_moved(moved: Mapping[str, np.ndarray]) -> str:
-    """What `plot_moved` shows, as a sentence with its numbers."""
+def describe_perturbation(effects: Mapping[str, np.ndarray]) -> str:
+    """Describe `plot_perturbation` in a sentence with its numbers."""
     parts = [
-        f"{title}: {np.count_nonzero(table)} outputs move, {future(table).sum()} of them with a token of their future"
-        for title, table in moved.items()
+        f"{title}: {np.count_nonzero(table)} pairs of {len(table)} tokens, {future(table).sum() or 'none'} of them "
+        "from the future"
+        for title, table in effects.items()
     ]
-    return f"Every token pushed in turn. {'; '.join(parts)}."
+    return f"Every token is pushed in turn; pairs are outputs that move with it. {'; '.join(parts)}."
 
 
 def future(table: np.ndarray) -> np.ndarray:
-    """bool (n, n): what of a table stands above the diagonal."""
+    """bool (n, n): the part of a table above the diagonal."""
     return np.triu(np.asarray(table, bool), k=1)
+
+
+show_perturbation = picture_of(plot_perturbation, describe_perturbation)

@@ -1,4 +1,4 @@
-"""What a rank can hold of a matrix, and how many weights it costs beside embeddings and norms."""
+"""The share of a matrix that a low rank keeps, and its weights beside those of embeddings and norms."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from ..cost import ModelShape
 from .budget import short
+from .picture import picture_of
 from .style import AFTER, INK, LOSS, SCREEN, TRAINED, Style, dress, new_axes, percent
 
 LINES = (
@@ -36,7 +37,7 @@ def kept_energy(singular_values: Sequence[float]) -> np.ndarray:
 
 
 def trained_weights(shape: ModelShape, rank: int) -> dict[str, int]:
-    """How many weights the recipe trains: LoRA of this rank on q, k, v and o, the input embedding, the norms."""
+    """Count the weights that the recipe trains: LoRA of this rank on q, k, v and o, the input embedding, the norms."""
     parameters = shape.parameters
     parts = {"LoRA on attention": shape.lora_parameters(rank)}
     return parts | {"embeddings": parameters.embedding, "norms": parameters.norm}
@@ -75,7 +76,7 @@ def plot_energy(
 def plot_trained_weights(
     shapes: Mapping[str, ModelShape], rank: int, *, style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """What is trained at `rank`, part by part, as a share of all weights of each model. At most three models.
+    """Plot the trained share of all weights at `rank`, part by part. At most three models.
 
     A logarithmic axis: equal steps to the right are equal factors.
     """
@@ -106,14 +107,14 @@ def plot_trained_weights(
 
 
 def describe_energy(spectra: Mapping[str, Sequence[float]], rank: int) -> str:
-    """What `plot_energy` shows, as a sentence with its numbers."""
+    """Describe `plot_energy` in a sentence with its numbers."""
     kept = _kept(spectra, rank)
     parts = [f"{percent(shares[rank])} of {name} ({len(shares) - 1} ranks)" for name, shares in kept.items()]
     return f"Rank {rank} can keep {', '.join(parts)}, as a share of the squared entries."
 
 
 def describe_trained_weights(shapes: Mapping[str, ModelShape], rank: int) -> str:
-    """What `plot_trained_weights` shows, as a sentence with its numbers."""
+    """Describe `plot_trained_weights` in a sentence with its numbers."""
     sentences = []
     for name, shape in shapes.items():
         parts = trained_weights(shape, rank)
@@ -131,3 +132,7 @@ def _kept(spectra: Mapping[str, Sequence[float]], rank: int) -> dict[str, np.nda
         if not 1 <= rank < len(shares):
             raise ValueError(f"rank must be from 1 to {len(shares) - 1} for {name}, got {rank}")
     return kept
+
+
+show_energy = picture_of(plot_energy, describe_energy)
+show_trained_weights = picture_of(plot_trained_weights, describe_trained_weights)

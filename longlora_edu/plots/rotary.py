@@ -11,7 +11,8 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from .curves import by_length
-from .style import AFTER, BEFORE, DENSE, EMPTY, INK, MAGNITUDE, PLAIN, SCREEN, Style, dress, new_axes
+from .picture import picture_of
+from .style import AFTER, BEFORE, DENSE, EMPTY, INK, MAGNITUDE, PLAIN, SCREEN, Style, axes_for, dress, new_axes
 
 # Colour, line and mark of each position rule, and of a learner's answer beside the right one, in every picture.
 RULE_LOOKS = {
@@ -132,9 +133,7 @@ def plot_scores(
     Raises:
         ValueError: when there are not as many axes as tables.
     """
-    axes = new_axes(style, len(tables), width=0.7 * len(tables)) if axes is None else np.ravel(axes)
-    if len(axes) != len(tables):
-        raise ValueError(f"axes must be {len(tables)}, got {len(axes)}")
+    axes = axes_for(axes, len(tables), style, width=0.7 * len(tables))
     ends = [end(table) for table in tables.values() for end in (np.min, np.max)]
     for ax, (title, scores) in zip(axes, tables.items(), strict=True):
         shades = {"cmap": MAGNITUDE, "vmin": min(ends), "vmax": max(ends)}
@@ -148,7 +147,7 @@ def plot_scores(
 
 
 def describe_clocks(frequencies: np.ndarray, positions: Sequence[int], pairs: Sequence[int]) -> str:
-    """What `plot_clocks` shows, as a sentence with its numbers."""
+    """Describe `plot_clocks` in a sentence with its numbers."""
     turns = "; ".join(
         f"pair {pair} turns once in {_tokens(frequencies[pair])} tokens and has made "
         f"{positions[-1] * frequencies[pair] / (2 * math.pi):.2f} turns at position {positions[-1]:,}"
@@ -158,7 +157,7 @@ def describe_clocks(frequencies: np.ndarray, positions: Sequence[int], pairs: Se
 
 
 def describe_by_pair(curves: Mapping[str, np.ndarray], *, what: str) -> str:
-    """What `plot_by_pair` shows, as a sentence with its numbers: the ends, and the largest value of each rule."""
+    """Describe `plot_by_pair` in a sentence with its numbers: the ends, and the largest value of each rule."""
     parts = [
         f"{RULE_NAMES.get(name, name)} {values[0]:.3g} at pair 0, {values[-1]:.3g} at pair {len(values) - 1}, "
         f"at most {np.max(values):.3g} (pair {int(np.argmax(values))})"
@@ -168,7 +167,7 @@ def describe_by_pair(curves: Mapping[str, np.ndarray], *, what: str) -> str:
 
 
 def describe_rules_by_length(scores: Mapping[str, Mapping], *, trained_context: int) -> str:
-    """What `plot_rules_by_length` shows, as a sentence with its numbers."""
+    """Describe `plot_rules_by_length` in a sentence with its numbers."""
     parts = [
         f"{RULE_NAMES.get(name, name)} "
         + ", ".join(f"{bits:.2f} at {length:,}" for length, bits in zip(*by_length(by), strict=True))
@@ -177,8 +176,9 @@ def describe_rules_by_length(scores: Mapping[str, Mapping], *, trained_context: 
     return f"Bits per byte by context length in bytes, trained context {trained_context:,}: {'; '.join(parts)}."
 
 
-def describe_scores(mine: np.ndarray, right: np.ndarray) -> str:
-    """What `plot_scores` shows, as a sentence with its numbers: where the two tables differ most."""
+def describe_scores(tables: Mapping[str, np.ndarray]) -> str:
+    """Describe `plot_scores` of a learner's table and the right one: the place at which they differ most."""
+    mine, right = tables.values()
     differs = np.abs(np.asarray(mine) - np.asarray(right))
     query, key = np.unravel_index(differs.argmax(), differs.shape)
     return (
@@ -201,3 +201,9 @@ def _label_ends(ax: Axes, ends: Sequence[tuple[float, float, str]], top: float, 
             text, (length, value), xytext=(1.02, lowest), textcoords=("axes fraction", "data"), va="center",
             fontsize=style.small, color=INK, annotation_clip=False,
         )  # fmt: skip
+
+
+show_clocks = picture_of(plot_clocks, describe_clocks)
+show_by_pair = picture_of(plot_by_pair, describe_by_pair)
+show_rules_by_length = picture_of(plot_rules_by_length, describe_rules_by_length)
+show_scores = picture_of(plot_scores, describe_scores)

@@ -1,4 +1,4 @@
-"""How many times faster than dense attention: measured, beside what the count of pairs promises."""
+"""Speed-up over dense attention: measured, and as the count of pairs promises."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
+from .picture import picture_of
 from .style import DENSE, INK, SCREEN, Style, dress, new_axes
 
 LOOKS = (("-", "s"), (":", "^"), ("-.", "v"))
 
 
 def speed_ratios(seconds: Mapping[int, Mapping[str, float]], *, against: str = "dense") -> dict[str, dict[int, float]]:
-    """How many times faster than `against` each other way is: `ratios[name][length]`, lengths rising.
+    """Compute the speed-up of each way over `against`: `ratios[name][length]`, lengths rising.
 
     `seconds[length][name]` are times; a way that was not timed at a length has no ratio there.
 
@@ -89,7 +90,7 @@ def plot_speed(
 
 
 def describe_speed(ratios: Mapping[str, Mapping[int, float]], promised: Mapping[int, float]) -> str:
-    """What `plot_speed` shows, as a sentence with its numbers."""
+    """Describe `plot_speed` in a sentence with its numbers."""
 
     def listed(points: Mapping[int, float]) -> str:
         return ", ".join(f"{points[n]:.2f} at {n:,}" for n in sorted(points))
@@ -100,3 +101,6 @@ def describe_speed(ratios: Mapping[str, Mapping[int, float]], promised: Mapping[
         pays = f"pays from about {even:,.0f} tokens" if even else "does not pay at the longest"
         parts.append(f"{name} measured {listed(points)}, {pays}")
     return f"Times faster than dense attention by tokens: {'; '.join(parts)}."
+
+
+show_speed = picture_of(plot_speed, describe_speed)

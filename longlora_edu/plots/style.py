@@ -1,4 +1,4 @@
-"""How every picture looks: the same colour for the same thing everywhere, and never colour alone."""
+"""Colours and sizes of all pictures: the same colour for the same thing everywhere, and never colour alone."""
 
 from __future__ import annotations
 
@@ -46,6 +46,18 @@ def new_axes(style: Style, columns: int = 1, *, width: float = 1, height: float 
     """
     figure = Figure(figsize=(style.size[0] * width, style.size[1] * height), layout="constrained")
     return figure.subplots(1, columns, squeeze=False)[0]
+
+
+def axes_for(axes, count: int, style: Style, what: str = "", **size: float) -> np.ndarray:
+    """Return the given axes as an array (count,), or new ones of this size; `what` names the content of one.
+
+    Raises:
+        ValueError: when `axes` are not `count`.
+    """
+    axes = new_axes(style, count, **size) if axes is None else np.ravel(axes)
+    if len(axes) != count:
+        raise ValueError(f"axes must be {f'one a {what}, ' if what else ''}{count}, got {len(axes)}")
+    return axes
 
 
 def dress(ax: Axes, style: Style, *, title: str = "", x: str = "", y: str = "", grid: bool = True) -> Axes:

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
-from .style import EMPTY, INK, MAGNITUDE, SCREEN, Style, dress, new_axes, readable_on
+from .picture import picture_of
+from .style import EMPTY, INK, MAGNITUDE, SCREEN, Style, axes_for, dress, readable_on
 
 
 def plot_tables(
@@ -31,9 +32,7 @@ def plot_tables(
         ValueError: when there is no table, one is not square, they differ in size, or `axes` are not one a table.
     """
     values = _checked(tables)
-    axes = new_axes(style, len(values), width=0.72 * len(values), height=1.08) if axes is None else np.ravel(axes)
-    if len(axes) != len(values):
-        raise ValueError(f"axes must be one a table, {len(values)}, got {len(axes)}")
+    axes = axes_for(axes, len(values), style, "table", width=0.72 * len(values), height=1.08)
     for ax, (title, table), shown in zip(axes, values.items(), _shown(values, allowed), strict=True):
         _draw(ax, table, shown, sums, style)
         dress(ax, style, title=title, x=columns, y=rows, grid=False)
@@ -45,7 +44,7 @@ def plot_tables(
 
 
 def describe_tables(tables: Mapping[str, np.ndarray], *, allowed: np.ndarray | None = None) -> str:
-    """What `plot_tables` shows, as a sentence with its numbers."""
+    """Describe `plot_tables` in a sentence with its numbers."""
     parts, values = [], _checked(tables)
     for (title, table), shown in zip(values.items(), _shown(values, allowed), strict=True):
         totals = np.where(shown, table, 0).sum(axis=1)
@@ -106,3 +105,6 @@ def _checked(tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if shapes or len(shape) != 2 or shape[0] != shape[1]:
         raise ValueError(f"tables must be square and of one size, got {[table.shape for table in values.values()]}")
     return values
+
+
+show_tables = picture_of(plot_tables, describe_tables)

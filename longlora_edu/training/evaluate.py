@@ -116,6 +116,14 @@ def evaluation_tokens(
     return sum(lengths) * (windows + trials * depths)
 
 
+def doubled_lengths(first: int, last: int) -> list[int]:
+    """List `first`, doubled as long as it stays below `last`, then `last`: 256, 512, 700."""
+    lengths = [first]
+    while 2 * lengths[-1] < last:
+        lengths.append(2 * lengths[-1])
+    return [*lengths, last]
+
+
 def _sorted(lengths: Sequence[int]) -> list[int]:
     if not lengths:
         raise ValueError("lengths must name at least one length, got none")

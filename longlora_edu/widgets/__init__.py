@@ -1,4 +1,4 @@
-"""What a reader can move: explorers of groups, positions, ranks and costs, each with a picture for where nothing moves.
+"""Explorers of groups, positions, ranks and costs, each with a picture for where nothing moves.
 
 The explorer of groups draws in the browser (`explorer`, needs anywidget); the other panels are plain ipywidgets
 around a function that returns a `Picture`.

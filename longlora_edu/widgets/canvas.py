@@ -62,7 +62,7 @@ class Canvas:
 
 
 def _content(ax: Axes) -> list[Artist]:
-    """What was drawn into the axes, titles and legend included, from below to above."""
+    """List everything drawn into the axes, titles and legend included, from below to above."""
     own = {ax.patch, ax.xaxis, ax.yaxis, *ax.spines.values()}
     return sorted((artist for artist in ax.get_children() if artist not in own), key=lambda artist: artist.zorder)
 

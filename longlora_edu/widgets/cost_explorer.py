@@ -123,13 +123,13 @@ def measure_attention(
 
 
 def promised(geometry: S2Geometry) -> float:
-    """How many times fewer pairs S²-Attn computes than causal dense attention: the speed-up, if pairs were time."""
+    """Pairs of causal dense attention over those of S²-Attn: the speed-up, if pairs were time."""
     dense = geometry.num_heads * geometry.seq_len * (geometry.seq_len + 1) // 2
     return dense / geometry.pairs()
 
 
 def seconds_picture(record: dict, *, style: Style = SCREEN) -> Picture:
-    """What `measure_attention` found, beside what the count of pairs promises."""
+    """Show the record of `measure_attention` beside the promise of the count of pairs."""
     ratios = speed_ratios(record["seconds"])
     work = "forward and backward" if record["backward"] else "forward"
     machine = record["machine"]
@@ -162,7 +162,7 @@ def seconds_explorer(
 
 
 def _seconds(way: Callable[[], torch.Tensor], inputs: tuple[torch.Tensor, ...]) -> float:
-    """How long one call takes, with the gradients of `inputs` if there are any."""
+    """Time one call in seconds, with the gradients of `inputs` if there are any."""
     for x in inputs:
         x.requires_grad_(True)
         x.grad = None

@@ -1,4 +1,4 @@
-"""Which transformers models can have S²-Attn: pick a family, see it switched or refused by name.
+"""Transformers models that can have S²-Attn: pick a family, see it switched or refused by name.
 
 Needs transformers. Every model here is built on the spot with random weights, a few thousand of them: nothing is
 downloaded.
@@ -68,11 +68,11 @@ def verdict(name: str) -> tuple[bool, str]:
 
 def describe(name: str) -> str:
     """The verdict as safe HTML."""
-    taken, said = verdict(name)
-    return f"<b>{'✓ taken' if taken else '✗ refused'}</b>: {html.escape(said, quote=False)}"
+    taken, reason = verdict(name)
+    return f"<b>{'✓ taken' if taken else '✗ refused'}</b>: {html.escape(reason, quote=False)}"
 
 
-def table() -> str:
+def family_table() -> str:
     """All families as an HTML table: what stands for the panel where nothing moves."""
     left = 'style="text-align:left"'
     rows = "".join(
@@ -82,21 +82,21 @@ def table() -> str:
     return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
-def panel() -> ipywidgets.VBox:
+def family_panel() -> ipywidgets.VBox:
     """A list of families and, for the chosen one, what `use_s2` says of it."""
     chosen = ipywidgets.Dropdown(
         options=list(FAMILIES), description="Family", layout=ipywidgets.Layout(width="max-content")
     )
-    said = ipywidgets.HTML(value=describe(chosen.value))
-    said.add_class("longlora-edu-readout")
+    readout = ipywidgets.HTML(value=describe(chosen.value))
+    readout.add_class("longlora-edu-readout")
 
     def follow(change) -> None:
-        said.value = describe(change["new"])
+        readout.value = describe(change["new"])
 
     chosen.observe(follow, names="value")
-    return ipywidgets.VBox([chosen, said], layout=ipywidgets.Layout(min_height="110px"))
+    return ipywidgets.VBox([chosen, readout], layout=ipywidgets.Layout(min_height="110px"))
 
 
 def show_panel() -> None:
-    """Publish `panel` with `table` as its still form."""
-    show(panel(), table())
+    """Publish `family_panel` with `family_table` as its still form."""
+    show(family_panel(), family_table())

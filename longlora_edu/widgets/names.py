@@ -31,9 +31,9 @@ export default { render };
 
 
 def slider_names() -> list[ipywidgets.Widget]:
-    """What to put beside sliders, inside a box of the class `longlora-controls`, so that their handles get a name.
+    """Make the widgets that give sliders in a box of the class `longlora-controls` a name for screen readers.
 
-    It is invisible, and needs anywidget (the extra `lab`; Colab has it). Without, the list is empty and sliders work
+    They are invisible, and need anywidget (the extra `lab`; Colab has it). Without, the list is empty and sliders work
     all the same, seen and by keyboard.
     """
     try:

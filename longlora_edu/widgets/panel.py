@@ -45,7 +45,7 @@ class Panel:
 
     @property
     def values(self) -> dict:
-        """What `view` is called with."""
+        """The arguments of `view`: the controls' values."""
         return {name: control.value for name, control in self.controls.items()}
 
     def show(self) -> None:
@@ -119,7 +119,7 @@ def reachable(control: ipywidgets.Widget) -> list:
 
 
 def check_control(name: str, control: ipywidgets.Widget) -> None:
-    """The door of a panel: a control that has a name and can be driven."""
+    """Check that a control has a description and that a test can set it."""
     if not isinstance(control, NUMBERS + CHOICES + SWITCHES):
         kinds = ", ".join(kind.__name__ for kind in NUMBERS + CHOICES + SWITCHES)
         raise ValueError(f"controls must each be one of {kinds}, got {type(control).__name__} for {name!r}")

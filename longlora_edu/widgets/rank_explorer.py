@@ -36,7 +36,7 @@ def random_spectrum(rows: int, columns: int) -> np.ndarray:
 def rank_view(
     matrix: str, rank: int, *, updates: Mapping[str, Sequence[float]], canvas: Canvas, style: Style
 ) -> Picture:
-    """What `rank` keeps of one update beside random numbers and the embeddings' own, and what trains at that rank."""
+    """Show the share of an update that `rank` keeps, beside random numbers and embeddings, and what trains then."""
     size = len(updates[matrix])
     spectra = {"random numbers": random_spectrum(size, size), f"update of {matrix}": updates[matrix]}
     if matrix != EMBEDDINGS and EMBEDDINGS in updates:

@@ -62,6 +62,10 @@ class Bar:
         self.text = ipywidgets.HTML()
         self.box = ipywidgets.HBox([self.bar, self.text], layout=ipywidgets.Layout(visibility="hidden"))
 
+    def show(self) -> None:
+        """Publish the bar, and a sentence where there is no kernel."""
+        show(self.box, "<p>(While this cell runs, a bar shows how far it is.)</p>")
+
     @contextmanager
     def stage(self, what: str, total: int, unit: str) -> Iterator[Advance]:
         """As every `Progress`: shows the bar while the work goes on."""

@@ -18,13 +18,9 @@
 # which looks at your machine.
 
 # %%
-from longlora_edu.course import Question, predict, quiz, reveal
-from longlora_edu.course.checks import start as check
-from longlora_edu.course.notebook.overview import overview
+from longlora_edu import course, plots
+from longlora_edu.course.checks import l00_start as check
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots import describe_bits_by_length, describe_reach, plot_bits_by_length, plot_reach
-from longlora_edu.runs.records import recorded, recorded_line
-from longlora_edu.widgets import Picture
 
 sizes = {
     "binder": "One core and little memory: lessons use small sizes; lesson 07 trains a little and replays the rest.",
@@ -46,13 +42,11 @@ for package, what in {"anywidget": "the explorer", "transformers": "lesson 09", 
 # {{beginners: Context length}}
 
 # %%
-demo = recorded("demo")
+demo = course.recorded("demo")
 scores = [demo[when]["bits_per_byte"] for when in ("before", "after")]
 trained = demo["model"]["trained_context"]
-print(recorded_line("demo"))
-Picture(
-    plot_bits_by_length(*scores, trained_context=trained), describe_bits_by_length(*scores, trained_context=trained)
-)
+print(course.recorded_line("demo"))
+plots.show_bits_by_length(*scores, trained_context=trained)
 
 # %% [markdown]
 # ## Predict: how far is a token heard?
@@ -66,7 +60,9 @@ Picture(
 # Take 12 tokens in groups of 4, with a shift of 2. A wrong guess is worth more than none: you will remember it.
 
 # %%
-predict("00.layers", "After how many layers does the last of 12 tokens hear the first?", ["1", "3", "5", "never"])
+course.predict(
+    "00.layers", "After how many layers does the last of 12 tokens hear the first?", ["1", "3", "5", "never"]
+)
 
 # %% [markdown]
 # ## Play: the explorer
@@ -89,8 +85,10 @@ explorer(n=12, g=4, heads=2, layers=1)
 # %%
 geometry = S2Geometry(seq_len=12, group_size=4, num_heads=2)
 layers = next(count for count in range(1, 20) if geometry.reach(count)[-1, 0])
-reveal("00.layers", str(layers), f"Each layer carries a word half a group further: {layers} layers for three groups.")
-Picture(plot_reach(geometry, layers), describe_reach(geometry, layers))
+course.reveal(
+    "00.layers", str(layers), f"Each layer carries a word half a group further: {layers} layers for three groups."
+)
+plots.show_reach(geometry, layers)
 
 # %% [markdown]
 # ## Build: your first exercise
@@ -183,9 +181,9 @@ for boundary in ("split", "wrap"):
 # Three questions about what the lessons build on. Each choice has an answer of its own.
 
 # %%
-quiz(
+course.quiz(
     "00.quiz",
-    Question(
+    course.Question(
         "q holds 8 queries of 4 features, k 8 keys of 4 features. What is the shape of q @ k.T?",
         right=("8 by 8", "One score for each query and key. These tables are what most pictures here show."),
         wrong=[
@@ -193,7 +191,7 @@ quiz(
             ("4 by 4", "That would be q.T @ k, features by features. Look up matrix products before lesson 03."),
         ],
     ),
-    Question(
+    course.Question(
         "A query has equal scores with 4 keys, no others. How much weight does softmax give each?",
         right=("a quarter", "Weights are positive and add up to 1: equal scores share equally."),
         wrong=[
@@ -204,7 +202,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "Under a causal mask, which tokens may token 3 look at? The first token is number 0.",
         right=("0, 1, 2 and 3", "Itself and everything before it. Drawn as a table this is a lower triangle."),
         wrong=[
@@ -221,7 +219,7 @@ quiz(
 # Where you stand, from `progress.json`. Run this cell again whenever you like; delete the file to begin anew.
 
 # %%
-overview()
+course.overview()
 
 # %% [markdown]
 # ## Discuss

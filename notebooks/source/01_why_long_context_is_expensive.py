@@ -26,23 +26,12 @@ import math
 
 import torch
 
+from longlora_edu import cost, course, plots
 from longlora_edu.attention import full_attention, s2_attention
-from longlora_edu.cost import ModelShape, attention_bytes, forward_flops, kv_cache_bytes, step_ratio, training_flops
-from longlora_edu.course import Question, predict, quiz, reveal
-from longlora_edu.course.checks import costs as check
+from longlora_edu.course.checks import l01_costs as check
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots import (
-    attention_crossover,
-    describe_flop_shares,
-    describe_growth,
-    describe_measured,
-    plot_flop_shares,
-    plot_growth,
-    plot_measured,
-)
-from longlora_edu.widgets import Picture
 
-llama = ModelShape.llama2_7b()
+llama = cost.ModelShape.llama2_7b()
 device = "cuda" if torch.cuda.is_available() else "cpu"
 
 # %% [markdown]
@@ -53,7 +42,7 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 
 # %%
 lengths = (2048, 8192, 32768, 131072)
-Picture(plot_flop_shares(llama, lengths), describe_flop_shares(llama, lengths))
+plots.show_flop_shares(llama, lengths)
 
 # %% [markdown]
 # {{beginners: FLOP}}
@@ -73,7 +62,9 @@ factors = {
     "64 to 200 times as many": (64, 200),
     "256 times as many": (200, 300),
 }
-predict("01.long_sequence", "How many FLOPs does the long sequence take, compared with the short one?", list(factors))
+course.predict(
+    "01.long_sequence", "How many FLOPs does the long sequence take, compared with the short one?", list(factors)
+)
 
 # %% [markdown]
 # ## Play: the cost explorer
@@ -90,10 +81,10 @@ cost_explorer().show()
 # ## Reveal
 
 # %%
-short, long = (forward_flops(llama, length) for length in (2048, 32768))
+short, long = (cost.forward_flops(llama, length) for length in (2048, 32768))
 factor = long.total / short.total
 answer = next(words for words, (low, high) in factors.items() if low <= factor < high)
-reveal(
+course.reveal(
     "01.long_sequence",
     answer,
     f"It is {factor:.0f} times. Attention alone grows {long.attention / short.attention:.0f} times, but at 2,048 "
@@ -107,7 +98,7 @@ reveal(
 # {{claim: cost-of-32k}}
 
 # %% claim="cost-of-32k"
-short, long = (training_flops(llama, length) for length in (2048, 32768))
+short, long = (cost.training_flops(llama, length) for length in (2048, 32768))
 print(f"attention scores of one sequence: {long.attention / short.attention:.0f} times")
 print(f"the whole step on one sequence:   {long.total / short.total:.0f} times")
 print(f"the whole step per token:         {long.total / 32768 / (short.total / 2048):.1f} times")
@@ -135,9 +126,9 @@ print(f"{counted:,} FLOPs, the whole square of pairs counted")
 # The library has a formula for it, `cost.forward_flops`, for whole models. It has to agree:
 
 # %%
-tiny = ModelShape(width=8, layers=1, heads=heads, kv_heads=heads, head_dim=head_dim, ffn_width=16, vocabulary=10)
-assert forward_flops(tiny, tokens).attention == counted
-forward_flops(tiny, tokens)
+tiny = cost.ModelShape(width=8, layers=1, heads=heads, kv_heads=heads, head_dim=head_dim, ffn_width=16, vocabulary=10)
+assert cost.forward_flops(tiny, tokens).attention == counted
+cost.forward_flops(tiny, tokens)
 
 # %% [markdown]
 # ### Exercise 1.1 · The FLOPs of attention
@@ -204,7 +195,7 @@ with torch.device("meta"):
     ids = torch.zeros(1, 32768, dtype=torch.long)
 with torch.no_grad(), FlopCounterMode(display=False) as counter:
     giant(ids)
-by_formula = forward_flops(ModelShape(**(vars(llama) | {"layers": watched})), 32768)
+by_formula = cost.forward_flops(cost.ModelShape(**(vars(llama) | {"layers": watched})), 32768)
 print(f"{watched} layers, counted by watching: {counter.get_total_flops():,}")
 print(f"{watched} layers, by the formula:      {by_formula.total:,}")
 assert counter.get_total_flops() == by_formula.total
@@ -217,7 +208,7 @@ assert counter.get_total_flops() == by_formula.total
 q = torch.randn(1, 2, 64, 16)
 with FlopCounterMode(display=False) as counter:
     full_attention(q, q, q)
-by_formula = forward_flops(ModelShape(32, 1, 2, 2, 16, 1, 1), 64, causal=True).attention
+by_formula = cost.forward_flops(cost.ModelShape(32, 1, 2, 2, 16, 1, 1), 64, causal=True).attention
 print(f"counted on the CPU: {counter.get_total_flops()}, by the formula: {by_formula:,}")
 
 # %% [markdown]
@@ -229,7 +220,7 @@ print(f"counted on the CPU: {counter.get_total_flops()}, by the formula: {by_for
 #
 # Find the *smallest* length at which the attention of a forward pass takes more FLOPs than everything else together
 # (projections, feed-forward and head), counted as the paper counts: whole squares, `causal=False`. You may use
-# `forward_flops(shape, n)`, which has the fields `attention`, `projections`, `ffn`, `head` and the property `total`;
+# `cost.forward_flops(shape, n)`, which has the fields `attention`, `projections`, `ffn`, `head` and the property `total`;
 # try lengths, halve intervals, or solve for n with pen and paper.
 
 
@@ -237,7 +228,7 @@ print(f"counted on the CPU: {counter.get_total_flops()}, by the formula: {by_for
 def crossover(shape):
     """The smallest number of tokens at which attention costs more than everything else."""
     ### BEGIN SOLUTION
-    flops = forward_flops(shape, 1)  # at one token: attention times n² and the rest times n, for other lengths
+    flops = cost.forward_flops(shape, 1)  # at one token: attention times n² and the rest times n, for other lengths
     rest = flops.projections + flops.ffn + flops.head
     return rest // flops.attention + 1
     ### END SOLUTION
@@ -251,7 +242,7 @@ check.crossover(crossover)
 #
 # ---
 #
-# When n > b / a. Both can be read from `forward_flops(shape, 1)`: at one token n² and n are 1.
+# When n > b / a. Both can be read from `cost.forward_flops(shape, 1)`: at one token n² and n are 1.
 #
 # ---
 #
@@ -269,16 +260,18 @@ check.crossover(crossover)
 
 # %%
 def lora_step_share(n):
-    return training_flops(llama, n, rank=8).attention_share
+    return cost.training_flops(llama, n, rank=8).attention_share
 
 
-crossing = attention_crossover(llama)
-assert forward_flops(llama, crossing).attention_share > 0.5 >= forward_flops(llama, crossing - 1).attention_share
+crossing = plots.attention_crossover(llama)
+assert (
+    cost.forward_flops(llama, crossing).attention_share > 0.5 >= cost.forward_flops(llama, crossing - 1).attention_share
+)
 lora_crossing = next(n for n in range(1000, crossing) if lora_step_share(n) > 0.5)
 print(f"forward pass, or full fine-tuning, whole squares: {crossing:,} tokens")
-print(f"forward pass, causal kernel:                      {attention_crossover(llama, causal=True):,} tokens")
+print(f"forward pass, causal kernel:                      {plots.attention_crossover(llama, causal=True):,} tokens")
 print(f"training step with LoRA of rank 8, whole squares: {lora_crossing:,} tokens")
-Picture(plot_growth(llama), describe_growth(llama))
+plots.show_growth(llama)
 
 # %% [markdown]
 # ## Predict: what does sparse attention save?
@@ -289,7 +282,7 @@ Picture(plot_growth(llama), describe_growth(llama))
 # {{beginners: Flash attention}}
 
 # %%
-predict(
+course.predict(
     "01.memory",
     "With such a fused kernel, how much of the memory for attention does S²-Attn save in training?",
     ["three quarters, as of the pairs", "about half", "practically nothing"],
@@ -329,7 +322,7 @@ def kept_bytes(attend, *inputs):
     return sum(kept.values())
 
 
-layer = ModelShape(width=256, layers=1, heads=4, kv_heads=4, head_dim=64, ffn_width=688, vocabulary=256)
+layer = cost.ModelShape(width=256, layers=1, heads=4, kv_heads=4, head_dim=64, ffn_width=688, vocabulary=256)
 kept = {"explicit attention": {}, "fused attention": {}, "fused S²": {}}
 for n in (128, 256, 512, 1024):
     geometry = S2Geometry.with_ratio(n, 1 / 4, layer.heads)
@@ -342,20 +335,20 @@ for n in (128, 256, 512, 1024):
 
 kibibytes = {name: {n: size / 1024 for n, size in row.items()} for name, row in kept.items()}
 unit = "KiB kept for the backward pass"
-Picture(plot_measured(kibibytes, unit=unit), describe_measured(kibibytes, unit=unit))
+plots.show_measured(kibibytes, unit=unit)
 
 # %% [markdown]
 # ## Reveal: the formula, to the byte
 
 # %%
 n = 1024
-size = attention_bytes(layer, S2Geometry.with_ratio(n, 1 / 4, layer.heads), bytes_per_element=4)
+size = cost.attention_bytes(layer, S2Geometry.with_ratio(n, 1 / 4, layer.heads), bytes_per_element=4)
 inputs = 4 * n * layer.width * 4  # q, k, v and the output, float32
 assert kept["fused attention"][n] == inputs + size.flash  # one number for each query and head, nothing else
 assert kept["explicit attention"][n] == 3 * inputs // 4 + size.masked + n * n  # the table, and the causal mask
 saved = 1 - kept["fused S²"][n] / kept["fused attention"][n]
 answers = {0.75: "three quarters, as of the pairs", 0.5: "about half", 0.0: "practically nothing"}
-reveal(
+course.reveal(
     "01.memory",
     answers[min(answers, key=lambda share: abs(share - saved))],
     f"Counted at {n:,} tokens: {saved:.0%}. The kernel keeps its inputs, its output and one number a row. Against the "
@@ -367,7 +360,7 @@ reveal(
 
 # %% claim="saves-memory"
 for n in (8192, 32768):
-    size = attention_bytes(llama, S2Geometry.with_ratio(n, 1 / 4, llama.heads))
+    size = cost.attention_bytes(llama, S2Geometry.with_ratio(n, 1 / 4, llama.heads))
     print(
         f"Llama-2-7B, {n:6,} tokens, scores of one layer: table {size.masked / 2**30:5.1f} GiB, "
         f"cells {size.grouped / 2**30:4.1f} GiB, flash {size.flash / 2**30:.4f} GiB"
@@ -409,13 +402,16 @@ for n in profile.choose(
     measured["linear layers"][n] = milliseconds("x @ w", x=x, w=weights)
 
 unit = f"ms {where} of this machine"
-Picture(plot_measured(measured, unit=unit), describe_measured(measured, unit=unit))
+plots.show_measured(measured, unit=unit)
 
 # %%
 *_, last_but_one, last = sorted(measured["fused attention"])
 for name, row in measured.items():
     print(f"{name:18} from {last_but_one:,} to {last:,} tokens: {row[last] / row[last_but_one]:.1f} times the time")
-pairs = forward_flops(layer, last, causal=True).attention / forward_flops(layer, last, geometry, causal=True).attention
+pairs = (
+    cost.forward_flops(layer, last, causal=True).attention
+    / cost.forward_flops(layer, last, geometry, causal=True).attention
+)
 speed = measured["fused attention"][last] / measured["fused S²"][last]
 print(f"S² at {last:,} tokens: {pairs:.1f} times fewer pairs, {speed:.1f} times faster")
 
@@ -465,12 +461,12 @@ print(f"and a table that grows with n²: {triangle.nbytes:,} bytes at {n:,} toke
 n = 65536
 geometry = S2Geometry.with_ratio(n, 1 / 4, llama.heads, boundary="wrap")
 for causal, name in ((False, "whole squares, as in the paper"), (True, "causal kernels")):
-    dense, sparse = (forward_flops(llama, n, g, causal=causal) for g in (None, geometry))
+    dense, sparse = (cost.forward_flops(llama, n, g, causal=causal) for g in (None, geometry))
     print(
         f"{name:31}: dense {dense.total / 1e12:6.1f}, S² {sparse.total / 1e12:6.1f} TFLOP, "
         f"ratio {dense.total / sparse.total:.2f}; attention {dense.attention_share:.0%}, {sparse.attention_share:.0%}"
     )
-dense, sparse = forward_flops(llama, n), forward_flops(llama, n, geometry, causal=True)
+dense, sparse = cost.forward_flops(llama, n), cost.forward_flops(llama, n, geometry, causal=True)
 print(f"mixed up, dense whole, S² causal: ratio {dense.total / sparse.total:.2f}, which nobody will ever measure")
 
 # %% [markdown]
@@ -494,10 +490,10 @@ for n in (8192, 16384, 32768):
 # %% claim="ten-percent"
 for n in (8192, 32768, 100_000):
     geometry = S2Geometry.with_ratio(n, 1 / 4, llama.heads)
-    full, recipe = training_flops(llama, n), training_flops(llama, n, geometry, rank=8)
+    full, recipe = cost.training_flops(llama, n), cost.training_flops(llama, n, geometry, rank=8)
     print(
         f"{n:7,} tokens: {recipe.total / full.total:.0%} of the FLOPs of full, dense fine-tuning; "
-        f"S² alone, causal: a LoRA step {step_ratio(llama, geometry, rank=8):.2f} times faster at best"
+        f"S² alone, causal: a LoRA step {cost.step_ratio(llama, geometry, rank=8):.2f} times faster at best"
     )
 
 # %% [markdown]
@@ -513,13 +509,15 @@ for n in (8192, 32768, 100_000):
 
 # %% claim="cheap-in-use"
 for n in (4096, 32768, 100_000):
-    flops = forward_flops(llama, n, causal=True)
+    flops = cost.forward_flops(llama, n, causal=True)
     print(
         f"reading {n:7,} tokens: {flops.total / 1e12:5,.0f} TFLOP, {flops.attention_share:.0%} of it attention; "
-        f"keys and values kept: {kv_cache_bytes(llama, n) / 2**30:4.1f} GiB"
+        f"keys and values kept: {cost.kv_cache_bytes(llama, n) / 2**30:4.1f} GiB"
     )
-grouped = ModelShape(**(vars(llama) | {"kv_heads": 8}))
-print(f"with 8 key/value heads, {n:7,} tokens: keys and values kept: {kv_cache_bytes(grouped, n) / 2**30:4.1f} GiB")
+grouped = cost.ModelShape(**(vars(llama) | {"kv_heads": 8}))
+print(
+    f"with 8 key/value heads, {n:7,} tokens: keys and values kept: {cost.kv_cache_bytes(grouped, n) / 2**30:4.1f} GiB"
+)
 print(f"the weights themselves, for comparison, 16 bits each: {2 * llama.parameters.total / 2**30:.1f} GiB")
 
 # %% [markdown]
@@ -548,9 +546,9 @@ for model, target in (("7B", 32768), ("13B", 65536), ("7B", 100_000)):
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "01.quiz",
-    Question(
+    course.Question(
         "A model of 7 billion weights is fine-tuned at 4,096 tokens with S²-Attn. What do you expect?",
         right=(
             "Hardly any gain: attention is a small share there",
@@ -567,7 +565,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "You replace attention in three lines by a streaming kernel. What changes with the length n?",
         right=(
             "Memory grows with n instead of n², FLOPs stay quadratic",
@@ -584,7 +582,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "One table says that dense attention takes 4 · n² · d FLOPs, another one says half of that. Who is right?",
         right=(
             "Both: the first counts whole squares, the second what is computed",

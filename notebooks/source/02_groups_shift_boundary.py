@@ -25,26 +25,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from longlora_edu.course import Question, predict, quiz, reveal
-from longlora_edu.course.checks import masks as check
-from longlora_edu.course.play.retrieval import describe_probe, plot_probe
+from longlora_edu import course, plots
+from longlora_edu.course.checks import l02_masks as check
+from longlora_edu.course.play.retrieval import show_probe
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots import (
-    SCREEN,
-    describe_boundaries,
-    describe_hops,
-    describe_masks,
-    describe_reach,
-    plot_boundaries,
-    plot_hops,
-    plot_mask,
-    plot_masks,
-    plot_reach,
-)
-from longlora_edu.plots.style import new_axes
 from longlora_edu.reference import s2_attention
-from longlora_edu.training.probe import ProbeSettings, path_exists, run_probe
-from longlora_edu.widgets import Picture
+from longlora_edu.training import probe
 from longlora_edu.widgets.explorer import explorer
 
 # %% [markdown]
@@ -59,11 +45,11 @@ from longlora_edu.widgets.explorer import explorer
 
 # %%
 dense, grouped = S2Geometry(8, 8, 2, shift=0), S2Geometry(8, 4, 2, shift=0)
-left, right = axes = new_axes(SCREEN, 2, width=1.2)
-plot_mask(dense, 0, ax=left).set_title("Full attention: 36 pairs", loc="left", fontsize=SCREEN.text)
-plot_mask(grouped, 0, ax=right).set_title("Groups of 4: 20 pairs", loc="left", fontsize=SCREEN.text)
+left, right = axes = plots.style.new_axes(plots.SCREEN, 2, width=1.2)
+plots.plot_mask(dense, 0, ax=left).set_title("Full attention: 36 pairs", loc="left", fontsize=plots.SCREEN.text)
+plots.plot_mask(grouped, 0, ax=right).set_title("Groups of 4: 20 pairs", loc="left", fontsize=plots.SCREEN.text)
 assert (dense.mask()[0].sum(), grouped.mask()[0].sum()) == (36, 20)
-Picture(axes, "Masks over 8 tokens: full attention computes 36 pairs, two groups of 4 tokens 20.")
+plots.Picture(axes, "Masks over 8 tokens: full attention computes 36 pairs, two groups of 4 tokens 20.")
 
 # %% [markdown]
 # {{beginners: Attention mask}}
@@ -82,7 +68,7 @@ Picture(axes, "Masks over 8 tokens: full attention computes 36 pairs, two groups
 # There is a wall between tokens 3 and 4. How much of a wall is it, in a deep model?
 
 # %%
-predict(
+course.predict(
     "02.wall",
     "8 tokens in groups of 4, nothing shifted, a model of 100 layers. How many of them can "
     "token 4, the first of the second group, hear, itself included?",
@@ -103,7 +89,7 @@ explorer(n=8, g=4, shift=0, heads=2, layers=1)
 
 # %%
 heard = S2Geometry(8, 4, 2, shift=0).reach(100)[4]
-reveal(
+course.reveal(
     "02.wall",
     int(heard.sum()),
     "Itself, and nobody else. Its group begins with it, and what a group does not hear in the "
@@ -167,7 +153,7 @@ geometry
 # by **half** a group.
 
 # %%
-predict(
+course.predict(
     "02.half",
     "What is it that S²-Attn shifts?",
     choices=[
@@ -193,7 +179,7 @@ explorer(n=8, g=4, heads=4, layers=1)
 # %%
 moved = (S2Geometry(8, 4, 4).mask() != S2Geometry(8, 4, 4, shift=0).mask()).any(axis=(1, 2))
 print("the shift changes heads", np.flatnonzero(moved).tolist(), "of", [0, 1, 2, 3])
-reveal(
+course.reveal(
     "02.half",
     "In half of the heads all groups begin half a group later",
     "The first half of the heads stays as it was: the plain heads. On the others, the shifted "
@@ -202,7 +188,7 @@ reveal(
 )
 
 # %%
-Picture(plot_masks(geometry), describe_masks(geometry))
+plots.show_masks(geometry)
 
 # %% [markdown]
 # {{beginners: Head}}
@@ -385,7 +371,7 @@ for length, group in ((8, 4), (1024, 256), (32768, 8192), (32768, 2048)):
 # quadratic. Where the group stays while the text grows, the share falls. How large is the group, then?
 
 # %%
-predict(
+course.predict(
     "02.group",
     "Llama 2 was trained on 4,096 tokens. LongLoRA extends it to 32,768. How large is a group in that training?",
     unit="tokens",
@@ -401,7 +387,7 @@ for original, target in ((4096, 8192), (4096, 16384), (4096, 32768), (2048, 8192
     group = LongLoRAConfig(target).pattern.group_size
     same = "= the original context" if group == original else ""
     print(f"{original:5,} to {target:6,} tokens: group {group:5,} {same}")
-reveal(
+course.reveal(
     "02.group",
     LongLoRAConfig(32768).pattern.group_size,
     "A quarter of the new length, and not the old length. So even inside a group there are "
@@ -413,7 +399,7 @@ reveal(
 # Does the shift itself cost anything, and does a larger one cost more? Commit first.
 
 # %%
-predict(
+course.predict(
     "02.shift",
     "32 tokens in groups of 8, two heads. Which shift computes the most pairs?",
     choices=["Shift 0: none at all", "Shift 1", "Shift 4: half a group", "Shift 7: the largest"],
@@ -439,7 +425,7 @@ for shift in range(8):
         f"the ends are connected after {layers_from_end_to_end(shifts)} layers"
     )
 most = max(pairs_by_shift, key=pairs_by_shift.get)
-reveal(
+course.reveal(
     "02.shift",
     {0: "Shift 0: none at all"}[most],
     "Every shift leaves two short cells at the ends in place of a full one, so it computes a few "
@@ -468,15 +454,15 @@ for boundary in ("split", "wrap", "masked"):
 
 # %%
 without_shift = profile.choose(
-    laptop=ProbeSettings(shift=0),
-    ci=ProbeSettings(seq_len=32, group_size=8, values=4, steps=60, shift=0),
+    laptop=probe.ProbeSettings(shift=0),
+    ci=probe.ProbeSettings(seq_len=32, group_size=8, values=4, steps=60, shift=0),
 )
 with_shift = replace(without_shift, shift=without_shift.group_size // 2)
 print(
     f"{with_shift.seq_len} tokens in groups of {with_shift.group_size}, {with_shift.values} keys, "
     f"{with_shift.steps} steps; guessing is right in {with_shift.chance:.1%}"
 )
-predict(
+course.predict(
     "02.probe",
     "The model without the shift is trained on this task, then scored under the same pattern. How often is it right?",
     choices=[
@@ -494,7 +480,7 @@ predict(
 
 # %%
 for name, settings in (("without the shift", without_shift), ("with the shift", with_shift)):
-    connected = path_exists(settings).mean()
+    connected = probe.path_exists(settings).mean()
     best = connected + (1 - connected) * settings.chance
     print(f"{name:17}: connected in {connected:4.0%} of places, so right in {best:.1%} at best")
 
@@ -503,11 +489,11 @@ for name, settings in (("without the shift", without_shift), ("with the shift", 
 # but **chance by construction**. Now train. Each takes a few seconds.
 
 # %% tags=["training"]
-result_without = run_probe(without_shift)
+result_without = probe.run_probe(without_shift)
 print("without the shift:", f"{result_without.accuracy.rate:.1%} right")
 
 # %% tags=["training"]
-result_with = run_probe(with_shift)
+result_with = probe.run_probe(with_shift)
 print("with the shift:", f"{result_with.accuracy.rate:.1%} right")
 
 # %% [markdown]
@@ -517,13 +503,13 @@ print("with the shift:", f"{result_with.accuracy.rate:.1%} right")
 score, chance = result_without.accuracy, result_without.chance
 low, high = score.interval
 assert low <= chance <= high < result_with.accuracy.rate
-reveal(
+course.reveal(
     "02.probe",
     "As often as a guess",
     f"{score.rate:.1%} of {score.trials} questions are answered right, where a guess is right in "
     f"{chance:.1%}. With the shift it is {result_with.accuracy.rate:.1%}.",
 )
-Picture(plot_probe([result_with, result_without]), describe_probe([result_with, result_without]))
+show_probe([result_with, result_without])
 
 # %% [markdown]
 # On the left: the bar of the plain head has a wall between key and question, the bar of the shifted head has one cell
@@ -533,7 +519,7 @@ Picture(plot_probe([result_with, result_without]), describe_probe([result_with, 
 # the shift away:
 
 # %% tags=["training"]
-inside = run_probe(replace(without_shift, place="inside"))
+inside = probe.run_probe(replace(without_shift, place="inside"))
 print(f"no shift, but key and question inside one group: {inside.accuracy.rate:.1%} right")
 
 # %% [markdown]
@@ -543,7 +529,7 @@ print(f"no shift, but key and question inside one group: {inside.accuracy.rate:.
 # model use?
 
 # %%
-predict(
+course.predict(
     "02.dense",
     "Both models are now given full attention, every wall removed, and no further training. Who answers right?",
     choices=[
@@ -560,7 +546,7 @@ for name, result in (("with", result_with), ("without", result_without)):
     print(f"trained {name:7} the shift: {rates}")
 halfway = (1 + chance) / 2
 assert result_without.dense.rate < halfway < result_with.dense.rate
-reveal(
+course.reveal(
     "02.dense",
     "Only the one trained with the shift",
     "S²-Attn is for training. In use every head has full attention, and what was learned through "
@@ -576,7 +562,7 @@ reveal(
 # One layer carries news across one wall. A text has many walls, and a model many layers.
 
 # %%
-predict(
+course.predict(
     "02.layers",
     "16 tokens in 4 groups of 4, shift 2, boundary split. After how many layers can the last token hear the first?",
     unit="layers",
@@ -599,8 +585,8 @@ explorer(n=16, g=4, heads=2, layers=2)
 # %%
 four_groups = S2Geometry(16, 4, 2)
 needed = layers_from_end_to_end(four_groups)
-reveal("02.layers", needed, "The bottom left corner of the picture below.", unit="layers")
-Picture(plot_reach(four_groups, needed), describe_reach(four_groups, needed))
+course.reveal("02.layers", needed, "The bottom left corner of the picture below.", unit="layers")
+plots.show_reach(four_groups, needed)
 
 # %% [markdown]
 # {{beginners: Layer}}
@@ -612,13 +598,13 @@ Picture(plot_reach(four_groups, needed), describe_reach(four_groups, needed))
 # take turns:
 
 # %%
-Picture(plot_hops(four_groups), describe_hops(four_groups))
+plots.show_hops(four_groups)
 
 # %% [markdown]
 # And with a single kind of head there is no turn to take. Without the shift the way back ends in the first hop:
 
 # %%
-print(describe_hops(S2Geometry(16, 4, 2, shift=0)))
+print(plots.describe_hops(S2Geometry(16, 4, 2, shift=0)))
 
 # %% [markdown]
 # ## Build: reach
@@ -730,12 +716,12 @@ for layers, groups in ((32, 4), (32, 16), (4, 4)):
 
 # %% tags=["training"]
 steps = profile.choose(laptop=200, ci=20)
-far = ProbeSettings(seq_len=32, group_size=8, values=4, place="far", steps=steps)
-one_layer = run_probe(replace(far, steps=steps // 2))
+far = probe.ProbeSettings(seq_len=32, group_size=8, values=4, place="far", steps=steps)
+one_layer = probe.run_probe(replace(far, steps=steps // 2))
 print(f"one layer: {one_layer.accuracy.rate:.1%} right, where {one_layer.ceiling:.1%} is possible")
 
 # %% tags=["training"]
-two_layers = run_probe(replace(far, layers=2))
+two_layers = probe.run_probe(replace(far, layers=2))
 score = two_layers.accuracy.rate
 print(f"two layers: {score:.1%} right, where {two_layers.ceiling:.1%} is possible")
 print(f"the same model with full attention: {two_layers.dense.rate:.1%} right")
@@ -756,7 +742,7 @@ print(f"the same model with full attention: {two_layers.dense.rate:.1%} right")
 
 # %%
 print(np.roll(np.arange(8), -2).reshape(-1, 4))
-predict(
+course.predict(
     "02.leak",
     "Rolled, cut into groups, and causal inside each group: does the future leak?",
     choices=[
@@ -800,13 +786,13 @@ for rule in rules:
 
 # %%
 assert heard_by(s2_attention, rules[1], 7) == [0, 1, 7]
-reveal(
+course.reveal(
     "02.leak",
     "Yes: the first tokens see the last ones",
     "After the roll tokens 0 and 1 stand behind 6 and 7, and what is not later in the group is not "
     "therefore earlier in the text.",
 )
-Picture(plot_boundaries(rules), describe_boundaries(rules))
+plots.show_boundaries(rules)
 
 # %% [markdown]
 # {{beginners: Perturbation test}}
@@ -1004,9 +990,9 @@ for broken in (False, True):
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "02.quiz",
-    Question(
+    course.Question(
         "A model has 9 query heads. How many are shifted?",
         right=("5", "The first 9 // 2 = 4 heads are plain, all others are shifted."),
         wrong=[
@@ -1015,7 +1001,7 @@ quiz(
             ("None: the number must be even", "The rule needs no even number, only some code does."),
         ],
     ),
-    Question(
+    course.Question(
         "8 groups, 6 layers, boundary split. What can the last token learn of the first in training?",
         right=("Nothing", "That would take 15 layers. What cannot arrive cannot be learned."),
         wrong=[
@@ -1033,7 +1019,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "You use the trained model to write. Which attention does it have?",
         right=(
             "Full attention on every head",

@@ -24,13 +24,10 @@
 # %%
 import numpy as np
 
-from longlora_edu.course import Question, predict, quiz, reveal
-from longlora_edu.course.checks import attention_weights
-from longlora_edu.course.checks import numpy_attention as check
+from longlora_edu import course, plots
+from longlora_edu.course.checks import l03_reference as check
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots import describe_moved, describe_tables, plot_moved, plot_tables
 from longlora_edu.reference import full_attention, s2_attention, s2_attention_backward
-from longlora_edu.widgets import Picture
 from longlora_edu.widgets.explorer import explorer
 
 # %% [markdown]
@@ -51,7 +48,7 @@ unit_values = np.broadcast_to(np.eye(8), (1, 2, 8, 8))  # the value of token j: 
 weights = s2_attention(q, k, unit_values, geometry)[0]
 tables = {"head 0, plain": weights[0], "head 1, shifted by 2": weights[1]}
 seen = geometry.mask()
-Picture(plot_tables(tables, allowed=seen), describe_tables(tables, allowed=seen))
+plots.show_tables(tables, allowed=seen)
 
 # %% [markdown]
 # {{beginners: Attention}}
@@ -70,7 +67,7 @@ Picture(plot_tables(tables, allowed=seen), describe_tables(tables, allowed=seen)
 # look at.
 
 # %%
-predict(
+course.predict(
     "03.flat_row",
     "8 tokens in groups of 4, all queries zero. How much of its attention does token 5 give to "
     "token 4 on the shifted head?",
@@ -98,7 +95,7 @@ explorer(n=8, g=4, heads=2, layers=1)
 flat = s2_attention(np.zeros_like(q), k, unit_values, geometry)[0]
 print("head 0:", flat[0, 5], " head 1:", flat[1, 5])
 assert flat[1, 5, 4] == 1 / 4
-reveal(
+course.reveal(
     "03.flat_row",
     "A quarter: it sees four keys",
     "On the shifted head tokens 2, 3 and 4 stand before it in its cell. On the plain head its group "
@@ -197,7 +194,7 @@ shares = exponentials / exponentials.sum(axis=-1, keepdims=True)
 np.testing.assert_allclose(shares @ v[0, 1], s2_attention(q, k, v, geometry)[0, 1])
 
 tables = {"scores": scores, "exponentials": exponentials, "weights": shares}
-Picture(plot_tables(tables, allowed=mask), describe_tables(tables, allowed=mask))
+plots.show_tables(tables, allowed=mask)
 
 # %% [markdown]
 # ## Build: all heads
@@ -299,7 +296,7 @@ print("on the shifted head token 5, the first of its document, sees", np.flatnon
 # shifted head token 2 begins a cell. It sees itself and nobody else.
 
 # %%
-predict(
+course.predict(
     "03.lonely_query",
     "A loss depends on all outputs. What is its gradient with respect to the query of token 2 on the shifted head?",
     choices=[
@@ -375,8 +372,8 @@ by_watching = [numeric_gradient(weight_of(key), scores[5]) for key in range(8)]
 np.testing.assert_allclose(jacobian, by_watching, atol=1e-8)
 
 tables, both = {"token 5: how weights answer to scores": jacobian}, np.outer(mask[5], mask[5])
-axes = plot_tables(tables, allowed=both, rows="weight of key", columns="raised: score of key")
-Picture(axes, describe_tables(tables, allowed=both))
+axes = plots.plot_tables(tables, allowed=both, rows="weight of key", columns="raised: score of key")
+plots.Picture(axes, plots.describe_tables(tables, allowed=both))
 
 # %% [markdown]
 # The diagonal is positive, everything else negative, and each row sums to 0: nothing is gained without being lost
@@ -424,7 +421,7 @@ dS = P * (dP - (P * dP).sum(axis=-1, keepdims=True))
 np.testing.assert_allclose(dS[5], jacobian @ dP[5], atol=1e-12)
 
 tables = {"weights P": P, "dP": dP, "dS": dS}
-Picture(plot_tables(tables, allowed=mask), describe_tables(tables, allowed=mask))
+plots.show_tables(tables, allowed=mask)
 
 # %% [markdown]
 # ## Reveal: the gradient of a lonely query
@@ -432,7 +429,7 @@ Picture(plot_tables(tables, allowed=mask), describe_tables(tables, allowed=mask)
 # %%
 dq, dk, dv_all = s2_attention_backward(np.broadcast_to(grad_out, (1, 2, 8, 4)), q, k, v, geometry)
 assert np.abs(dq[0, 1, [0, 2, 6]]).max() == 0 < np.abs(dq[0, 1, [1, 3, 4, 5, 7]]).min()
-reveal(
+course.reveal(
     "03.lonely_query",
     "Exactly zero",
     "Its only weight is 1, whatever its query says: a softmax over one score is constant. Tokens 0, "
@@ -532,7 +529,7 @@ def masked_too_late(q, k, v, geometry):
     return np.where(geometry.mask(), weights, 0) @ v
 
 
-listens = attention_weights(masked_too_late, geometry) > 0
+listens = check.attention_weights(masked_too_late, geometry) > 0
 print("the same mask as S²-Attn:", np.array_equal(listens, geometry.mask()))
 
 # %% [markdown]
@@ -553,7 +550,7 @@ moves = {
     "masked too late": moved_by_keys(masked_too_late, head=0),
     "the reference": moved_by_keys(s2_attention, head=0),
 }
-Picture(plot_moved(moves), describe_moved(moves))
+plots.show_perturbation(moves)
 
 # %% [markdown]
 # Every key moves every output, the future included: forbidden keys have taken their share before they were sent away,
@@ -584,9 +581,9 @@ for length in (4096, 32768, 100000):
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "03.quiz",
-    Question(
+    course.Question(
         "The rows of your weights sum to less than 1, most of all in the first rows of each cell. What happened?",
         right=(
             "The mask came after the softmax",
@@ -604,7 +601,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "In the backward pass, what is the sum of the row of dS that belongs to one query?",
         right=(
             "0",
@@ -620,7 +617,7 @@ quiz(
             ("It can be anything", "That is so for dP. The softmax removes from each row what all its scores share."),
         ],
     ),
-    Question(
+    course.Question(
         "Where does the mask have to appear in the backward pass?",
         right=(
             "Nowhere: a forbidden weight is 0, and every path to a forbidden key goes through it",

@@ -28,26 +28,11 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from longlora_edu import reference
+from longlora_edu import cost, course, plots, reference
 from longlora_edu.attention import choose_impl, full_attention, s2_attention
-from longlora_edu.cost import ModelShape, attention_bytes
-from longlora_edu.course import Question, predict, quiz, reveal, show_study
-from longlora_edu.course.checks import torch_attention as check
-from longlora_edu.course.checks.torch_attention.proof import moved
-from longlora_edu.course.notebook.html_tables import show_table
+from longlora_edu.course.checks import l04_speed as check
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.plots import (
-    crossover,
-    describe_folds,
-    describe_moved,
-    describe_speed,
-    plot_folds,
-    plot_moved,
-    plot_speed,
-    speed_ratios,
-)
-from longlora_edu.runs.timing import kept_bytes, median_seconds
-from longlora_edu.widgets import Picture
+from longlora_edu.runs import timing
 from longlora_edu.widgets.explorer import explorer
 
 # %% [markdown]
@@ -60,7 +45,7 @@ from longlora_edu.widgets.explorer import explorer
 # %%
 geometry = S2Geometry(seq_len=8, group_size=4, num_heads=2)
 heads = [(geometry, 0), (geometry, 1)]
-Picture(plot_folds(heads), describe_folds(heads))
+plots.show_folds(heads)
 
 # %% [markdown]
 # {{beginners: Batch}}
@@ -72,7 +57,7 @@ Picture(plot_folds(heads), describe_folds(heads))
 # einops writes such a lay-out as a pattern of named axes. Below `c` counts the groups and `g` the tokens in a group.
 
 # %%
-predict(
+course.predict(
     "04.letter",
     'Eight tokens, rearrange(tokens, "(g c) -> c g", g=4). Which tokens stand in row 0?',
     choices=["0, 1, 2, 3", "0, 2, 4, 6", "0, 4", "None: the pattern is refused"],
@@ -94,7 +79,7 @@ rearrange(torch.arange(8), "(c g) -> c g", g=4)
 
 # %%
 row = rearrange(torch.arange(8), "(g c) -> c g", g=4)[0]
-reveal(
+course.reveal(
     "04.letter",
     ", ".join(str(int(token)) for token in row),
     "In brackets the last letter runs fastest. With (c g) neighbours share a row, with (g c) every "
@@ -217,7 +202,7 @@ check.rolled(rolled)
 # %%
 wrap, split = (S2Geometry(8, 4, 2, boundary=boundary) for boundary in ("wrap", "split"))
 heads = [(wrap, 1), (split, 1)]
-Picture(plot_folds(heads), describe_folds(heads))
+plots.show_folds(heads)
 
 # %% [markdown]
 # {{beginners: Leak}}
@@ -229,7 +214,7 @@ Picture(plot_folds(heads), describe_folds(heads))
 print("pairs that look ahead:", {g.boundary: g.future_pairs() for g in (wrap, split)})
 qkv = torch.from_numpy(random.normal(size=(3, 1, 2, 8, 4)))
 for g in (wrap, split):
-    heard = moved(lambda q, k, v, g=g: s2_attention(q, k, v, g), *qkv)  # (n n): output, pushed token
+    heard = check.effects(lambda q, k, v, g=g: s2_attention(q, k, v, g), *qkv)  # (n n): output, pushed token
     print(f"{g.boundary}: the last token moves the outputs of tokens {np.flatnonzero(heard[:, 7])}")
 
 # %% [markdown]
@@ -331,7 +316,7 @@ for dtype, limits in allowed.items():
         name = f"{impl}, {str(dtype).removeprefix('torch.')}"
         lines.append((name, *(f"{error:.0e}" for error in found)))
     lines.append(("allowed", *(f"{limit:.0e}" for limit in limits)))
-show_table(["", "output", "dq", "dk", "dv"], lines, caption="Largest difference from the reference")
+course.show_table(["", "output", "dq", "dk", "dv"], lines, caption="Largest difference from the reference")
 
 # %% [markdown]
 # Equality with a reference is the strongest proof, if there is a reference. For a whole model, or for somebody else's
@@ -395,7 +380,7 @@ promised = {}
 for n in lengths:
     promised[n] = S2Geometry(n, n, 4, shift=0).pairs() / S2Geometry.with_ratio(n, 1 / 4, 4).pairs()
 print(f"at {lengths[-1]:,} tokens dense attention has {promised[lengths[-1]]:.2f} times as many pairs")
-predict(
+course.predict(
     "04.speed",
     f"How many times faster than dense attention is S²-Attn here, at {lengths[-1]:,} tokens?",
     unit="times",
@@ -464,20 +449,20 @@ for n in lengths:
     if n <= 1024:  # the mask grows with the square
         steps["dense mask"] = training_step(s2("dense_mask", sparse), qkv)
     repeats = 10 if device.type == "cuda" else max(1, min(8, 4096 // n))  # short calls more often
-    seconds[n] = median_seconds(steps, repeats=repeats, device=device)
+    seconds[n] = timing.median_seconds(steps, repeats=repeats, device=device)
 
 # %%
-ratios = speed_ratios(seconds)
-Picture(plot_speed(ratios, promised), describe_speed(ratios, promised))
+ratios = plots.speed_ratios(seconds)
+plots.show_speed(ratios, promised)
 
 # %% [markdown]
 # ## Reveal: how much faster?
 
 # %%
 longest = lengths[-1]
-even = crossover(ratios["grouped"])
+even = plots.crossover(ratios["grouped"])
 print(f"it pays from about {even:,.0f} tokens on" if even else "it does not pay at these lengths")
-reveal(
+course.reveal(
     "04.speed",
     round(ratios["grouped"][longest], 2),
     f"The count of pairs promises {promised[longest]:.2f}. At short lengths the gain goes into laying "
@@ -497,7 +482,7 @@ reveal(
 # lesson 07 extends.
 
 # %%
-show_study("cost", 2)
+course.show_study("cost", 2)
 
 # %% [markdown]
 # The clock mostly gives less than the count, for the reasons that you have just seen, and because work that takes no FLOPs
@@ -515,7 +500,7 @@ n = 512
 geometry = S2Geometry.with_ratio(n, 1 / 4, 4)
 q, k, v = (torch.randn(1, 4, n, 32, requires_grad=True) for _ in range(3))
 mask = torch.from_numpy(geometry.mask())
-form = attention_bytes(ModelShape(128, 1, 4, 4, 32, 344, 256), geometry, bytes_per_element=4)
+form = cost.attention_bytes(cost.ModelShape(128, 1, 4, 4, 32, 344, 256), geometry, bytes_per_element=4)
 output = q.numel() * 4
 ways = {
     "written out": (lambda: written_out(q, k, v), form.masked),
@@ -523,9 +508,9 @@ ways = {
     "impl='grouped'": (lambda: s2_attention(q, k, v, geometry, impl="grouped"), form.flash + output),
     "dense, fused": (lambda: full_attention(q, k, v), form.flash + output),
 }
-kept = {name: kept_bytes(run, besides=(q, k, v)) for name, (run, _) in ways.items()}
+kept = {name: timing.kept_bytes(run, besides=(q, k, v)) for name, (run, _) in ways.items()}
 assert kept["impl='grouped'"] < kept["impl='dense_mask'"] / 4
-show_table(
+course.show_table(
     ["", "formula", "counted"],
     [(name, f"{ways[name][1]:,}", f"{size:,}") for name, size in kept.items()],
     caption=f"Bytes kept for the backward pass, {n} tokens, beside q, k and v",
@@ -574,10 +559,10 @@ print(f"mean of all outputs: {broken.mean():.2f} and {right.mean():.2f}")
 # %%
 of_shifted = [x[:, 1:] for x in (q, k, v)]  # a single head is a shifted one
 moves = {
-    "rolled back too early": moved(lambda q, k, v: rolled_back_too_early(q, k, v, 4), *of_shifted),
-    "the library": moved(lambda q, k, v: s2_attention(q, k, v, S2Geometry(12, 4, 1)), *of_shifted),
+    "rolled back too early": check.effects(lambda q, k, v: rolled_back_too_early(q, k, v, 4), *of_shifted),
+    "the library": check.effects(lambda q, k, v: s2_attention(q, k, v, S2Geometry(12, 4, 1)), *of_shifted),
 }
-Picture(plot_moved(moves), describe_moved(moves))
+plots.show_perturbation(moves)
 
 # %% [markdown]
 # Above the diagonal is the future. In each group the first half of the tokens got the outputs of tokens that stand
@@ -596,9 +581,9 @@ Picture(plot_moved(moves), describe_moved(moves))
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "04.quiz",
-    Question(
+    course.Question(
         "Why does S²-Attn under impl='dense_mask' gain no time over dense attention?",
         right=(
             "The kernel computes every pair and then hides most of them",
@@ -619,7 +604,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "A fast kernel in bfloat16 differs from the float64 reference in the third digit. What does that prove?",
         right=(
             "Nothing yet: compare with what a plain attention in bfloat16 would differ by",
@@ -637,7 +622,7 @@ quiz(
             ("The reference is wrong", "The reference is what right means here; its own tests are loops in float64."),
         ],
     ),
-    Question(
+    course.Question(
         "Somebody reports that S²-Attn cut the memory of attention to a quarter. What do you ask first?",
         right=(
             "Whether the dense side ran on a fused kernel",

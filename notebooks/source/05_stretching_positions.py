@@ -25,27 +25,12 @@
 import numpy as np
 import torch
 
-from longlora_edu.course import Question, predict, quiz, reveal, show_study
-from longlora_edu.course.checks import positions as check
-from longlora_edu.course.notebook.html_tables import show_table
-from longlora_edu.longlora import LongLoRAConfig, apply_longlora
-from longlora_edu.model import bundled_model, rotate, rotation_tables
-from longlora_edu.plots.angles import pair_angles
-from longlora_edu.plots.rotary import (
-    RULE_NAMES,
-    describe_by_pair,
-    describe_clocks,
-    describe_rules_by_length,
-    plot_by_pair,
-    plot_clocks,
-    plot_rules_by_length,
-)
+from longlora_edu import course, longlora, plots
+from longlora_edu.course.checks import l05_positions as check
+from longlora_edu.model import bundled_model, llama
 from longlora_edu.reference import full_attention
 from longlora_edu.rope import Rope
-from longlora_edu.runs.records import recorded, recorded_line
-from longlora_edu.training.corpus import standard_library
-from longlora_edu.training.evaluate import score_text
-from longlora_edu.widgets import Picture, show
+from longlora_edu.training import corpus, evaluate
 from longlora_edu.widgets.rope_explorer import rope_explorer
 from longlora_edu.widgets.task import Bar
 
@@ -80,7 +65,7 @@ TRAINED, TARGET = trained_rope.trained_length, 2048
 print(f"a head of the small model has {trained_rope.head_dim} features, so {len(frequencies)} clocks")
 
 positions, pairs = [0, 1, 2, 3, 8, 64, 255], [0, 4, 10, 23]
-Picture(plot_clocks(frequencies, positions, pairs), describe_clocks(frequencies, positions, pairs))
+plots.show_clocks(frequencies, positions, pairs)
 
 # %% [markdown]
 # Fast clocks tell neighbours apart and soon repeat themselves. Slow clocks tell far from near, and in a short
@@ -100,7 +85,7 @@ BEYOND = [
     "It gets worse at once, from 512 bytes on",
     "It gets worse, but only at 2,048",
 ]
-predict("05.beyond", "Trained on 256 bytes, the model now reads 512, then 2,048. What happens?", BEYOND)
+course.predict("05.beyond", "Trained on 256 bytes, the model now reads 512, then 2,048. What happens?", BEYOND)
 
 # %% [markdown]
 # ## Play: the clocks, past the trained length
@@ -123,7 +108,7 @@ rope_explorer(method="default").show()
 # ## Reveal: past the trained length
 
 # %%
-held_out = standard_library().held_out
+held_out = corpus.standard_library().held_out
 lengths = profile.choose(laptop=(256, 512, 1024, 2048), ci=(256, 512, 2048))
 windows = profile.choose(laptop=24, binder=4, ci=2)
 
@@ -131,19 +116,19 @@ windows = profile.choose(laptop=24, binder=4, ci=2)
 def untrained(rule, advance=lambda tokens: None):
     """Bits per byte by length when only the position rule changes, and no weight."""
     model = bundled_model()
-    apply_longlora(model, LongLoRAConfig(TARGET, rope=rule, train="all"))
-    return score_text(model, held_out, lengths, windows=windows, on_batch=advance).by_length
+    longlora.apply_longlora(model, longlora.LongLoRAConfig(TARGET, rope=rule, train="all"))
+    return evaluate.score_text(model, held_out, lengths, windows=windows, on_batch=advance).by_length
 
 
 bits = {"default": untrained("default")}
 own = bits["default"][TRAINED]
-reveal(
+course.reveal(
     "05.beyond",
     BEYOND[2] if bits["default"][512] > 1.1 * own else BEYOND[3],
     f"{own:.2f} bits per byte at 256, {bits['default'][512]:.2f} at 512 and {bits['default'][2048]:.2f} at 2,048, "
     f"where a coin for each bit would cost 8. More context, and the model breaks.",
 )
-Picture(plot_rules_by_length(bits, trained_context=TRAINED), describe_rules_by_length(bits, trained_context=TRAINED))
+plots.show_rules_by_length(bits, trained_context=TRAINED)
 
 # %% [markdown]
 # Nothing in the program fails, no shape is wrong. The weights have simply never met such angles. There are two ways
@@ -196,8 +181,8 @@ check.rotary_scores(rotary_scores)
 
 # %%
 q, k = (torch.from_numpy(row).expand(1, 1, 2048, 48) for row in rng.normal(size=(2, 48)))
-cos, sin = rotation_tables(trained_rope, 2048, torch.device("cpu"))
-rotated_q, rotated_k = rotate(q, cos.double(), sin.double()), rotate(k, cos.double(), sin.double())
+cos, sin = llama.rotation_tables(trained_rope, 2048, torch.device("cpu"))
+rotated_q, rotated_k = llama.rotate(q, cos.double(), sin.double()), llama.rotate(k, cos.double(), sin.double())
 for distance in (0, 5, 100):
     scores = [(rotated_q[0, 0, p] @ rotated_k[0, 0, p - distance]).item() for p in (100, 500, 2047)]
     print(f"distance {distance:3}, at 100, 500, 2,047:", *(f"{score:.4f}" for score in scores))
@@ -214,8 +199,8 @@ for distance in (0, 5, 100):
 # position by eight, so that 2,047 points where about 256 pointed. No angle is new any more. Still nothing is trained.
 
 # %%
-UNTRAINED = [RULE_NAMES[rule] for rule in ("default", "linear", "ntk", "dynamic", "yarn")]
-predict(
+UNTRAINED = [plots.RULE_NAMES[rule] for rule in ("default", "linear", "ntk", "dynamic", "yarn")]
+course.predict(
     "05.untrained",
     "Five rules, made for eight times the length, no training at all. Which reads 2,048 bytes best?",
     UNTRAINED,
@@ -274,7 +259,7 @@ check.stretched_frequencies(stretched_frequencies)
 # %%
 for rule in ("linear", "ntk"):
     stretched = Rope(48, method=rule, factor=8).frequencies() / frequencies
-    print(f"{RULE_NAMES[rule]:12} fastest clock: {stretched[0]:.3f} of its speed, slowest: {stretched[-1]:.3f}")
+    print(f"{plots.RULE_NAMES[rule]:12} fastest clock: {stretched[0]:.3f} of its speed, slowest: {stretched[-1]:.3f}")
 
 # %% [markdown]
 # The factor is the target length over the *original* trained length. Two things are often said about it:
@@ -296,14 +281,12 @@ for original, target in ((4096, 8192), (4096, 32768), (4096, 100_000), (4096, 60
 # {{claim: two-stage-training}}
 
 # %% claim="two-stage-training"
-from longlora_edu.longlora import merge_to_dense
-
 model = bundled_model()
-print("one stage:", apply_longlora(bundled_model(), LongLoRAConfig(2048)).rope.factor)
+print("one stage:", longlora.apply_longlora(bundled_model(), longlora.LongLoRAConfig(2048)).rope.factor)
 for target in (512, 2048):
-    report = apply_longlora(model, LongLoRAConfig(target, trained_length=256))
+    report = longlora.apply_longlora(model, longlora.LongLoRAConfig(target, trained_length=256))
     print(f"stage to {target}: trained length {report.trained_context}, factor {report.rope.factor}")
-    merge_to_dense(model)
+    longlora.merge_to_dense(model)
 
 # %% [markdown]
 # ## Build: YaRN
@@ -366,10 +349,7 @@ ropes = {"default": trained_rope} | {
     for rule in ("linear", "ntk", "dynamic", "yarn")
 }
 slowed = {rule: rope.frequencies(TARGET) / frequencies for rule, rope in ropes.items()}
-Picture(
-    plot_by_pair(slowed, y="frequency, over the trained one", turns_once=high),
-    describe_by_pair(slowed, what="Frequency over the trained one"),
-)
+plots.show_by_pair(slowed, y="frequency, over the trained one", turns_once=high, what="Frequency over the trained one")
 
 # %% [markdown]
 # YaRN does one thing more: it makes queries and keys a little longer, so that scores grow and attention over many
@@ -384,18 +364,18 @@ print(f"YaRN multiplies cos and sin by {factor:.3f}, so scores by {factor**2:.3f
 
 # %%
 bar = Bar()
-show(bar.box, "<p>(While this cell runs, a bar shows how far it is.)</p>")
+bar.show()
 with bar.stage("Measuring four rules", 4 * windows * sum(lengths), "bytes") as advance:
     for rule in ("linear", "ntk", "dynamic", "yarn"):
         bits[rule] = untrained(rule, advance)
 best = min(bits, key=lambda rule: bits[rule][TARGET])
-reveal(
+course.reveal(
     "05.untrained",
-    RULE_NAMES[best],
+    plots.RULE_NAMES[best],
     f"{bits[best][TARGET]:.2f} bits per byte at 2,048 without any training; the model's own score at 256 is {own:.2f}. "
     f"Interpolation costs {bits['linear'][TRAINED] - own:+.2f} even at 256.",
 )
-Picture(plot_rules_by_length(bits, trained_context=TRAINED), describe_rules_by_length(bits, trained_context=TRAINED))
+plots.show_rules_by_length(bits, trained_context=TRAINED)
 
 # %% [markdown]
 # The frequencies foretold it. *Near* is the angle between neighbours, over that of training, at the fastest pair;
@@ -404,11 +384,11 @@ Picture(plot_rules_by_length(bits, trained_context=TRAINED), describe_rules_by_l
 # %%
 rows = []
 for rule, rope in ropes.items():
-    angles = pair_angles(rope, TARGET)
+    angles = plots.pair_angles(rope, TARGET)
     past = angles.far[angles.unseen].max() if angles.unseen.any() else 1.0
     numbers = (f"{angles.near[0]:.3f}", angles.unseen.sum(), f"{past:.2f} times")
-    rows.append((RULE_NAMES[rule], *numbers, f"{bits[rule][TRAINED]:.2f}", f"{bits[rule][TARGET]:.2f}"))
-show_table(
+    rows.append((plots.RULE_NAMES[rule], *numbers, f"{bits[rule][TRAINED]:.2f}", f"{bits[rule][TARGET]:.2f}"))
+course.show_table(
     ("rule", "near", "new", "how far past", "bits/byte at 256", "at 2,048"),
     rows,
     caption="What the frequencies say, and what was measured without training",
@@ -426,8 +406,8 @@ show_table(
 for method in ("linear", "ntk", "yarn"):
     rope = Rope(48, method=method, factor=8, trained_length=256)
     print(f"{method:6} angle between neighbours, fastest pair: {rope.frequencies()[0]:.3f} rad (untouched: 1)")
-print(f"bits/byte at 256, the base's own: {recorded('position_rules')['base_bits_per_byte']:.3f}")
-for row in recorded("position_rules")["rows"]:
+print(f"bits/byte at 256, the base's own: {course.recorded('position_rules')['base_bits_per_byte']:.3f}")
+for row in course.recorded("position_rules")["rows"]:
     if row["rope"] in ("linear", "ntk", "yarn"):
         print(f"{row['rope']:6} by {row['factor']}, {row['train']:8}: {row['bits_per_byte']['256']:.3f}")
 
@@ -437,13 +417,10 @@ for row in recorded("position_rules")["rows"]:
 # Then each of the five was fine-tuned on the same budget: 2,048 bytes, S²-Attn in groups of 512, dense in evaluation.
 
 # %%
-record = recorded("position_rules")
+record = course.recorded("position_rules")
 trained_with_s2 = {row["rope"]: row["bits_per_byte"] for row in record["rows"] if row["factor"] == 8}
-print(recorded_line("position_rules"))
-Picture(
-    plot_rules_by_length(trained_with_s2, trained_context=TRAINED),
-    describe_rules_by_length(trained_with_s2, trained_context=TRAINED),
-)
+print(course.recorded_line("position_rules"))
+plots.show_rules_by_length(trained_with_s2, trained_context=TRAINED)
 
 # %% [markdown]
 # Look at 512, the length of a group: default and NTK-aware are as good there as anyone. And then look at 2,048.
@@ -456,8 +433,8 @@ Picture(
 # frequencies, and those of one group of 512 in fine-tuning, with the new ones. *Asked for* are those of 2,048.
 
 # %%
-before = pair_angles(ropes["ntk"], TARGET).unseen.sum()
-predict(
+before = plots.pair_angles(ropes["ntk"], TARGET).unseen.sum()
+course.predict(
     "05.shown",
     f"Before any training, {before} pairs met new angles at 2,048 under NTK-aware scaling. To how many of them has "
     "fine-tuning in groups of 512 shown these angles?",
@@ -489,8 +466,8 @@ ratios, news = {}, {}
 for rule, rope in ropes.items():
     ratios[rule], news[rule] = asked_over_seen(rope, reach=512)
     # With nothing fine-tuned it is what the explorer counts.
-    assert (asked_over_seen(rope, reach=0)[1] == pair_angles(rope, TARGET).unseen).all()
-reveal(
+    assert (asked_over_seen(rope, reach=0)[1] == plots.pair_angles(rope, TARGET).unseen).all()
+course.reveal(
     "05.shown",
     int(before - news["ntk"].sum()),
     f"{news['ntk'].sum()} of {before} are as new as before, the worst asked for {ratios['ntk'][news['ntk']].max():.1f} "
@@ -498,9 +475,8 @@ reveal(
     "pretraining.",
     unit="pairs",
 )
-Picture(
-    plot_by_pair(ratios, y="angle asked for, over angle seen", turns_once=high),
-    describe_by_pair(ratios, what="Angle asked for over angle seen"),
+plots.show_by_pair(
+    ratios, y="angle asked for, over angle seen", turns_once=high, what="Angle asked for over angle seen"
 )
 
 # %% [markdown]
@@ -514,7 +490,7 @@ Picture(
 # the same texts in the same order, and only the pattern of training differs.
 
 # %%
-full = {row["rope"]: row for row in recorded("position_rules_full")["rows"]}
+full = {row["rope"]: row for row in course.recorded("position_rules_full")["rows"]}
 sparse = {row["rope"]: row for row in record["rows"] if row["factor"] == 8}
 rows = []
 for rule, rope in ropes.items():
@@ -522,13 +498,13 @@ for rule, rope in ropes.items():
     both = sparse[rule], full[rule]
     scores = [f"{row['bits_per_byte']['2048']:.2f}" for row in both]
     keys = [f"{row['passkey']['rate']:.0%}" for row in both]
-    rows.append((RULE_NAMES[rule], *new, *scores, *keys))
-show_table(
+    rows.append((plots.RULE_NAMES[rule], *new, *scores, *keys))
+course.show_table(
     ("rule", "new angles, S²", "full", "bits/byte at 2,048, S²", "full", "passkeys found, S²", "full"),
     rows,
     caption="The same rules and the same texts, trained with S²-Attn in groups of 512 and with full attention",
 )
-print(recorded_line("position_rules_full"))
+print(course.recorded_line("position_rules_full"))
 
 # %% [markdown]
 # NTK-aware scaling, the worst of all with S²-Attn, comes close to YaRN with full attention, and even the default rule
@@ -542,14 +518,14 @@ print(recorded_line("position_rules_full"))
 # {{claim: any-position-rule}}
 
 # %% claim="any-position-rule"
-show_study("positions")
+course.show_study("positions")
 
 # %% [markdown]
 # {{claim: embeddings-hold-positions}}
 
 # %% claim="embeddings-hold-positions"
 short, long = bundled_model(), bundled_model()
-apply_longlora(long, LongLoRAConfig(2048, train="all"))
+longlora.apply_longlora(long, longlora.LongLoRAConfig(2048, train="all"))
 for name, model in (("256", short), ("2,048", long)):
     print(
         f"context of {name:>5}: {sum(p.numel() for p in model.parameters()):,} weights, "
@@ -569,7 +545,7 @@ for attention in wrong.attention_layers:
     for projection in (attention.q_proj, attention.k_proj):
         heads = projection.weight.detach().unflatten(0, (-1, 2, 24))  # heads, halves, pairs
         projection.weight.data = heads.transpose(1, 2).flatten(0, 2)  # heads, pairs, halves
-broken = score_text(wrong, held_out, [TRAINED], windows=windows).by_length[TRAINED]
+broken = evaluate.score_text(wrong, held_out, [TRAINED], windows=windows).by_length[TRAINED]
 print(f"bits per byte at 256: {own:.2f} as it should be, {broken:.2f} with the pairs mixed up")
 
 # %% [markdown]
@@ -591,9 +567,9 @@ print(f"bits per byte at 256: {own:.2f} as it should be, {broken:.2f} with the p
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "05",
-    Question(
+    course.Question(
         "Which pairs of features meet new angles right past the trained length?",
         right=("The slow ones", "They have not turned full circle, so there are directions they never had."),
         wrong=[
@@ -601,7 +577,7 @@ quiz(
             ("All of them", "A pair that has turned full circle has pointed everywhere: nothing is new to it."),
         ],
     ),
-    Question(
+    course.Question(
         "What does position interpolation pay for having no new angles?",
         right=("Neighbours get harder to tell apart", "The fastest clock too is slowed by the factor."),
         wrong=[
@@ -609,7 +585,7 @@ quiz(
             ("A shorter context", "The target length is what it is made for; near distances are what it squeezes."),
         ],
     ),
-    Question(
+    course.Question(
         "You fine-tune with S²-Attn and NTK-aware scaling, and the training loss is excellent. What do you check?",
         right=(
             "Dense bits per byte at distances beyond the group",

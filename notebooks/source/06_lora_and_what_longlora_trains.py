@@ -26,33 +26,10 @@
 import torch
 from torch import nn
 
-from longlora_edu.cost import ModelShape
-from longlora_edu.course import Question, predict, quiz, reveal, show_study
-from longlora_edu.course.checks import low_rank as check
-from longlora_edu.course.notebook.html_tables import show_table
-from longlora_edu.longlora import (
-    ATTENTION_PROJECTIONS,
-    EMBEDDINGS_AND_NORMS,
-    LongLoRAConfig,
-    apply_longlora,
-    merge_to_dense,
-)
-from longlora_edu.lora import LoRALinear, add_lora, free_modules, merge_lora
+from longlora_edu import cost, course, longlora, lora, plots
+from longlora_edu.course.checks import l06_lora as check
 from longlora_edu.model import bundled_model
-from longlora_edu.plots.low_rank import (
-    describe_low_rank,
-    describe_parts,
-    describe_shares,
-    plot_low_rank,
-    plot_parts,
-    plot_shares,
-)
-from longlora_edu.plots.ranks import trained_weights
-from longlora_edu.runs.records import recorded, recorded_line
-from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.training.evaluate import score_text
-from longlora_edu.training.finetune import FinetuneSettings, finetune
-from longlora_edu.widgets import Picture, show
+from longlora_edu.training import corpus, evaluate, finetune
 from longlora_edu.widgets.rank_explorer import rank_explorer
 from longlora_edu.widgets.task import Bar
 
@@ -63,13 +40,13 @@ from longlora_edu.widgets.task import Bar
 # its gradient and two numbers of the optimiser beside it. LoRA freezes the weights and trains a thin correction.
 
 # %%
-llama = ModelShape.llama2_7b()
+llama = cost.ModelShape.llama2_7b()
 for name, trained in (("all weights", llama.parameters.total), ("LoRA of rank 8", llama.lora_parameters(8))):
     size = 3 * 4 * trained / 2**30  # three numbers of four bytes each
     print(f"{name:15} {trained:13,} train: {size:6.2f} GiB of gradients and optimiser")
 
 # %%
-Picture(plot_low_rank(4096, 4096, 64), describe_low_rank(4096, 4096, 64))
+plots.show_low_rank(4096, 4096, 64)
 
 # %% [markdown]
 # That is one projection of Llama-2-7B with rank 64, to scale: as much ink as there are numbers. LongLoRA uses rank 8,
@@ -88,7 +65,7 @@ Picture(plot_low_rank(4096, 4096, 64), describe_low_rank(4096, 4096, 64))
 # they are.
 
 # %%
-predict(
+course.predict(
     "06.times",
     "In Llama-2-7B: how many times as many weights does that train as LoRA of rank 8 alone?",
     unit="times",
@@ -117,13 +94,13 @@ rank_explorer().show()
 # ## Reveal: how much trains?
 
 # %%
-parts = trained_weights(llama, 8)  # LoRA, embeddings, norms
+parts = plots.trained_weights(llama, 8)  # LoRA, embeddings, norms
 for part, count in parts.items():
     print(f"{part:18} {count:12,} of {llama.parameters.total:,} weights")
-lora = llama.lora_parameters(8)
-reveal(
+added = llama.lora_parameters(8)
+course.reveal(
     "06.times",
-    round(sum(parts.values()) / lora, 1),
+    round(sum(parts.values()) / added, 1),
     "Nearly all of what LongLoRA trains is the embedding. The norms hardly count.",
     unit="times",
 )
@@ -132,21 +109,21 @@ reveal(
 # {{claim: minimal-overhead}}
 
 # %% claim="minimal-overhead"
-shape = ModelShape.llama2_7b()
-lora = shape.lora_parameters(8)
+shape = cost.ModelShape.llama2_7b()
+added = shape.lora_parameters(8)
 freed = shape.parameters.embedding + shape.parameters.norm
 print(
-    f"trained by LoRA {lora / 1e6:.1f} M, with embeddings and norms {(lora + freed) / 1e6:.1f} M: "
-    f"{(lora + freed) / lora:.1f} times as many"
+    f"trained by LoRA {added / 1e6:.1f} M, with embeddings and norms {(added + freed) / 1e6:.1f} M: "
+    f"{(added + freed) / added:.1f} times as many"
 )
-for name, weights in (("LoRA", lora), ("with embeddings and norms", lora + freed)):
+for name, weights in (("LoRA", added), ("with embeddings and norms", added + freed)):
     print(f"{name:26} gradient and AdamW's two moments: {3 * 4 * weights / 2**30:.2f} GiB")
 
 # %% [markdown]
 # {{claim: norms-are-tiny}}
 
 # %% claim="norms-are-tiny"
-parameters = ModelShape.llama2_7b().parameters
+parameters = cost.ModelShape.llama2_7b().parameters
 print(f"{parameters.norm:,} of {parameters.total:,} weights: {parameters.norm / parameters.total:.4%}")
 
 # %% [markdown]
@@ -199,7 +176,7 @@ check.lora_layer(LoRALayer)
 generator = torch.Generator().manual_seed(0)
 base = nn.Linear(16, 16)
 x = torch.randn(8, 16, generator=generator)
-layer = LoRALinear(base, rank=4, alpha=8, generator=generator)
+layer = lora.LoRALinear(base, rank=4, alpha=8, generator=generator)
 assert torch.equal(layer(x), base(x))
 
 optimizer = torch.optim.SGD([layer.lora_A.weight, layer.lora_B.weight], lr=0.1)
@@ -267,12 +244,12 @@ check.merged(merged)
 torch.testing.assert_close(layer.merged()(x), layer(x))
 
 model = bundled_model()
-add_lora(model, ATTENTION_PROJECTIONS, rank=8, alpha=16)
-report = merge_lora(model)
+lora.add_lora(model, longlora.ATTENTION_PROJECTIONS, rank=8, alpha=16)
+report = lora.merge_lora(model)
 print(f"{len(report.merged)} layers merged, {report.removed_parameters:,} parameters gone;", end=" ")
 print("q_proj is now a", type(model.attention_layers[0].q_proj).__name__)
 try:
-    merge_lora(model)
+    lora.merge_lora(model)
 except ValueError as error:
     print("a second merge:", error)
 
@@ -281,12 +258,12 @@ except ValueError as error:
 
 # %% claim="merged-model-is-plain"
 model, ids = bundled_model(), torch.randint(0, 256, (1, 512), generator=torch.Generator().manual_seed(0))
-apply_longlora(model, LongLoRAConfig(512))
+longlora.apply_longlora(model, longlora.LongLoRAConfig(512))
 with torch.no_grad():
     for name, weight in model.named_parameters():
         weight.add_(0.02 * torch.ones_like(weight)) if "lora_B" in name else None  # as if it had been trained
     before = model.eval()(ids)
-    after = merge_to_dense(model).eval()(ids)
+    after = longlora.merge_to_dense(model).eval()(ids)
 difference = (before - after).abs().max()
 print(f"largest difference of a logit: {difference:.1e}, of logits up to {before.abs().max():.1f}")
 
@@ -307,10 +284,10 @@ def trainable_share(shape, rank):
     """From 0 to 1: what LongLoRA trains, over all weights of the model with LoRA in it."""
     ### BEGIN SOLUTION
     sides = sum(sum(shape.linears[name]) for name in ("q_proj", "k_proj", "v_proj", "o_proj"))
-    lora = shape.layers * rank * sides
+    added = shape.layers * rank * sides
     embedding = shape.vocabulary * shape.width
     norms = (2 * shape.layers + 1) * shape.width
-    return (lora + embedding + norms) / (shape.parameters.total + lora)
+    return (added + embedding + norms) / (shape.parameters.total + added)
     ### END SOLUTION
 
 
@@ -332,23 +309,23 @@ check.trainable_share(trainable_share)
 # %%
 # width, layers, heads, key heads, width of a head, of the feed-forward half, vocabulary; biases left out
 SHAPES = {
-    "Llama-2-7B": ModelShape.llama2_7b(),
-    "TinyLlama-1.1B": ModelShape(2048, 22, 32, 4, 64, 5632, 32000),
-    "SmolLM2-360M": ModelShape(960, 32, 15, 5, 64, 2560, 49152, tied=True),
-    "SmolLM2-135M": ModelShape(576, 30, 9, 3, 64, 1536, 49152, tied=True),
-    "Qwen2.5-0.5B": ModelShape(896, 24, 14, 2, 64, 4864, 151936, tied=True),
-    "our small model": ModelShape(192, 4, 4, 4, 48, 512, 256),
+    "Llama-2-7B": cost.ModelShape.llama2_7b(),
+    "TinyLlama-1.1B": cost.ModelShape(2048, 22, 32, 4, 64, 5632, 32000),
+    "SmolLM2-360M": cost.ModelShape(960, 32, 15, 5, 64, 2560, 49152, tied=True),
+    "SmolLM2-135M": cost.ModelShape(576, 30, 9, 3, 64, 1536, 49152, tied=True),
+    "Qwen2.5-0.5B": cost.ModelShape(896, 24, 14, 2, 64, 4864, 151936, tied=True),
+    "our small model": cost.ModelShape(192, 4, 4, 4, 48, 512, 256),
 }
 shares = {}
 for name, shape in SHAPES.items():
-    lora, everything = shape.lora_parameters(8), shape.parameters.total
-    counts = {"LoRA": lora, "norms": shape.parameters.norm, "embeddings": shape.parameters.embedding}
-    shares[name] = {part: count / (everything + lora) for part, count in counts.items()}
+    added, everything = shape.lora_parameters(8), shape.parameters.total
+    counts = {"LoRA": added, "norms": shape.parameters.norm, "embeddings": shape.parameters.embedding}
+    shares[name] = {part: count / (everything + added) for part, count in counts.items()}
 
 model = bundled_model()  # the closed form against the model itself
-report = apply_longlora(model, LongLoRAConfig(2048))
+report = longlora.apply_longlora(model, longlora.LongLoRAConfig(2048))
 assert abs(sum(shares["our small model"].values()) - report.trainable_share) < 1e-12
-Picture(plot_shares(shares), describe_shares(shares))
+plots.show_shares(shares)
 
 # %% [markdown]
 # The recipe was made for a large model with a vocabulary of a usual size. In a small model with a large one, a good
@@ -358,10 +335,10 @@ Picture(plot_shares(shares), describe_shares(shares))
 
 # %% claim="embeddings-are-few"
 shapes = {
-    "Llama-2-7B": ModelShape.llama2_7b(),
-    "SmolLM2-135M": ModelShape(576, 30, 9, 3, 64, 1536, 49152, tied=True),
-    "Qwen2.5-0.5B (biases left out)": ModelShape(896, 24, 14, 2, 64, 4864, 151936, tied=True),
-    "the model of this course": ModelShape(192, 4, 4, 4, 48, 512, 256),
+    "Llama-2-7B": cost.ModelShape.llama2_7b(),
+    "SmolLM2-135M": cost.ModelShape(576, 30, 9, 3, 64, 1536, 49152, tied=True),
+    "Qwen2.5-0.5B (biases left out)": cost.ModelShape(896, 24, 14, 2, 64, 4864, 151936, tied=True),
+    "the model of this course": cost.ModelShape(192, 4, 4, 4, 48, 512, 256),
 }
 for name, shape in shapes.items():
     print(f"{name:31} {shape.embedding_share():6.1%} of {shape.parameters.total / 1e6:8.1f} M weights")
@@ -370,12 +347,10 @@ for name, shape in shapes.items():
 # {{claim: fewer-weights-fewer-flops}}
 
 # %% claim="fewer-weights-fewer-flops"
-from longlora_edu.cost import training_flops
-
-shape = ModelShape.llama2_7b()
-full, lora = training_flops(shape, 8192), training_flops(shape, 8192, rank=8)
+shape = cost.ModelShape.llama2_7b()
+full, added = cost.training_flops(shape, 8192), cost.training_flops(shape, 8192, rank=8)
 share = shape.lora_parameters(8) / shape.parameters.total
-print(f"trained: {share:.3%} of the weights; FLOPs of a step: {lora.total / full.total:.1%} of full fine-tuning")
+print(f"trained: {share:.3%} of the weights; FLOPs of a step: {added.total / full.total:.1%} of full fine-tuning")
 
 # %% [markdown]
 # ## Build: choose what trains
@@ -413,8 +388,8 @@ check.train_as_longlora(train_as_longlora)
 
 # %%
 model = bundled_model()
-add_lora(model, ATTENTION_PROJECTIONS, rank=8, alpha=16)
-freed = free_modules(model, EMBEDDINGS_AND_NORMS)
+lora.add_lora(model, longlora.ATTENTION_PROJECTIONS, rank=8, alpha=16)
+freed = lora.free_modules(model, longlora.EMBEDDINGS_AND_NORMS)
 by_name = {name for name, _ in model.named_parameters() if any(part in name for part in ("lora_", "embed", "norm"))}
 assert by_name == {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 print(f"free_modules freed {len(freed)} modules: {', '.join(freed[:4])}, …")
@@ -427,7 +402,7 @@ print(f"free_modules freed {len(freed)} modules: {', '.join(freed[:4])}, …")
 
 # %%
 HELPS = ["a rank of 128 instead of 8", "norms", "embeddings", "nothing: LoRA of rank 8 is there already"]
-predict(
+course.predict(
     "06.helps",
     "LoRA of rank 8 ends behind training all weights. What alone closes most of the gap?",
     HELPS,
@@ -445,17 +420,19 @@ predict(
 # First on your machine, with a shorter target and a few steps: the two recipes, the same texts in the same order.
 
 # %% tags=["training"]
-corpus = standard_library()
+library = corpus.standard_library()
 target = profile.choose(laptop=1024, ci=512)
-settings = FinetuneSettings(steps=profile.choose(laptop=24, binder=12, ci=2), batch=2)
+settings = finetune.FinetuneSettings(steps=profile.choose(laptop=24, binder=12, ci=2), batch=2)
 windows, live = profile.choose(laptop=24, binder=8, ci=2), {}
 bar = Bar()
-show(bar.box, "<p>(While this cell runs, a bar shows how far it is.)</p>")
-for name, besides in (("LoRA", ()), ("LoRA with embeddings and norms", EMBEDDINGS_AND_NORMS)):
+bar.show()
+for name, besides in (("LoRA", ()), ("LoRA with embeddings and norms", longlora.EMBEDDINGS_AND_NORMS)):
     model = bundled_model()
-    apply_longlora(model, LongLoRAConfig(target, also_train=besides))
-    finetune(model, Windows(corpus.train, target + 1), settings, progress=bar)
-    live[name] = score_text(merge_to_dense(model), corpus.held_out, [target], windows=windows).by_length[target]
+    longlora.apply_longlora(model, longlora.LongLoRAConfig(target, also_train=besides))
+    finetune.finetune(model, corpus.Windows(library.train, target + 1), settings, progress=bar)
+    live[name] = evaluate.score_text(
+        longlora.merge_to_dense(model), library.held_out, [target], windows=windows
+    ).by_length[target]
     print(f"{name:31} {live[name]:.3f} bits per byte at {target:,}, after {settings.steps} steps")
 
 # %% [markdown]
@@ -464,22 +441,21 @@ for name, besides in (("LoRA", ()), ("LoRA with embeddings and norms", EMBEDDING
 # compares all adapters at the one rate that every one of them tried.
 
 # %%
-record = recorded("trained_parts")
+record = course.recorded("trained_parts")
 arms = {}
 for row in record["rows"]:
     arms.setdefault(row["arm"], {})[row["rate"]] = row["bits_per_byte"]["2048"]
 same = {name: scores.get(2e-3, min(scores.values())) for name, scores in arms.items()}  # all weights: their own rate
-print(recorded_line("trained_parts"))
+print(course.recorded_line("trained_parts"))
 mark = record["base_bits_per_byte"]
-Picture(
-    plot_parts(arms, base=mark, y="bits per byte at 2,048; dotted: the base model at 256"),
-    describe_parts(arms, base=mark, what="Bits per byte at 2,048"),
+plots.show_parts(
+    arms, base=mark, y="bits per byte at 2,048; dotted: the base model at 256", what="Bits per byte at 2,048"
 )
 
 # %%
 gap = same["LoRA"] - same["all weights"]
 trains = {row["arm"]: row["trainable_parameters"] for row in record["rows"]}
-show_table(
+course.show_table(
     ("what trains", "weights", "bits/byte at 2,048", "of the gap to all weights"),
     [
         (name, f"{trains[name]:,}", f"{score:.3f}", f"{(same['LoRA'] - score) / gap:.0%}")
@@ -491,7 +467,7 @@ closed = dict(zip(HELPS, (same[f"LoRA{more}"] for more in (", rank 128", " + nor
 most = min(closed, key=closed.get)
 both = "LoRA + embeddings + norms"
 text = f"It closes {(same['LoRA'] - closed[most]) / gap:.0%} of the gap, embeddings and norms together "
-reveal(
+course.reveal(
     "06.helps",
     most,
     f"{text}{(same['LoRA'] - same[both]) / gap:.0%} with {trains[both] / trains['LoRA, rank 128']:.0%} of its weights.",
@@ -505,7 +481,7 @@ reveal(
 # The studies of this repository ask it with more parts, more ranks and three seeds:
 
 # %%
-show_study("parts")
+course.show_study("parts")
 
 # %% [markdown]
 # What the paper reports of a model thousands of times as large, as others quote it:
@@ -513,7 +489,7 @@ show_study("parts")
 # {{claim: ranks-of-8-to-64}}
 
 # %% claim="ranks-of-8-to-64"
-shape = ModelShape.llama2_7b()
+shape = cost.ModelShape.llama2_7b()
 table = shape.parameters
 rows = [
     ("rank 8", shape.lora_parameters(8), 11.44),
@@ -528,7 +504,7 @@ for name, weights, quoted in rows:  # 32,768 tokens, PG19 validation, as quoted 
 # {{claim: lora-plus-shows-no-gain}}
 
 # %% claim="lora-plus-shows-no-gain"
-shape = ModelShape.llama2_7b()
+shape = cost.ModelShape.llama2_7b()
 table = shape.parameters
 adapters, freed = shape.lora_parameters(8), table.embedding + table.norm
 rows = (("S2 (full fine-tuning)", table.total), ("S2 and LoRA+", adapters + freed), ("S2 and plain LoRA", adapters))
@@ -583,15 +559,15 @@ check.loraplus_groups(loraplus_groups)
 # with layers? Nothing has been trained yet.
 
 # %%
-held_out = standard_library().held_out
+held_out = corpus.standard_library().held_out
 for name, size in (("B zero, as it should be", 0.0), ("B random, as A is", 1.0)):
     model = bundled_model()
-    add_lora(model, ATTENTION_PROJECTIONS, rank=8, alpha=16, generator=torch.Generator().manual_seed(0))
+    lora.add_lora(model, longlora.ATTENTION_PROJECTIONS, rank=8, alpha=16, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
     for name_of, parameter in model.named_parameters():
         if "lora_B" in name_of:
             parameter.data = size * torch.empty_like(parameter).uniform_(-1, 1, generator=generator) / 8**0.5
-    bits = score_text(model, held_out, [256], windows=24).by_length[256]
+    bits = evaluate.score_text(model, held_out, [256], windows=24).by_length[256]
     print(f"{name:25} {bits:.2f} bits per byte at 256, before the first step")
 
 # %% [markdown]
@@ -613,9 +589,9 @@ for name, size in (("B zero, as it should be", 0.0), ("B random, as A is", 1.0))
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "06",
-    Question(
+    course.Question(
         "Why does B start at zero and A not?",
         right=(
             "So that nothing changes at first, and B still gets a gradient",
@@ -626,7 +602,7 @@ quiz(
             ("It could as well be both", "With both at zero, the gradient of each is zero: neither would ever move."),
         ],
     ),
-    Question(
+    course.Question(
         "A model has 135 million weights and a vocabulary of 49,152. What does training its embedding mean?",
         right=(
             "About a fifth of all weights trains",
@@ -637,7 +613,7 @@ quiz(
             ("Nothing, embeddings are look-ups", "A row that is looked up has a gradient; AdamW keeps all rows."),
         ],
     ),
-    Question(
+    course.Question(
         "Somebody reports gains from LoRA+ with a ratio of 16. What did they do?",
         right=("B learned 16 times as fast as A", "That is the LoRA+ of Hayou and others, not LongLoRA's."),
         wrong=[

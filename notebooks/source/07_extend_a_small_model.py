@@ -27,28 +27,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from longlora_edu.course import Question, predict, quiz, reveal
-from longlora_edu.course.checks import training as check
-from longlora_edu.course.play.live import live_settings
-from longlora_edu.course.play.train_panel import Training, replay
+from longlora_edu import course, longlora, plots
+from longlora_edu.course.checks import l07_training as check
+from longlora_edu.course.play import live, train_panel
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.longlora import apply_longlora, merge_to_dense
 from longlora_edu.model import bundled_model
-from longlora_edu.plots import (
-    describe_bits_by_length,
-    describe_loss,
-    describe_passkeys,
-    describe_trainable,
-    plot_bits_by_length,
-    plot_loss,
-    plot_passkeys,
-    plot_trainable,
-)
-from longlora_edu.runs.records import recorded, recorded_line
-from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.training.evaluate import score_text
-from longlora_edu.training.finetune import FinetuneSettings, finetune
-from longlora_edu.widgets import Picture
+from longlora_edu.training import corpus, evaluate, finetune
 
 # %% [markdown]
 # ## Why
@@ -57,22 +41,13 @@ from longlora_edu.widgets import Picture
 # the small model of this course before and after the recipe of this lesson.
 
 # %%
-demo = recorded("demo")
-Picture(
-    plot_bits_by_length(
-        demo["before"]["bits_per_byte"],
-        demo["after"]["bits_per_byte"],
-        trained_context=demo["model"]["trained_context"],
-    ),
-    describe_bits_by_length(
-        demo["before"]["bits_per_byte"],
-        demo["after"]["bits_per_byte"],
-        trained_context=demo["model"]["trained_context"],
-    ),
+demo = course.recorded("demo")
+plots.show_bits_by_length(
+    demo["before"]["bits_per_byte"], demo["after"]["bits_per_byte"], trained_context=demo["model"]["trained_context"]
 )
 
 # %%
-print(recorded_line("demo"))
+print(course.recorded_line("demo"))
 
 # %% [markdown]
 # {{beginners: Fine-tuning}}
@@ -105,8 +80,8 @@ print(f"{sum(p.numel() for p in model.parameters()):,} weights, trained at {cont
 # stretched, each attention layer holds a sparse pattern for training, and a small share of the weights is free to move.
 
 # %%
-settings = live_settings(profile)
-report = apply_longlora(model, settings.recipe())
+settings = live.live_settings(profile)
+report = longlora.apply_longlora(model, settings.recipe())
 heads, target = model.config.num_attention_heads, report.target_context
 geometry = report.pattern.geometry(target, heads)
 full_pairs = heads * target * (target + 1) // 2
@@ -118,15 +93,15 @@ print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full 
 
 # %%
 recipe = {"trainable_parameters": report.trainable_parameters, "trainable_share": report.trainable_share}
-Picture(plot_trainable(recipe), describe_trainable(recipe))
+plots.show_trainable(recipe)
 
 # %% [markdown]
 # **Steps 2 and 3, seen from outside.** The same weights read the same text in both modes. They must agree as long as no
 # head has lost anything, that is up to the first border of any head.
 
 # %%
-text = standard_library()
-ids = torch.from_numpy(Windows(text.held_out, target).draw(np.random.default_rng(0), 1))
+text = corpus.standard_library()
+ids = torch.from_numpy(corpus.Windows(text.held_out, target).draw(np.random.default_rng(0), 1))
 with torch.no_grad():
     sparse, dense = model.train()(ids), model.eval()(ids)
 differs = (sparse - dense).abs().amax(dim=-1)[0] > 1e-3
@@ -141,8 +116,8 @@ assert first == geometry.shift
 # is forgotten, and a plain dense model remains.
 
 # %%
-once = finetune(model, Windows(text.train, target + 1), FinetuneSettings(steps=1, batch=1))
-merge_to_dense(model)
+once = finetune.finetune(model, corpus.Windows(text.train, target + 1), finetune.FinetuneSettings(steps=1, batch=1))
+longlora.merge_to_dense(model)
 assert all(attention.sparse is None for attention in model.attention_layers)
 print(
     f"loss of the one step: {once.curve[0]['loss']:.3f} nats; the merged model reads up to {model.config.context_length}"
@@ -154,7 +129,7 @@ print(
 # Two things to commit to before you train. The first is about the model as it was pretrained, without any stretching.
 
 # %%
-predict(
+course.predict(
     "07.beyond",
     "Bits per byte of the same last bytes, first with the trained context before them, then with more than that: "
     "how do they change in the model as pretrained?",
@@ -173,7 +148,7 @@ predict(
 # {{beginners: Passkey retrieval}}
 
 # %%
-predict(
+course.predict(
     "07.key_loss",
     "What will the loss of the passkey's digits do while the model trains under S²?",
     choices=[
@@ -194,7 +169,7 @@ predict(
 # first step already far worse than the last?
 
 # %%
-panel = Training(settings)
+panel = train_panel.Training(settings)
 panel.show()
 
 # %% [markdown]
@@ -209,17 +184,17 @@ result = panel.take()
 print(
     f"{len(result.curve)} steps on windows of {result.settings.context} bytes, {result.report.rope.factor:g} × the trained context"
 )
-Picture(plot_loss(result.curve), describe_loss(result.curve))
+plots.show_loss(result.curve)
 
 # %% [markdown]
 # Beside it, a longer run that was recorded: the demo of this package, eight times the trained context. The slider goes
 # through its steps and trains nothing.
 
 # %%
-replay(demo["train"]["curve"]).show()
+train_panel.replay(demo["train"]["curve"]).show()
 
 # %%
-print(recorded_line("demo"))
+print(course.recorded_line("demo"))
 
 # %% [markdown]
 # ## Reveal
@@ -237,7 +212,7 @@ print(f"knowing only how often each byte occurs: {useless:.2f} bits per byte")
 before, after = result.before, result.after
 lengths = sorted(before["bits_per_byte"])
 recorded_before = {int(length): bits for length, bits in demo["before"]["bits_per_byte"].items()}
-reveal(
+course.reveal(
     "07.beyond",
     "they rise until the model is worse than useless",
     f"Here: {before['bits_per_byte'][lengths[0]]:.2f} bits per byte at {lengths[0]}, "
@@ -247,16 +222,10 @@ reveal(
 )
 
 # %%
-Picture(
-    plot_bits_by_length(before["bits_per_byte"], after["bits_per_byte"], trained_context=context),
-    describe_bits_by_length(before["bits_per_byte"], after["bits_per_byte"], trained_context=context),
-)
+plots.show_bits_by_length(before["bits_per_byte"], after["bits_per_byte"], trained_context=context)
 
 # %%
-Picture(
-    plot_passkeys(after["passkey_by_depth"], title="After: passkeys found"),
-    describe_passkeys(after["passkey_by_depth"]),
-)
+plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 
 # %% [markdown]
 # These are few trials, enough to see that keys are found and not how reliably. [Lesson 08](08_did_it_work.ipynb)
@@ -268,7 +237,7 @@ Picture(
 curve = demo["train"]["curve"]
 digits = [point["passkey_nats"] / np.log(2) for point in curve if point["passkey_nats"] is not None]
 half = len(digits) // 2
-reveal(
+course.reveal(
     "07.key_loss",
     "stay, on average, not far below a guess",
     f"{np.mean(digits[:half]):.2f} bits per digit in the first half of the steps, {np.mean(digits[half:]):.2f} in the second; "
@@ -376,7 +345,7 @@ print(f"recorded: {np.mean(digits):.2f} bits")
 good = result.model.config
 broken = dataclasses.replace(good.rope, method="default", factor=1.0)
 result.model.config = dataclasses.replace(good, rope=broken)
-lost = score_text(result.model, text.held_out, lengths, windows=settings.windows, seed=settings.seed)
+lost = evaluate.score_text(result.model, text.held_out, lengths, windows=settings.windows, seed=settings.seed)
 result.model.config = good
 for length in lengths:
     print(
@@ -404,9 +373,9 @@ for length in lengths:
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "07.quiz",
-    Question(
+    course.Question(
         "You stop the training in the middle and use the model. What do you have?",
         right=(
             "A dense model at the target length, less well adapted",
@@ -423,7 +392,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "Which of these does `apply_longlora` NOT change?",
         right=(
             "The way attention is computed in evaluation",
@@ -440,7 +409,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "The loss on passkey digits hardly moves while training. What follows?",
         right=(
             "Nothing about dense attention: most keys cannot be heard under the training pattern",

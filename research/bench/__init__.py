@@ -1,4 +1,4 @@
-"""Speed and memory, measured beside a named baseline of the same run: `longlora-edu bench`."""
+"""Benchmarks of speed and memory beside a named baseline of the same run: `longlora-edu bench`."""
 
 from longlora_edu.runs.timing import Ratio, in_turns, peak_of
 

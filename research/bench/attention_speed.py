@@ -1,4 +1,4 @@
-"""`bench attention`: a forward and backward pass of S²-Attn beside the least that the hardware needs for its groups."""
+"""`bench attention`: time S²-Attn, forward and backward, beside one causal call on the same groups."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Case:
 
 
 def grid(device: str) -> list[Case]:
-    """The cases of a device: where there is a GPU, half precision and longer sequences."""
+    """List the cases for a device: half precision and longer sequences on a GPU."""
     if torch.device(device).type == "cpu":
         return [Case(dtype, *size) for dtype in ("float32", "bfloat16") for size in CASE_SIZES]
     return [Case("bfloat16", *size) for size in (*CASE_SIZES, (1, 16384, 4096), (1, 32768, 8192), (1, 65536, 16384))]
@@ -52,7 +52,7 @@ def bench_attention(
     cases: Sequence[Case] | None = None,
     progress: Progress | None = None,
 ) -> dict:
-    """Rows of seconds and of ratios to the lower bound, with what was computed checked against dense masked attention.
+    """Time every case and divide by the lower bound; check the results against dense attention under a mask.
 
     The lower bound is one causal call over b·n/g groups that already lie side by side: a quarter of the pairs where
     the group is a quarter of the sequence. Split S² has a little fewer pairs (`pairs` says how many, as a share).
@@ -115,7 +115,7 @@ def _row(case: Case, device: torch.device, against: Sequence[str], repeats: int)
 
 
 def largest_error(case: Case, device: torch.device) -> float:
-    """The most by which output and gradients of a plain and a shifted head differ from the mask's in float32.
+    """Compare output and gradients of a plain and a shifted head with float32 attention under a mask.
 
     As a share of the largest value of each. The mask of all heads of a long sequence would not fit.
     """
@@ -129,7 +129,7 @@ def largest_error(case: Case, device: torch.device) -> float:
 
 
 def packed_documents(case: Case, seed: int = 0) -> np.ndarray:
-    """Segments (b n) of documents whose lengths are log-uniform from a quarter of a group to two groups."""
+    """Draw segments (b n) of documents whose lengths are log-uniform from a quarter of a group to two groups."""
     rng = np.random.default_rng(seed)
     rows = []
     for _ in range(case.batch):

@@ -1,4 +1,4 @@
-"""Ways to compute attention that are compared: forward and backward from what a model projects, (b n h d)."""
+"""The implementations under comparison, forward and backward from the layout that a model projects, (b n h d)."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Way = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def s2(geometry: S2Geometry, impl: str = "auto", segments: Tensor | None = None) -> Way:
-    """What this package runs: (b h n d) views go in and come out."""
+    """Return this package's S²-Attn, with (b h n d) views in and out."""
     return lambda *qkv: s2_attention(*_heads_first(qkv), geometry, impl=impl, segments=segments).transpose(1, 2)
 
 
 def dense() -> Way:
-    """Causal attention over everything, by the fastest kernel that PyTorch has here."""
+    """Return full causal attention by PyTorch's fastest kernel here."""
     return lambda *qkv: full_attention(*_heads_first(qkv)).transpose(1, 2)
 
 
 def lower_bound() -> Way:
-    """One plain causal call over groups that already lie side by side: give it (b·n/g h g d)."""
+    """Return one plain causal call for groups that already lie side by side, (b·n/g h g d)."""
     return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
 def compiled_flex(geometry: S2Geometry) -> Way:
-    """FlexAttention compiled for the geometry's rule; on a GPU."""
+    """Return FlexAttention compiled for the geometry's rule; on a GPU."""
     return s2(geometry, impl="flex")
 
 
 def published(geometry: S2Geometry) -> Way:
-    """The rolled form with an explicit softmax, as the paper's pseudo-code has it: its boundary wraps.
+    """Return the rolled form with an explicit softmax, as in the paper's pseudo-code: its boundary wraps.
 
     Source: LongLoRA (arXiv 2309.12307) Algorithm 1, written plainly here.
     """
@@ -57,7 +57,7 @@ def published(geometry: S2Geometry) -> Way:
 
 
 def step_of(way: Way, inputs: list[Tensor], grad: Tensor) -> Callable[[], list[Tensor]]:
-    """A call that goes forward and backward once, and gives the output and the three gradients."""
+    """Return a function that goes forward and backward once, and gives the output and the three gradients."""
 
     def step() -> list[Tensor]:
         out = way(*inputs)
@@ -67,7 +67,7 @@ def step_of(way: Way, inputs: list[Tensor], grad: Tensor) -> Callable[[], list[T
 
 
 def leaves(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, seed: int = 0) -> list[Tensor]:
-    """q, k and v that want gradients, and a gradient of the output, of normal numbers."""
+    """Draw q, k and v that want gradients, and a gradient of the output, from a normal distribution."""
     generator = torch.Generator().manual_seed(seed)
     q, k, v, grad = (torch.randn(shape, generator=generator).to(device, dtype) for _ in range(4))
     return [*(x.requires_grad_() for x in (q, k, v)), grad]

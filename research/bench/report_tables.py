@@ -10,7 +10,7 @@ SHORT_DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def tables(kind: str, result: dict) -> list[Table]:
-    """What a record of `bench attention`, `step` or `scaling` says, for a terminal."""
+    """Format a record of `bench attention`, `step` or `scaling` as tables for a terminal."""
     return {"attention": _attention, "step": _step, "scaling": _scaling}[kind](result)
 
 

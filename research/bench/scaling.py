@@ -1,4 +1,6 @@
-"""`bench scaling`: time and memory a token by length at one group size, and the length from which S²-Attn pays."""
+"""`bench scaling`: time and memory per token by length at one group size, and the length from which S²-Attn is
+faster.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def bench_scaling(
     repeats: int = 5,
     progress: Progress | None = None,
 ) -> dict:
-    """Two tables: `fixed_group`, where time and bytes a token should stay flat, and `fixed_ratio`, where S² overtakes.
+    """Measure two tables: `fixed_group`, where cost per token should stay flat, and `fixed_ratio`, where S² overtakes.
 
     A pass is forward and backward over one sequence of 8 heads of 64. Bytes are the most that the process (or the
     GPU) held above q, k, v and the output's gradient; on CPU each is of a fresh process.
@@ -78,7 +80,7 @@ def bench_scaling(
 
 
 def extra_bytes(length: int, group: int | None, dtype: str, device: str) -> int | None:
-    """The most bytes of one pass above its inputs; None where the system does not tell."""
+    """Measure the peak bytes of one pass above its inputs; None where the system does not say."""
     if torch.device(device).type == "cuda":
         return _extra_bytes(length, group, dtype, device)
     # Fresh: what a process freed before, it may still hold.

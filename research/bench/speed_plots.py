@@ -1,4 +1,4 @@
-"""Pictures of `longlora-edu bench`, drawn from its records."""
+"""Plots of the records of `longlora-edu bench`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from longlora_edu.plots.style import DENSE, INK, SCREEN, Style, dress, new_axes
 
 
 def plot_bench(kind: str, record: dict, *, style: Style = SCREEN) -> Axes:
-    """The picture of a record of `bench attention`, `step` or `scaling`."""
+    """Plot a record of `bench attention`, `step` or `scaling`."""
     return {"attention": plot_lower_bound, "step": plot_steps, "scaling": plot_scaling}[kind](record, style=style)
 
 
 def plot_lower_bound(record: dict, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """How many times as long as the lower bound each case takes: the median, and the middle half of the pairs."""
+    """Plot each case's time over its lower bound: the median, and the middle half of the pairs."""
     ax = new_axes(style, width=1.4)[0] if ax is None else ax
     rows = record["rows"][::-1]
     names = [f"{row['dtype']}, {row['batch']} × {row['length']:,}, groups of {row['group']:,}" for row in rows]
@@ -30,14 +30,14 @@ def plot_lower_bound(record: dict, *, style: Style = SCREEN, ax: Axes | None = N
 
 
 def plot_steps(record: dict, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """How many times faster a training step is by context, beside what FLOPs promise."""
+    """Plot the speed-up of a training step by context, beside the ratio of FLOPs."""
     measured = {row["context"]: row["times_faster"]["median"] for row in record["rows"]}
     promised = {row["context"]: row["promised"] for row in record["rows"]}
     return plot_speed({"a training step": measured}, promised, promise="FLOPs", style=style, ax=ax)
 
 
 def plot_scaling(record: dict, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """Nanoseconds a token by length at one group size: flat for S²-Attn, rising for dense attention."""
+    """Plot nanoseconds per token by length at one group size: flat for S²-Attn, rising for dense attention."""
     ax = new_axes(style, width=1.2)[0] if ax is None else ax
     looks = {"s2": (f"S²-Attn, groups of {record['group']}", INK, "-", "s"), "dense": ("dense", DENSE, "--", "o")}
     for name, (label, colour, line, marker) in looks.items():

@@ -1,4 +1,4 @@
-"""`bench step`: a whole training step, S²-Attn against dense attention on the same model, beside what FLOPs promise."""
+"""`bench step`: time a whole training step with S²-Attn and with dense attention on the same model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RANK = 8
 
 @dataclass(frozen=True)
 class StepSettings:
-    """Which step: of the bundled small model (`"small"`) or of a real one, by folder, GGUF file or ID."""
+    """Settings of a step: the bundled small model (`"small"`) or a real one, by folder, GGUF file or ID."""
 
     model: str = SMALL
     train: Literal["adapters", "all"] = "adapters"
@@ -55,7 +55,7 @@ class Stepper:
 def bench_step(
     settings: StepSettings, contexts: Sequence[int] | None = None, *, repeats: int = 5, progress: Progress | None = None
 ) -> dict:
-    """Rows by context: seconds, tokens a second, peak memory, how many times faster S² is, and what FLOPs promise.
+    """Time steps by context: seconds, tokens a second, peak memory, the speed-up of S², and the ratio of FLOPs.
 
     A step is one sequence of random tokens: zero gradients, forward, loss, backward, AdamW. Both attentions share the
     model, take turns, and start from positions within what the model knows: time does not depend on those.
@@ -97,12 +97,12 @@ def bench_step(
 
 
 def stepper_of(settings: StepSettings, context: int) -> Stepper:
-    """A fresh model, extended by the recipe at `context`, and its optimiser."""
+    """Build a fresh model, extended by the recipe at `context`, and its optimiser."""
     return (_small if settings.model == SMALL else _real)(settings, context)
 
 
 def peak_bytes(settings: StepSettings, context: int, sparse: bool) -> int | None:
-    """The most bytes held during two steps: by a fresh process, or by the GPU."""
+    """Measure the peak bytes of two steps: of a fresh process, or of the GPU."""
     if torch.device(settings.device).type == "cuda":
         return _peak(settings, context, sparse, None)
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:

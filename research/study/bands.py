@@ -1,4 +1,4 @@
-"""Which frequencies must be stretched? Linear interpolation of one band of them, the others left as trained."""
+"""Position rules that stretch one band of frequencies and leave the others as trained."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ class BandRope(Rope):
             raise ValueError(f"method must be 'linear', with a trained_length, got {self.method!r}")
 
     def frequencies(self, seq_len: int | None = None) -> np.ndarray:
-        """float64 (d/2,), radians per token."""
+        """Compute the frequencies, float64 (d/2,), in radians per token."""
         inside = in_band(self, self.band)
         return np.where(inside, super().frequencies(seq_len), unstretched(self).frequencies())
 
 
 def unstretched(rope: Rope) -> Rope:
-    """The rule before any stretching."""
+    """Return the rule before any stretching."""
     return Rope(rope.head_dim, rope.base, trained_length=rope.trained_length)
 
 
 def in_band(rope: Rope, band: Band) -> np.ndarray:
-    """bool (d/2,): the pairs of features whose turns within the trained length put them into the band."""
+    """Return bool (d/2,): the pairs of features whose turns within the trained length lie in the band."""
     turns = unstretched(rope).frequencies() * rope.trained_length / (2 * math.pi)
     least, most = TURNS[band]
     return (turns >= least) & (turns < most)
 
 
 def stretch_band(model: TinyLlama, band: Band) -> None:
-    """Make a model that is stretched linearly one that is stretched in one band only, in place."""
+    """Stretch one band only of a model that was stretched linearly, in place."""
     values = {field.name: getattr(model.config.rope, field.name) for field in dataclasses.fields(Rope)}
     set_rope(model, BandRope(**values, band=band))
 
 
 def set_rope(model: TinyLlama, rope: Rope) -> None:
-    """Give a model, and each of its layers, another rule of positions, in place."""
+    """Replace the position rule of a model and of each of its layers, in place."""
     model.config = dataclasses.replace(model.config, rope=rope)
     for attention in model.attention_layers:
         attention.config = model.config

@@ -1,4 +1,4 @@
-"""What lessons tell of the studies: the tables and verdicts of the page, in one small file inside the package."""
+"""The studies' tables and verdicts, in one small file of the package for the lessons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .row import read_rows
 
 
 def digest(records: Sequence[dict], found: Sequence[Study] | None = None) -> dict:
-    """By the name of a study: its question, and of each part the tables, claims and notes, or how many rows it lacks.
+    """Collect each study's question and parts: tables, claims and notes, or the number of missing rows.
 
     The commands that computed the rows are in their records; here stand the days, processors and versions.
     """
@@ -41,7 +41,7 @@ def digest(records: Sequence[dict], found: Sequence[Study] | None = None) -> dic
 
 
 def write_digest(folder: Path, path: Path) -> Path:
-    """Write what the records in `folder` give; returns `path`.
+    """Write the digest of the records in `folder` to `path`; return `path`.
 
     Raises:
         ValueError: naming the file, for a damaged record.

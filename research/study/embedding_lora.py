@@ -26,12 +26,12 @@ class LoRAEmbedding(nn.Module):
         self.B = nn.Parameter(start.to(base.weight))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(...) to (..., width)."""
+        """Look up (...), giving (..., width)."""
         return self.base(ids) + self.alpha / self.rank * (self.A[ids] @ self.B)
 
     @torch.no_grad()
     def merged(self) -> nn.Embedding:
-        """A plain table that gives the same."""
+        """Return a plain table that gives the same."""
         return nn.Embedding.from_pretrained(self.base.weight + self.alpha / self.rank * (self.A @ self.B))
 
 
@@ -41,6 +41,6 @@ def add_embedding_lora(model: TinyLlama, *, rank: int, alpha: float, generator: 
 
 
 def merge_embedding_lora(model: TinyLlama) -> None:
-    """Make the embedding a plain table again, in place; nothing happens where it is one."""
+    """Make the embedding a plain table again, in place; does nothing to a plain one."""
     if isinstance(model.model.embed_tokens, LoRAEmbedding):
         model.model.embed_tokens = model.model.embed_tokens.merged()

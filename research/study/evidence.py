@@ -1,4 +1,4 @@
-"""`docs/evidence.md` and its pictures, made of the records and nothing else."""
+"""`docs/evidence.md` and its pictures, written from the records and nothing else."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ two at a time on one thread each: their seconds are no measurement of speed.
 
 
 def of_one_text(records: Sequence[dict]) -> list[dict]:
-    """The records of the text that most of them are of, and those that need none: others cannot stand beside them."""
+    """Select the records of the most frequent text, and those that need none: others cannot be compared with them."""
     texts = Counter(record["ground"].get("corpus") for record in records if "corpus" in record["ground"])
     chosen = texts.most_common(1)[0][0] if texts else None
     return [record for record in records if record["ground"].get("corpus") in (None, chosen)]
 
 
 def evidence(records: Sequence[dict], found: Sequence[Study] | None = None) -> tuple[str, dict[str, bytes]]:
-    """The page, and its pictures by the names of their files."""
+    """Make the page, and its pictures by the names of their files."""
     chosen = of_one_text(records)
     rows, pictures = Rows(chosen), {}
     listed = sorted(found or studies(), key=lambda study: study.number)
@@ -63,7 +63,7 @@ def evidence(records: Sequence[dict], found: Sequence[Study] | None = None) -> t
 
 
 def write_evidence(folder: Path, docs: Path) -> Path:
-    """Write `evidence.md` and `evidence/*.png` into `docs`, of the records in `folder`; returns the page's path.
+    """Write `evidence.md` and `evidence/*.png` into `docs` from the records in `folder`; return the page's path.
 
     Raises:
         ValueError: naming the file, for a damaged record.
@@ -79,12 +79,12 @@ def write_evidence(folder: Path, docs: Path) -> Path:
 
 
 def missing_of(rows: Sequence[Settings], there: Rows) -> int:
-    """How many rows are not recorded."""
+    """Count the rows that are not recorded."""
     return sum(row not in there for row in dict.fromkeys(rows))
 
 
 def show_part(part: StudyPart, rows: Rows) -> Findings | None:
-    """What came of a part; None as long as a row of it is missing."""
+    """Compute a part's findings; None while one of its rows is missing."""
     return None if missing_of(part.rows, rows) else part.show(rows)
 
 
@@ -125,7 +125,7 @@ def _table(table: Table) -> str:
 
 
 def _anchor(study: Study) -> str:
-    """What GitHub and Markdown renderers make of the heading."""
+    """Make the anchor that GitHub and Markdown renderers give the heading."""
     kept = "".join(letter for letter in study.question.lower() if letter.isalnum() or letter in " -")
     return f"{study.number}-{kept.replace(' ', '-')}"
 
@@ -136,18 +136,18 @@ def _provenance(records: Sequence[dict]) -> str:
         return "## Where the numbers come from\n\nNothing is recorded yet.\n"
     machines = sorted({(r["machine"]["processor"], r["machine"]["threads"], r["versions"]["torch"]) for r in runs})
     days = sorted(record["date"][:10] for record in records)
-    ground = runs[0]["ground"]
+    inputs = runs[0]["ground"]
     where = "; ".join(f"{name}, {threads} thread a row, torch {version}" for name, threads, version in machines)
     return (
         f"## Where the numbers come from\n\n{len(records)} rows, {days[0]} to {days[-1]}; {where}. "
-        f"Text: {ground['text']}, sha256 `{ground['corpus'][:16]}…`. "
-        f"Base: the model of the package, sha256 `{ground['base'][:16]}…`. "
+        f"Text: {inputs['text']}, sha256 `{inputs['corpus'][:16]}…`. "
+        f"Base: the model of the package, sha256 `{inputs['base'][:16]}…`. "
         f"The profiles are {' and '.join(f'`{name}`' for name in PROFILES)}; all rows here are of `cpu`.\n"
     )
 
 
 def _small(data: bytes) -> bytes:
-    """A PNG of 64 colours, which drawings do with."""
+    """Reduce a PNG to 64 colours, enough for drawings."""
     from PIL import Image
 
     buffer = io.BytesIO()

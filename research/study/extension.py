@@ -104,7 +104,7 @@ def merge_run(model: TinyLlama) -> TinyLlama:
 
 @dataclass(frozen=True)
 class Skipping:
-    """The model with positions that leap once, by a random distance at a random place, up to the target (PoSE).
+    """The model with positions that skip once, by a random distance at a random place, up to the target (PoSE).
 
     Both are drawn by the seed and the text itself, so that a step stays a function of its windows.
 
@@ -119,7 +119,7 @@ class Skipping:
         return self.model(ids, positions=self.positions(ids))
 
     def positions(self, ids: Tensor) -> Tensor:
-        """int (n,), rising, below the target."""
+        """Draw rising positions below the target, int (n,)."""
         length = ids.shape[1]
         rng = np.random.default_rng([self.seed, zlib.crc32(ids.cpu().numpy().tobytes())])
         where, leap = rng.integers(1, length), rng.integers(0, self.target - length + 1)

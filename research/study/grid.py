@@ -1,4 +1,4 @@
-"""Many rows: what is there, what is missing, how long it will take; then two at a time, each a process of its own.
+"""Many rows: find the missing ones, estimate their time, and compute several at once, each in its own process.
 
 One thread a run and a run a core are faster than all cores on one run, and make a row depend on one thread only.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from longlora_edu.runs.progress import Progress, Silent
 
-from .ground import Ground
-from .locks import order, work_folder
+from .inputs import Inputs
+from .locks import save_settings, work_folder
 from .metrics import tokens_of
 from .part import PROFILES
 from .row import read_record, record_path
@@ -31,26 +31,26 @@ TRAINED_CONTEXTS = {profile.base: profile.trained for profile in PROFILES.values
 
 @dataclass(frozen=True)
 class GridPlan:
-    """The rows of a grid, each once and in order: those recorded already, and those to be computed."""
+    """The rows of a grid, each once and in order: those recorded already, and those still to compute."""
 
     done: dict[str, Settings]
     missing: dict[str, Settings]
 
     @property
     def steps(self) -> int:
-        """Optimiser steps that are to be made."""
+        """Optimiser steps still to make."""
         return sum(work.steps for work in work_of(self.missing.values()))
 
 
-def make_plan(rows: Sequence[Settings], ground: Ground, folder: Path) -> GridPlan:
-    """What of `rows` is recorded in `folder`.
+def make_plan(rows: Sequence[Settings], inputs: Inputs, folder: Path) -> GridPlan:
+    """Split `rows` into those recorded in `folder` and those missing.
 
     Raises:
         ValueError: naming the file, for a record that is damaged.
     """
     done, missing = {}, {}
     for settings in rows:
-        key = ground.key(settings)
+        key = inputs.key(settings)
         path = record_path(folder, key)
         if path.exists():
             read_record(path)
@@ -60,14 +60,14 @@ def make_plan(rows: Sequence[Settings], ground: Ground, folder: Path) -> GridPla
 
 @dataclass(frozen=True)
 class Work:
-    """What a row has to do: optimiser steps, and bytes to read, in training three times (backward twice as long)."""
+    """Amount of work in a row: optimiser steps, and bytes read; training bytes count three times (backward twice)."""
 
     steps: int
     read: int
 
 
 def work_of(rows: Iterable[Settings]) -> list[Work]:
-    """The work of each row. What several begin with is computed once, and counts for the first of them."""
+    """Count the work of each row. Starting models that rows share are counted once, for the first of them."""
     begun: set[Run] = set()
     return [_work(settings, begun) for settings in rows]
 
@@ -86,7 +86,7 @@ def _work(settings: Settings, begun: set[Run]) -> Work:
 
 
 def seconds_a_byte(records: Sequence[dict]) -> dict[tuple, float]:
-    """How long recorded runs took for a byte of their `Work`: medians by base, device, target and attention.
+    """Compute recorded runs' seconds per byte of their `Work`: medians by base, device, target and attention.
 
     There are those by base, device and target too, and by base and device: for runs that none is quite like.
     Seconds of the processor: a run that shared its core, or was paused, took longer on the clock. Runs that begin
@@ -106,7 +106,7 @@ def seconds_a_byte(records: Sequence[dict]) -> dict[tuple, float]:
 
 
 def estimated_seconds(rows: Iterable[Settings], speeds: dict[tuple, float], device: str = "cpu") -> float | None:
-    """How long rows will take on one process, going by those most like each; None where one is like no other."""
+    """Estimate the seconds of rows in one process by the most similar recorded runs; None if a row has none."""
     rows, total = list(rows), 0.0
     for settings, work in zip(rows, work_of(rows), strict=True):
         kind = next((kind for kind in _likeness(settings, device) if kind in speeds), None)
@@ -117,7 +117,7 @@ def estimated_seconds(rows: Iterable[Settings], speeds: dict[tuple, float], devi
 
 
 def _likeness(run: Settings, device: str) -> list[tuple]:
-    """What runs that take as long a byte share, the most first. A base or a device says nothing of another."""
+    """Lookup keys for speed estimates, most specific first; they never mix bases or devices."""
     if not isinstance(run, Run):
         return []
     whole = (run.base, device, run.target, run.attention)
@@ -126,7 +126,7 @@ def _likeness(run: Settings, device: str) -> list[tuple]:
 
 def run_grid(
     plan: GridPlan,
-    ground: Ground,
+    inputs: Inputs,
     folder: Path,
     *,
     jobs: int = 2,
@@ -136,7 +136,7 @@ def run_grid(
     title: str = "Study",
     on_row: Callable[[dict], str] = lambda record: record["key"],
 ) -> list[str]:
-    """Compute the missing rows, `jobs` at a time; returns the keys that failed. Those taken elsewhere are left to it.
+    """Compute the missing rows, `jobs` at a time; return the keys that failed. Rows of other processes are skipped.
 
     A row that fails stops no other: its log is in the work folder. Interrupted, it ends the rows that it began;
     finished ones are kept, and with `resume` the others go on from their checkpoints.
@@ -149,7 +149,7 @@ def run_grid(
         while waiting or running:
             while waiting and len(running) < jobs:
                 key, settings = waiting.pop(0)
-                running[_begin(key, settings, ground, folder, threads, jobs, resume)] = key
+                running[_begin(key, settings, inputs, folder, threads, jobs, resume)] = key
             time.sleep(0.2)
             for process in [process for process in running if process.poll() is not None]:
                 key = running.pop(process)
@@ -165,10 +165,10 @@ def run_grid(
     return failed
 
 
-def _begin(key: str, settings: Settings, ground: Ground, folder: Path, threads: int, jobs: int, resume: bool):
-    order(folder, key, settings)
-    options = ["--out", folder, "--threads", threads, "--side-by-side", jobs, "--models", ground.models, "--missing"]
-    options += ["--device", ground.device, *(["--corpus", ground.source] if ground.source else [])]
+def _begin(key: str, settings: Settings, inputs: Inputs, folder: Path, threads: int, jobs: int, resume: bool):
+    save_settings(folder, key, settings)
+    options = ["--out", folder, "--threads", threads, "--side-by-side", jobs, "--models", inputs.models, "--missing"]
+    options += ["--device", inputs.device, *(["--corpus", inputs.source] if inputs.source else [])]
     options += ["--resume"] if resume else []
     command = [sys.executable, "-m", "longlora_edu.cli", "study", "run", key, *map(str, options)]
     with open(work_folder(folder) / f"{key}.log", "ab") as log:
@@ -177,7 +177,7 @@ def _begin(key: str, settings: Settings, ground: Ground, folder: Path, threads: 
 
 @contextmanager
 def _ending(running: dict):
-    """No row outlives its grid, whichever signal ends it."""
+    """End all worker processes with the grid, whichever signal ends it."""
 
     def stop(signum, frame):
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What training attention may look like: S² and its relatives, laid out over the heads and layers of a model.
+"""Training attention of the studies: S² and other sparse patterns, set for the heads and layers of a model.
 
 All sparse ones let a token look at about as many keys as a group has, so that they cost the same number of pairs.
 Those that no cells describe are computed as dense attention under a mask (`impl="dense_mask"`): no faster than full.
@@ -14,12 +14,13 @@ import numpy as np
 
 from longlora_edu.geometry import S2Geometry, S2Pattern
 from longlora_edu.model import TinyLlama
+from longlora_edu.plots.neighbours import every, window
 
 from .spec import Run
 
 
 class AllShifted(S2Geometry):
-    """A geometry all of whose heads are shifted."""
+    """A geometry with all heads shifted."""
 
     @property
     def plain_heads(self) -> range:
@@ -36,19 +37,19 @@ class AllShifted(S2Geometry):
 
 @dataclass(frozen=True)
 class OnlyShifted:
-    """`S2Pattern` with every head shifted."""
+    """An `S2Pattern` with every head shifted."""
 
     group_size: int
     shift: int | None = None
 
     def geometry(self, seq_len: int, num_heads: int) -> AllShifted:
-        """This pattern laid over `seq_len` tokens and `num_heads` query heads."""
+        """Lay this pattern over `seq_len` tokens and `num_heads` query heads."""
         return AllShifted(seq_len, self.group_size, num_heads, self.shift)
 
 
 @dataclass(frozen=True)
 class MaskGeometry:
-    """A pattern without cells on one length: who may look at whom, and nothing else.
+    """A sparse pattern without cells, on one length: a rule of who may look at whom.
 
     - `"window"`: a token sees the `group_size` tokens that end with itself.
     - `"dilated"`: half of the heads as `"window"`, the others every second token, twice as far back.
@@ -63,44 +64,43 @@ class MaskGeometry:
     num_heads: int
 
     def allows(self, head, query, key):
-        """May `query` look at `key` on `head`? Integers or arrays (NumPy, torch) that broadcast."""
-        back, groups = query - key, -(-self.seq_len // self.group_size)
+        """Return whether `query` may look at `key` on `head`: integers or arrays (NumPy, torch) that broadcast."""
+        groups = -(-self.seq_len // self.group_size)
         if self.kind == "blocks":
             own, other = query // self.group_size, key // self.group_size
             before = head % groups
             elsewhere = (before > 0) & (own >= before)
-            return (elsewhere & (other == own - before)) | (~elsewhere & (other == own) & (back >= 0))
-        far = head >= self.num_heads // 2
-        near = (back >= 0) & (back < self.group_size)
-        if self.kind == "window":
-            return near & (head >= 0)
-        step, span = (2, 2 * self.group_size) if self.kind == "dilated" else (groups, self.seq_len)
-        return (near & ~far) | ((back >= 0) & (back < span) & (back % step == 0) & far)
+            return (elsewhere & (other == own - before)) | (~elsewhere & (other == own) & (key <= query))
+        near = far = window(self.group_size)
+        if self.kind != "window":
+            far = every(2, 2 * self.group_size) if self.kind == "dilated" else every(groups, self.seq_len)
+        late = head >= self.num_heads // 2
+        return (key <= query) & ((near(query, key) & ~late) | (far(query, key) & late))
 
     def mask(self) -> np.ndarray:
-        """bool (h, n, n), True where query n (rows) may look at key n (columns)."""
+        """Return the rule as bool (h, n, n), True where query n (rows) may look at key n (columns)."""
         head, query, key = np.ogrid[: self.num_heads, : self.seq_len, : self.seq_len]
         return self.allows(head, query, key)
 
     def pairs(self) -> int:
-        """How many (query, key) pairs are allowed, over all heads."""
+        """Count the allowed (query, key) pairs, over all heads."""
         return int(self.mask().sum())
 
 
 @dataclass(frozen=True)
 class MaskPattern:
-    """A `MaskGeometry` that has not met its sequence yet."""
+    """A `MaskGeometry` for any sequence length."""
 
     kind: str
     group_size: int
 
     def geometry(self, seq_len: int, num_heads: int) -> MaskGeometry:
-        """This pattern laid over `seq_len` tokens and `num_heads` query heads."""
+        """Lay this pattern over `seq_len` tokens and `num_heads` query heads."""
         return MaskGeometry(self.kind, seq_len, self.group_size, num_heads)
 
 
 def layer_patterns(run: Run, layers: int) -> list:
-    """The pattern of each layer's training attention."""
+    """List the training pattern of each layer."""
     group = run.group_size
     if run.attention == "full":
         return [S2Pattern(run.window, 0)] * layers  # one group without a shift
@@ -117,7 +117,7 @@ def layer_patterns(run: Run, layers: int) -> list:
 
 
 def lay_out(model: TinyLlama, run: Run) -> TinyLlama:
-    """Give every layer the training attention of the run, in place."""
+    """Set every layer's training attention to that of the run, in place."""
     layers = model.attention_layers
     for attention, pattern in zip(layers, layer_patterns(run, len(layers)), strict=True):
         attention.sparse = pattern
@@ -126,7 +126,7 @@ def lay_out(model: TinyLlama, run: Run) -> TinyLlama:
 
 
 def pairs_of_full(run: Run, layers: int, heads: int) -> float:
-    """Pairs that training attention computes, over those of full causal attention."""
+    """Divide the pairs of the run's training attention by those of full causal attention."""
     counted = sum(pattern.geometry(run.window, heads).pairs() for pattern in layer_patterns(run, layers))
     full = dataclasses.replace(run, attention="full")
     return counted / sum(pattern.geometry(run.window, heads).pairs() for pattern in layer_patterns(full, layers))

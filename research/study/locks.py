@@ -1,4 +1,4 @@
-"""Two grids never compute the same run at the same time: whoever computes it holds a lock on its key.
+"""File locks on rows, so that two grids never compute the same one at the same time.
 
 The operating system gives a lock back when its process ends, however it ends: no claim is ever stale.
 """
@@ -17,13 +17,13 @@ from .spec import Settings, config_of, kind_of, settings_from
 
 
 def work_folder(folder: Path) -> Path:
-    """Where unfinished runs keep their locks, settings, logs and checkpoints: nothing that lasts."""
+    """Return the folder of unfinished runs: locks, settings, logs and checkpoints, all temporary."""
     return Path(folder) / ".work"
 
 
 @contextmanager
-def claimed(folder: Path, key: str) -> Iterator[bool]:
-    """Hold the lock of a key meanwhile; gives whether it was free."""
+def locked(folder: Path, key: str) -> Iterator[bool]:
+    """Hold the lock of a key inside the `with` block; gives False if another process holds it."""
     work = work_folder(folder)
     work.mkdir(parents=True, exist_ok=True)
     lock = FileLock(work / f"{key}.lock")
@@ -38,13 +38,13 @@ def claimed(folder: Path, key: str) -> Iterator[bool]:
         lock.release()
 
 
-def order(folder: Path, key: str, settings: Settings) -> None:
-    """Leave word of what a key means for the process that will compute it."""
+def save_settings(folder: Path, key: str, settings: Settings) -> None:
+    """Save a run's settings for its worker process."""
     write_json(work_folder(folder) / f"{key}.json", {"kind": kind_of(settings), "config": config_of(settings)})
 
 
-def ordered(folder: Path, key: str) -> Settings | None:
-    """What `order` left, if anything."""
+def load_settings(folder: Path, key: str) -> Settings | None:
+    """Load the settings that `save_settings` saved, if any."""
     path = work_folder(folder) / f"{key}.json"
     if not path.is_file():
         return None

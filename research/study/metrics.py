@@ -1,4 +1,4 @@
-"""What a run is measured by: dense bits per byte, passkeys, the loss under its own training pattern.
+"""Measures of a run: dense bits per byte, passkeys, and the loss under its own training pattern.
 
 Every run is measured on the same held-out windows, whatever its target: they are `span` bytes long, and a shorter
 length is their end. So all numbers at all lengths are of the same last 128 bytes.
@@ -11,7 +11,7 @@ import torch
 
 from longlora_edu.model import TinyLlama
 from longlora_edu.training.corpus import Corpus, Windows
-from longlora_edu.training.evaluate import BATCH_TOKENS, DEPTHS, TAIL, OnBatch, score_passkeys
+from longlora_edu.training.evaluate import BATCH_TOKENS, DEPTHS, TAIL, OnBatch, doubled_lengths, score_passkeys
 from longlora_edu.training.objective import NATS_PER_BIT, next_byte_nats
 
 from .layouts import lay_out
@@ -22,7 +22,7 @@ MAP_TRIALS = 10
 
 
 def lengths_of(run: Run, trained: int) -> list[int]:
-    """At which lengths dense bits are measured."""
+    """List the lengths at which dense bits are measured."""
     if "lengths" not in run.extra:
         return sorted({trained, run.target})
     lengths = [trained]
@@ -32,7 +32,7 @@ def lengths_of(run: Run, trained: int) -> list[int]:
 
 
 def tokens_of(run: Run, trained: int) -> int:
-    """How many tokens `measured` will read: for a progress bar and a budget."""
+    """Count the tokens that `measured` will read, for a progress bar and a budget."""
     text = run.windows * (sum(lengths_of(run, trained)) + run.target * ("pattern" in run.extra))
     return text + run.trials * len(DEPTHS) * run.target
 
@@ -40,7 +40,7 @@ def tokens_of(run: Run, trained: int) -> int:
 def measured(
     run: Run, model: TinyLlama, corpus: Corpus, *, trained: int, on_tokens: OnBatch = lambda tokens: None
 ) -> dict:
-    """The results of a run, of its merged model."""
+    """Measure a run's merged model."""
     lengths = lengths_of(run, trained)
     texts = Windows(corpus.held_out, max(run.span, run.target)).draw(np.random.default_rng([0, 1]), run.windows)
     by_position = "pattern" in run.extra
@@ -72,7 +72,7 @@ def measured(
 
 @torch.inference_mode()
 def window_bits(model: TinyLlama, texts: np.ndarray, last: int | None, on_tokens: OnBatch) -> np.ndarray:
-    """Bits of the `last` bytes of each window, of all but the first by default, with the attention of the mode."""
+    """Compute bits of the `last` bytes of each window, by default of all but the first, in the model's present mode."""
     device = next(model.parameters()).device
     rows = max(1, BATCH_TOKENS // texts.shape[1])
     # One array, made before the first batch, for the reason that `score_text` has.
@@ -87,14 +87,12 @@ def window_bits(model: TinyLlama, texts: np.ndarray, last: int | None, on_tokens
 
 
 def thinned_positions(bits: np.ndarray) -> np.ndarray:
-    """Means over windows and neighbouring positions: POINTS numbers, in order."""
+    """Average over windows and neighbouring positions: POINTS numbers, in order."""
     means = bits.mean(axis=0)
     return np.array([part.mean() for part in np.array_split(means, min(POINTS, len(means)))]).round(4)
 
 
 def passkey_map(run: Run, model: TinyLlama, corpus: Corpus, trained: int) -> dict:
-    """Passkeys found by length and depth with dense attention, at the trained context, doubled up to the target."""
-    lengths = [trained]
-    while lengths[-1] < run.target:
-        lengths.append(min(2 * lengths[-1], run.target))
+    """Count passkeys found by length and depth: dense attention, the trained context doubled up to the target."""
+    lengths = doubled_lengths(trained, run.target)
     return score_passkeys(model, corpus.held_out, lengths, trials=min(MAP_TRIALS, run.trials)).cells

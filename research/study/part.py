@@ -1,4 +1,4 @@
-"""What a study is made of: parts with rows, and what is shown of a part once all of its rows are there."""
+"""The pieces of a study: its parts, their rows, and the findings once all rows are recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEEDS = 3
 
 @dataclass(frozen=True)
 class BaseProfile:
-    """A base model and what suits it; every row of a study is a `run` of its profile."""
+    """A base model with settings that suit it; every row of a study is a `run` of its profile."""
 
     name: str
     base: str
@@ -21,7 +21,7 @@ class BaseProfile:
     steps: int
 
     def run(self, factor: int = 8, **fields) -> Run:
-        """A run to `factor` times the trained context. All weights want half the learning rate of adapters."""
+        """Set up a run to `factor` times the trained context. All weights get half the learning rate of adapters."""
         usual = {"target": factor * self.trained, "base": self.base, "steps": self.steps, "span": 16 * self.trained}
         if fields.get("train") == "all":
             usual["rate"] = 1e-3
@@ -33,7 +33,7 @@ PROFILES = {"cpu": BaseProfile("cpu", "bundled", 256, 60), "gpu": BaseProfile("g
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text, under headings; `note` says how to read it."""
+    """A table of text cells under headings; `note` says how to read it."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -42,7 +42,7 @@ class Table:
 
 @dataclass(frozen=True)
 class StudyPicture:
-    """A picture by the name of its file: `draw()` gives axes, `words` say what it shows to those who do not see it."""
+    """A picture and the name of its file: `draw()` gives axes, `words` describe it as text."""
 
     name: str
     draw: Callable
@@ -51,7 +51,7 @@ class StudyPicture:
 
 @dataclass(frozen=True)
 class Findings:
-    """What came of a part."""
+    """Tables, pictures, claims and notes of a part."""
 
     tables: tuple[Table, ...] = ()
     pictures: tuple[StudyPicture, ...] = ()
@@ -64,17 +64,17 @@ class Rows:
 
     def __init__(self, records: Sequence[dict]) -> None:
         self._by_key = {record["key"]: record for record in records}
-        self.grounds = sorted({tuple(sorted(_hashes(record).items())) for record in records if _hashes(record)})
+        self.inputs = sorted({tuple(sorted(_hashes(record).items())) for record in records if _hashes(record)})
 
     def __contains__(self, settings: Settings) -> bool:
         return self._find(settings) is not None
 
     def __getitem__(self, settings: Settings) -> dict:
-        """The results of a run."""
+        """Return the results of a run."""
         return self.record(settings)["results"]
 
     def record(self, settings: Settings) -> dict:
-        """The whole record of a run.
+        """Return the whole record of a run.
 
         Raises:
             ValueError: when there is none.
@@ -85,15 +85,15 @@ class Rows:
         return found
 
     def _find(self, settings: Settings) -> dict | None:
-        for ground in self.grounds if isinstance(settings, Run) else [()]:
-            if found := self._by_key.get(key_of(settings, dict(ground))):
+        for inputs in self.inputs if isinstance(settings, Run) else [()]:
+            if found := self._by_key.get(key_of(settings, dict(inputs))):
                 return found
         return None
 
 
 @dataclass(frozen=True)
 class StudyPart:
-    """One table of a study. `show` is asked once all `rows` are recorded."""
+    """One part of a study. `show` makes its findings once all `rows` are recorded."""
 
     title: str
     rows: tuple[Settings, ...]
@@ -113,7 +113,7 @@ class Study:
 
     @property
     def caveat(self) -> str:
-        """What every answer of the study is limited by, in a line; empty without such."""
+        """The limits of all the study's answers, in a line; empty without such."""
         return " ".join(filter(None, ("Exploratory: one seed." if self.exploratory else "", self.limits)))
 
     @property

@@ -1,4 +1,4 @@
-"""Compute one row and keep it: a JSON file that says what was run, where, with what, and what came of it."""
+"""One row: compute it and keep its record, a JSON file with settings, provenance and results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from longlora_edu.training.pretrain import thinned
 from longlora_edu.training.probe import ProbeSettings, run_probe
 
 from .extension import extend_run
-from .ground import Ground
+from .inputs import Inputs
 from .metrics import measured, passkey_map, tokens_of
 from .spec import Run, Settings, config_of, key_of, kind_of, settings_from
 
@@ -26,7 +26,7 @@ FIELDS = ("kind", "key", "config", "ground", "curve", "results", "cost", "comman
 
 def compute(
     settings: Settings,
-    ground: Ground,
+    inputs: Inputs,
     *,
     threads: int,
     work: Path | None = None,
@@ -34,51 +34,51 @@ def compute(
     side_by_side: int = 1,
     progress: Progress | None = None,
 ) -> dict:
-    """The record of a run that happens now; a checkpoint in `work` lets an interrupted one go on."""
+    """Compute a run now and return its record; a checkpoint in `work` lets an interrupted one resume."""
     torch.set_num_threads(threads)
     load, cpu = _load(), time.process_time()
-    key = ground.key(settings)
+    key = inputs.key(settings)
     find = _extension if isinstance(settings, Run) else _probe
-    curve, results, cost = find(settings, ground, key, work, resume, progress or Silent())
+    curve, results, cost = find(settings, inputs, key, work, resume, progress or Silent())
     # Seconds of runs that share a machine are no measurement; who reads them must be able to tell. Those of the
     # processor do not count what others took.
     cost["cpu_seconds"] = time.process_time() - cpu
-    cost |= {"device": ground.device, "runs_side_by_side": side_by_side, "load_before": load, "load_after": _load()}
+    cost |= {"device": inputs.device, "runs_side_by_side": side_by_side, "load_before": load, "load_after": _load()}
     return as_json(
         {
             "kind": kind_of(settings),
             "key": key,
             "config": config_of(settings),
-            "ground": ground.about(settings) | ({"text": ground.corpus.source} if isinstance(settings, Run) else {}),
+            "ground": inputs.about(settings) | ({"text": inputs.corpus.source} if isinstance(settings, Run) else {}),
             "curve": curve,
             "results": results,
             "cost": cost,
-            **vars(provenance(threads=threads, command=command(key, threads, ground))),
+            **vars(provenance(threads=threads, command=command(key, threads, inputs))),
         }
     )
 
 
-def command(key: str, threads: int, ground: Ground) -> str:
-    """What computes this row again."""
-    other = f" --corpus {quoted(ground.source)}" if ground.source else ""
-    other += f" --device {ground.device}" if ground.device != "cpu" else ""
+def command(key: str, threads: int, inputs: Inputs) -> str:
+    """Return the command that computes this row again."""
+    other = f" --corpus {quoted(inputs.source)}" if inputs.source else ""
+    other += f" --device {inputs.device}" if inputs.device != "cpu" else ""
     return f"longlora-edu study run {key} --threads {threads}{other}"
 
 
 def record_path(folder: Path, key: str) -> Path:
-    """Where the record of a key is kept."""
+    """Return the path of a key's record."""
     return Path(folder) / f"{key}.json"
 
 
 def save_record(folder: Path, record: dict) -> Path:
-    """Write a record whole, under its key; returns where."""
+    """Write a record whole, under its key; return its path."""
     path = record_path(folder, record["key"])
     write_json(path, record)
     return path
 
 
 def read_record(path: Path) -> dict:
-    """A record with all that belongs to one, under the name that its settings give it.
+    """Read a record; check that it is complete and that its name matches its settings.
 
     Raises:
         ValueError: naming the file, for one that is damaged, lacks a field, or was renamed or edited.
@@ -87,15 +87,15 @@ def read_record(path: Path) -> dict:
     if not isinstance(record, dict) or (missing := [name for name in FIELDS if name not in record]):
         lacks = ", ".join(missing) if isinstance(record, dict) else "all of it"
         raise ValueError(f"{path} must be the record of a run, got a file without {lacks}")
-    ground = {name: record["ground"][name] for name in ("base", "corpus") if name in record["ground"]}
-    key = key_of(settings_from(record["kind"], record["config"]), ground)
+    inputs = {name: record["ground"][name] for name in ("base", "corpus") if name in record["ground"]}
+    key = key_of(settings_from(record["kind"], record["config"]), inputs)
     if not key == record["key"] == Path(path).stem:
         raise ValueError(f"{path} must be named by its settings, {key}, got a record of {record['key']}")
     return record
 
 
 def read_rows(folder: Path) -> list[dict]:
-    """All records of a folder, by name; none where there is no folder.
+    """Read all records of a folder, by name; none where there is no folder.
 
     Raises:
         ValueError: as `read_record` does.
@@ -104,7 +104,7 @@ def read_rows(folder: Path) -> list[dict]:
 
 
 def differences(then: dict, now: dict) -> list[str]:
-    """Which numbers of two records of one run differ: none if it was reproduced bit for bit. Seconds do not count."""
+    """List the numbers in which two records of one run differ: none if it was reproduced. Seconds are ignored."""
     return list(_differing({"curve": then["curve"], "results": then["results"]}, now))
 
 
@@ -120,8 +120,8 @@ def _differing(then, now, path: str = ""):
         yield f"{path}: {then} then, {now} now"
 
 
-def _extension(run: Run, ground: Ground, key: str, work: Path | None, resume: bool, progress: Progress):
-    base = ground.base(run.base)
+def _extension(run: Run, inputs: Inputs, key: str, work: Path | None, resume: bool, progress: Progress):
+    base = inputs.base(run.base)
     trained, maps = base.config.trained_context, {}
     # A map on the way is part of no checkpoint, so a run that draws them begins anew.
     checkpoint = work / f"{key}.safetensors" if work and not run.maps_at else None
@@ -130,18 +130,18 @@ def _extension(run: Run, ground: Ground, key: str, work: Path | None, resume: bo
 
     def on_step(model, step: int) -> None:
         if step in run.maps_at:
-            maps[step] = passkey_map(run, model, ground.corpus, trained)
+            maps[step] = passkey_map(run, model, inputs.corpus, trained)
 
     def start(earlier: Run) -> TinyLlama:
-        return started(earlier, ground, work, resume, progress)
+        return started(earlier, inputs, work, resume, progress)
 
     options = {"checkpoint": checkpoint, "resume": resume, "start": start, "progress": progress, "on_step": on_step}
     whole, cpu = not (checkpoint and resume and checkpoint.exists()), time.process_time()
-    extended = extend_run(run, base, ground.corpus, **options)
+    extended = extend_run(run, base, inputs.corpus, **options)
     training, cpu, peak = extended.training, time.process_time() - cpu, peak_memory()
     began = time.perf_counter()
     with progress.stage("Measuring", tokens_of(run, trained), "B") as advance:
-        results = measured(run, extended.model, ground.corpus, trained=trained, on_tokens=advance)
+        results = measured(run, extended.model, inputs.corpus, trained=trained, on_tokens=advance)
     results |= {"passkey_maps": maps} if maps else {}
     curve = thinned(training.curve, -(-len(training.curve) // CURVE_POINTS)) if training.curve else []
     cost = {
@@ -159,23 +159,23 @@ def _extension(run: Run, ground: Ground, key: str, work: Path | None, resume: bo
     return curve, results, cost
 
 
-def started(run: Run, ground: Ground, work: Path | None, resume: bool, progress: Progress) -> TinyLlama:
-    """The merged model that a run begins with: computed, or taken from `work`, where several share it."""
-    base = ground.base(run.base)
+def started(run: Run, inputs: Inputs, work: Path | None, resume: bool, progress: Progress) -> TinyLlama:
+    """Return the merged model that a run starts from: computed, or taken from `work`, where several share it."""
+    base = inputs.base(run.base)
     if work is None:
-        return extend_run(run, base, ground.corpus, progress=progress).model
-    folder = work / "starts" / ground.key(run)
+        return extend_run(run, base, inputs.corpus, progress=progress).model
+    folder = work / "starts" / inputs.key(run)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):  # whoever comes second waits, and finds it made
         if not (folder / "config.json").exists():  # the last file of a model folder
             checkpoint = folder.with_suffix(".safetensors")
-            model = extend_run(run, base, ground.corpus, checkpoint=checkpoint, resume=resume, progress=progress).model
+            model = extend_run(run, base, inputs.corpus, checkpoint=checkpoint, resume=resume, progress=progress).model
             save_tiny_llama(model, folder)
             checkpoint.unlink(missing_ok=True)
-        return load_tiny_llama(folder).to(ground.device)
+        return load_tiny_llama(folder).to(inputs.device)
 
 
-def _probe(settings: ProbeSettings, ground: Ground, key: str, work, resume: bool, progress: Progress):
+def _probe(settings: ProbeSettings, inputs: Inputs, key: str, work, resume: bool, progress: Progress):
     began = time.perf_counter()
     found = run_probe(settings)
     results = {"accuracy": found.accuracy, "dense": found.dense, "ceiling": found.ceiling, "chance": found.chance}

@@ -1,4 +1,4 @@
-"""Arms with a spread: one point a seed, so that a difference can be told from luck."""
+"""Plots of arms with one point per seed, so that a difference can be compared with the spread."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def plot_seeds(
     style: Style = SCREEN,
     ax: Axes | None = None,
 ) -> Axes:
-    """A row an arm: its seeds as points, their mean as a stroke with its number; `reference` is a line through all.
+    """Plot a row per arm: seeds as points, their mean as a stroke with its number, and a line at `reference`.
 
     The axis does not begin at zero.
 
@@ -76,7 +76,7 @@ def plot_seeds(
 
 
 def describe_seeds(arms: Mapping[str, Sequence[float]], *, x: str = "bits per byte") -> str:
-    """What `plot_seeds` shows, as a sentence with its numbers."""
+    """Describe `plot_seeds` in a sentence with its numbers."""
     _check(arms)
     return f"{x[0].upper()}{x[1:]}: {'; '.join(f'{name} {_numbers(values)}' for name, values in arms.items())}."
 
@@ -91,7 +91,7 @@ def plot_series(
     style: Style = SCREEN,
     ax: Axes | None = None,
 ) -> Axes:
-    """A line an arm through the means over seeds, a band from the least to the most.
+    """Plot a line per arm through the means over seeds, with a band from the lowest to the highest.
 
     `powers` doubles along x; `shares` go from 0 to 100 % along y, which else does not begin at zero.
 
@@ -120,7 +120,7 @@ def plot_series(
 
 
 def describe_series(series: Series, *, x: str, y: str = "bits per byte") -> str:
-    """What `plot_series` shows, as a sentence with the numbers at both ends of each line."""
+    """Describe `plot_series` in a sentence with the numbers at both ends of each line."""
     _check(series)
     parts = []
     for name, line in series.items():
@@ -135,7 +135,7 @@ def plot_maps(
     style: Style = SCREEN,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
-    """Passkeys found, one map a title: a column a length, a row a depth, the share in colour and as a number.
+    """Plot passkeys found, one map per title: a column per length, a row per depth, the share as colour and number.
 
     Raises:
         ValueError: without a map, or when `axes` are not one a map.
@@ -160,7 +160,7 @@ def plot_maps(
 
 
 def describe_maps(maps: Mapping[str, Mapping[int, Mapping[float, float]]]) -> str:
-    """What `plot_maps` shows, as a sentence: the mean over depths at each length."""
+    """Describe `plot_maps` in a sentence: the mean over depths at each length."""
     _check(maps)
     parts = []
     for title, cells in maps.items():
@@ -172,12 +172,12 @@ def describe_maps(maps: Mapping[str, Mapping[int, Mapping[float, float]]]) -> st
 def seeds_picture(
     name: str, arms: Mapping[str, Sequence[float]], *, x: str, reference: float | None = None
 ) -> StudyPicture:
-    """Pair `plot_seeds` with its sentence, under the name of a file."""
+    """Pair `plot_seeds` with its description, as a picture of a study."""
     return StudyPicture(name, lambda: plot_seeds(arms, x=x, reference=reference), describe_seeds(arms, x=x))
 
 
 def series_picture(name: str, series: Series, *, x: str, y: str = "bits per byte", **options) -> StudyPicture:
-    """Pair `plot_series` with its sentence, under the name of a file."""
+    """Pair `plot_series` with its description, as a picture of a study."""
     return StudyPicture(name, lambda: plot_series(series, x=x, y=y, **options), describe_series(series, x=x, y=y))
 
 

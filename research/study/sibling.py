@@ -28,7 +28,7 @@ def make_sibling(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> dict:
-    """Pretrain it as the small model was, and keep it in bfloat16, with its record; returns the record.
+    """Pretrain the sibling as the small model was, keep it in bfloat16 with its record, and return the record.
 
     The bits per byte of the record are of float32, before rounding. Where `folder` holds it, nothing is done.
 

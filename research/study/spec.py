@@ -1,4 +1,4 @@
-"""One row of one table: everything that decides how a run goes, as a frozen record.
+"""Settings of one row: a frozen dataclass, hashed into the key that names its record.
 
 Two rows with equal settings are one run, whichever study asks for it.
 """
@@ -28,7 +28,7 @@ STEP_BYTES = 8192
 
 @dataclass(frozen=True)
 class Run:
-    """An extension of a base model to `target` bytes, and how it is measured. All arms differ in one field or two.
+    """Settings of an extension to `target` bytes, and of its measurement. Arms of a study differ in one field or two.
 
     - `attention`: what training computes, see `layouts`; `groups` is how many groups the target has, `shift` tokens.
     - `rope`: one of the five rules, or linear interpolation of one band of frequencies only, see `bands`.
@@ -102,7 +102,7 @@ class Run:
 
     @property
     def batch(self) -> int:
-        """Windows a step."""
+        """Windows per step."""
         return max(1, STEP_BYTES // self.window)
 
     @property
@@ -116,17 +116,17 @@ KINDS: dict[str, type] = {"extension": Run, "probe": ProbeSettings}
 
 
 def kind_of(settings: Settings) -> str:
-    """The word for what a record is of."""
+    """Return the kind that a record of these settings states."""
     return next(name for name, kind in KINDS.items() if type(settings) is kind)
 
 
 def config_of(settings: Settings) -> dict:
-    """All fields, as a record keeps them."""
+    """Return all fields as JSON, as a record keeps them."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
 def settings_from(kind: str, config: dict) -> Settings:
-    """What `config_of` was made from.
+    """Rebuild settings from the kind and config of a record.
 
     Raises:
         ValueError: for a kind or a field that there is none of.
@@ -141,7 +141,7 @@ def settings_from(kind: str, config: dict) -> Settings:
 
 
 def key_of(settings: Settings, about: dict) -> str:
-    """Twelve hexadecimal digits that name a run: of its settings and of `about`, the text and base it works on.
+    """Hash settings and `about`, the text and base of a run, into its key of twelve hexadecimal digits.
 
     Fields that stand at their default do not count, so a new field leaves all older keys as they are.
     """

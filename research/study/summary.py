@@ -1,4 +1,4 @@
-"""Words and numbers of rows: what tables, pictures and verdicts of all studies have in common."""
+"""Helpers that format study results."""
 
 from __future__ import annotations
 
@@ -34,70 +34,70 @@ Arms = Mapping[str, Sequence[Run]]
 
 
 def bits(rows: Rows, runs: Iterable[Run], length: int | None = None) -> list[float]:
-    """Dense bits/byte of each run, at its target unless another length is given."""
+    """Return each run's dense bits/byte, at its target unless another length is given."""
     return [rows[run]["bits_per_byte"][str(length or run.target)] for run in runs]
 
 
 def bits_as_trained(rows: Rows, runs: Iterable[Run]) -> list[float]:
-    """Bits/byte of each run at its target under the attention that it was trained with."""
+    """Return each run's bits/byte at its target under its training attention."""
     return [rows[run]["as_trained"]["bits_per_byte"] for run in runs]
 
 
 def whole_window(rows: Rows, runs: Iterable[Run]) -> list[float]:
-    """Dense bits/byte of each run over all bytes of its windows but the first, not only the last ones."""
+    """Return each run's dense bits/byte over all bytes of its windows but the first, not only the last ones."""
     return [rows[run]["bits_per_byte_all_positions"] for run in runs]
 
 
 def by_position(rows: Rows, run: Run, attention: Literal["dense", "as trained"] = "dense") -> list[float]:
-    """Bits/byte by position at the target, each a mean over neighbours."""
+    """Return bits/byte by position at the target, each a mean over neighbours."""
     return (rows[run] if attention == "dense" else rows[run]["as_trained"])["bits_per_byte_by_position"]
 
 
 def along(lines: Sequence[Sequence[float]], target: int) -> dict[float, list[float]]:
-    """Numbers by position, a line a seed, as a series: at the middle of each stretch its value of every seed."""
+    """Turn numbers by position, a line per seed, into a series: at each position the values of all seeds."""
     points = len(lines[0])
     return {(place + 0.5) * target / points: [float(line[place]) for line in lines] for place in range(points)}
 
 
 def passkeys(rows: Rows, runs: Iterable[Run]) -> Proportion:
-    """Passkeys found at the target, over all depths and runs."""
+    """Count passkeys found at the target, over all depths and runs."""
     return pooled(rows[run]["passkey"] for run in runs)
 
 
 def pooled(found: Iterable[dict]) -> Proportion:
-    """Recorded proportions as one."""
+    """Add up recorded proportions."""
     first, *others = (Proportion(one["successes"], one["trials"]) for one in found)
     return sum(others, first)
 
 
 def with_spread(values: Sequence[float], digits: int = 3) -> str:
-    """The mean, and the standard deviation over seeds where there are several."""
+    """Format the mean, with the standard deviation over seeds where there are several."""
     text = f"{statistics.mean(values):.{digits}f}"
     return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
 
 
 def rate(found: Proportion) -> str:
-    """As `97 % of 600`."""
+    """Format a proportion, as `97 % of 600`."""
     return f"{100 * found.rate:.0f}\N{NO-BREAK SPACE}% of {found.trials}"
 
 
 def thousands(number: int) -> str:
-    """As `2,048`."""
+    """Format an integer, as `2,048`."""
     return f"{number:,}"
 
 
 def worse_than(rows: Rows, runs: Sequence[Run], other: Sequence[Run], *, spread: float | None = None) -> Difference:
-    """Dense bits/byte at the target, relative to those of `other`, seed by seed."""
+    """Compare dense bits/byte at the target with those of `other`, seed by seed."""
     return difference(bits(rows, other), bits(rows, runs), spread=spread)
 
 
 def as_loss(first: float, second: float) -> float:
-    """Two perplexities as a relative change of the loss, which is what bits/byte are: ln b / ln a - 1."""
+    """Turn two perplexities into a relative change of the loss, as bits/byte are: ln b / ln a - 1."""
     return math.log(second) / math.log(first) - 1
 
 
 def paper_gap(factor: int) -> str:
-    """What the paper has of S² against full attention at this factor, as words to add; none where it has nothing."""
+    """Quote the paper's S² against full attention at this factor, to append to a sentence; empty if it has none."""
     if factor not in PAPER_TABLE_1:
         return ""
     full, sparse = PAPER_TABLE_1[factor]
@@ -106,7 +106,7 @@ def paper_gap(factor: int) -> str:
 
 
 def seed_spread(rows: Rows, first: Sequence[Run], second: Sequence[Run]) -> float | None:
-    """The standard deviation over seeds of a relative difference, which a study with one seed borrows."""
+    """Compute the standard deviation over seeds of a relative difference, for studies with one seed."""
     if len(first) < 2 or any(run not in rows for run in (*first, *second)):
         return None
     pairs = zip(bits(rows, first), bits(rows, second), strict=True)

@@ -1,4 +1,4 @@
-"""From numbers with a spread to a word: agrees, disagrees, or cannot tell at this size.
+"""Verdicts on claims: agrees, disagrees, or cannot tell at this size, by an interval over seeds.
 
 Arms are compared seed by seed: the same seed draws the same windows in both, so the difference is much steadier than
 either number. The interval is Student's, 95 %; with three seeds it is wide on purpose.
@@ -20,7 +20,7 @@ STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean over seeds and half the width of its interval: None where a single seed says nothing of its spread."""
+    """A mean over seeds and half the width of its interval; None with one seed, whose spread is unknown."""
 
     mean: float
     half: float | None
@@ -28,12 +28,12 @@ class Difference:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """From and to; the whole line where the spread is unknown."""
+        """Both ends of the interval; infinite where the spread is unknown."""
         half = math.inf if self.half is None else self.half
         return self.mean - half, self.mean + half
 
     def text(self, scale: float = 100, unit: str = " %", digits: int = 1, *, sign: str = "+") -> str:
-        """As `+1.2 ± 0.3 %`, with `sign="-"` as `1.2 ± 0.3 %`; a value without a spread says so."""
+        """Format as `+1.2 ± 0.3 %`, with `sign="-"` as `1.2 ± 0.3 %`; marks a value of one seed."""
         unit = unit.replace(" ", "\N{NO-BREAK SPACE}")
         mean = f"{scale * self.mean:{sign}.{digits}f}"
         if self.half is None:
@@ -42,7 +42,7 @@ class Difference:
 
 
 def difference(first: Sequence[float], second: Sequence[float], *, spread: float | None = None) -> Difference:
-    """`second` relative to `first`, seed by seed. `spread` stands in for the deviation of a single seed's difference.
+    """Compare `second` with `first`, seed by seed. `spread` replaces the unknown deviation of a single seed.
 
     Raises:
         ValueError: without a pair, or with numbers that are not in pairs.
@@ -53,7 +53,7 @@ def difference(first: Sequence[float], second: Sequence[float], *, spread: float
 
 
 def over_seeds(values: Sequence[float], *, spread: float | None = None) -> Difference:
-    """The mean of values, one a seed, and its interval."""
+    """Compute the mean of one value per seed, and its interval."""
     count = len(values)
     if count > 1:
         half = STUDENT.get(count - 1, 2.0) * statistics.stdev(values) / math.sqrt(count)
@@ -62,7 +62,7 @@ def over_seeds(values: Sequence[float], *, spread: float | None = None) -> Diffe
 
 
 def within(found: Difference, limit: float) -> Verdict:
-    """Is the difference at most `limit` in size?"""
+    """Judge whether the difference is at most `limit` in size."""
     low, high = found.interval
     if -limit <= low and high <= limit:
         return AGREES
@@ -70,7 +70,7 @@ def within(found: Difference, limit: float) -> Verdict:
 
 
 def above(found: Difference, limit: float = 0.0) -> Verdict:
-    """Is the difference above `limit`?"""
+    """Judge whether the difference is above `limit`."""
     low, high = found.interval
     if low > limit:
         return AGREES
@@ -78,13 +78,13 @@ def above(found: Difference, limit: float = 0.0) -> Verdict:
 
 
 def below(found: Difference, limit: float = 0.0) -> Verdict:
-    """Is the difference below `limit`?"""
+    """Judge whether the difference is below `limit`."""
     return above(Difference(-found.mean, found.half, found.seeds), -limit)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement, the word for what the records say of it, and the numbers that it rests on."""
+    """A statement, its verdict, and the numbers behind it."""
 
     statement: str
     verdict: Verdict

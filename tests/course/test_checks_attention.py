@@ -12,11 +12,10 @@ from einops import rearrange
 from longlora_edu import attention
 from longlora_edu.course.bugs import BUGS
 from longlora_edu.course.checks import CheckFailed
-from longlora_edu.course.checks import numpy_attention as numpy_check
-from longlora_edu.course.checks import torch_attention as torch_check
-from longlora_edu.course.checks.numpy_attention.backward import backward
-from longlora_edu.course.checks.numpy_attention.shared import attend
-from longlora_edu.course.checks.torch_attention.proof import SUSPECTS, moved
+from longlora_edu.course.checks import l03_reference as numpy_check
+from longlora_edu.course.checks import l04_speed as torch_check
+from longlora_edu.course.checks.l03_reference import attend, backward
+from longlora_edu.course.checks.l04_speed import SUSPECTS, effects
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.reference import full_attention, s2_attention, s2_attention_backward
 
@@ -600,5 +599,5 @@ def test_what_a_test_misses_is_said(mistake, journal):
 @pytest.mark.parametrize("suspect", SUSPECTS, ids=range(len(SUSPECTS)))
 def test_a_suspect_is_what_it_is_said_to_be(suspect):
     q, k, v = torch.randn(3, 2, 4, 8, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    ahead = moved(suspect.attention, q, k, v) & ~np.tri(8, dtype=bool)
+    ahead = effects(suspect.attention, q, k, v) & ~np.tri(8, dtype=bool)
     assert ahead.any() == suspect.leaks

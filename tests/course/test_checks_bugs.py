@@ -5,7 +5,7 @@ import pytest
 
 from longlora_edu.course.bugs import BUGS, rolled
 from longlora_edu.course.checks import CheckFailed
-from longlora_edu.course.checks import bugs as check
+from longlora_edu.course.checks import l10_bugs as check
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.reference import s2_attention
 

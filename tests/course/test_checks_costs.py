@@ -7,9 +7,10 @@ import math
 import pytest
 
 from longlora_edu.cost import ModelShape, forward_flops
-from longlora_edu.course.checks import CheckFailed, start
-from longlora_edu.course.checks import costs as check
-from longlora_edu.course.checks.numbers import expect_numbers
+from longlora_edu.course.checks import CheckFailed
+from longlora_edu.course.checks import l00_start as start
+from longlora_edu.course.checks import l01_costs as check
+from longlora_edu.course.checks.exercise import compare_numbers
 from longlora_edu.plots import attention_crossover
 
 SHAPES = [case[0] for case in check.CROSSOVER_CASES]
@@ -157,13 +158,13 @@ def test_a_stub_is_told_apart_from_a_mistake(run, journal):
 
 def test_a_wrong_number_is_shown_beside_the_right_one_without_names_of_arguments():
     with pytest.raises(CheckFailed, match=r"max\(1, 2\) must give 1, got 2") as failed:
-        expect_numbers(max, [(1, 2)], min)
+        compare_numbers(max, [(1, 2)], min)
     assert failed.value.mistake == "value"
 
 
 def test_shapes_of_the_crossover_tell_the_formulas_apart():
     # Otherwise one planted mistake would be answered with the sentence of another.
-    formulas = {wrong.name: wrong.form for wrong in check.WRONG_CROSSOVER} | {"right": attention_crossover}
+    formulas = {name: wrong.form for name, wrong in check.WRONG_CROSSOVER.items()} | {"right": attention_crossover}
     answers = [tuple(formula(shape) for shape in SHAPES) for formula in formulas.values()]
     assert len(set(answers)) == len(answers)
     assert ModelShape.llama2_7b() in SHAPES

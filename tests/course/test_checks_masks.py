@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from longlora_edu.course.checks import CheckFailed
-from longlora_edu.course.checks import masks as check
+from longlora_edu.course.checks import l02_masks as check
 
 pytestmark = pytest.mark.usefixtures("published")
 

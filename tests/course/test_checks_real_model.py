@@ -9,7 +9,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 from longlora_edu.course.checks import CheckFailed  # noqa: E402
-from longlora_edu.course.checks import real_model as check  # noqa: E402
+from longlora_edu.course.checks import l09_real_model as check  # noqa: E402
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora  # noqa: E402
 from longlora_edu.model import LlamaConfig, TinyLlama  # noqa: E402
 from longlora_edu.rope import Rope  # noqa: E402
@@ -192,8 +192,8 @@ def test_a_family_that_is_not_there_is_refused():
 
 def test_the_panel_answers_to_every_choice():
     families.show_panel()
-    chosen, said = families.panel().children
+    chosen, said = families.family_panel().children
     for name in chosen.options:
         chosen.value = name
         assert said.value == families.describe(name)
-    assert families.table().count("<tr>") == len(families.FAMILIES) + 1
+    assert families.family_table().count("<tr>") == len(families.FAMILIES) + 1

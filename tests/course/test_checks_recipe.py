@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from longlora_edu.cost import ModelShape
-from longlora_edu.course.checks import CheckFailed, low_rank, positions
-from longlora_edu.course.checks.forms import expect_values
+from longlora_edu.course.checks import CheckFailed
+from longlora_edu.course.checks import l05_positions as positions
+from longlora_edu.course.checks import l06_lora as low_rank
+from longlora_edu.course.checks.exercise import Mistake, compare
 from longlora_edu.lora import LoRALinear
 from longlora_edu.rope import Rope
 
@@ -513,10 +515,21 @@ def test_wrong_frequencies_are_drawn_beside_the_right_ones(check, mistake, journ
 
 def test_a_known_form_that_is_right_here_accuses_nobody():
     right = np.array([1.0, 2.0])
-    expect_values(right, right, {"mistake": (right, "said")}, otherwise="other")
+    compare(lambda: right, [()], lambda: right, {"mistake": Mistake("Said", lambda: right)}, otherwise="other")
     with pytest.raises(CheckFailed, match="Said") as failed:
-        expect_values(right + 1, right, {"mistake": (right + 1, "said")}, otherwise="other")
+        wrong = {"mistake": Mistake("Said", lambda: right + 1)}
+        compare(lambda: right + 1, [()], lambda: right, wrong, otherwise="other")
     assert failed.value.mistake == "mistake"
+
+
+def test_later_cases_tell_mistakes_apart_that_look_alike_at_first():
+    def doubled(n):
+        return 2 * n
+
+    mistakes = {"squared": Mistake("squared", lambda n: n * n), "doubled": Mistake("doubled", doubled)}
+    with pytest.raises(CheckFailed, match="doubled [(]Seen with n=2") as failed:
+        compare(doubled, [(2,), (3,)], lambda n: n, mistakes, otherwise="other", within=0, setting=lambda n: f"n={n}")
+    assert failed.value.mistake == "doubled"
 
 
 def test_the_share_that_lesson_06_asks_for_is_that_of_the_paper_s_recipe():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from longlora_edu.course.checks import CheckFailed
-from longlora_edu.course.checks import sheet_lines as check
+from longlora_edu.course.checks import l12_sheet as check
 from longlora_edu.course.play.sheet import BREAKS, load_sheet
 from longlora_edu.geometry import S2Geometry
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from longlora_edu.course.checks import CheckFailed, measuring, training
+from longlora_edu.course.checks import CheckFailed
+from longlora_edu.course.checks import l07_training as training
+from longlora_edu.course.checks import l08_measuring as measuring
 from longlora_edu.geometry import S2Geometry
 
 pytestmark = pytest.mark.usefixtures("published")

@@ -10,17 +10,17 @@ import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
 
-from longlora_edu.course import Journal, Question, reveal, show_study
+from longlora_edu.course import Journal, Question, predict, quiz, reveal, show_study
 from longlora_edu.course.checks import (
     CheckFailed,
     Passed,
     attention_weights,
     called,
-    exercise,
+    check,
     expect_array,
     expect_tensor,
 )
-from longlora_edu.course.notebook import environment, predict, quiz, studied
+from longlora_edu.course.notebook import environment, studied
 from longlora_edu.course.notebook.environment import Profile, granted_cores
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.reference import s2_attention
@@ -163,7 +163,7 @@ def mask_of(n):
     return np.tri(n) > 0
 
 
-@exercise("02.mask")
+@check("02.mask")
 def check_mask(function):
     mask = expect_array(called(function, 3), (3, 3), what="the mask", kind="b")
     if mask[0, 1]:
@@ -271,7 +271,7 @@ def test_a_profile_chooses_its_own_value_or_that_of_a_larger_machine():
 
 def test_the_environment_is_said_in_one_line(monkeypatch):
     monkeypatch.setenv("LONGLORA_EDU_PROFILE", "ci")
-    said = str(environment.check())
+    said = str(environment.check_environment())
     assert said.startswith("profile ci · ")
     assert f"torch {torch.__version__}" in said
     assert f"ipywidgets {ipywidgets.__version__}" in said
@@ -281,7 +281,7 @@ def test_the_environment_is_said_in_one_line(monkeypatch):
 def test_colab_without_a_gpu_is_told_what_to_do(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "google.colab", object())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    line, advice = str(environment.check()).split("\n")
+    line, advice = str(environment.check_environment()).split("\n")
     assert "CPU" in line
     assert "Change runtime type, T4 GPU" in advice
 
@@ -314,13 +314,13 @@ def test_one_granted_core_is_binder_and_one_thread(monkeypatch, threads):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("CPU_LIMIT", "1")
     torch.set_num_threads(2)
-    found = environment.check()
+    found = environment.check_environment()
     assert (found.profile.name, found.threads, torch.get_num_threads()) == ("binder", 1, 1)
     monkeypatch.setenv("CPU_LIMIT", "8")
-    assert environment.check().profile.name == "laptop"
+    assert environment.check_environment().profile.name == "laptop"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "T4")
-    assert str(environment.check()).startswith("profile gpu · GPU T4")
+    assert str(environment.check_environment()).startswith("profile gpu · GPU T4")
 
 
 # Records.

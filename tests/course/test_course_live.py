@@ -12,7 +12,7 @@ from helpers import tiny_bundled_model, write_text
 
 from longlora_edu.course.notebook.environment import Profile
 from longlora_edu.course.play import live
-from longlora_edu.course.play.live import ExtendResult, extend, live_settings
+from longlora_edu.course.play.live import ExtendResult, extend_live, live_settings
 from longlora_edu.course.play.train_panel import Training, replay
 from longlora_edu.demo.run import DemoSettings
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
@@ -39,7 +39,7 @@ def losses(result):
 
 def test_a_live_run_measures_trains_merges_and_measures_again(settings):
     seen = []
-    result = extend(settings, on_step=lambda step, metrics: seen.append((step, metrics["loss"])))
+    result = extend_live(settings, on_step=lambda step, metrics: seen.append((step, metrics["loss"])))
     assert seen == list(enumerate(losses(result)))
     assert len(seen) == 4
     assert not result.stopped
@@ -53,43 +53,43 @@ def test_a_live_run_measures_trains_merges_and_measures_again(settings):
 
 
 def test_a_live_run_is_the_same_again(settings):
-    first, again = extend(settings), extend(settings)
+    first, again = extend_live(settings), extend_live(settings)
     assert losses(first) == losses(again)
     assert first.after["bits_per_byte"] == again.after["bits_per_byte"]
 
 
 def test_a_stopped_run_keeps_its_steps_and_is_whole(settings):
     seen = []
-    result = extend(settings, on_step=lambda step, metrics: seen.append(step), stop=lambda: len(seen) == 2)
+    result = extend_live(settings, on_step=lambda step, metrics: seen.append(step), stop=lambda: len(seen) == 2)
     assert result.stopped
-    assert losses(result) == losses(extend(settings))[:2]
+    assert losses(result) == losses(extend_live(settings))[:2]
     assert set(result.after["bits_per_byte"]) == {256, 512}
 
 
 def test_a_run_stopped_before_its_first_step_has_no_curve(settings):
-    result = extend(settings, stop=lambda: True)
+    result = extend_live(settings, stop=lambda: True)
     assert result.curve == ()
     assert result.tokens_per_second == 0
 
 
 def test_a_stopped_run_goes_on_from_its_checkpoint_as_if_it_had_not_been_stopped(settings, tmp_path):
     seen, file = [], tmp_path / "steps.safetensors"
-    extend(settings, on_step=lambda step, metrics: seen.append(step), stop=lambda: len(seen) == 3, checkpoint=file)
-    resumed = extend(settings, on_step=lambda step, metrics: seen.append(step), checkpoint=file)
+    extend_live(settings, on_step=lambda step, metrics: seen.append(step), stop=lambda: len(seen) == 3, checkpoint=file)
+    resumed = extend_live(settings, on_step=lambda step, metrics: seen.append(step), checkpoint=file)
     assert seen == [0, 1, 2, 3]
-    assert losses(resumed) == losses(extend(settings))
+    assert losses(resumed) == losses(extend_live(settings))
 
 
 def test_an_interrupt_ends_training_after_the_step_and_loses_nothing(settings):
     before = signal.getsignal(signal.SIGINT)
-    result = extend(settings, on_step=lambda step, metrics: step == 1 and os.kill(os.getpid(), signal.SIGINT))
+    result = extend_live(settings, on_step=lambda step, metrics: step == 1 and os.kill(os.getpid(), signal.SIGINT))
     assert len(result.curve) == 2
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_target_that_cannot_be_reached_is_refused_before_training(settings):
     with pytest.raises(ValueError, match="must hold a document of at least 65537 bytes"):
-        extend(dataclasses.replace(settings, context=65536))
+        extend_live(dataclasses.replace(settings, context=65536))
 
 
 @pytest.mark.parametrize(("name", "factor"), [("laptop", 8), ("gpu", 8), ("binder", 4), ("ci", 2)])
@@ -99,7 +99,7 @@ def test_each_profile_has_a_budget(name, factor):
 
 def test_a_profile_stands_for_its_settings(settings, monkeypatch):
     monkeypatch.setattr(live, "live_settings", lambda profile: {"ci": settings}[profile.name])
-    assert extend(Profile("ci")).settings == settings
+    assert extend_live(Profile("ci")).settings == settings
 
 
 def test_stop_is_asked_by_finetune_before_each_step(tmp_path):
@@ -116,7 +116,7 @@ def test_stop_is_asked_by_finetune_before_each_step(tmp_path):
 
 
 def small_run(settings, *, on_step, stop, progress):
-    """What `extend` does to its listeners, without a model."""
+    """What `extend_live` does to its listeners, without a model."""
     curve = []
     with progress.stage("Before: dense", 10, "B") as advance:
         advance(10)
@@ -234,7 +234,7 @@ def test_the_button_and_a_call_give_the_same_run(settings):
     training.start.click()
     training.wait()
     threads = torch.get_num_threads()
-    assert losses(training.result) == losses(extend(settings))
+    assert losses(training.result) == losses(extend_live(settings))
     assert torch.get_num_threads() == threads
 
 

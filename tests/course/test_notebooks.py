@@ -65,6 +65,16 @@ def test_a_lesson_follows_the_template(name):
     assert problems(LESSONS[name]) == []
 
 
+@each_lesson
+def test_a_lesson_imports_at_most_a_dozen_names_of_the_package(name):
+    names = set()
+    for cell in LESSONS[name].cells:
+        imports = re.findall(r"^from longlora_edu[\w.]* import (.+)$", cell.source, re.MULTILINE)
+        names.update(part for line in imports for part in re.findall(r"(\w+)(?:,|$)", line))
+    # Lesson 09 walks through the modules of hf/ one by one, besides what every lesson has.
+    assert len(names) <= (16 if name == "09_real_model" else 12), sorted(names)
+
+
 def test_there_are_enough_deep_exercises_where_they_matter():
     deep = Counter(
         name

@@ -8,22 +8,24 @@ import torch
 
 from longlora_edu.cost import ModelShape
 from longlora_edu.course.bugs import BUGS
-from longlora_edu.course.play import patterns as related
+from longlora_edu.course.play import untrained
 from longlora_edu.course.play.bug_gallery import caught_by, exhibit, gallery_explorer, show_caught
-from longlora_edu.course.play.leak_training import KINDS, LENGTH, describe_refrain, draw, plot_refrain, run_refrain
-from longlora_edu.course.play.patterns import (
-    Pattern,
-    bits_under,
-    describe_patterns,
-    logits_under,
-    patterns,
-    plot_patterns,
+from longlora_edu.course.play.leak_training import (
+    KINDS,
+    LENGTH,
+    describe_copy_runs,
+    draw_copies,
+    plot_copy_runs,
+    run_copy_task,
 )
 from longlora_edu.course.play.tuning import tunings
+from longlora_edu.course.play.untrained import bits_under, logits_under
 from longlora_edu.geometry import S2Geometry, S2Pattern
 from longlora_edu.lora import add_lora, free_modules
 from longlora_edu.model import LlamaConfig, TinyLlama, bundled_model
 from longlora_edu.plots import PROJECTOR, SCREEN, png
+from longlora_edu.plots import neighbours as rules
+from longlora_edu.plots.neighbours import SparsePattern, describe_patterns, named_patterns, plot_patterns
 from longlora_edu.reference import s2_attention
 from longlora_edu.rope import Rope
 from longlora_edu.widgets.canvas import Canvas
@@ -40,42 +42,41 @@ def counted(rule, n):
 @pytest.mark.parametrize(
     ("part", "rule"),
     [
-        (related.window(3), lambda i, j: i - j < 3),
-        (related.cells(4), lambda i, j: i // 4 == j // 4),
-        (related.cells(4, 2), lambda i, j: (i + 2) // 4 == (j + 2) // 4),
-        (related.every(3), lambda i, j: (i - j) % 3 == 0),
-        (related.every(3, within=7), lambda i, j: (i - j) % 3 == 0 and i - j < 7),
-        (related.first(2), lambda i, j: j < 2),
-        (related.last_of_cells(4), lambda i, j: j % 4 == 3),
+        (rules.window(3), lambda i, j: i - j < 3),
+        (rules.cells(4), lambda i, j: i // 4 == j // 4),
+        (rules.cells(4, 2), lambda i, j: (i + 2) // 4 == (j + 2) // 4),
+        (rules.every(3), lambda i, j: (i - j) % 3 == 0),
+        (rules.every(3, within=7), lambda i, j: (i - j) % 3 == 0 and i - j < 7),
+        (rules.first(2), lambda i, j: j < 2),
+        (rules.last_of_cells(4), lambda i, j: j % 4 == 3),
     ],
 )
 def test_a_part_is_its_definition(part, rule):
-    np.testing.assert_array_equal(Pattern(((part,),)).masks(13)[0], counted(rule, 13))
+    np.testing.assert_array_equal(SparsePattern(((part,),)).masks(13)[0], counted(rule, 13))
 
 
 def test_parts_are_joined_by_or_and_nothing_looks_ahead():
-    pattern = Pattern(((related.window(2), related.first(3)),))
+    pattern = SparsePattern(((rules.window(2), rules.first(3)),))
     np.testing.assert_array_equal(pattern.masks(10)[0], counted(lambda i, j: i - j < 2 or j < 3, 10))
 
 
 def test_random_cells_are_the_same_each_time_and_as_many_as_said():
-    mask = Pattern(((related.random_cells(4, 2),),)).masks(32)[0]
-    np.testing.assert_array_equal(mask, Pattern(((related.random_cells(4, 2),),)).masks(32)[0])
+    mask = SparsePattern(((rules.random_cells(4, 2),),)).masks(32)[0]
+    np.testing.assert_array_equal(mask, SparsePattern(((rules.random_cells(4, 2),),)).masks(32)[0])
     blocks = mask.reshape(8, 4, 8, 4).any(axis=(1, 3)).sum(axis=1)
     assert blocks.tolist() == [0, 1, 2, 2, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("heads", [2, 3, 4])
 def test_the_pattern_called_s2_is_the_geometry(heads):
-    s2 = patterns(8)["S²-Attn (heads)"]
+    s2 = named_patterns(8)["S²-Attn (heads)"]
     np.testing.assert_array_equal(s2.masks(24), S2Geometry(24, 8, 2).mask())
-    if heads % 2 == 0:
-        np.testing.assert_array_equal(s2.mask(24, 1, heads), S2Geometry(24, 8, heads).mask())
+    np.testing.assert_array_equal(s2.mask(24, 1, heads), S2Geometry(24, 8, heads).mask())
     assert s2.pairs(24) == S2Geometry(24, 8, 2).pairs() / 2
 
 
 def test_swin_gives_all_heads_the_same_cells_and_takes_turns_by_layer():
-    swin, geometry = patterns(8)["Swin, causal (layers)"], S2Geometry(24, 8, 2)
+    swin, geometry = named_patterns(8)["Swin, causal (layers)"], S2Geometry(24, 8, 2)
     for layer in range(3):
         mask = swin.mask(24, layer, 3)
         assert mask.shape == (3, 24, 24)
@@ -83,15 +84,15 @@ def test_swin_gives_all_heads_the_same_cells_and_takes_turns_by_layer():
             np.testing.assert_array_equal(head, geometry.mask()[layer % 2])
 
 
-@pytest.mark.parametrize("name", patterns(32))
+@pytest.mark.parametrize("name", named_patterns(32))
 def test_every_query_sees_something_and_nothing_later(name):
-    masks = patterns(32)[name].masks(64)
+    masks = named_patterns(32)[name].masks(64)
     assert not masks[:, ~np.tri(64, dtype=bool)].any()
     assert masks.any(axis=2).all()
 
 
 def test_patterns_spend_about_as_much_as_groups_do():
-    shown = patterns(64)
+    shown = named_patterns(64)
     budget = shown["S²-Attn (heads)"].pairs(256)
     for name, pattern in shown.items():
         if name != "full attention":
@@ -104,7 +105,7 @@ def test_under_the_pattern_of_full_attention_the_model_is_itself():
     ids = torch.randint(0, 256, (2, 32), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(
-            logits_under(model, ids, patterns(8)["full attention"]), model(ids), atol=1e-4, rtol=1e-4
+            logits_under(model, ids, named_patterns(8)["full attention"]), model(ids), atol=1e-4, rtol=1e-4
         )
 
 
@@ -115,14 +116,16 @@ def test_under_s2_the_model_is_what_it_is_in_training():
     ids = torch.randint(0, 256, (2, 32), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(
-            logits_under(model, ids, patterns(8)["S²-Attn (heads)"]), model.train()(ids), atol=1e-4, rtol=1e-4
+            logits_under(model, ids, named_patterns(8)["S²-Attn (heads)"]), model.train()(ids), atol=1e-4, rtol=1e-4
         )
 
 
 def test_fewer_keys_cost_bits_and_the_measure_is_the_models_own():
-    full, near = (bits_under(patterns(16)[name], length=64, windows=2) for name in ("full attention", "dilated window"))
+    full, near = (
+        bits_under(named_patterns(16)[name], length=64, windows=2) for name in ("full attention", "dilated window")
+    )
     assert near > full > 0
-    ids = related._texts(64, 2, 0)
+    ids = untrained._texts(64, 2, 0)
     with torch.no_grad():
         logits = bundled_model().eval()(ids[:, :-1])
     nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).item()
@@ -131,7 +134,7 @@ def test_fewer_keys_cost_bits_and_the_measure_is_the_models_own():
 
 @pytest.mark.parametrize("options", [{}, {"columns": 3}, {"style": PROJECTOR}])
 def test_patterns_are_drawn_with_their_sentence(options):
-    shown = patterns(16)
+    shown = named_patterns(16)
     assert png(plot_patterns(shown, 48, **options))[:4] == b"\x89PNG"
     assert all(name in describe_patterns(shown, 48) for name in shown)
 
@@ -194,11 +197,11 @@ def test_a_share_above_all_is_refused(model):
         tunings(shape_of(model), masked=1.5)
 
 
-# The refrain.
+# The copy task.
 
 
-def test_a_refrain_repeats_the_beginning_and_nothing_else():
-    ids = draw(np.random.default_rng(0), 50)
+def test_a_copy_repeats_the_beginning_and_nothing_else():
+    ids = draw_copies(np.random.default_rng(0), 50)
     assert ids.shape == (50, 32)
     torch.testing.assert_close(ids[:, -LENGTH:], ids[:, :LENGTH])
     assert ids.unique().tolist() == list(range(KINDS))
@@ -207,28 +210,28 @@ def test_a_refrain_repeats_the_beginning_and_nothing_else():
 
 
 def test_under_wrap_the_beginning_is_looked_up_and_lost_in_use():
-    result = run_refrain("wrap", steps=70)
+    result = run_copy_task("wrap", steps=70)
     assert result.trained[0] > 0.4
     assert max(result.trained[1], *result.dense) < 0.25
     assert result.geometry.future_pairs() > 0
 
 
-def test_under_masked_the_refrain_is_learned_and_kept_in_use():
-    result = run_refrain("masked", steps=70)
+def test_under_masked_the_copy_is_learned_and_kept_in_use():
+    result = run_copy_task("masked", steps=70)
     assert min(result.trained[1], result.dense[1]) > 0.5
     assert max(result.trained[0], result.dense[0]) < 0.25
 
 
-def test_a_run_is_told_drawn_and_repeated():
-    results = [run_refrain(boundary, steps=2) for boundary in ("split", "wrap", "masked")]
-    assert run_refrain("wrap", steps=2).trained == results[1].trained
-    assert png(plot_refrain(results, style=PROJECTOR))[:4] == b"\x89PNG"
-    assert all(word in describe_refrain(results) for word in ("split", "wrap", "masked", "chance"))
+def test_a_run_is_described_drawn_and_repeated():
+    results = [run_copy_task(boundary, steps=2) for boundary in ("split", "wrap", "masked")]
+    assert run_copy_task("wrap", steps=2).trained == results[1].trained
+    assert png(plot_copy_runs(results, style=PROJECTOR))[:4] == b"\x89PNG"
+    assert all(word in describe_copy_runs(results) for word in ("split", "wrap", "masked", "chance"))
 
 
 def test_an_unknown_boundary_is_refused():
     with pytest.raises(ValueError, match="boundary must be one of"):
-        run_refrain("open", steps=1)
+        run_copy_task("open", steps=1)
 
 
 # The gallery.

@@ -19,6 +19,7 @@ from longlora_edu.model import bundled_model, load_tiny_llama
 from longlora_edu.runs.records import read_json
 from longlora_edu.training import finetune as finetune_module
 from longlora_edu.training.corpus import Windows, read_corpus
+from longlora_edu.training.evaluate import doubled_lengths
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.training.objective import LanguageModelObjective
 
@@ -235,9 +236,9 @@ def test_the_default_is_the_recipe_of_the_paper_at_eight_times_the_context():
     settings = DemoSettings()
     recipe = settings.recipe()
     assert (settings.context, settings.train, recipe.rank, recipe.pattern.group_size) == (2048, "adapters", 8, 512)
-    assert settings.lengths(256) == [256, 512, 1024, 2048]
-    assert DemoSettings(context=700).lengths(256) == [256, 512, 700]
-    assert DemoSettings(context=257).lengths(256) == [256, 257]
+    assert doubled_lengths(256, settings.context) == [256, 512, 1024, 2048]
+    assert doubled_lengths(256, 700) == [256, 512, 700]
+    assert doubled_lengths(256, 257) == [256, 257]
     assert DemoSettings(**QUICK).context < settings.context
 
 
@@ -478,7 +479,7 @@ def test_damaged_weights_of_the_package_are_refused(small, no_work, tmp_path, mo
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     monkeypatch.setattr(demo_module, "bundled_model", lambda: load_tiny_llama(folder))
-    with pytest.raises(ValueError, match=r"model.safetensors must be a safetensors file, got one that cannot be read"):
+    with pytest.raises(ValueError, match=r"model.safetensors must be a safetensors file, got "):
         run_demo(small, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -407,7 +407,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
-    with pytest.raises(ValueError, match=f"model folder must hold {name}, got .* without it"):
+    with pytest.raises(ValueError, match=f"must hold {name}, got "):
         load_tiny_llama(folder)
 
 
@@ -415,22 +415,19 @@ def test_a_missing_file_is_named(folder, name):
 def test_cut_weights_are_refused(folder, keep):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(
-        ValueError, match=r"model.safetensors must be a safetensors file, got one that cannot be read: "
-    ):
+    with pytest.raises(ValueError, match=r"model.safetensors must be a safetensors file, got "):
         load_tiny_llama(folder)
 
 
 def test_weights_that_are_no_safetensors_are_refused(folder):
     (folder / "model.safetensors").write_bytes(b"\x80\x02}q\x00." * 100)
-    with pytest.raises(ValueError, match="must be a safetensors file, got one that cannot be read: "):
+    with pytest.raises(ValueError, match="must be a safetensors file, got "):
         load_tiny_llama(folder)
 
 
 def test_weights_of_another_model_are_refused(folder):
     save_file({"transformer.wte.weight": torch.zeros(3, 4)}, folder / "model.safetensors")
-    message = r"got 1 tensors: missing \['lm_head.weight', .*\], not expected \['transformer.wte.weight'\]"
-    with pytest.raises(ValueError, match=f"must hold the weights its config.json describes, {message}"):
+    with pytest.raises(ValueError, match=r"must hold the \d+ tensors of its config, got no .* unexpected transformer"):
         load_tiny_llama(folder)
 
 
@@ -440,7 +437,7 @@ def test_weights_without_an_embedding_to_tie_are_refused(folder):
     assert "lm_head.weight" not in state
     del state["model.embed_tokens.weight"]
     (folder / "model.safetensors").write_bytes(save(state))
-    with pytest.raises(ValueError, match=r"missing \['model.embed_tokens.weight'\], not expected none"):
+    with pytest.raises(ValueError, match=r"tensors of its config, got no model.embed_tokens.weight$"):
         load_tiny_llama(folder)
 
 
@@ -448,7 +445,8 @@ def test_weights_of_another_shape_are_refused(folder):
     state = load_file(folder / "model.safetensors")
     state["model.norm.weight"] = torch.ones(7)
     (folder / "model.safetensors").write_bytes(save(state))
-    with pytest.raises(ValueError, match=re.escape("model.norm.weight must have shape (32,), got (7,)")):
+    shape = r"must hold model.norm.weight of shape and kind \(\(32,\), 'float'\), got \(\(7,\)"
+    with pytest.raises(ValueError, match=shape):
         load_tiny_llama(folder)
 
 

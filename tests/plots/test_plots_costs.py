@@ -1,4 +1,4 @@
-"""Pictures of what a sequence costs, and of who was measured to hear whom."""
+"""Pictures of what a sequence costs, and of a perturbation test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from longlora_edu.plots import PROJECTOR
 LLAMA = ModelShape.llama2_7b()
 LENGTHS = (2048, 32768)
 MEASURED = {"fused attention": {256: 1.0, 512: 4.0}, "fused S²": {512: 1.25, 256: 0.5}}
-HEARD = {"training": S2Geometry(16, 4, 2).reach(1), "ahead": S2Geometry(16, 4, 2, boundary="wrap").reach(1)}
+EFFECTS = {"training": S2Geometry(16, 4, 2).reach(1), "ahead": S2Geometry(16, 4, 2, boundary="wrap").reach(1)}
 DRAWINGS = {
     "shares": lambda **options: plots.plot_flop_shares(LLAMA, LENGTHS, **options),
     "growth": lambda **options: plots.plot_growth(LLAMA, **options),
@@ -29,7 +29,9 @@ def test_a_picture_goes_into_the_axes_it_is_given(draw):
 
 
 @pytest.mark.parametrize(
-    "draw", [*DRAWINGS.values(), lambda style: plots.plot_listening(HEARD, style=style)], ids=[*DRAWINGS, "listening"]
+    "draw",
+    [*DRAWINGS.values(), lambda style: plots.plot_perturbation(EFFECTS, style=style)],
+    ids=[*DRAWINGS, "perturbation"],
 )
 def test_the_projector_style_can_be_read_from_the_last_row(draw):
     axes = draw(style=PROJECTOR)
@@ -65,16 +67,16 @@ def test_what_was_measured_is_drawn_in_order_and_said():
     assert "fused S²: 0.5 at 256, 1.25 at 512" in plots.describe_measured(MEASURED, unit="ms")
 
 
-def test_listening_says_how_many_pairs_and_how_many_ahead():
-    said = plots.describe_listening(HEARD)
-    ahead = int((HEARD["ahead"] & ~np.tri(16, dtype=bool)).sum())
+def test_a_perturbation_says_how_many_pairs_and_how_many_ahead():
+    said = plots.describe_perturbation(EFFECTS)
+    ahead = int((EFFECTS["ahead"] & ~np.tri(16, dtype=bool)).sum())
     assert ahead == 4
-    assert f"training: {HEARD['training'].sum()} pairs of 16 tokens, none of them from the future" in said
-    assert f"ahead: {HEARD['ahead'].sum()} pairs of 16 tokens, {ahead} of them from the future" in said
-    drawn = plots.plot_listening(HEARD)[0].collections[0].get_array()
-    np.testing.assert_array_equal(np.asarray(drawn).reshape(16, 16), HEARD["training"])
+    assert f"training: {EFFECTS['training'].sum()} pairs of 16 tokens, none of them from the future" in said
+    assert f"ahead: {EFFECTS['ahead'].sum()} pairs of 16 tokens, {ahead} of them from the future" in said
+    drawn = plots.plot_perturbation(EFFECTS)[0].collections[0].get_array()
+    np.testing.assert_array_equal(np.asarray(drawn).reshape(16, 16), EFFECTS["training"])
 
 
-def test_nothing_heard_is_refused():
-    with pytest.raises(ValueError, match="heard must hold at least one matrix, got none"):
-        plots.plot_listening({})
+def test_no_table_is_refused():
+    with pytest.raises(ValueError, match="effects must hold at least one table, got none"):
+        plots.plot_perturbation({})

@@ -125,7 +125,7 @@ def test_each_picture_is_also_a_sentence_with_its_numbers():
     assert "YaRN 1 at pair 0, 0.125 at pair 3, at most 1 (pair 0)" in describe_by_pair(CURVES, what="Frequency")
     assert "default 1.00 at 256, 5.00 at 2,048" in describe_rules_by_length(BITS, trained_context=256)
     assert "query 1 and key 2, 3.000 instead of 0.000" in describe_scores(
-        np.array([[0.0, 0, 0], [0, 0, 3]]), np.zeros((2, 3))
+        {"yours": np.array([[0.0, 0, 0], [0, 0, 3]]), "right": np.zeros((2, 3))}
     )
     assert "40 numbers beside 96" in describe_low_rank(12, 8, 2)
     assert "small 21.0" in describe_shares(SHARES)

@@ -15,12 +15,12 @@ from longlora_edu.plots import (
     crossover,
     describe_fold,
     describe_folds,
-    describe_moved,
+    describe_perturbation,
     describe_speed,
     describe_tables,
     plot_fold,
     plot_folds,
-    plot_moved,
+    plot_perturbation,
     plot_speed,
     plot_tables,
     png,
@@ -38,7 +38,7 @@ MOVED = {"right": np.tri(3, dtype=bool), "leaks": np.array([[1, 0, 1], [1, 1, 0]
 DRAWINGS = {
     "tables": (2, lambda **options: plot_tables(TABLES, allowed=SEEN, **options)),
     "folds": (2, lambda **options: plot_folds([(SPLIT, 0), (WRAP, 1)], **options)),
-    "moved": (2, lambda **options: plot_moved(MOVED, **options)),
+    "moved": (2, lambda **options: plot_perturbation(MOVED, **options)),
     "speed": (1, lambda **options: plot_speed(speed_ratios(SECONDS), PROMISED, **options)),
     "fold": (1, lambda **options: plot_fold(WRAP, **options)),
 }
@@ -177,20 +177,21 @@ def test_a_head_that_is_not_there_is_refused():
 
 
 def test_outputs_that_move_with_their_future_are_counted():
-    right, leaks = plot_moved(MOVED)
+    right, leaks = plot_perturbation(MOVED)
     assert right.get_xlabel() == "token that is pushed\n0 from the future"
     assert leaks.get_xlabel() == "token that is pushed\n1 from the future (hatched)"
-    assert describe_moved(MOVED) == (
-        "Every token pushed in turn. right: 6 outputs move, 0 of them with a token of their future; "
-        "leaks: 5 outputs move, 1 of them with a token of their future."
+    assert describe_perturbation(MOVED) == (
+        "Every token is pushed in turn; pairs are outputs that move with it. "
+        "right: 6 pairs of 3 tokens, none of them from the future; "
+        "leaks: 5 pairs of 3 tokens, 1 of them from the future."
     )
 
 
 def test_who_moves_needs_tables_and_axes_for_them():
-    with pytest.raises(ValueError, match="moved must hold at least one table, got none"):
-        plot_moved({})
+    with pytest.raises(ValueError, match="effects must hold at least one table, got none"):
+        plot_perturbation({})
     with pytest.raises(ValueError, match="axes must be one a table, 2, got 1"):
-        plot_moved(MOVED, axes=new_axes(SCREEN, 1))
+        plot_perturbation(MOVED, axes=new_axes(SCREEN, 1))
 
 
 # Speed.

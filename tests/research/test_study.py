@@ -32,9 +32,9 @@ from research.study.bands import TURNS, BandRope, in_band, unstretched
 from research.study.embedding_lora import LoRAEmbedding
 from research.study.extension import Skipping, extend_run, prepare
 from research.study.grid import estimated_seconds, make_plan, run_grid, seconds_a_byte, work_of
-from research.study.ground import Ground, default_digest, default_folder, default_models
+from research.study.inputs import Inputs, default_digest, default_folder, default_models
 from research.study.layouts import AllShifted, MaskGeometry, lay_out, layer_patterns, pairs_of_full
-from research.study.locks import claimed, order, ordered, work_folder
+from research.study.locks import load_settings, locked, save_settings, work_folder
 from research.study.metrics import lengths_of, window_bits
 from research.study.part import PROFILES
 from research.study.row import compute, differences, read_record, record_path, save_record
@@ -48,18 +48,18 @@ MASKED = ("window", "dilated", "strided", "blocks")
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory):
+def inputs(tmp_path_factory):
     """A short text and a tiny base, instead of the library and the model of the package."""
     folder = tmp_path_factory.mktemp("ground")
     save_tiny_llama(tiny_bundled_model(), folder / "models" / "tiny")
-    return Ground.open(str(write_text(folder / "text.py", 20_000)), folder / "models")
+    return Inputs.open(str(write_text(folder / "text.py", 20_000)), folder / "models")
 
 
 @pytest.fixture(scope="module")
-def recorded(ground, tmp_path_factory):
+def recorded(inputs, tmp_path_factory):
     """A folder with the record of one row, and that record."""
     before = torch.get_num_threads()
-    record = compute(TINY, ground, threads=1)
+    record = compute(TINY, inputs, threads=1)
     torch.set_num_threads(before)
     folder = tmp_path_factory.mktemp("records")
     return folder, read_record(save_record(folder, record))
@@ -237,23 +237,23 @@ def test_a_run_at_the_trained_context_trains_all_weights():
     assert again.config.rope.base == again.attention_layers[0].config.rope.base == 200.0
 
 
-def test_two_stages_state_the_original_length(ground):
+def test_two_stages_state_the_original_length(inputs):
     run = dataclasses.replace(TINY, target=1024, start=TINY, steps=1)
-    rope = extend_run(run, ground.base("tiny"), ground.corpus).model.config.rope
+    rope = extend_run(run, inputs.base("tiny"), inputs.corpus).model.config.rope
     assert (rope.trained_length, rope.factor) == (256, 4.0)
 
 
-def test_a_run_without_steps_only_stretches(ground):
-    base = ground.base("tiny")
+def test_a_run_without_steps_only_stretches(inputs):
+    base = inputs.base("tiny")
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
-    found = extend_run(dataclasses.replace(TINY, steps=0), base, ground.corpus)
+    found = extend_run(dataclasses.replace(TINY, steps=0), base, inputs.corpus)
     assert found.trained_parameters == 0 and found.model.config.rope.method == "yarn"
     assert all(torch.equal(found.model.state_dict()[name], tensor) for name, tensor in before.items())
 
 
-def test_every_run_is_measured_on_the_same_last_bytes(ground):
+def test_every_run_is_measured_on_the_same_last_bytes(inputs):
     run = dataclasses.replace(TINY, extra=("lengths", "pattern"), attention="full", span=1024, maps_at=(0, 2))
-    results = compute(run, ground, threads=1)["results"]
+    results = compute(run, inputs, threads=1)["results"]
     assert lengths_of(run, 256) == [256, 512, 1024]
     assert list(results["bits_per_byte"]) == ["256", "512", "1024"]
     assert results["as_trained"]["bits_per_byte"] == pytest.approx(results["bits_per_byte"]["512"], rel=1e-5)
@@ -261,32 +261,32 @@ def test_every_run_is_measured_on_the_same_last_bytes(ground):
     assert set(results["passkey_maps"]) == {"0", "2"} and set(results["passkey_maps"]["0"]) == {"256", "512"}
 
 
-def test_bits_do_not_depend_on_how_many_positions_are_asked_for(ground):
+def test_bits_do_not_depend_on_how_many_positions_are_asked_for(inputs):
     texts = np.random.default_rng(0).integers(1, 256, size=(2, 256), dtype=np.uint8)
-    whole, tail = (window_bits(ground.base("tiny"), texts, last, lambda tokens: None) for last in (None, 8))
+    whole, tail = (window_bits(inputs.base("tiny"), texts, last, lambda tokens: None) for last in (None, 8))
     np.testing.assert_allclose(tail, whole[:, -8:], rtol=1e-5)
 
 
-def test_a_record_says_what_was_run_and_a_row_is_the_same_again(recorded, ground, threads):
+def test_a_record_says_what_was_run_and_a_row_is_the_same_again(recorded, inputs, threads):
     folder, record = recorded
-    assert record["command"] == f"longlora-edu study run {record['key']} --threads 1 --corpus {ground.source}"
+    assert record["command"] == f"longlora-edu study run {record['key']} --threads 1 --corpus {inputs.source}"
     assert record["config"]["target"] == 512 and record["machine"]["threads"] == 1
-    assert record["ground"] == {**ground.about(TINY), "text": ground.corpus.source}
-    assert differences(record, compute(TINY, ground, threads=1)) == []
-    other = compute(dataclasses.replace(TINY, seed=1), ground, threads=1)
+    assert record["ground"] == {**inputs.about(TINY), "text": inputs.corpus.source}
+    assert differences(record, compute(TINY, inputs, threads=1)) == []
+    other = compute(dataclasses.replace(TINY, seed=1), inputs, threads=1)
     assert differences(record, other)
     record = json.loads(json.dumps(record))
     record["curve"][0]["seconds"] += 1
     assert differences(record, read_record(record_path(folder, record["key"]))) == []
 
 
-def test_an_interrupted_row_goes_on_and_ends_the_same(recorded, ground, tmp_path, threads):
+def test_an_interrupted_row_goes_on_and_ends_the_same(recorded, inputs, tmp_path, threads):
     _, whole = recorded
     work = work_folder(tmp_path)
-    base = ground.base("tiny")
+    base = inputs.base("tiny")
 
     settings = dataclasses.replace(TINY, steps=12)
-    path = work / f"{ground.key(settings)}.safetensors"
+    path = work / f"{inputs.key(settings)}.safetensors"
     work.mkdir()
 
     def interrupt(model, step):
@@ -294,22 +294,22 @@ def test_an_interrupted_row_goes_on_and_ends_the_same(recorded, ground, tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        extend_run(settings, base, ground.corpus, checkpoint=path, on_step=interrupt)
+        extend_run(settings, base, inputs.corpus, checkpoint=path, on_step=interrupt)
     assert path.exists()
-    resumed = compute(settings, ground, threads=1, work=work, resume=True)
-    assert differences(compute(settings, ground, threads=1), resumed) == []
+    resumed = compute(settings, inputs, threads=1, work=work, resume=True)
+    assert differences(compute(settings, inputs, threads=1), resumed) == []
     assert not path.exists()
     assert differences(whole, resumed)
 
 
-def test_a_start_is_computed_once_for_all_who_share_it(ground, tmp_path, threads):
+def test_a_start_is_computed_once_for_all_who_share_it(inputs, tmp_path, threads):
     run = dataclasses.replace(TINY, target=1024, start=TINY, steps=1)
-    first = compute(run, ground, threads=1, work=tmp_path)
-    kept = tmp_path / "starts" / ground.key(TINY) / "model.safetensors"
+    first = compute(run, inputs, threads=1, work=tmp_path)
+    kept = tmp_path / "starts" / inputs.key(TINY) / "model.safetensors"
     written = kept.stat().st_mtime_ns
-    assert differences(first, compute(run, ground, threads=1, work=tmp_path)) == []
+    assert differences(first, compute(run, inputs, threads=1, work=tmp_path)) == []
     assert kept.stat().st_mtime_ns == written
-    assert differences(first, compute(run, ground, threads=1)) == []  # as without any folder
+    assert differences(first, compute(run, inputs, threads=1)) == []  # as without any folder
 
 
 @pytest.mark.parametrize(
@@ -321,13 +321,13 @@ def test_a_start_is_computed_once_for_all_who_share_it(ground, tmp_path, threads
         (lambda record: record | {"config": record["config"] | {"seed": 7}}, "must be named by its settings, .*, got"),
     ],
 )
-def test_a_damaged_record_is_refused_by_name(recorded, ground, tmp_path, damage, message):
+def test_a_damaged_record_is_refused_by_name(recorded, inputs, tmp_path, damage, message):
     _, record = recorded
     path = record_path(tmp_path, record["key"])
     broken = damage(record)
     path.write_text(broken, encoding="utf-8") if isinstance(broken, str) else write_json(path, broken)
     with pytest.raises(ValueError, match=f"{path}.*{message}"):
-        make_plan([TINY], ground, tmp_path)
+        make_plan([TINY], inputs, tmp_path)
 
 
 def test_a_renamed_record_is_refused(recorded, tmp_path):
@@ -338,87 +338,87 @@ def test_a_renamed_record_is_refused(recorded, tmp_path):
         read_record(tmp_path / "other.json")
 
 
-def test_a_base_that_is_not_there_is_refused_by_name(ground):
+def test_a_base_that_is_not_there_is_refused_by_name(inputs):
     with pytest.raises(ValueError, match="base none must be made before runs can begin with it, got no .*none"):
-        ground.key(Run(base="none"))
+        inputs.key(Run(base="none"))
 
 
 def test_a_claim_is_held_once_and_given_back_when_its_process_is_killed(tmp_path):
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom research.study.locks import claimed\n"
-        "with claimed(Path(sys.argv[1]), 'key') as free:\n    print(free, flush=True)\n    time.sleep(60)\n"
+        "import sys, time\nfrom pathlib import Path\nfrom research.study.locks import locked\n"
+        "with locked(Path(sys.argv[1]), 'key') as free:\n    print(free, flush=True)\n    time.sleep(60)\n"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "True\n"
-        with claimed(tmp_path, "key") as free:
+        with locked(tmp_path, "key") as free:
             assert not free
-        with claimed(tmp_path, "other") as free:
+        with locked(tmp_path, "other") as free:
             assert free
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    with claimed(tmp_path, "key") as free:
+    with locked(tmp_path, "key") as free:
         assert free
 
 
 def test_word_of_a_row_is_left_for_its_process(tmp_path):
-    order(tmp_path, "key", Run(seed=3))
-    assert ordered(tmp_path, "key") == Run(seed=3)
-    assert ordered(tmp_path, "none") is None
+    save_settings(tmp_path, "key", Run(seed=3))
+    assert load_settings(tmp_path, "key") == Run(seed=3)
+    assert load_settings(tmp_path, "none") is None
 
 
-def test_a_grid_computes_what_is_missing_and_shares_what_is_there(recorded, ground):
+def test_a_grid_computes_what_is_missing_and_shares_what_is_there(recorded, inputs):
     folder, record = recorded
     other = dataclasses.replace(TINY, seed=5)
-    plan = make_plan([TINY, other, TINY, PROBE], ground, folder)
+    plan = make_plan([TINY, other, TINY, PROBE], inputs, folder)
     assert list(plan.done) == [record["key"]] and plan.steps == 4
-    assert run_grid(plan, ground, folder, jobs=2) == []
-    assert not make_plan([TINY, other, PROBE], ground, folder).missing
-    assert differences(read_record(record_path(folder, ground.key(other))), compute(other, ground, threads=1)) == []
+    assert run_grid(plan, inputs, folder, jobs=2) == []
+    assert not make_plan([TINY, other, PROBE], inputs, folder).missing
+    assert differences(read_record(record_path(folder, inputs.key(other))), compute(other, inputs, threads=1)) == []
     assert {path.suffix for path in work_folder(folder).iterdir()} == {".lock"}
 
 
-def test_a_row_that_fails_stops_no_other_and_leaves_its_log(ground, tmp_path):
+def test_a_row_that_fails_stops_no_other_and_leaves_its_log(inputs, tmp_path):
     bad = dataclasses.replace(TINY, target=256)  # adapters at the trained context
-    plan = make_plan([bad, PROBE], ground, tmp_path)
-    assert run_grid(plan, ground, tmp_path, jobs=1) == [ground.key(bad)]
-    assert "train must be 'all'" in (work_folder(tmp_path) / f"{ground.key(bad)}.log").read_text(encoding="utf-8")
-    assert record_path(tmp_path, ground.key(PROBE)).exists()
+    plan = make_plan([bad, PROBE], inputs, tmp_path)
+    assert run_grid(plan, inputs, tmp_path, jobs=1) == [inputs.key(bad)]
+    assert "train must be 'all'" in (work_folder(tmp_path) / f"{inputs.key(bad)}.log").read_text(encoding="utf-8")
+    assert record_path(tmp_path, inputs.key(PROBE)).exists()
 
 
-def test_a_row_that_another_process_computes_is_left_to_it(ground, tmp_path):
-    plan = make_plan([PROBE], ground, tmp_path)
-    with claimed(tmp_path, ground.key(PROBE)):
-        assert run_grid(plan, ground, tmp_path) == []
-    assert not record_path(tmp_path, ground.key(PROBE)).exists()
+def test_a_row_that_another_process_computes_is_left_to_it(inputs, tmp_path):
+    plan = make_plan([PROBE], inputs, tmp_path)
+    with locked(tmp_path, inputs.key(PROBE)):
+        assert run_grid(plan, inputs, tmp_path) == []
+    assert not record_path(tmp_path, inputs.key(PROBE)).exists()
 
 
 @pytest.mark.slow
-def test_a_grid_that_is_ended_ends_its_rows_and_resumes(ground, tmp_path):
+def test_a_grid_that_is_ended_ends_its_rows_and_resumes(inputs, tmp_path):
     long = dataclasses.replace(TINY, steps=20)
     code = (
         "import sys\nfrom pathlib import Path\nfrom research.study.grid import *\n"
-        "from research.study.ground import Ground\nfrom research.study.spec import settings_from\n"
-        "import json\nground = Ground.open(sys.argv[1], Path(sys.argv[2]))\nfolder = Path(sys.argv[3])\n"
+        "from research.study.inputs import Inputs\nfrom research.study.spec import settings_from\n"
+        "import json\nground = Inputs.open(sys.argv[1], Path(sys.argv[2]))\nfolder = Path(sys.argv[3])\n"
         "rows = [settings_from('extension', json.loads(sys.argv[4]))]\n"
-        "run_grid(make_plan(rows, ground, folder), ground, folder, resume=True)\n"
+        "run_grid(make_plan(rows, inputs, folder), inputs, folder, resume=True)\n"
     )
-    arguments = [ground.source, ground.models, tmp_path, json.dumps(config_of(long))]
+    arguments = [inputs.source, inputs.models, tmp_path, json.dumps(config_of(long))]
     grid = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stderr=subprocess.DEVNULL)
-    checkpoint = work_folder(tmp_path) / f"{ground.key(long)}.safetensors"
+    checkpoint = work_folder(tmp_path) / f"{inputs.key(long)}.safetensors"
     deadline = time.monotonic() + 60
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert checkpoint.exists()
     grid.send_signal(signal.SIGTERM)
     assert grid.wait(timeout=30) != 0
-    with claimed(tmp_path, ground.key(long)) as free:
+    with locked(tmp_path, inputs.key(long)) as free:
         assert free  # the row ended with its grid
-    assert not record_path(tmp_path, ground.key(long)).exists()
-    plan = make_plan([long], ground, tmp_path)
-    assert run_grid(plan, ground, tmp_path, resume=True) == []
-    assert differences(compute(long, ground, threads=1), read_json(record_path(tmp_path, ground.key(long)))) == []
+    assert not record_path(tmp_path, inputs.key(long)).exists()
+    plan = make_plan([long], inputs, tmp_path)
+    assert run_grid(plan, inputs, tmp_path, resume=True) == []
+    assert differences(compute(long, inputs, threads=1), read_json(record_path(tmp_path, inputs.key(long)))) == []
 
 
 def test_a_budget_goes_by_recorded_rows_most_like_it(recorded):
@@ -465,17 +465,17 @@ def test_all_studies_are_one_grid_and_one_without_rows_has_nothing_to_compute(tm
     )
 
 
-def test_a_key_or_part_that_there_is_none_of_is_refused(ground, tmp_path):
-    options = ("--out", tmp_path, "--corpus", ground.source)
+def test_a_key_or_part_that_there_is_none_of_is_refused(inputs, tmp_path):
+    options = ("--out", tmp_path, "--corpus", inputs.source)
     assert "--only must be the key of a row of shift, got none" in call("shift", "--only", "none", *options).output
     assert "--part must be from 1 to 1, got 2" in call("shift", "--part", 2, *options).output
     found = call("run", "none", *options)
     assert found.exit_code == 1 and "key must be that of a row on this text and these models, got none" in found.output
 
 
-def test_a_recorded_row_is_computed_again_and_compared(recorded, ground, tmp_path, threads):
+def test_a_recorded_row_is_computed_again_and_compared(recorded, inputs, tmp_path, threads):
     _, record = recorded
-    options = ("--out", tmp_path, "--corpus", ground.source, "--models", ground.models)
+    options = ("--out", tmp_path, "--corpus", inputs.source, "--models", inputs.models)
     path = save_record(tmp_path, record)
     found = call("run", record["key"], *options)
     assert found.exit_code == 0 and "every number is the same" in found.output, found.output
@@ -486,9 +486,9 @@ def test_a_recorded_row_is_computed_again_and_compared(recorded, ground, tmp_pat
     assert "results.bits_per_byte.512" in found.output
 
 
-def test_a_row_that_is_being_computed_is_left_alone(ground, tmp_path):
-    with claimed(tmp_path, "key"):
-        found = call("run", "key", "--out", tmp_path, "--corpus", ground.source)
+def test_a_row_that_is_being_computed_is_left_alone(inputs, tmp_path):
+    with locked(tmp_path, "key"):
+        found = call("run", "key", "--out", tmp_path, "--corpus", inputs.source)
     assert found.exit_code == 75 and "key is being computed by another process" in found.output
 
 
@@ -502,7 +502,7 @@ def test_the_page_is_written_by_one_command(tmp_path):
     assert (tmp_path / "evidence.md").exists() and os.listdir(tmp_path / "evidence")
 
 
-def test_a_sibling_is_kept_in_half_precision_and_begins_runs(tmp_path, ground, threads):
+def test_a_sibling_is_kept_in_half_precision_and_begins_runs(tmp_path, inputs, threads):
     config = PretrainConfig(hidden_size=16, intermediate_size=16, layers=1, steps=2, batch=2, compile=False)
     text = read_corpus(write_text(tmp_path / "text.py", 20_000))
     options = {"config": config, "corpus": text, "threads": 1}
@@ -511,10 +511,10 @@ def test_a_sibling_is_kept_in_half_precision_and_begins_runs(tmp_path, ground, t
     weights = load_file(tmp_path / "models" / "sibling" / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
     assert make_sibling(tmp_path / "models" / "sibling", **options) == record
-    base = Ground(ground.corpus, models=tmp_path / "models").base("sibling")
+    base = Inputs(inputs.corpus, models=tmp_path / "models").base("sibling")
     assert {parameter.dtype for parameter in base.parameters()} == {torch.float32}
     with pytest.raises(ValueError, match="got no .*: see longlora-edu study sibling"):
-        Ground(ground.corpus, models=tmp_path).base("sibling")
+        Inputs(inputs.corpus, models=tmp_path).base("sibling")
 
 
 def test_a_budget_can_be_seen_before_the_sibling_is_made(tmp_path):
@@ -551,15 +551,15 @@ def test_a_gpu_that_is_not_there_is_said_so_before_any_work(tmp_path, monkeypatc
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and PyTorch sees none")
-def test_a_row_is_computed_on_a_gpu(ground, recorded):
-    record = compute(TINY, dataclasses.replace(ground, device="cuda"), threads=1)
+def test_a_row_is_computed_on_a_gpu(inputs, recorded):
+    record = compute(TINY, dataclasses.replace(inputs, device="cuda"), threads=1)
     assert record["cost"]["device"] == "cuda" and record["command"].endswith("--device cuda")
     for length, bits in recorded[1]["results"]["bits_per_byte"].items():
         assert record["results"]["bits_per_byte"][length] == pytest.approx(bits, abs=0.05)
 
 
 def test_a_wheel_keeps_models_where_it_keeps_records(monkeypatch, tmp_path):
-    monkeypatch.setattr("research.study.ground.BENCHMARKS", tmp_path / "none")
+    monkeypatch.setattr("research.study.inputs.BENCHMARKS", tmp_path / "none")
     assert default_models() == default_folder() / "models" == Path("longlora-study") / "models"
 
 

@@ -19,7 +19,7 @@ from longlora_edu.training.probe import ProbeSettings
 from research.bench.step import RANK
 from research.study.digest import digest, write_digest
 from research.study.evidence import evidence, of_one_text, write_evidence
-from research.study.ground import BENCHMARKS, default_digest
+from research.study.inputs import BENCHMARKS, default_digest
 from research.study.metrics import POINTS, lengths_of
 from research.study.part import PROFILES, Rows
 from research.study.questions import STUDIES, studies, study_of
@@ -51,7 +51,7 @@ def made_up(settings, worse=lambda run: 0.0):
             "passkey": Proportion(190, 200),
             "passkey_maps": dict.fromkeys(settings.maps_at, maps),
         }
-    ground = GROUND if isinstance(settings, Run) else {}
+    inputs = GROUND if isinstance(settings, Run) else {}
     cost = {
         "trainable_parameters": 1 + settings.steps,
         "all_parameters": 1000,
@@ -61,9 +61,9 @@ def made_up(settings, worse=lambda run: 0.0):
     return as_json(
         {
             "kind": kind_of(settings),
-            "key": key_of(settings, ground),
+            "key": key_of(settings, inputs),
             "config": config_of(settings),
-            "ground": ground | {"text": "a text"},
+            "ground": inputs | {"text": "a text"},
             "curve": [],
             "results": results,
             "cost": cost | {"training_peak_rss_bytes": 5e8, "measuring_seconds": 30.0},

@@ -1,4 +1,4 @@
-"""Which mistake is it? Compare what a function computes with every mistake in the gallery."""
+"""Name the mistake of a function: compare its output with that of every mistake in the gallery."""
 
 from __future__ import annotations
 

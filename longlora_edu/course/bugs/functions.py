@@ -1,7 +1,7 @@
-"""S²-Attn got wrong: each mistake as one small NumPy function with the reference's signature.
+"""Mistakes in S²-Attn, each as one small NumPy function with the reference's signature.
 
 Most are a step of `steps.rolled` left out, doubled or taken along the wrong axis. Those that fold tokens into groups,
-as published code does, need `seq_len` to be a multiple of `group_size`. Nothing here is checked at the door: these are
+as published code does, need `seq_len` to be a multiple of `group_size`. No input is checked: these are
 exhibits.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ...geometry import S2Geometry
 from ...reference import full_attention, s2_attention
-from .steps import attend, causal, door, in_slots, roll, roll_late, slot_mask, with_shifted_heads
+from .steps import attend, causal, expand, in_slots, roll, roll_late, slot_mask, with_shifted_heads
 
 
 def output_shifted(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
@@ -35,21 +35,21 @@ def full_output_shifted(q, k, v, geometry: S2Geometry, *, segments=None, scale=N
 
 def only_queries_and_keys_shifted(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
     """Queries and keys rolled under full attention; values stay, and nothing is rolled back."""
-    q, k, v, documents, scale = door(q, k, v, geometry, segments, scale)
+    q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     q, k = (roll(x, geometry, geometry.shift) for x in (q, k))
     return attend(q, k, v, documents, causal(geometry), scale)
 
 
 def values_left_behind(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
     """Queries and keys go into their slots, values do not; the output is rolled back."""
-    q, k, v, documents, scale = door(q, k, v, geometry, segments, scale)
+    q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     q, k, documents = (roll(x, geometry, -geometry.shift) for x in (q, k, documents))
     return roll(attend(q, k, v, documents, slot_mask(geometry), scale), geometry, geometry.shift)
 
 
 def tokens_split(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
     """The second half of the tokens is rolled, in every head, instead of all tokens in the second half of the heads."""
-    q, k, v, documents, scale = door(q, k, v, geometry, segments, scale)
+    q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     q, k, v, documents = (roll_late(x, -geometry.shift) for x in (q, k, v, documents))
     plain = replace(geometry, shift=0)
     return roll_late(attend(q, k, v, documents, plain.mask(), scale), geometry.shift)
@@ -57,7 +57,7 @@ def tokens_split(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) ->
 
 def late_tokens_shifted(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
     """The same confusion written as a mask: late tokens get shifted cells, early tokens plain ones."""
-    q, k, v, documents, scale = door(q, k, v, geometry, segments, scale)
+    q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     token = np.arange(geometry.seq_len)
     cell = (token - geometry.shift * (token >= geometry.seq_len // 2)) // geometry.group_size
     return attend(q, k, v, documents, (cell[:, None] == cell) & causal(geometry), scale)
@@ -137,13 +137,13 @@ def shifted_the_other_way(q, k, v, geometry: S2Geometry, *, segments=None, scale
 
 def not_causal(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
     """Inside a cell every token looks at every other, later ones too."""
-    q, k, v, documents, scale = door(q, k, v, geometry, segments, scale)
+    q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     return attend(q, k, v, documents, geometry.mask() | geometry.mask().swapaxes(1, 2), scale)
 
 
 def alternate_groups(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
     """Tokens turn inside every second group, in all heads; groups stay where they are."""
-    q, k, v, documents, scale = door(q, k, v, geometry, segments, scale)
+    q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     slots = np.arange(geometry.seq_len).reshape(-1, geometry.group_size)
     slots[1::2] = np.roll(slots[1::2], -geometry.shift, axis=1)
     q, k, v, documents = (x[:, :, slots.ravel()] for x in (q, k, v, documents))
@@ -153,7 +153,7 @@ def alternate_groups(q, k, v, geometry: S2Geometry, *, segments=None, scale=None
 
 def folded_without_transpose(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
     """(b h n d) reshaped to (b·groups, tokens, heads, d) as if its axes stood in another order."""
-    q, k, v, documents, scale = door(q, k, v, geometry, segments, scale)
+    q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     shape, heads, group = v.shape, geometry.num_heads, geometry.group_size
     q, k, v, documents = (
         roll(x, geometry, -geometry.shift).reshape(-1, group, heads, x.shape[3]).swapaxes(1, 2)
@@ -174,7 +174,7 @@ def unfolded_with_one_transpose_too_many(q, k, v, geometry: S2Geometry, *, segme
 
 def padding_left_behind(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
     """Tokens are rolled into their slots, the marks that say which of them are padding are not."""
-    q, k, v, documents, scale = door(q, k, v, geometry, segments, scale)
+    q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     q, k, v = (roll(x, geometry, -geometry.shift) for x in (q, k, v))
     return roll(attend(q, k, v, documents, slot_mask(geometry), scale), geometry, geometry.shift)
 

@@ -1,8 +1,8 @@
-"""S²-Attn by rolling, done right, and the steps it is made of: each mistake leaves one out, doubles or turns it.
+"""The right steps of S²-Attn by rolling; each mistake of the gallery leaves one out, doubles or turns it.
 
 Of the shifted heads q, k and v are rolled, so that *slot* j holds token j + shift; slots are cut into groups; attention
 runs inside each; the output is rolled back. All return float64 (b h n d) and take un-repeated k, v (b hk n d),
-`segments` (b n) and `scale` as `reference.s2_attention` does. Nothing here is checked at the door.
+`segments` (b n) and `scale` as `reference.s2_attention` does. No input is checked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...geometry import S2Geometry
 
 def in_slots(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
     """The right steps up to attention: the output where the shifted heads' tokens still stand in their slots."""
-    q, k, v, documents, scale = door(q, k, v, geometry, segments, scale)
+    q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     q, k, v, documents = (roll(x, geometry, -geometry.shift) for x in (q, k, v, documents))
     return attend(q, k, v, documents, slot_mask(geometry), scale)
 
@@ -27,8 +27,8 @@ def rolled(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.nd
     return roll(in_slots(q, k, v, geometry, segments=segments, scale=scale), geometry, geometry.shift)
 
 
-def door(q, k, v, geometry: S2Geometry, segments, scale):
-    """float64 q, k, v with a key/value head for each query head, the document of each (b h n 1), and the scale."""
+def expand(q, k, v, geometry: S2Geometry, segments, scale):
+    """Expand to float64 q, k, v with k, v repeated for each query head, documents of tokens (b h n 1), and a scale."""
     q, k, v = (np.asarray(x, dtype=np.float64) for x in (q, k, v))
     batch, heads, length, width = q.shape
     k, v = (np.repeat(x, heads // x.shape[1], axis=1) for x in (k, v))
@@ -49,7 +49,7 @@ def attend(q, k, v, documents, allowed, scale) -> np.ndarray:
 
 def with_shifted_heads(chosen, q, k, v, geometry: S2Geometry, segments, scale) -> np.ndarray:
     """Attention in which the `chosen` heads have the shifted cells and the others the plain ones."""
-    q, k, v, documents, scale = door(q, k, v, geometry, segments, scale)
+    q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     heads = np.isin(np.arange(geometry.num_heads), chosen)[:, None, None]
     masks = np.where(heads, geometry.mask()[-1], replace(geometry, shift=0).mask()[-1])
     return attend(q, k, v, documents, masks, scale)

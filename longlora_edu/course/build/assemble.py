@@ -129,10 +129,10 @@ def _directive(lesson: Lesson, what: str, name: str) -> str:
         raise ValueError(f"{lesson.name} asks for {name!r}, which must be a heading of {file.name}")
     if what == "claim":
         return "\n".join(line for line in body.splitlines() if not line.startswith("**Computed in**")).strip()
-    said = next((part for part in body.split("\n\n") if part.startswith("*For beginners:*")), None)
-    if said is None:
+    simple = next((part for part in body.split("\n\n") if part.startswith("*For beginners:*")), None)
+    if simple is None:
         raise ValueError(f"{name!r} in {file.name} must have a paragraph that begins with '*For beginners:*'")
-    text = said.removeprefix("*For beginners:*").strip()
+    text = simple.removeprefix("*For beginners:*").strip()
     # "Group" becomes "group", while RoPE and NTK stay as they are.
     shown = name[0].lower() + name[1:] if name.split()[0][1:].islower() else name
     return (

@@ -1,4 +1,4 @@
-"""What stands around every lesson: its badges and links, and the cell that says where the reader is."""
+"""The frame of every lesson: badges and links above and below, and the cell that says where the reader is."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("longlora_edu") is None:
 {}
-from longlora_edu.course.notebook import environment
+from longlora_edu.course import check_environment
 
-profile = environment.check().profile
-environment.check()"""
+environment = check_environment()
+profile = environment.profile
+environment"""
 
 
 def set_up(repository: Repository | None) -> str:

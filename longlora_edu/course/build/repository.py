@@ -1,4 +1,4 @@
-"""Where the repository lives, said once in `pyproject.toml`, and the addresses that follow from it."""
+"""The address of the repository, stated once in `pyproject.toml`, and the addresses that follow from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Repository:
 
     @property
     def requirement(self) -> str:
-        """What pip installs."""
+        """The requirement that pip installs."""
         return f"longlora-edu @ git+https://github.com/{self.name}@{self.ref}"
 
     def badges(self, notebook: str) -> str:
@@ -49,7 +49,7 @@ class Repository:
 
 
 def read_repository(root: Path) -> Repository | None:
-    """What the `pyproject.toml` in `root` says under `[project.urls]`; None where it says nothing yet.
+    """Read the address in the `pyproject.toml` of `root`, under `[project.urls]`; None where there is none yet.
 
     Raises:
         ValueError: for an address that names no tag of a repository on GitHub.

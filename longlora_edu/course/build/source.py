@@ -114,7 +114,7 @@ def stub(source: str, name: str) -> str:
 
 
 def sections(text: str) -> dict[str, str]:
-    """What stands under each `## heading` of a Markdown file."""
+    """Split a Markdown file into the texts under its `## headings`."""
     parts = re.split(r"^## +(.+?) *$", text, flags=re.MULTILINE)[1:]
     return {heading: body.strip() for heading, body in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -125,15 +125,15 @@ def slug(heading: str) -> str:
 
 
 def problems(lesson: Lesson) -> list[str]:
-    """What is wrong with a source, one sentence each: the template, the exercises, the marks, numbers in prose."""
+    """List the faults of a source, one sentence each: the template, the exercises, the marks, numbers in prose."""
     found = []
     prose = [cell.source for cell in lesson.cells if cell.cell_type == "markdown"]
     headings = re.findall(r"^## +(.+?) *$", "\n".join(prose), flags=re.MULTILINE)
     kinds = [heading.split(":")[0].split(" · ")[0] for heading in headings]
     found += [f"has no section {section!r}" for section in SECTIONS if section not in kinds]
     for text in prose:
-        said = "\n".join(line for line in text.splitlines() if not line.startswith(">"))
-        found += [f"says {match.group()!r} in its text" for match in QUANTITY.finditer(re.sub(r"`[^`]*`", "", said))]
+        statement = "\n".join(line for line in text.splitlines() if not line.startswith(">"))
+        found += [f"says {match.group()!r} in its text" for match in QUANTITY.finditer(re.sub(r"`[^`]*`", "", statement))]
     names = [cell.metadata.get("exercise") for cell in lesson.cells if "exercise" in cell.metadata]
     checks = [cell.metadata.get("check") for cell in lesson.cells if "check" in cell.metadata]
     if names != checks or sorted(names) != sorted(lesson.hints):

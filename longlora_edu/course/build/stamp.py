@@ -35,7 +35,7 @@ def stamp(root: Path, repository: Repository | None) -> list[Path]:
 
 
 def blocks_of(repository: Repository | None) -> dict[str, dict[str, str]]:
-    """What stands between the marks of each file, by the file's name and the mark's."""
+    """Find the text between the marks of each file, by the file's name and the mark's."""
     home = repository and f"https://github.com/{repository.name}"
     urls = f'[project.urls]\nRepository = "{repository.home}"' if repository else ""
     cited = f"repository-code: {home}" if repository else ""

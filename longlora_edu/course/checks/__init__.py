@@ -1,5 +1,5 @@
-"""Exercise checks that say which mistake they saw. One file a lesson's subject; `diagnosis` is what they share."""
+"""Exercise checks that say which mistake they saw: one file a lesson; `exercise` is the engine they share."""
 
-from .diagnosis import CheckFailed, Passed, attention_weights, called, exercise, expect_array, expect_tensor
+from .exercise import CheckFailed, Passed, attention_weights, called, check, expect_array, expect_tensor
 
-__all__ = ["CheckFailed", "Passed", "attention_weights", "called", "exercise", "expect_array", "expect_tensor"]
+__all__ = ["CheckFailed", "Passed", "attention_weights", "called", "check", "expect_array", "expect_tensor"]

@@ -30,7 +30,7 @@ def publish(content: str, text: str) -> None:
     display({"text/html": content, "text/plain": text}, raw=True)
 
 
-class Shown(ipywidgets.VBox):
+class ShownOnce(ipywidgets.VBox):
     """A box that was shown when it was made: returned by the last line of a cell, it is not shown a second time."""
 
     def _ipython_display_(self, **_) -> None:

@@ -1,4 +1,4 @@
-"""Where a notebook runs: on how many cores, with which device, and which sizes fit there."""
+"""Find out on how many cores and on which device a notebook runs, which sizes fit, and which package is missing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
+from .cards import card, publish
+
 ProfileName = Literal["binder", "laptop", "gpu", "ci"]
-# Where to look when a profile has no value of its own.
+# The profile whose value is taken where one has none of its own.
 FALLBACK = {"gpu": "laptop", "binder": "laptop", "ci": "binder"}
 # Present inside of a container whose cores are limited; the number of cores that the host reports is not granted.
 CONTAINER = Path("/sys/fs/cgroup/cpu.max")
@@ -40,7 +43,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Environment:
-    """What `check` found. Its text is one line, and one more sentence where something can be done about it."""
+    """The findings of `check_environment`; the text is one line, and a second one where something can be done."""
 
     profile: Profile
     device: str
@@ -57,12 +60,12 @@ class Environment:
     __repr__ = __str__
 
 
-def check() -> Environment:
-    """Look at this machine and say in one line what was found.
+def check_environment() -> Environment:
+    """Look at this machine; the text of the result is one line.
 
     The profile is `LONGLORA_EDU_PROFILE` if that is set, else `gpu` with a CUDA device, `binder` where a hub or a
-    container grants one core, else `laptop`. Where fewer cores are granted than the host has, torch is told so: left
-    alone it starts a thread for each core of the host, and they get in each other's way.
+    container grants one core, else `laptop`. Where fewer cores are granted than the host has, torch is limited to
+    them: left alone it starts a thread for each core of the host, and they get in each other's way.
 
     Raises:
         ValueError: for a `LONGLORA_EDU_PROFILE` that is not a profile.
@@ -79,12 +82,34 @@ def check() -> Environment:
             "No GPU is attached: everything works, slower. For one, choose Runtime, Change runtime type, T4 GPU, "
             "before you go on."
         )
-    versions = {name: found for name in ("torch", "numpy", "ipywidgets", "longlora-edu") if (found := _version(name))}
+    versions = {name: number for name in ("torch", "numpy", "ipywidgets", "longlora-edu") if (number := _version(name))}
     return Environment(profile(), device, torch.get_num_threads(), versions, advice)
 
 
+def require(*packages: str, install: str) -> None:
+    """Stop the notebook where one of `packages` is missing, with a sentence on how to get it.
+
+    `install` is what to ask pip for.
+
+    Raises:
+        ModuleNotFoundError: naming what is missing; a notebook shows its sentence and no trace.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if not missing:
+        return
+    sentence = f"This lesson needs {' and '.join(missing)}, not installed here."
+    advice = (
+        f"`python -m pip install '{install}'` brings it: run that, restart the kernel and begin again. "
+        "Until then the saved notebook shows the results of every cell."
+    )
+    publish(card("note", f"{sentence} {advice}"), f"{sentence} {advice}")
+    error = ModuleNotFoundError(f"{sentence} {advice}", name=missing[0])
+    error._render_traceback_ = lambda: [f"ModuleNotFoundError: {sentence}"]
+    raise error
+
+
 def profile() -> Profile:
-    """The profile of this machine; see `check`."""
+    """The profile of this machine; see `check_environment`."""
     if chosen := os.environ.get("LONGLORA_EDU_PROFILE"):
         return Profile(chosen)
     import torch
@@ -96,7 +121,7 @@ def profile() -> Profile:
 
 
 def granted_cores() -> int | None:
-    """How many cores are granted here, by a hub in its `CPU_LIMIT` or by the container; None where all are."""
+    """The number of cores granted here, by a hub in its `CPU_LIMIT` or by the container; None where all are."""
     try:
         limit = float(os.environ.get("CPU_LIMIT", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a learner predicted, answered and solved: one local file, from which nothing leaves the machine."""
+"""A learner's predictions, answers and solved exercises: one local file, from which nothing leaves the machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Journal:
         return read_json(self.path) if self.path.exists() else {}
 
     def get(self, kind: str, key: str):
-        """What was noted, or None."""
+        """The entry under a kind and key, or None."""
         return self.all().get(kind, {}).get(key)
 
     def note(self, kind: str, key: str, value) -> None:

@@ -1,4 +1,4 @@
-"""Where a learner stands: what the journal holds, lesson by lesson."""
+"""A learner's progress, lesson by lesson, from the journal."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def overview(journal: Journal | None = None) -> None:
         f'<tr><th scope="row" {LEFT}>{row[0]}</th>{"".join(f"<td {LEFT}>{cell}</td>" for cell in row[1:])}</tr>'
         for row in rows
     )
-    said = "; ".join(f"lesson {row[0]}: {row[1]} predictions, exercises {row[2]}, quiz {row[3]}" for row in rows)
-    publish(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>", said)
+    summary = "; ".join(f"lesson {row[0]}: {row[1]} predictions, exercises {row[2]}, quiz {row[3]}" for row in rows)
+    publish(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>", summary)

@@ -10,7 +10,7 @@ from numbers import Real
 import ipywidgets
 
 from ...widgets import show
-from .cards import Shown, card, publish
+from .cards import ShownOnce, card, publish
 from .journal import Journal
 
 
@@ -45,17 +45,17 @@ def predict(
             layout=ipywidgets.Layout(width="max-content"),
         )
     button = ipywidgets.Button(description="Commit", tooltip="Store this answer")
-    said = ipywidgets.HTML(value=_said(before, unit))
+    status = ipywidgets.HTML(value=_committed(before, unit))
 
     def commit(_):
         if answer.value is None:
-            said.value = "Choose one first."
+            status.value = "Choose one first."
             return
         journal.note("predictions", key, answer.value)
-        said.value = _said(answer.value, unit)
+        status.value = _committed(answer.value, unit)
 
     button.on_click(commit)
-    panel = Shown([ipywidgets.HTML(value=f"<b>Predict.</b> {html.escape(question)}"), answer, button, said])
+    panel = ShownOnce([ipywidgets.HTML(value=f"<b>Predict.</b> {html.escape(question)}"), answer, button, status])
     items = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices or ())
     listed = f"<ul>{items}</ul>" if items else f"<p>Your answer, in {html.escape(unit or '')}?</p>"
     show(panel, card("note", f"Predict. {question}", listed))
@@ -79,7 +79,7 @@ def reveal(key: str, answer, text: str = "", *, unit: str = "", journal: Journal
     publish(card("right" if right else "wrong", title, body), f"{title}. {text}")
 
 
-def _said(value, unit: str | None) -> str:
+def _committed(value, unit: str | None) -> str:
     return "" if value is None else f"Committed: {html.escape(_plain(value))} {html.escape(unit or '')}"
 
 

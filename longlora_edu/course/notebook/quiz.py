@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import ipywidgets
 
 from ...widgets import show
-from .cards import Shown, card
+from .cards import ShownOnce, card
 from .journal import Journal
 
 
@@ -52,7 +52,7 @@ def quiz(key: str, *questions: Question, journal: Journal | None = None) -> ipyw
             for choice, feedback in choices
         )
         static.append(f"<p><b>{number}. {html.escape(question.text)}</b></p><ul>{items}</ul>")
-    panel = Shown(rows)
+    panel = ShownOnce(rows)
     show(panel, card("note", "Quiz: open a choice to see what speaks for or against it", "".join(static)))
     return panel
 
@@ -61,12 +61,16 @@ def _row(key: str, number: int, question: Question, feedback: dict[str, str], jo
     answer = ipywidgets.RadioButtons(
         options=list(feedback), value=None, description="Answer:", layout=ipywidgets.Layout(width="max-content")
     )
-    said = ipywidgets.HTML()
+    feedback_box = ipywidgets.HTML()
 
     def chosen(change):
         right = change["new"] == question.right[0]
         journal.note("quiz", key, {"answer": change["new"], "right": right})
-        said.value = card("right" if right else "wrong", "Right" if right else "Not this one", feedback[change["new"]])
+        feedback_box.value = card(
+            "right" if right else "wrong", "Right" if right else "Not this one", feedback[change["new"]]
+        )
 
     answer.observe(chosen, names="value")
-    return ipywidgets.VBox([ipywidgets.HTML(value=f"<b>{number}. {html.escape(question.text)}</b>"), answer, said])
+    return ipywidgets.VBox(
+        [ipywidgets.HTML(value=f"<b>{number}. {html.escape(question.text)}</b>"), answer, feedback_box]
+    )

@@ -1,4 +1,4 @@
-"""What the studies found, in a lesson: the tables and verdicts of the page of evidence, from the package's own file."""
+"""Show results of the studies in a lesson: the tables and verdicts of the page of evidence, as recorded."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def show_study(name: str, *numbers: int) -> None:
     Raises:
         ValueError: for a study or a part that there is none of.
     """
-    told = recorded("studies")
-    if name not in told["studies"]:
-        raise ValueError(f"name must be one of {', '.join(told['studies'])}, got {name!r}")
-    study = told["studies"][name]
+    record = recorded("studies")
+    if name not in record["studies"]:
+        raise ValueError(f"name must be one of {', '.join(record['studies'])}, got {name!r}")
+    study = record["studies"][name]
     parts = study["parts"]
     if wrong := set(numbers) - set(range(1, len(parts) + 1)):
         raise ValueError(f"numbers must be from 1 to {len(parts)}, got {min(wrong)}")
@@ -37,7 +37,7 @@ def show_study(name: str, *numbers: int) -> None:
         if study["caveat"]:
             _say(study["caveat"])
         if any(part["rows"] for part in there):  # what has none says itself where it comes from
-            print(studied_line(told["about"]))
+            print(studied_line(record["about"]))
     if waiting:
         lacking = "; ".join(f"{part['title']} ({part['missing']} of {part['rows']} runs)" for part in waiting)
         text = f"Not recorded yet: {lacking}. `{study['command']}`"
@@ -45,7 +45,7 @@ def show_study(name: str, *numbers: int) -> None:
 
 
 def studied_line(about: dict) -> str:
-    """Where the numbers of the studies come from."""
+    """Name the source of the studies' numbers: runs, days, machine and versions."""
     days = about["days"][0] if len(about["days"]) == 1 else f"{about['days'][0]} to {about['days'][-1]}"
     where = f"{', '.join(about['processors'])}, one thread a row, torch {', '.join(about['torch'])}"
     return f"From {about['rows']} recorded runs, {days}, on {where}; docs/evidence.md names each and its command"
@@ -56,9 +56,9 @@ def _show(part: dict) -> None:
         show_table(table["headings"], table["rows"], caption=_plain(f"{part['title']}. {table['note']}".strip()))
     for claim in part["claims"]:
         verdict = claim["verdict"].capitalize()
-        # What was said and what came out are two things: the sign goes with the verdict, which is in words as well.
-        sign, said = SIGNS.get(claim["verdict"], "note"), f"{verdict}: {claim['statement']}"
-        publish(card(sign, said, html.escape(claim["because"])), f"{said} ({claim['because']})")
+        # A claim and its outcome are two things: the sign shows the outcome, which is in words as well.
+        sign, sentence = SIGNS.get(claim["verdict"], "note"), f"{verdict}: {claim['statement']}"
+        publish(card(sign, sentence, html.escape(claim["because"])), f"{sentence} ({claim['because']})")
     for note in part["notes"]:
         _say(note)
 

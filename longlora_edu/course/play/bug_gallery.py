@@ -15,7 +15,7 @@ from ...widgets import Picture
 from ...widgets.canvas import Canvas
 from ...widgets.panel import Panel
 from ..bugs import BUGS, Bug
-from ..checks.diagnosis import attention_weights
+from ..checks.exercise import attention_weights
 from ..notebook.cards import publish
 
 SIZES = {"3 groups of 4": S2Geometry(12, 4, 2), "3 groups of 5": S2Geometry(15, 5, 2)}
@@ -36,7 +36,7 @@ class Exhibit(Picture):
 
 
 def exhibit(name: str, size: str, padded: bool, *, canvas: Canvas | None = None, style: Style = SCREEN) -> Exhibit:
-    """What a head hears under the mistake `name`, beside what it should hear: the head where they differ most.
+    """Show the mask of a head under the mistake `name` beside the right one: the head on which they differ most.
 
     `padded` makes the last two tokens padding. The pictures come from pushing values, not from reading code.
     """
@@ -76,7 +76,7 @@ def gallery_explorer(*, style: Style = SCREEN) -> Panel:
 
 
 def caught_by(function: Callable, *, seed: int = 0) -> dict[str, bool]:
-    """Which tests notice that `function` is not S²-Attn: True where the test fails, as it should.
+    """Run seven tests on `function`: True where a test notices that it is not S²-Attn.
 
     The first two need no reference at all. The even sizes are 16 tokens in groups of 4 with 2 heads and the odd ones
     15, 5 and 3, except where the name of the test says otherwise.
@@ -111,11 +111,11 @@ def show_caught(bugs: Sequence[Bug] = tuple(BUGS.values())) -> None:
         + "</tr>"
         for title, caught in rows.items()
     )
-    said = "; ".join(
+    text = "; ".join(
         f"{title}: {', '.join(name for name in names if caught[name]) or 'by none'}" for title, caught in rows.items()
     )
     content = f'<table><thead><tr><th scope="col">mistake</th>{head}</tr></thead><tbody>{body}</tbody></table>'
-    publish(content, f"Caught by: {said}.")
+    publish(content, f"Caught by: {text}.")
 
 
 def _differs(function: Callable, geometry: S2Geometry, inputs, **options) -> bool:

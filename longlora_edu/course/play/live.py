@@ -21,7 +21,7 @@ from ..notebook.environment import Profile
 
 @dataclass(frozen=True)
 class ExtendResult:
-    """What a live run leaves: the merged model, what was changed, the curve, and what was measured before and after.
+    """Result of a live run: the merged model, the changes made, the curve, and the measures before and after.
 
     `before` and `after` hold what the demo's report holds under these names, on smaller samples. A run that was
     stopped has fewer steps than its settings say, and is otherwise whole. `seconds` are those of everything.
@@ -57,7 +57,7 @@ def live_settings(profile: Profile) -> DemoSettings:
     )
 
 
-def extend(
+def extend_live(
     settings: DemoSettings | Profile,
     *,
     on_step: Callable[[int, Metrics], None] = lambda step, metrics: None,

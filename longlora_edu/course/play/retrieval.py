@@ -1,4 +1,4 @@
-"""What the shift is for: where key, border and question stand, and who learns to find the key."""
+"""Pictures of the retrieval probe: places of key, border and question, and which pattern learns to find the key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ...plots.curves import running_mean
-from ...plots.style import DENSE, EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent
+from ...plots.picture import picture_of
+from ...plots.style import DENSE, EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, axes_for, dress, new_axes, percent
 from ...training.probe import ProbeResult, ProbeSettings, places
 
 LINES = {"inside": "--", "across": "-", "far": ":"}
@@ -74,16 +75,14 @@ def plot_probe(
         ValueError: without a result, or when `axes` are not two.
     """
     _check(results)
-    axes = new_axes(style, 2, width=2.1) if axes is None else np.ravel(axes)
-    if len(axes) != 2:
-        raise ValueError(f"axes must be 2, got {len(axes)}")
+    axes = axes_for(axes, 2, style, width=2.1)
     plot_places(results[0].settings, style=style, ax=axes[0])
     plot_learning(results, style=style, ax=axes[1])
     return axes
 
 
 def describe_probe(results: Sequence[ProbeResult]) -> str:
-    """What `plot_probe` shows, as a sentence with its numbers."""
+    """Describe `plot_probe` in a sentence with its numbers."""
     _check(results)
     settings = results[0].settings
     keys, questions = _stretches(settings)
@@ -104,7 +103,7 @@ def _named(result: ProbeResult) -> str:
 
 
 def _stretches(settings: ProbeSettings) -> tuple[range, range]:
-    """Where key and question may stand the first time."""
+    """Ranges of tokens in which key and question may stand the first time."""
     where = places(settings)
     first = where[where[:, 1] < where[0, 1] + settings.group_size]
     return tuple(range(int(column.min()), int(column.max()) + 1) for column in first.T)
@@ -113,3 +112,6 @@ def _stretches(settings: ProbeSettings) -> tuple[range, range]:
 def _check(results: Sequence[ProbeResult]) -> None:
     if not results:
         raise ValueError("results must hold at least one probe, got none")
+
+
+show_probe = picture_of(plot_probe, describe_probe)

@@ -87,7 +87,7 @@ def lines_by_step(source: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Material:
-    """What a run of the sheet works on: the base, stretched; its group; what to measure; batches to train on.
+    """Material of a run of the sheet: the base, stretched; its group; windows to measure; batches to train on.
 
     `plain` are windows uint8 (count, n + 1); `hidden` and each batch are pairs (ids, answers) of `hide_references`.
     """

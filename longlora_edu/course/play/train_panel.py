@@ -20,21 +20,21 @@ from ...training.train import Metrics
 from ...widgets import Picture, show
 from ...widgets.panel import Panel
 from ..notebook.cards import card
-from .live import ExtendResult, extend
+from .live import ExtendResult, extend_live
 
 # Of the time that passes, at most this share goes into drawing: training is what the reader waits for.
 DRAWING_SHARE = 0.05
 
 
 class Training:
-    """A button that calls `extend(settings, …)` in a thread of its own, and shows how it goes.
+    """A button that calls `extend_live(settings, …)` in a thread of its own, and shows how it goes.
 
     `take()` calls the same function here and now, unless the button has done so. `result` is the last run that
     finished or was stopped, None before. Values of controls never start anything.
     """
 
     def __init__(
-        self, settings: DemoSettings, *, extend: Callable[..., ExtendResult] = extend, style: Style = SCREEN
+        self, settings: DemoSettings, *, extend: Callable[..., ExtendResult] = extend_live, style: Style = SCREEN
     ) -> None:
         self.settings, self.result, self.error = settings, None, None
         self._extend, self._style = extend, style
@@ -61,14 +61,14 @@ class Training:
         show(self.panel, Picture(plot_loss(curve, style=self._style), f"A recorded run. {describe_loss(curve)}"))
 
     def press_start(self) -> None:
-        """What the first button does: nothing while a run is under way."""
+        """Start a run, as the first button does; nothing while one is under way."""
         if self._thread is not None and self._thread.is_alive():
             return
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def press_stop(self) -> None:
-        """What the second button does: the run ends after its step, and is measured."""
+        """End the run after its step and measure it, as the second button does."""
         self._stop.set()
         self.line.value = "Stopping after this step; what was learned so far is measured."
 

@@ -36,7 +36,7 @@ def tunings(
     table, lora = shape.parameters, shape.lora_parameters(rank)
     keys = shape.kv_heads * shape.head_dim
     outputs = sum(out for _, out in shape.linears.values())
-    found = (
+    methods = (
         Tuning("prompt tuning", "Lester et al. 2021", prompt * shape.width, uses_context=True),
         Tuning("prefix tuning", "Li and Liang 2021", 2 * shape.layers * prompt * keys, uses_context=True),
         Tuning("bias tuning (biases added)", "Zaken et al. 2022", shape.layers * outputs),
@@ -48,4 +48,4 @@ def tunings(
         Tuning(f"LoRA, rank {rank}, embeddings and norms", "LongLoRA", lora + table.embedding + table.norm),
         Tuning("all weights", "", table.total),
     )
-    return tuple(sorted(found, key=lambda method: method.weights))
+    return tuple(sorted(methods, key=lambda method: method.weights))

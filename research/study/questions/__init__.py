@@ -1,4 +1,4 @@
-"""The eleven studies: each a question, its rows, and what is made of them."""
+"""The eleven studies: each a question, its rows, and functions that turn records into findings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STUDIES = {
 
 
 def study_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> Study:
-    """A study by its name.
+    """Make a study by its name.
 
     Raises:
         ValueError: for a name or profile that there is none of.
@@ -38,11 +38,11 @@ def study_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> Study:
 
 
 def parts_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> tuple[StudyPart, ...]:
-    """The parts of one study, or of `"all"`, in the order in which they are computed."""
+    """List the parts of one study, or of `"all"`, in the order in which they are computed."""
     found = studies(profile=profile, seeds=seeds) if name == "all" else [study_of(name, profile=profile, seeds=seeds)]
     return tuple(part for study in found for part in study.parts)
 
 
 def studies(*, profile: str = "cpu", seeds: int = SEEDS) -> list[Study]:
-    """All studies, in the order in which they are computed."""
+    """Make all studies, in the order in which they are computed."""
     return [study_of(name, profile=profile, seeds=seeds) for name in STUDIES]

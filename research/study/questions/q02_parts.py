@@ -1,4 +1,4 @@
-"""Study 2: what must be trained besides LoRA, and does a higher rank help?"""
+"""Study 2: the parts to train besides LoRA, and the rank."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAPER_TABLE_2 = {"LoRA, rank 8": 11.44, "LoRA, rank 8 + embeddings + norms": 8.1
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """The rows of study 2 and what is made of them."""
+    """Make study 2: its rows and its findings."""
     shared = arms_at(profile, 8, seeds, ("s2",))["s2"]
     arms = {name: _seeds(profile, seeds, **fields) for name, fields in _fields().items()} | {_with_both(8): shared}
     rates = {
@@ -43,7 +43,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def show_parts(rows: Rows, arms: Arms) -> Findings:
-    """Bits per byte by what is trained, with its share of all weights, memory and time."""
+    """Compare bits per byte by trained parts, with their share of all weights, memory and time."""
     every = arms["all weights"]
     lines = []
     for name, runs in sorted(arms.items(), key=lambda arm: rows.record(arm[1][0])["cost"]["trainable_parameters"]):
@@ -85,12 +85,12 @@ def show_parts(rows: Rows, arms: Arms) -> Findings:
 
 
 def over(rows: Rows, arms: Arms):
-    """How much worse norms alone are than embeddings alone, both with LoRA of rank 8."""
+    """Compare norms alone with embeddings alone, both with LoRA of rank 8."""
     return worse_than(rows, arms["LoRA, rank 8 + norms"], arms["LoRA, rank 8 + embeddings"])
 
 
 def show_rates(rows: Rows, rates: Arms, arms: Arms) -> Findings:
-    """A method is no worse than its best learning rate: others, of the first seed."""
+    """Compare methods at their best learning rates, with the first seed."""
     lines, best = [], {}
     for name, runs in rates.items():
         usual = name.rpartition(",")[0]

@@ -1,4 +1,4 @@
-"""Study 3: what does the extension cost at short lengths, and how far past the target does it carry?"""
+"""Study 3: the cost of the extension at short lengths, and its reach past the target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .q01_attention.training_attention import arms_at
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """The rows of study 3: those of study 1, and the same lengths without training."""
+    """Make study 3: the rows of study 1, and the same lengths without training."""
     untrained = {
         "as pretrained": untrained_run(profile, "default"),
         "YaRN, nothing trained": untrained_run(profile, "yarn"),
@@ -33,12 +33,12 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def untrained_run(profile: BaseProfile, rope: str) -> Run:
-    """The base at eight times its context, its positions stretched or not, and nothing trained."""
+    """Set up the base at eight times its context, positions stretched or not, without training."""
     return profile.run(8, rope=rope, attention="full", steps=0, extra=EXTRAS)
 
 
 def show_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms], profile: BaseProfile) -> Findings:
-    """Dense bits/byte of the same last bytes, given more and more context."""
+    """Compare dense bits/byte of the same last bytes, given more and more context."""
     lines = {name: (run,) for name, run in untrained.items()}
     lines |= {f"×{factor}, {ARM_NAMES[name]}": arms[name] for factor, arms in shared.items() for name in ("full", "s2")}
     lengths = sorted(int(length) for length in rows[untrained["as pretrained"]]["bits_per_byte"])
@@ -69,7 +69,7 @@ def show_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms],
 
 
 def show_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Findings:
-    """Loss under the training pattern less the dense loss, by position: what the change of attention costs."""
+    """Subtract the dense loss from the loss under the training pattern, by position."""
     lines, series, claims = [], {}, []
     for factor, runs in arms.items():
         gaps = [np.subtract(by_position(rows, run, "as trained"), by_position(rows, run)) for run in runs]

@@ -16,7 +16,7 @@ PAPER_TABLE_6 = {"s2": ("8.64", "8.12"), "dilated": ("–", "11.78"), "blocks": 
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """The rows of study 4 and what is made of them; one seed but for the shared ones."""
+    """Make study 4; one seed but for the shared rows."""
     shared = arms_at(profile, 8, seeds, ("full", "s2", "short"))
     arms: dict[str, Run] = {name: shared[name][0] for name in ("full", "s2", "short")}
     arms |= {name: profile.run(8, attention=name, extra=("pattern",)) for name in OTHER_PATTERNS}
@@ -33,7 +33,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def show_patterns(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Findings:
-    """A row a pattern; the paper's perplexities beside those that a second source quotes."""
+    """Compare the patterns, beside the paper's perplexities that a second source quotes."""
     spread = seed_spread(rows, shared["full"], shared["s2"])
     gaps = {name: difference(bits(rows, [arms["s2"]]), bits(rows, [run]), spread=spread) for name, run in arms.items()}
     lines = tuple(

@@ -1,4 +1,4 @@
-"""Study 5: how small may a group be?"""
+"""Study 5: the size of a group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GROUPS = (2, 4, 8, 16, 32)
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """The rows of study 5 and what is made of them; one seed but for the shared ones."""
+    """Make study 5; one seed but for the shared rows."""
     shared = arms_at(profile, 8, seeds, ("full", "s2", "short"))
     arms = {
         name: {
@@ -34,7 +34,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def show_groups(rows: Rows, arms: dict[str, dict[int, Run]], shared: dict[str, tuple[Run, ...]]) -> Findings:
-    """Dense bits/byte by ratio, with S² and without a shift, beside what the pattern costs."""
+    """Compare dense bits/byte by group size, with and without a shift, beside the pattern's cost."""
     spread = seed_spread(rows, shared["full"], shared["s2"])
     full = bits(rows, shared["full"][:1])
     lines = []

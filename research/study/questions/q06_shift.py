@@ -1,4 +1,4 @@
-"""Study 6: does it matter which way, how far, and with what ends the heads are shifted?"""
+"""Study 6: direction, amount and boundary of the shift."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EIGHTHS = (1, 2, 6, 7)
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """The rows of study 6 and what is made of them; one seed but for the shared ones."""
+    """Make study 6; one seed but for the shared rows."""
     arms = arms_at(profile, 8, seeds, ("s2", "short", "wrap", "masked", "full"))
     group = arms["s2"][0].group_size
     shifts: dict[int, tuple[Run, ...]] = {0: arms["short"][:1], group // 2: arms["s2"][:1]}
@@ -30,7 +30,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def show_shifts(rows: Rows, shifts: dict[int, tuple[Run, ...]], arms: dict[str, tuple[Run, ...]]) -> Findings:
-    """Dense bits/byte by the amount of the shift, and by its boundary."""
+    """Compare dense bits/byte by the amount of the shift, and by its boundary."""
     spread = seed_spread(rows, arms["s2"], arms["wrap"])
     half = shifts[arms["s2"][0].group_size // 2]
     arranged = {f"shift of {shift}": shifts[shift] for shift in sorted(shifts)}

@@ -1,4 +1,4 @@
-"""Study 7: which position rule goes with S², and which frequencies must be stretched?"""
+"""Study 7: position rules under S², and the frequencies that must be stretched."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUITED_BASE = 700.0
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """The rows of study 7 and what is made of them."""
+    """Make study 7: its rows and its findings."""
     shared = arms_at(profile, 8, seeds, ("full", "s2"))
 
     def arms(rules) -> dict[str, Arms]:
@@ -50,7 +50,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def show_rules(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Findings:
-    """Each rule under full attention and under S²."""
+    """Compare the rules under full attention and under S²."""
     collapse = {rule: worse_than(rows, arms["s2"], arms["full"]) for rule, arms in rules.items()}
     ntk = collapse["ntk"]
     claims = (
@@ -64,7 +64,7 @@ def show_rules(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Find
 
 
 def show_bands(rows: Rows, bands: dict[str, Arms], yarn: Arms, profile: BaseProfile) -> Findings:
-    """Only one band is stretched, by linear interpolation; YaRN beside it."""
+    """Compare bands, only one of them stretched by linear interpolation, with YaRN."""
     claims = []
     for band, arms in bands.items():
         far = worse_than(rows, arms["s2"], yarn["s2"])
@@ -84,7 +84,7 @@ def show_bands(rows: Rows, bands: dict[str, Arms], yarn: Arms, profile: BaseProf
 
 
 def suited_arms(profile: BaseProfile) -> dict[str, Run]:
-    """The base re-adapted to other frequencies at its own context, then extended with them; one seed."""
+    """Set up a base re-adapted to other frequencies at its own context, then extended with them; one seed."""
     fields = {"rope": "default", "attention": "full", "train": "all", "rope_base": SUITED_BASE}
     again = profile.run(1, steps=200, **fields)
     arms = {"re-adapted, not extended": again}
@@ -94,7 +94,7 @@ def suited_arms(profile: BaseProfile) -> dict[str, Run]:
 
 
 def show_suited(rows: Rows, arms: dict[str, Run], rules: dict[str, Arms], profile: BaseProfile) -> Findings:
-    """Linear interpolation from a base whose frequencies suit its context; `rules` lend their spread over seeds."""
+    """Compare linear interpolation and YaRN from that base; `rules` lend their spread over seeds."""
     table = tuple(
         (name, *(with_spread(bits(rows, [run], length)) for length in (profile.trained, run.target)),
          rate(passkeys(rows, [run])))

@@ -1,4 +1,4 @@
-"""Study 8: when are passkeys found, at which length and depth; in one stage or two; and without any in training?"""
+"""Study 8: passkeys by length and depth, in one stage or two, and without any in training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..verdict import Claim, above, difference, over_seeds, within
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """The rows of study 8 and what is made of them."""
+    """Make study 8: its rows and its findings."""
     steps = profile.steps
     way, last = (0, steps // 6, steps // 3, steps * 2 // 3, steps), (0, steps // 2)
 
@@ -45,7 +45,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def show_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Findings:
-    """Maps of one seed, and the share found at the target through training."""
+    """Map one seed's passkeys, and plot the share found at the target during training."""
     lines, series = [], {}
     for name, runs in arms.items():
         shares = {step: [_share(rows[run], step, run.target) for run in runs] for step in runs[0].maps_at}
@@ -85,7 +85,7 @@ def show_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Findings:
 
 
 def show_stages(rows: Rows, stages: dict[str, tuple[Run, ...]]) -> Findings:
-    """Half of the steps at twice the trained context, then the target; against the target at once."""
+    """Compare the target at once with half of the steps at twice the trained context, then the target."""
     lines = []
     for name, runs in stages.items():
         before = [_share(rows[run], 0, run.target) for run in runs]

@@ -1,4 +1,4 @@
-"""Study 9: how many steps does each way of training need, and can too few explain a harsh result?"""
+"""Study 9: the number of steps that each way of training needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTROLLED = (5.9, 9.9)
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """The rows of study 9 and what is made of them; one seed."""
+    """Make study 9; one seed."""
     most = 4 * profile.steps
     counts = tuple(most // share for share in (16, 8, 4, 2, 1))
     arms = {
@@ -43,7 +43,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def show_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, counts: tuple[int, ...]) -> Findings:
-    """A row a method, a column a number of steps."""
+    """Compare the methods by the number of steps."""
     table = tuple(
         (name, *(f"{bits(rows, [line[count]])[0]:.3f} ({rate(passkeys(rows, [line[count]]))})" for count in counts))
         for name, line in arms.items()

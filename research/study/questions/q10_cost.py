@@ -1,4 +1,4 @@
-"""Study 10: what S² saves, in closed form, beside the paper's table and beside the clock."""
+"""Study 10: the savings of S² in closed form, beside the paper's table and measured times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRAINED_WORDS = {"adapters": "adapters, embeddings, norms", "all": "all weights"
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """Study 10 trains nothing."""
+    """Make study 10, which trains nothing."""
     return Study(
         10,
         "cost",
@@ -32,7 +32,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def show_flops() -> Findings:
-    """The paper's table 11 by our own formula, and the same with causal kernels."""
+    """Compute the paper's table 11 by this package's formula, and the same with causal kernels."""
     shape, lines, found = ModelShape.llama2_7b(), [], {}
     for length in TABLE_LENGTHS:
         sparse = S2Geometry.with_groups(length, 4, shape.heads, boundary="wrap")
@@ -64,7 +64,7 @@ def show_flops() -> Findings:
 
 
 def show_times() -> Findings:
-    """A training step of the small model under either attention, by turns, beside the ratio of FLOPs."""
+    """Compare measured training steps of the small model under either attention with the ratio of FLOPs."""
     records = [recorded(name) for name in TIMED]
     lines, series, over = [], {}, []
     for record in records:

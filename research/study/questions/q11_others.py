@@ -14,7 +14,7 @@ from .q03_lengths import untrained_run
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """The rows of study 11 and what is made of them; one seed but for the shared ones."""
+    """Make study 11; one seed but for the shared rows."""
     shared, longer = arms_at(profile, 8, seeds, ("full", "s2", "short")), longer_arms(profile, seeds)
     short_windows = {"attention": "full", "length": 2 * profile.trained}
     windows, leaping = f"full attention on windows of {2 * profile.trained}", "the same, positions leap (PoSE)"
@@ -50,7 +50,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def show_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Findings:
-    """A row a way; the pairs of attention are those of a byte read, beside full attention at the target."""
+    """Compare the ways, with the attention pairs per byte relative to full attention at the target."""
     spread = seed_spread(rows, shared["full"], shared["s2"])
     s2, full = bits(rows, [arms["S²"]]), arms["full attention"]
     gaps = {name: difference(s2, bits(rows, [run]), spread=spread) for name, run in arms.items()}
@@ -78,7 +78,7 @@ def show_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, .
 
 
 def show_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]]) -> Findings:
-    """What more steps change, by whether training shows the model distances up to the target."""
+    """Compare four times the steps with the usual number, by whether training shows far distances."""
     s2 = again["S²"]
     spread = seed_spread(rows, *s2)
     trained = s2[0][0].target // 8
@@ -107,5 +107,5 @@ def show_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ...
 
 
 def _pairs(run: Run, full: Run) -> float:
-    """Pairs a byte, over those of full attention at the target."""
+    """Divide pairs per byte by those of full attention at the target."""
     return pairs_of_full(run, 4, 4) * (run.window + 1) / (full.window + 1)

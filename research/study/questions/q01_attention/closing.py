@@ -1,4 +1,4 @@
-"""Study 1, what was tried on the usual budget to bring S² closer to full attention."""
+"""Study 1: attempts to bring S² closer to full attention on the usual budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALL_FULL, ALL_S2 = "full, all weights trained", "S², all weights trained"
 
 
 def closing_arms(profile: BaseProfile, seeds: int) -> dict[str, tuple[Run, ...]]:
-    """Ways to bring S² closer on the same steps: a last quarter of dense ones, larger groups, no adapters."""
+    """Set up attempts on the same steps: a last quarter of dense ones, larger groups, all weights."""
     each = range(seeds)
     return {
         LAST_QUARTER: tuple(ended_full(profile, profile.steps, seed) for seed in each),
@@ -27,13 +27,13 @@ def closing_arms(profile: BaseProfile, seeds: int) -> dict[str, tuple[Run, ...]]
 
 
 def ended_full(profile: BaseProfile, steps: int, seed: int, **fields) -> Run:
-    """S² for three quarters of the steps, then full attention."""
+    """Set up S² for three quarters of the steps, then full attention."""
     begun = profile.run(8, steps=steps * 3 // 4, seed=seed)
     return profile.run(8, attention="full", steps=steps // 4, seed=seed, start=begun, **fields)
 
 
 def show_tried(rows: Rows, tried: Arms, eight: Arms) -> Findings:
-    """Each of the ways against full attention that trained the same weights."""
+    """Compare each attempt with full attention that trained the same weights."""
     arms = {"full": eight["full"], "S²": eight["s2"]} | dict(tried)
     full = {name: tried[ALL_FULL] if name == ALL_S2 else eight["full"] for name in arms} | {ALL_FULL: tried[ALL_FULL]}
     far = {name: worse_than(rows, runs, full[name]) for name, runs in arms.items() if runs is not full[name]}
@@ -67,7 +67,7 @@ def show_tried(rows: Rows, tried: Arms, eight: Arms) -> Findings:
 
 
 def _by_seed(rows: Rows, runs: tuple[Run, ...]) -> str:
-    """Passkeys found, and the worst step of the last stage: a mean over seeds would hide the one that fails."""
+    """Format passkeys found and the worst step of the last stage, seed by seed: a mean would hide a failing one."""
     found = ", ".join(f"{100 * rows[run]['passkey']['rate']:.0f}" for run in runs)
     nats = (max((step["passkey_nats"] or 0.0 for step in rows.record(run)["curve"]), default=0.0) for run in runs)
     return (

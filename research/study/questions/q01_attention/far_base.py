@@ -1,4 +1,4 @@
-"""Study 1, another base: does the shift matter, and is S² closer to full, where far context is used already?"""
+"""Study 1: S², short and full attention from a base that makes use of far context already."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ FAR_ARMS = ("full", "short", "s2")
 
 
 def far_arms(profile: BaseProfile, seeds: int) -> dict[str, dict[str, tuple[Run, ...]]]:
-    """By name: a base that has had all its weights trained at four times the context, to twice and four times that.
+    """Set up extensions of a base trained at four times the context, to twice and four times that.
 
-    And, since that is a smaller step than eight times, the base of the package to twice its own context.
+    The third arm extends the package's base to twice its own context: that is a smaller step than eight times.
     """
     base = profile.run(4, attention="full", train="all", steps=8 * profile.steps)
 
@@ -42,7 +42,7 @@ def far_arms(profile: BaseProfile, seeds: int) -> dict[str, dict[str, tuple[Run,
 
 
 def show_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Findings:
-    """Each arm from either base, against full attention from the same to the same target."""
+    """Compare each arm from either base with full attention from the same base to the same target."""
     far, farther, near = (bases[name] for name in ("far", "farther", "near"))
     begun = far["full"][0].start
     trained, target = begun.target // 4, far["full"][0].target
@@ -97,7 +97,7 @@ def _line(rows: Rows, name: str, arms: Arms, context: int, trained: int, spread:
 
 
 def _gains(rows: Rows, arms: Arms, trained: int) -> Sequence[float]:
-    """By which part of its loss full attention is better at the target than at the trained context, seed by seed."""
+    """Compute full attention's relative gain from the trained context to the target, seed by seed."""
     runs = arms["full"]
     return [1 - there / here for here, there in zip(bits(rows, runs, trained), bits(rows, runs), strict=True)]
 

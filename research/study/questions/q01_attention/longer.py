@@ -1,4 +1,4 @@
-"""Study 1, four times the steps: does longer training close the gap of S² to full attention, or show the shift?"""
+"""Study 1: four times the steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATTERN = ("pattern",)
 
 
 def longer_arms(profile: BaseProfile, seeds: int) -> dict[str, tuple[Run, ...]]:
-    """Four times the steps with full attention, S² and short, and with S² whose last quarter is full."""
+    """Set up four times the steps with full attention, S² and short, and with S² whose last quarter is full."""
     steps = 4 * profile.steps
 
     def runs(attention: str) -> tuple[Run, ...]:
@@ -43,7 +43,7 @@ def longer_arms(profile: BaseProfile, seeds: int) -> dict[str, tuple[Run, ...]]:
 
 
 def show_longer(rows: Rows, arms: Arms, usual: Arms) -> Findings:
-    """Dense and as trained, at the trained context and at the target, beside the usual number of steps."""
+    """Compare dense bits and those as trained, at both lengths, with the usual number of steps."""
     many, few = arms["S²"][0].steps, usual["s2"][0].steps
     lines = {
         f"full, {few} steps": (usual["full"], usual["full"]),
@@ -83,7 +83,7 @@ def show_longer(rows: Rows, arms: Arms, usual: Arms) -> Findings:
 
 
 def _behind(rows: Rows, runs: tuple[Run, ...], full: tuple[Run, ...]) -> dict[float, list[float]]:
-    """Dense loss by position, less that of full attention of the same seed."""
+    """Subtract full attention's dense loss of the same seed, by position."""
     gaps = [
         np.subtract(by_position(rows, run), by_position(rows, other)) for run, other in zip(runs, full, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Study 1, where the shift must matter: a key and its question in two groups, which only the shift connects."""
+"""Study 1: a task that needs the shift; its key and question stand in two groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RELAY = {"place": "far", "seq_len": 32, "group_size": 8, "steps": 400}
 
 
 def probes_of(seeds: int) -> dict[str, tuple[ProbeSettings, ...]]:
-    """The task across a border (one layer), and too far for any one cell (one layer, then two)."""
+    """Set up the task across a border (one layer), and too far for any one cell (one layer, then two)."""
     kinds = {
         "across a border, 1 layer": {"place": "across"},
         "too far for a cell, 1 layer": RELAY | {"layers": 1},
@@ -27,7 +27,7 @@ def probes_of(seeds: int) -> dict[str, tuple[ProbeSettings, ...]]:
 
 
 def show_probes(rows: Rows, probes: dict[str, tuple[ProbeSettings, ...]]) -> Findings:
-    """Where the shift decides: answers right under the training pattern and with dense attention."""
+    """Compare right answers under the training pattern and with dense attention."""
 
     def right(runs, field: str = "accuracy") -> list[float]:
         return [rows[run][field]["rate"] for run in runs]

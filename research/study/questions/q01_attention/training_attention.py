@@ -1,4 +1,4 @@
-"""Study 1: what may attention be while training, and when does the shift matter?"""
+"""Study 1: the choice of attention while training, and the conditions under which the shift matters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ARMS = ("full", "short", "s2", "wrap", "masked")
 
 
 def arms_at(profile: BaseProfile, factor: int, seeds: int, names=ARMS) -> dict[str, tuple[Run, ...]]:
-    """The runs of each arm, one a seed. All seeds of full and S² are measured at all lengths, else the first."""
+    """Set up each arm, a run per seed. All seeds of full and S² are measured at all lengths, else the first."""
 
     def run(name: str, seed: int) -> Run:
         thorough = seed == 0 or (name in ("full", "s2") and factor < 16)
@@ -40,12 +40,12 @@ def arms_at(profile: BaseProfile, factor: int, seeds: int, names=ARMS) -> dict[s
 
 
 def by_seed(arms: Arms) -> tuple[Run, ...]:
-    """All runs, the first seed of every arm first."""
+    """List all runs, the first seed of every arm first."""
     return tuple(run for runs in zip(*arms.values(), strict=True) for run in runs)
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
-    """The rows of study 1 and what is made of them."""
+    """Make study 1: its rows and its findings."""
     eight, four, sixteen = (arms_at(profile, factor, count) for factor, count in ((8, seeds), (4, seeds), (16, 1)))
     tried, longer, probes = closing_arms(profile, seeds), longer_arms(profile, seeds), probes_of(seeds)
     far = far_arms(profile, seeds)
@@ -73,7 +73,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 
 def show_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None) -> Findings:
-    """Dense bits and passkeys by training attention, and the loss under the pattern itself."""
+    """Compare dense bits and passkeys by training attention, and bits under the pattern itself."""
     first = arms["s2"][0]
     trained, target = first.target // factor, first.target
     spread = seed_spread(rows, borrowed["full"], borrowed["s2"]) if borrowed else None

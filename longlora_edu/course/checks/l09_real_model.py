@@ -1,22 +1,20 @@
-"""Lesson 09: a test that evaluation is dense, tried on models that break it; and the share of weights that trains.
+"""Checks of lesson 09: a test that evaluation is dense, tried on models that break it, and the share that trains.
 
 Needs transformers and peft. The models are random Llamas of a few thousand weights.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ...hf import longlora, use_s2
 from ...longlora import LongLoRAConfig
-from ...plots import describe_trainable, plot_trainable
-from ...widgets import Picture
-from .diagnosis import CheckFailed, Mistake, Passed, called, exercise
-from .numbers import expect_numbers
+from ...plots import show_trainable
+from .exercise import Mistake, Passed, check, compare, compare_numbers, expect, expect_verdict
 
 TOKENS, GROUP = 32, 8
 
@@ -37,8 +35,89 @@ def random_llama(**changes) -> LlamaForCausalLM:
     return model.eval()
 
 
-def _ids() -> torch.Tensor:
-    return torch.randint(3, 48, (2, TOKENS), generator=torch.Generator().manual_seed(1))
+@dataclass(frozen=True)
+class Trial:
+    """A model for a learner's test: is it as dense as the stock one, and what to say to a test that errs."""
+
+    model: Callable[[], LlamaForCausalLM]
+    dense: bool
+    mistake: str
+    sentence: str
+
+
+@check("09.evaluation_is_dense")
+def evaluation_is_dense(function) -> Passed:
+    """`function(model, stock, ids) -> bool`: a test that must pass a good model in both modes and catch bad ones."""
+    stock, good = random_llama(), _sparse("training")
+    left_in = []
+
+    def evaluating() -> LlamaForCausalLM:
+        left_in.append(good.training)
+        return good.eval()
+
+    def read(verdict, *_):
+        if isinstance(verdict, torch.Tensor) and verdict.ndim == 0 and verdict.dtype == torch.bool:
+            verdict = bool(verdict)
+        return expect_verdict(verdict, "the test must say True or False")
+
+    ids = torch.randint(3, 48, (2, TOKENS), generator=torch.Generator().manual_seed(1))
+    trials = (
+        Trial(
+            lambda: good,
+            True,
+            "training compared",
+            "your test rejects a good model. It arrived in training mode, where S² is meant to differ: call "
+            "`model.eval()` first, and compare what comes out, not settings or names",
+        ),
+        Trial(
+            evaluating,
+            True,
+            "mode asked",
+            "your test rejects a good model that arrives in evaluation mode: compare in evaluation mode whatever the "
+            "mode was before, and do not ask the model for its mode",
+        ),
+        Trial(
+            lambda: _sparse("always"),
+            False,
+            "sparse passes",
+            "your test passes a model that computes S² in evaluation too. Inside the first cell S² and dense attention "
+            "are the same, so compare the logits of all tokens, of all rows",
+        ),
+        Trial(
+            _nudged,
+            False,
+            "tolerance",
+            "your test passes a model with slightly different weights: it is close to the stock one, not equal. The "
+            "promise is bit for bit, so `torch.equal` on all logits, no tolerance, no argmax",
+        ),
+    )
+    compare(
+        function,
+        [(trial,) for trial in trials],
+        lambda trial: trial.dense,
+        inputs=lambda trial: (trial.model(), stock, ids.clone()),
+        read=read,
+        otherwise=lambda verdict, right, trial: (trial.mistake, trial.sentence),
+    )
+    expect(
+        left_in[0],
+        "mode lost",
+        "your test leaves the model in evaluation mode, though it came in training mode: whoever trains on would "
+        "train dense and never notice. Remember `model.training`, and give it back with `model.train(...)`",
+    )
+    return Passed("A good model passes in both modes, three bad ones are caught, and the model keeps its mode.")
+
+
+@check("09.trained_share")
+def trained_share(function) -> Passed:
+    """`function(model) -> float`: the trained share of the weights that a model computes with."""
+    models = _recipes()
+    cases = [(model,) for model in models.values()]
+    compare_numbers(function, cases, _share, WRONG_SHARES, whole=False, names=list(models))
+    trained, used = weights_of(cases[0][0])
+    recipe = {"trainable_parameters": trained, "trainable_share": trained / used}
+    picture = show_trainable(recipe, lead="A random Llama under the recipe.")
+    return Passed("Right for three models, one of them with a head that is the embedding.", picture)
 
 
 def _sparse(when: str) -> LlamaForCausalLM:
@@ -54,65 +133,6 @@ def _nudged() -> LlamaForCausalLM:
     return model
 
 
-@exercise("09.evaluation_is_dense")
-def evaluation_is_dense(function) -> Passed:
-    """Is a learner's `function(model, stock, ids) -> bool` a test? It must pass a good model and catch bad ones."""
-    stock, ids = random_llama(), _ids()
-    good = _sparse("training")
-    if not _said(function, good, stock, ids):
-        raise CheckFailed(
-            "your test rejects a good model. It arrived in training mode, where S² is meant to differ: call "
-            "`model.eval()` first, and compare what comes out, not settings or names",
-            mistake="training compared",
-        )
-    left_in = good.training
-    good.eval()
-    if not _said(function, good, stock, ids):
-        raise CheckFailed(
-            "your test rejects a good model that arrives in evaluation mode: compare in evaluation mode whatever the "
-            "mode was before, and do not ask the model for its mode",
-            mistake="mode asked",
-        )
-    always = _sparse("always")
-    if _said(function, always, stock, ids):
-        # It agrees with dense attention inside the first group of a plain and the first cell of a shifted head.
-        short = torch.equal(_logits(always, ids[:, : GROUP // 2]), _logits(stock, ids[:, : GROUP // 2]))
-        assert short
-        raise CheckFailed(
-            "your test passes a model that computes S² in evaluation too. Inside the first cell S² and dense attention "
-            "are the same, so compare the logits of all tokens, of all rows",
-            mistake="sparse passes",
-        )
-    if _said(function, _nudged(), stock, ids):
-        raise CheckFailed(
-            "your test passes a model with slightly different weights: it is close to the stock one, not equal. The "
-            "promise is bit for bit, so `torch.equal` on all logits, no tolerance, no argmax",
-            mistake="tolerance",
-        )
-    if not left_in:
-        raise CheckFailed(
-            "your test leaves the model in evaluation mode, though it came in training mode: whoever trains on would "
-            "train dense and never notice. Remember `model.training`, and give it back with `model.train(...)`",
-            mistake="mode lost",
-        )
-    return Passed("A good model passes in both modes, three bad ones are caught, and the model keeps its mode.")
-
-
-def _said(function: Callable, model: LlamaForCausalLM, stock: LlamaForCausalLM, ids: torch.Tensor) -> bool:
-    answer = called(function, model, stock, ids.clone())
-    if isinstance(answer, torch.Tensor) and answer.ndim == 0 and answer.dtype == torch.bool:
-        return bool(answer)
-    if not isinstance(answer, bool):
-        hint = " (did you forget `return`?)" if answer is None else ""
-        raise CheckFailed(f"the test must say True or False, got {type(answer).__name__}{hint}", mistake="type")
-    return answer
-
-
-@torch.no_grad()
-def _logits(model: LlamaForCausalLM, ids: torch.Tensor) -> torch.Tensor:
-    return copy.deepcopy(model).eval()(ids).logits
-
-
 def _recipes() -> dict[str, torch.nn.Module]:
     """Random models under recipes, by their names."""
     paper, narrow = LongLoRAConfig(4 * TOKENS), LongLoRAConfig(4 * TOKENS, rank=2, also_train=())
@@ -124,7 +144,7 @@ def _recipes() -> dict[str, torch.nn.Module]:
 
 
 def weights_of(model: torch.nn.Module) -> tuple[int, int]:
-    """How many weights train, and with how many the model computes: PEFT's frozen originals are not among them."""
+    """Count the weights that train, and those that the model computes with: without PEFT's frozen originals."""
     used = _used(model)
     return sum(weight.numel() for weight in used if weight.requires_grad), sum(weight.numel() for weight in used)
 
@@ -156,46 +176,30 @@ TENSORS = (
 )
 
 
-WRONG_SHARES = (
-    Mistake(
-        "frozen originals counted",
+WRONG_SHARES = {
+    "frozen originals counted": Mistake(
         "PEFT keeps the frozen original of each module that trains whole, and you count it beside its copy, as its own "
         "`print_trainable_parameters` does. The model computes with one of them: leave out names with "
         "`original_module` in them",
         lambda model: _trained(model) / _all(model),
     ),
-    Mistake("tensors counted", TENSORS, lambda model: _mean_requires_grad(_used(model))),
-    Mistake("tensors counted, originals too", TENSORS, lambda model: _mean_requires_grad(list(model.parameters()))),
-    Mistake("percent", "a share lies between 0 and 1: leave out the factor 100", lambda model: 100 * _share(model)),
-    Mistake(
-        "LoRA only",
+    "tensors counted": Mistake(TENSORS, lambda model: _mean_requires_grad(_used(model))),
+    "tensors counted, originals too": Mistake(TENSORS, lambda model: _mean_requires_grad(list(model.parameters()))),
+    "percent": Mistake("a share lies between 0 and 1: leave out the factor 100", lambda model: 100 * _share(model)),
+    "LoRA only": Mistake(
         "that counts LoRA's matrices only: embeddings and norms train as well. Ask each weight, `requires_grad`, "
         "instead of its name",
         lambda model: (
             sum(weight.numel() for name, weight in model.named_parameters() if "lora_" in name) / weights_of(model)[1]
         ),
     ),
-    Mistake(
-        "trained over frozen",
+    "trained over frozen": Mistake(
         "that is trained weights over frozen ones; a share is over all of them",
         lambda model: _trained(model) / (weights_of(model)[1] - _trained(model)),
     ),
-    Mistake(
-        "frozen",
+    "frozen": Mistake(
         "that is the share that stays frozen",
         lambda model: 1 - _share(model),
     ),
-    Mistake("not a share", "that is how many weights train; divide by how many there are", _trained),
-)
-
-
-@exercise("09.trained_share")
-def trained_share(function) -> Passed:
-    """Which share of the weights that a model computes with is trained? A learner's `function(model) -> float`."""
-    models = _recipes()
-    cases = [(model,) for model in models.values()]
-    expect_numbers(function, cases, _share, WRONG_SHARES, whole=False, said=list(models))
-    trained, used = weights_of(cases[0][0])
-    recipe = {"trainable_parameters": trained, "trainable_share": trained / used}
-    picture = Picture(plot_trainable(recipe), f"A random Llama under the recipe. {describe_trainable(recipe)}")
-    return Passed("Right for three models, one of them with a head that is the embedding.", picture)
+    "not a share": Mistake("that is how many weights train; divide by how many there are", _trained),
+}

@@ -1,4 +1,4 @@
-"""What runs stand on: a text, and base models by name. Their hashes are part of every key."""
+"""Inputs of runs: a text, and base models by name. Their hashes are part of every key."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ WEIGHTS = "model.safetensors"
 
 
 def default_folder() -> Path:
-    """Where records live: with the benchmarks in a checkout, else in a folder of the user's own."""
+    """Return the folder of records: with the benchmarks in a checkout, else in the current folder."""
     return BENCHMARKS / "results" / "runs" if BENCHMARKS.is_dir() else Path("longlora-study")
 
 
 def default_models() -> Path:
-    """Where base models but the package's own live: with the benchmarks in a checkout, else with the records."""
+    """Return the folder of further base models: with the benchmarks in a checkout, else with the records."""
     return BENCHMARKS / "models" if BENCHMARKS.is_dir() else default_folder() / "models"
 
 
 def default_digest() -> Path:
-    """Where lessons look for the studies in a checkout, else a file in a folder of the user's own."""
+    """Return the lessons' file of study results in a checkout, else a file in the current folder."""
     inside = BENCHMARKS.parent / "longlora_edu" / "assets" / "results" / "studies.json"
     return inside if BENCHMARKS.is_dir() else Path("longlora-study.json")
 
 
 @dataclass(frozen=True)
-class Ground:
+class Inputs:
     """A text, the folder of further base models (`"bundled"` is the model of the package), and where to compute.
 
     When `planning`, a base that is not made yet has keys too, of which there can be no record.
@@ -49,8 +49,8 @@ class Ground:
     @classmethod
     def open(
         cls, source: str | None = None, models: Path | None = None, device: str = "cpu", planning: bool = False
-    ) -> Ground:
-        """The standard library's own source, or a file or folder of text.
+    ) -> Inputs:
+        """Read the standard library's own source, or a file or folder of text.
 
         Raises:
             ValueError: when the path holds no text.
@@ -59,15 +59,15 @@ class Ground:
         return cls(corpus, source, Path(models) if models else default_models(), device, planning)
 
     def base_folder(self, name: str) -> Path:
-        """The folder of a base model."""
+        """Return the folder of a base model."""
         return Path(str(files("longlora_edu") / "assets" / "model")) if name == "bundled" else self.models / name
 
     def has(self, name: str) -> bool:
-        """Whether a base model is made."""
+        """Return whether a base model is made."""
         return (self.base_folder(name) / WEIGHTS).is_file()
 
     def base(self, name: str) -> TinyLlama:
-        """A base model, freshly loaded onto the device.
+        """Load a base model onto the device.
 
         Raises:
             ValueError: for a base that is not there, saying how it is made.
@@ -76,7 +76,7 @@ class Ground:
         return load_tiny_llama(self.base_folder(name)).to(self.device)
 
     def base_hash(self, name: str) -> str:
-        """sha256 of a base's weights file."""
+        """Return the sha256 of a base's weights file."""
         if name not in self._hashes:
             weights = self.base_folder(name) / WEIGHTS
             if not self.has(name):
@@ -88,11 +88,11 @@ class Ground:
         return self._hashes[name]
 
     def about(self, settings: Settings) -> dict:
-        """The hashes of what a run stands on; a probe makes its own data and model."""
+        """Return the hashes of a run's inputs; a probe has none, since it makes its own data and model."""
         if not isinstance(settings, Run):
             return {}
         return {"base": self.base_hash(settings.base), "corpus": self.corpus.hash}
 
     def key(self, settings: Settings) -> str:
-        """The name of a run's record."""
+        """Return the key of a run: the name of its record."""
         return key_of(settings, self.about(settings))

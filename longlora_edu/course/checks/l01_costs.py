@@ -1,12 +1,10 @@
-"""Lesson 01: the FLOPs of attention, and the length from which it costs more than everything else."""
+"""Checks of lesson 01: the FLOPs of attention, and the length from which it costs more than everything else."""
 
 from __future__ import annotations
 
 from ...cost import ModelShape, forward_flops
-from ...plots import attention_crossover, describe_growth, plot_growth
-from ...widgets import Picture
-from .diagnosis import Mistake, Passed, exercise
-from .numbers import expect_numbers
+from ...plots import attention_crossover, show_growth
+from .exercise import Mistake, Passed, check, compare_numbers
 
 # (seq_len, heads, head_dim, causal)
 ATTENTION_CASES = [(8, 2, 4, False), (8, 2, 4, True), (9, 3, 16, True), (100, 1, 8, False), (64, 4, 32, True)]
@@ -17,68 +15,58 @@ def _attention(n: int, heads: int, head_dim: int, causal: bool) -> int:
     return forward_flops(shape, n, causal=causal).attention
 
 
-WRONG_ATTENTION = (
-    Mistake(
-        "half",
+WRONG_ATTENTION = {
+    "half": Mistake(
         "exactly half of it. Two things come in twos here: attention is two products (scores, then weighted values), "
         "and a multiply-add is two FLOPs",
         lambda n, h, d, c: _attention(n, h, d, c) / 2,
     ),
-    Mistake(
-        "quarter",
+    "quarter": Mistake(
         "exactly a quarter of it: that is one multiply-add for each pair and feature. A multiply-add is two FLOPs, and "
         "attention is two products: scores, then weighted values",
         lambda n, h, d, c: _attention(n, h, d, c) / 4,
     ),
-    Mistake(
-        "never causal",
+    "never causal": Mistake(
         "right for full squares, but `causal=True` changes nothing: a query then looks at itself and what is before it",
         lambda n, h, d, c: _attention(n, h, d, False),
     ),
-    Mistake(
-        "causal the other way round",
+    "causal the other way round": Mistake(
         "the two cases are swapped: `causal=True` is the smaller number",
         lambda n, h, d, c: _attention(n, h, d, not c),
     ),
-    Mistake(
-        "half a square",
+    "half a square": Mistake(
         "the causal case is half of the square, and it is a little more: the diagonal is not cut in two. "
         "Query 0 sees 1 key, query 1 sees 2, and so on: what is the sum?",
         lambda n, h, d, c: 2 * h * d * n * n if c else _attention(n, h, d, c),
     ),
-    Mistake(
-        "without itself",
+    "without itself": Mistake(
         "in the causal case a query is missing from its own keys: a token may look at itself",
         lambda n, h, d, c: 2 * h * d * n * (n - 1) if c else _attention(n, h, d, c),
     ),
-    Mistake(
-        "linear",
+    "linear": Mistake(
         "this grows with `seq_len`, not with its square: every query meets many keys, so count pairs first",
         lambda n, h, d, c: 4 * n * h * d,
     ),
-    Mistake(
-        "one head",
+    "one head": Mistake(
         "the FLOPs of one head: every head computes all pairs",
         lambda n, h, d, c: _attention(n, 1, d, c),
     ),
-    Mistake(
-        "no features",
+    "no features": Mistake(
         "`head_dim` is missing: the product of a query and a key runs over all features",
         lambda n, h, d, c: _attention(n, h, 1, c),
     ),
-    Mistake(
-        "projections",
+    "projections": Mistake(
         "that counts the projections q, k, v and o as well: they have weights and grow with n. Here it is scores and "
         "weighted values only",
         lambda n, h, d, c: _attention(n, h, d, c) + 8 * n * (h * d) ** 2,
     ),
-)
+}
 
 
-@exercise("01.attention_flops")
+@check("01.attention_flops")
 def attention_flops(function) -> Passed:
     """FLOPs of scores and weighted values of one layer, for (seq_len, heads, head_dim, causal)."""
-    expect_numbers(function, ATTENTION_CASES, _attention, WRONG_ATTENTION)
+    compare_numbers(function, ATTENTION_CASES, _attention, WRONG_ATTENTION)
     return Passed("Pairs, times features, times two products, times two: the same as `cost.forward_flops`.")
 
 
@@ -111,65 +99,54 @@ def _crossover_with(**changes):
     return formula
 
 
-WRONG_CROSSOVER = (
-    Mistake(
-        "one too early",
+WRONG_CROSSOVER = {
+    "one too early": Mistake(
         "one token too early: at this length attention does not cost more than the rest yet. Mind `>` and `>=`, and "
         "rounding",
         lambda shape: attention_crossover(shape) - 1,
     ),
-    Mistake(
-        "no head",
+    "no head": Mistake(
         "the language model's head is missing from the rest: `forward_flops(...).head`, a product with the whole "
         "vocabulary",
         _crossover_with(weights=lambda shape: _weights(shape) - shape.width * shape.vocabulary),
     ),
-    Mistake(
-        "all parameters",
+    "all parameters": Mistake(
         "that counts all parameters, but the embedding is looked up, not multiplied, and norms are left out here. "
         "Add up the fields of `forward_flops` instead",
         _crossover_with(weights=lambda shape: shape.parameters.total),
     ),
-    Mistake(
-        "feed-forward only",
+    "feed-forward only": Mistake(
         "that is where attention passes the feed-forward half alone: projections and head are part of the rest",
         _crossover_with(weights=lambda shape: shape.parameters.ffn),
     ),
-    Mistake(
-        "projections only",
+    "projections only": Mistake(
         "that is where attention passes its own projections: the feed-forward half and the head are part of the rest",
         _crossover_with(weights=lambda shape: shape.parameters.attention),
     ),
-    Mistake(
-        "one layer",
+    "one layer": Mistake(
         "the attention of one layer against the weights of all layers: count the same layers on both sides",
         _crossover_with(layers=lambda shape: 1),
     ),
-    Mistake(
-        "width",
+    "width": Mistake(
         "attention works on `heads * head_dim` features, which need not be `width`",
         _crossover_with(width=lambda shape: shape.width),
     ),
-    Mistake(
-        "key heads",
+    "key heads": Mistake(
         "sharing keys and values saves memory and projections, not scores: every *query* head computes all pairs",
         _crossover_with(width=lambda shape: shape.kv_heads * shape.head_dim),
     ),
-    Mistake(
-        "causal",
+    "causal": Mistake(
         "that is the length for a causal kernel, which computes half of the pairs. Count as the paper does here: "
         "`causal=False`",
         lambda shape: _weights(shape) // (shape.layers * shape.heads * shape.head_dim),
     ),
-)
+}
 
 
-@exercise("01.crossover")
+@check("01.crossover")
 def crossover(function) -> Passed:
     """The smallest length at which the attention of a forward pass costs more FLOPs than everything else."""
-    expect_numbers(function, CROSSOVER_CASES, attention_crossover, WRONG_CROSSOVER)
+    compare_numbers(function, CROSSOVER_CASES, attention_crossover, WRONG_CROSSOVER)
     shape = ModelShape.llama2_7b()
-    picture = Picture(plot_growth(shape), describe_growth(shape))
-    return Passed(
-        f"For Llama-2-7B attention is the larger half from {attention_crossover(shape):,} tokens on.", picture
-    )
+    sentence = f"For Llama-2-7B attention is the larger half from {attention_crossover(shape):,} tokens on."
+    return Passed(sentence, show_growth(shape))

@@ -1,0 +1,409 @@
+"""Run a learner's code, compare it with the right answer, and name the mistake it makes.
+
+A check looks at type and shape first, then at values over several sizes, then names the mistake. Whatever happens,
+the learner sees a sentence and a picture, never a trace through this library.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+
+from ...geometry import S2Geometry
+from ...plots import Picture, show_comparison, show_tables
+from ..notebook.cards import card, publish
+from ..notebook.journal import Journal
+
+# Relative to the largest right number. Wide enough for single precision, far narrower than any mistake.
+CLOSE = 1e-4
+SEEN = 1e-9  # a weight below is what rounding left of a zero
+CHANGED = (
+    "inputs_changed",
+    "An array that was handed in has changed: make a new one instead of writing into it (as `x *= …` does).",
+)
+
+
+class CheckFailed(AssertionError):
+    """A learner's answer is wrong: one sentence, the name of the mistake, and a picture where there is one.
+
+    Notebooks show the sentence only. It is an error, so that nbgrader gives no points.
+    """
+
+    def __init__(self, sentence: str, *, mistake: str = "other", picture: Picture | None = None) -> None:
+        super().__init__(sentence)
+        self.mistake, self.picture = mistake, picture
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"Not yet: {self}"]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """The verdict on a right answer: one sentence, and the picture that the exercise expects."""
+
+    sentence: str
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A way to get an exercise wrong: the sentence that a learner reads, and `form(*case)`, the answer it leads to.
+
+    `also` is a second form of the same mistake. A form may return None for a case in which it cannot be made.
+    """
+
+    sentence: str
+    form: Callable
+    also: Callable | None = None
+
+    def explains(self, answer, case: tuple, within: float) -> bool:
+        """Compare the answer to a case with what the mistake leads to there."""
+        with np.errstate(all="ignore"):
+            return any(same(answer, form(*case), within) for form in (self.form, self.also) if form)
+
+
+def check(key: str) -> Callable:
+    """Turn `function(answer, …) -> Passed`, which raises `CheckFailed`, into a check that a notebook can call.
+
+    It shows the verdict, notes it in the journal under `key`, and lets the error pass on in one line. A stub that
+    raises `NotImplementedError` is no wrong answer.
+    """
+
+    def decorate(judge: Callable[..., Passed]) -> Callable[..., None]:
+        @functools.wraps(judge)
+        def run(*args, journal: Journal | None = None, **kwargs) -> None:
+            journal = journal or Journal()
+            before = journal.get("exercises", key) or {"attempts": 0}
+            try:
+                passed = judge(*args, **kwargs)
+            except NotImplementedError as error:
+                sentence = f"{key} is not written yet: replace the last line of the cell above, then run both cells."
+                publish(card("todo", sentence), sentence)
+                error._render_traceback_ = lambda: [f"NotImplementedError: {sentence}"]
+                raise
+            except CheckFailed as error:
+                attempts = {"attempts": before["attempts"] + 1, "passed": False, "mistake": error.mistake}
+                journal.note("exercises", key, attempts)
+                body = error.picture.html if error.picture else ""
+                publish(card("wrong", str(error), body), f"Not yet: {error}")
+                raise error from None
+            attempts = before["attempts"] + (not before.get("passed", False))
+            journal.note("exercises", key, {"attempts": attempts, "passed": True})
+            body = passed.picture.html if passed.picture else ""
+            publish(card("right", passed.sentence, body), f"Right. {passed.sentence}")
+
+        run.key = key
+        return run
+
+    return decorate
+
+
+def called(function: Callable, *inputs, changed: tuple[str, str] | None = CHANGED):
+    """Call the learner's function; what it raises becomes a sentence with the line on which it happened.
+
+    `changed` is the mistake, name and sentence, of a function that writes into the arrays or tensors it was given; with
+    None it may.
+
+    Raises:
+        NotImplementedError: from a stub.
+        CheckFailed: for anything else it raises, for a changed input, or when it is no function.
+    """
+    if not callable(function):
+        raise CheckFailed(f"a function is needed here, got {type(function).__name__}", mistake="no function")
+    name = getattr(function, "__name__", "your function")
+    before = [_values(x) if changed else None for x in inputs]
+    try:
+        with np.errstate(all="ignore"):
+            answer = function(*inputs)
+    except (NotImplementedError, CheckFailed):
+        raise
+    except Exception as error:
+        file = getattr(getattr(function, "__code__", None), "co_filename", None)
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        where = f" on the line `{own[-1].line}`" if own and own[-1].line else ""
+        what = f"{name} raised {type(error).__name__}{where}: {error}"
+        raise CheckFailed(what, mistake="exception") from None
+    for old, new in zip(before, map(_values, inputs), strict=True):
+        expect(old is None or (old.shape == new.shape and bool((old == new).all())), *(changed or CHANGED))
+    return answer
+
+
+def compare(
+    function: Callable,
+    cases: Iterable[tuple],
+    right: Callable,
+    mistakes: Mapping[str, Mistake] | None = None,
+    *,
+    otherwise: str | Callable,
+    read: Callable = lambda answer, *_: answer,
+    inputs: Callable[..., tuple] = lambda *case: case,
+    within: float = CLOSE,
+    setting: Callable[..., str] | None = None,
+    picture: Callable[..., Picture | None] | None = None,
+    changed: tuple[str, str] | None = CHANGED,
+) -> None:
+    """Run `function(*inputs(*case))` on each case; at the first answer unlike `right(*case)`, name the mistake.
+
+    The mistake is one that explains every answer so far, the right ones too: an odd group's does not show in even
+    sizes. Where several do, later cases tell them apart. One that leads to the right answers accuses nobody.
+
+    `read(answer, expected, *case)` checks type and shape and gives the answer to compare, up to `within` of the
+    largest right number. `otherwise` is for what no mistake explains: a sentence, or a function of (answer, expected,
+    *case) that gives one or a pair of name and sentence. `picture` is such a function too, and `setting(*case)` the
+    case in words.
+
+    Raises:
+        CheckFailed: with the sentence, the name of the mistake, and the picture.
+    """
+    seen, wrong, suspects = [], None, dict(mistakes or {})
+    for case in cases:
+        expected = right(*case)
+        answer = read(called(function, *inputs(*case), changed=changed), expected, *case)
+        seen.append((answer, case))
+        if wrong is None and same(answer, expected, within):
+            continue
+        new = seen if wrong is None else seen[-1:]
+        left = {name: m for name, m in suspects.items() if all(m.explains(*each, within) for each in new)}
+        suspects = left if wrong is None else left or suspects
+        wrong = wrong or (answer, expected, *case)
+        if len(suspects) < 2:
+            break
+    if wrong is None:
+        return
+    known = next(((name, m.sentence) for name, m in suspects.items()), None)
+    known = known or (otherwise(*wrong) if callable(otherwise) else otherwise)
+    name, sentence = ("other", known) if isinstance(known, str) else known
+    where = f" (Seen with {setting(*wrong[2:])}.)" if setting else ""
+    raise CheckFailed(sentence + where, mistake=name, picture=picture(*wrong) if picture else None)
+
+
+def compare_masks(
+    function: Callable,
+    cases: Iterable[tuple],
+    right: Callable,
+    mistakes: Mapping[str, Mistake],
+    setting: Callable[..., str],
+    *,
+    what: str = "the mask",
+    inputs: Callable[..., tuple] = lambda *case: case,
+) -> None:
+    """`compare` for masks bool (n, n) or (h, n, n), drawn beside the right one: of several heads, the first wrong one.
+
+    Raises:
+        CheckFailed: naming the mistake.
+    """
+
+    def read(answer, expected, *case):
+        return expect_array(answer, expected.shape, what=f"{what} for {setting(*case)}", kind="b")
+
+    def picture(answer, expected, *case):
+        if answer.ndim == 3:
+            head = int(np.argmax((answer != expected).any(axis=(1, 2))))
+            answer, expected = answer[head], expected[head]
+        return show_comparison(answer, expected)
+
+    def otherwise(answer, expected, *case):
+        *head, query, key = np.argwhere(answer != expected)[0]
+        where = f"On head {head[0]} query" if head else "Query"
+        if answer[*head, query, key]:
+            return f"{where} {query} looks at key {key} in your answer, and it must not."
+        return f"{where} {query} does not look at key {key} in your answer, and it must."
+
+    options = {"within": 0, "setting": setting, "inputs": inputs}
+    compare(function, cases, right, mistakes, read=read, otherwise=otherwise, picture=picture, **options)
+
+
+def compare_numbers(
+    function: Callable,
+    cases: Sequence[tuple],
+    right: Callable,
+    mistakes: Mapping[str, Mistake] | None = None,
+    *,
+    whole: bool = True,
+    names: Sequence[str] = (),
+) -> None:
+    """`compare` for numbers. `whole` asks for whole numbers, though `4.0` will do.
+
+    `names` is what to call the arguments of each case, where they are too long to be shown.
+
+    Raises:
+        CheckFailed: naming the mistake, or with the first case that differs.
+    """
+    name = getattr(function, "__name__", "your function")
+
+    def read(answer, expected, *case):
+        expect_number(answer, name, verb="return")
+        fraction = whole and not isinstance(answer, Integral) and not float(answer).is_integer()
+        expect(not fraction, "fraction", f"{name} must return a whole number, got {answer:,}")
+        return answer
+
+    def otherwise(answer, expected, *case):
+        given = names[list(cases).index(case)] if names else _arguments(function, case)
+        return "value", f"{name}({given}) must give {_short(expected)}, got {_short(answer)}"
+
+    for case in cases:  # a fraction in a later case says more than the first wrong number
+        read(called(function, *case), None)
+    compare(function, cases, right, mistakes, read=read, otherwise=otherwise, within=1e-9)
+
+
+def same(one, other, within: float = CLOSE) -> bool:
+    """Compare shapes, and numbers up to `within` of the largest of `other`; lists and tuples part by part."""
+    if one is None or other is None:
+        return False
+    if isinstance(other, list | tuple):
+        return len(one) == len(other) and all(same(*pair, within) for pair in zip(one, other, strict=True))
+    one, other = np.asarray(one, float), np.asarray(other, float)
+    room = within * max(np.abs(other).max(initial=0), 1e-6)
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0, atol=room))
+
+
+def expect(holds: bool, mistake: str, sentence: str) -> None:
+    """Stop the check where something does not hold.
+
+    Raises:
+        CheckFailed: with this sentence.
+    """
+    if not holds:
+        raise CheckFailed(sentence, mistake=mistake)
+
+
+def expect_array(value, shape: tuple[int, ...], *, what: str = "the result", kind: str = "f") -> np.ndarray:
+    """Return `value` if it is the NumPy array asked for; `kind` is NumPy's: `"f"` floats, `"b"` bools, `"i"` integers.
+
+    Raises:
+        CheckFailed: naming what it is instead.
+    """
+    expect(isinstance(value, np.ndarray), "type", f"{what} must be a NumPy array, got {type_of(value)}")
+    _expect_shape(value, shape, what)
+    names = {"f": "floating-point numbers", "b": "True and False", "i": "integers"}
+    expect(value.dtype.kind == kind, "dtype", f"{what} must hold {names[kind]}, got dtype {value.dtype}")
+    finite = kind != "f" or bool(np.isfinite(value).all())
+    expect(finite, "not finite", f"{what} must be finite, got NaN or infinity in it")
+    return value
+
+
+def expect_tensor(value, shape: tuple[int, ...], *, like, what: str = "the result"):
+    """Return `value` if it is a torch tensor of this shape, of the dtype and on the device of `like`.
+
+    Raises:
+        CheckFailed: naming what it is instead.
+    """
+    import torch
+
+    expect(isinstance(value, torch.Tensor), "type", f"{what} must be a torch tensor, got {type_of(value)}")
+    _expect_shape(value, shape, what)
+    kind = f"{what} must have the dtype of its input, {like.dtype}, got {value.dtype}"
+    expect(value.dtype == like.dtype, "dtype", kind)
+    expect(value.device == like.device, "device", f"{what} must stay on {like.device}, got {value.device}")
+    finite = bool(value.detach().isfinite().all())
+    expect(finite, "not finite", f"{what} must be finite, got NaN or infinity in it")
+    return value
+
+
+def expect_number(value, what: str, *, verb: str = "be") -> float:
+    """Return `value` if it is a plain, finite number.
+
+    Raises:
+        CheckFailed: naming what it is instead.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    expect(number, "type", f"{what} must {verb} a number, got {type_of(value)}")
+    expect(math.isfinite(value), "not finite", f"{what} must {verb} a finite number, got {value}")
+    return float(value)
+
+
+def expect_integer(value, what: str) -> int:
+    """Return `value` if it is a whole number; 20.0 is none, and neither is True.
+
+    Raises:
+        CheckFailed: naming what it is instead.
+    """
+    hint = {type(None): " (did you forget `return`?)", float: " (divide with // to stay among whole numbers)"}
+    shown = f"{value!r}" if np.ndim(value) == 0 else type(value).__name__
+    whole = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+    expect(whole, "type", f"{what} must be an integer, got {shown}{hint.get(type(value), '')}")
+    return int(value)
+
+
+def expect_verdict(value, what: str) -> bool:
+    """Return `value` if it is True or False; `what` begins the sentence: "the test must say True or False".
+
+    Raises:
+        CheckFailed: naming what it is instead.
+    """
+    hint = " (`bool(…)` makes one of a tensor)" if hasattr(value, "detach") else ""
+    expect(isinstance(value, bool | np.bool_), "type", f"{what}, got {type_of(value)}{hint}")
+    return bool(value)
+
+
+def type_of(value) -> str:
+    """The name of a value's type, and for None the likely reason."""
+    return type(value).__name__ + " (did you forget `return`?)" * (value is None)
+
+
+def named(*names: str) -> Callable[..., str]:
+    """Write a case as its arguments by name, as in a call."""
+    return lambda *case: ", ".join(f"{name}={value}" for name, value in zip(names, case, strict=True))
+
+
+def attention_weights(function: Callable, geometry: S2Geometry, *, seed: int = 0) -> np.ndarray:
+    """(h, n, n): how much each output (rows) takes of each value (columns) in `function(q, k, v, geometry)`.
+
+    Attention is linear in v, so a unit value at one key shows which queries look at it, whatever the code does inside.
+    """
+    heads, length = geometry.num_heads, geometry.seq_len
+    q, k = np.random.default_rng(seed).normal(size=(2, 1, heads, length, length))
+    v = np.broadcast_to(np.eye(length), (1, heads, length, length)).copy()
+    out = called(function, q, k, v, geometry)
+    return expect_array(out, (1, heads, length, length), what="the output")[0]
+
+
+def show_head(mine: Callable, right: Callable, geometry: S2Geometry, head: int | None = None) -> Picture:
+    """Weights of one head by two functions beside each other; by default of the first head whose masks differ."""
+    weights = attention_weights(mine, geometry), attention_weights(right, geometry)
+    if head is None:
+        differs = [not np.array_equal(np.abs(a) > SEEN, np.abs(b) > SEEN) for a, b in zip(*weights, strict=True)]
+        head = differs.index(True) if any(differs) else -1
+    return show_weights(*(table[head] for table in weights))
+
+
+def show_weights(mine: np.ndarray, right: np.ndarray) -> Picture:
+    """Weights (n, n) of a learner beside the right ones: as masks where those differ, else as numbers."""
+    masks = np.abs(mine) > SEEN, np.abs(right) > SEEN
+    if not np.array_equal(*masks):
+        return show_comparison(*masks)
+    return show_tables({"yours": mine, "right": right}, allowed=masks[1])
+
+
+def _values(x) -> np.ndarray | None:
+    """A copy of the numbers of an array or a tensor that has some; None for anything else."""
+    if isinstance(x, np.ndarray):
+        return x.copy()
+    return x.detach().clone() if hasattr(x, "detach") and x.device.type != "meta" else None
+
+
+def _expect_shape(value, shape: tuple[int, ...], what: str) -> None:
+    actual = tuple(value.shape)
+    axes = f"{what} must have {len(shape)} axes {shape}, got {len(actual)}: {actual}"
+    expect(len(actual) == len(shape), "rank", axes)
+    expect(actual == shape, "shape", f"{what} must have shape {shape}, got {actual}")
+
+
+def _arguments(function: Callable, case: tuple) -> str:
+    try:
+        names = [f"{name}=" for name in inspect.signature(function).parameters]
+    except (TypeError, ValueError):
+        names = []
+    names += [""] * (len(case) - len(names))
+    return ", ".join(f"{name}{value!r}" for name, value in zip(names, case, strict=False))
+
+
+def _short(value) -> str:
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:,.6g}"
