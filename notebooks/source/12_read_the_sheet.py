@@ -119,96 +119,105 @@ course.reveal(
 )
 
 # %% [markdown]
-# ## Build: three lines
+# ## Build: what would be, without this line?
 #
-# You will write three pieces of the sheet yourself. After that we take each of them away.
+# A line is understood when you can say what its absence does. Three lines of the sheet will go, one at a time. Work out
+# what happens *before* it is measured.
 #
-# ### Exercise 12.1 · Keep the ends apart
+# ### Exercise 12.1 · Without the line that separates
 #
-# The roll puts the first tokens of the text behind its last ones, into the last group of the shifted heads. There
-# causality is judged in rolled order, so the beginning would see the end. `added` (c h g g) holds 0 where a query (row)
-# may look at a key (column), and minus infinity above the diagonal. Forbid the rest.
+# In `mask` the last assignment goes. The roll has put the first tokens of the text behind its last ones, into the last
+# group of each shifted head, and causality is judged in rolled order. Which keys of its *future* does each query see on
+# a shifted head?
 
 
-# %% exercise="separate" difficulty=3 importance=5 minutes=5 points=2
-def separate(added, shift):
-    """added (c h g g): forbid beginning and end to see each other on the shifted heads; returns it."""
+# %% exercise="seen_ahead" difficulty=3 importance=5 minutes=6 points=2
+def seen_ahead(n, g):
+    """bool (n n), in the order of the text: query i (row) sees key j (column), and j comes after i."""
     ### BEGIN SOLUTION
-    c, h, g, _ = added.shape
-    added[-1, h // 2 :, g - shift :, : g - shift] = -np.inf
-    return added
+    shift = g // 2
+    ahead = np.zeros((n, n), bool)
+    ahead[:shift, n - (g - shift) :] = True
+    return ahead
     ### END SOLUTION
 
 
-# %% check="separate"
-check.separate(separate)
+# %% check="seen_ahead"
+check.seen_ahead(seen_ahead)
 
-# %% [markdown] hints="separate"
-# Write down the last group of a shifted head for 16 tokens, groups of 8 and a shift of 4: which tokens stand in it, in
-# which order?
+# %% [markdown] hints="seen_ahead"
+# Write down the last group of a shifted head for 16 tokens, groups of 8 and a shift of 4: which tokens does it hold,
+# in which order?
 #
 # ---
-# It is 12, 13, 14, 15, 0, 1, 2, 3. The queries 0 to 3 are the last `shift` rows. Which columns must they not see?
+# It holds 12, 13, 14, 15, 0, 1, 2, 3. A token sees what stands before it in this list. For which of them is that the
+# future?
 #
 # ---
-# Rows `g - shift :` and columns `: g - shift`, in group `-1`, on the heads from `h // 2` on. Assign `-np.inf`, and
-# return `added`.
+# Queries 0 to `shift - 1` see the last `g - shift` tokens of the text, all of them: one block of the table is True.
 
 # %% [markdown]
-# ### Exercise 12.2 · Every token where it was
+# ### Exercise 12.2 · Without the shift back
 #
-# Attention is done, group by group: `x` is (c h g d). Join the groups, and put the tokens of the shifted heads back to
-# where they were. `sheet.roll_half(x, by)` moves the tokens of (n h d) by some places on the second half of the heads.
+# In `out_of_groups` the roll goes, and only the joining of the groups stays. The output that belongs to `token` then
+# stands somewhere else on each shifted head. Where?
 
 
-# %% exercise="out_of_groups" difficulty=2 importance=5 minutes=4 points=2
-def out_of_groups(x, shift):
-    """(c h g d) to (n h d), every token where it was."""
+# %% exercise="lands" difficulty=2 importance=5 minutes=3 points=1
+def lands(token, n, shift):
+    """The place, from 0 to n - 1, at which the output of `token` ends up on a shifted head."""
     ### BEGIN SOLUTION
-    c, h, g, d = x.shape
-    return sheet.roll_half(x.swapaxes(1, 2).reshape(c * g, h, d), shift)
+    return (token - shift) % n
     ### END SOLUTION
 
 
-# %% check="out_of_groups"
-check.out_of_groups(out_of_groups)
+# %% check="lands"
+check.lands(lands)
 
-# %% [markdown] hints="out_of_groups"
-# Two steps: first from groups to one text, then the roll. In which order do the axes have to stand so that `reshape`
-# joins c and g?
+# %% [markdown] hints="lands"
+# What does `np.roll(x, -shift)` do to `x = np.arange(8)`? Try it.
 #
 # ---
-# `x.swapaxes(1, 2)` is (c g h d), and `reshape(c * g, h, d)` joins the first two.
+# It moved each token `shift` places to the front, and nothing moves it back.
 #
 # ---
-# On the way in the tokens were rolled by `-shift`. On the way out they are rolled by `shift`.
+# `token - shift`, and who falls out at the front comes in again at the end: modulo n.
 
 # %% [markdown]
-# ### Exercise 12.3 · What trains
+# ### Exercise 12.3 · Without the norms
 #
-# The sheet keeps its weights in one dictionary, by the names that transformers gives them, and LoRA beside them as
-# `….lora_A.weight` and `….lora_B.weight`. What has room for a gradient trains; everything else is frozen. Choose.
+# In `add_lora` the norms leave the list of what trains. How large a share of it were they? `w` holds all arrays by
+# name, with LoRA's among them as `….lora_A.weight` and `….lora_B.weight`.
 
 
-# %% exercise="trained" difficulty=2 importance=4 minutes=3 points=1
-def trained(names):
-    """The names out of `names` that LongLoRA trains."""
+# %% exercise="share_of_norms" difficulty=2 importance=4 minutes=4 points=1
+def share_of_norms(w):
+    """Of the numbers that LongLoRA trains out of the arrays `w`, which share belongs to norms?"""
     ### BEGIN SOLUTION
-    return [name for name in names if "lora" in name or "embed" in name or "norm" in name]
+    trained = {name: array.size for name, array in w.items() if re.search("lora|embed|norm", name)}
+    return sum(size for name, size in trained.items() if "norm" in name) / sum(trained.values())
     ### END SOLUTION
 
 
-# %% check="trained"
-check.trained(trained)
+# %% check="share_of_norms"
+check.share_of_norms(share_of_norms)
 
-# %% [markdown] hints="trained"
-# Print the names to choose from: `list(sheet.read_model(sheet.BASE).w)`.
+# %% [markdown] hints="share_of_norms"
+# Print the names: `list(sheet.read_model(sheet.BASE).w)`. Which have "norm" in them? LoRA comes in with
+# `sheet.add_lora`.
 #
 # ---
-# Three families: LoRA itself, the embedding of the input, and all norms.
+# What trains has `lora`, `embed` or `norm` in its name. Count numbers, not arrays: `array.size`.
 #
 # ---
-# Keep a name if `"lora"`, `"embed"` or `"norm"` stands in it. The output head, `lm_head`, has none of them.
+# The sum of the sizes of the norms, divided by the sum of the sizes of all three families.
+
+# %%
+m = sheet.read_model(sheet.BASE)
+sheet.add_lora(m, np.random.default_rng(0))
+norms = sum(gradient.size for name, gradient in m.grads.items() if "norm" in name)
+everything = sum(gradient.size for gradient in m.grads.values())
+print(f"in the small model: {norms:,} of {everything:,} numbers that train, {norms / everything:.1%}")
 
 # %% [markdown]
 # {{beginners: Embeddings}}
@@ -217,7 +226,8 @@ check.trained(trained)
 #
 # ## Break it: take one line away
 #
-# Now the sheet without each of your three lines. First the two that belong to attention. Look above the diagonal.
+# Now it is measured. First the two lines that belong to attention. Look above the diagonal: the block of exercise 12.1
+# is there, and something wider without the shift back, since place i holds what belongs to a later token.
 
 # %%
 forms = {"as it stands": ("", ""), **sheets.BREAKS}
@@ -225,7 +235,6 @@ tables = {
     name: who_moves(sheets.load_sheet(*forms[name]).attention, 16, 8)
     for name in ("as it stands", "boundary", "shift back")
 }
-print("without", "\nwithout".join(old.strip() for old, _ in sheets.BREAKS.values()))
 plots.show_perturbation(tables)
 
 # %% [markdown]

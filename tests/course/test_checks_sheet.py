@@ -7,7 +7,8 @@ import pytest
 
 from longlora_edu.course.checks import CheckFailed
 from longlora_edu.course.checks import l12_sheet as check
-from longlora_edu.course.play.sheet import load_sheet
+from longlora_edu.course.play.sheet import BREAKS, load_sheet
+from longlora_edu.geometry import S2Geometry
 
 pytestmark = pytest.mark.usefixtures("published")
 
@@ -16,114 +17,124 @@ def refused(exercise, function, journal, match=None):
     """The name of the mistake that the check sees."""
     with pytest.raises(CheckFailed, match=match) as caught:
         exercise(function, journal=journal)
+    assert journal.get("exercises", exercise.key)["mistake"] == caught.value.mistake
     return caught.value.mistake
 
 
-def separating(place):
-    """An answer that forbids what `place(h, g, shift)` cuts out."""
-
-    def separate(added, shift):
-        added[place(added.shape[1], added.shape[2], shift)] = -np.inf
-        return added
-
-    return separate
+def accepted(exercise, function, journal):
+    exercise(function, journal=journal)
+    assert journal.get("exercises", exercise.key) == {"attempts": 1, "passed": True}
 
 
-def right_place(h, g, s):
-    return np.s_[-1, h // 2 :, g - s :, : g - s]
+def marking(place):
+    """An answer that marks what `place(n, g, shift)` cuts out."""
+
+    def seen_ahead(n, g):
+        table = np.zeros((n, n), bool)
+        table[place(n, g, g // 2)] = True
+        return table
+
+    return seen_ahead
 
 
-WRONG_PLACES = {
-    "nothing": lambda h, g, s: np.s_[:0],
-    "every head": lambda h, g, s: np.s_[-1, :, g - s :, : g - s],
-    "plain heads": lambda h, g, s: np.s_[-1, : h // 2, g - s :, : g - s],
-    "first group": lambda h, g, s: np.s_[0, h // 2 :, g - s :, : g - s],
-    "all groups": lambda h, g, s: np.s_[:, h // 2 :, g - s :, : g - s],
-    "shift for the rest": lambda h, g, s: np.s_[-1, h // 2 :, s:, :s],
-    "other": lambda h, g, s: np.s_[0, 0, 0, 0],
+def right_pairs(n, g, s):
+    return np.s_[:s, n - (g - s) :]
+
+
+WRONG_PAIRS = {
+    "nobody": marking(lambda n, g, s: np.s_[:0]),
+    "transposed": marking(lambda n, g, s: np.s_[n - (g - s) :, :s]),
+    "whole group": marking(lambda n, g, s: np.s_[:s, n - g :]),
+    "shift for the rest": marking(lambda n, g, s: np.s_[:s, n - s :]),
+    "too many queries": marking(lambda n, g, s: np.s_[: g - s, n - (g - s) :]),
+    "everything": lambda n, g: S2Geometry(n, g, 1, boundary="wrap").mask()[0],
+    "other": marking(lambda n, g, s: np.s_[0, 1]),
+    "type": lambda n, g: None,
+    "dtype": lambda n, g: np.zeros((n, n)),
 }
 
 
-def test_the_line_of_the_sheet_separates(journal):
-    check.separate(separating(right_place), journal=journal)
-    assert journal.get("exercises", "12.separate") == {"attempts": 1, "passed": True}
+def test_the_pairs_of_the_future_are_accepted(journal):
+    accepted(check.seen_ahead, marking(right_pairs), journal)
 
 
-@pytest.mark.parametrize("mistake", WRONG_PLACES)
+@pytest.mark.parametrize("mistake", WRONG_PAIRS)
+def test_wrong_pairs_are_named(mistake, journal):
+    assert refused(check.seen_ahead, WRONG_PAIRS[mistake], journal) == mistake
+
+
+@pytest.mark.parametrize(("n", "g"), [(16, 8), (15, 5)])
+def test_the_pairs_are_those_that_the_broken_sheet_lets_in(n, g):
+    attention = load_sheet(*BREAKS["boundary"]).attention
+    q, k, v = np.random.default_rng(0).normal(size=(3, n, 1, 4))  # one head, which is shifted
+    before = attention(q, k, v, g)[0]
+    moved = np.zeros((n, n), bool)
+    for token in range(n):
+        pushed = v.copy()
+        pushed[token] += 1
+        moved[:, token] = (attention(q, k, pushed, g)[0] != before).any(axis=(1, 2))
+    np.testing.assert_array_equal(np.triu(moved, 1), marking(right_pairs)(n, g))
+
+
+WRONG_LANDINGS = {
+    "wrong way": lambda token, n, shift: (token + shift) % n,
+    "no wrap": lambda token, n, shift: token - shift,
+    "unmoved": lambda token, n, shift: token,
+    "cut off": lambda token, n, shift: max(token - shift, 0),
+    "value": lambda token, n, shift: 0,
+    "type": lambda token, n, shift: None,
+}
+
+
+def test_the_place_where_a_token_lands_is_accepted(journal):
+    accepted(check.lands, lambda token, n, shift: (token - shift) % n, journal)
+
+
+@pytest.mark.parametrize("mistake", WRONG_LANDINGS)
 def test_a_wrong_place_is_named(mistake, journal):
-    assert refused(check.separate, separating(WRONG_PLACES[mistake]), journal) == mistake
+    assert refused(check.lands, WRONG_LANDINGS[mistake], journal) == mistake
 
 
-def test_the_mask_must_come_back(journal):
-    assert refused(check.separate, lambda added, shift: None, journal, match="did you forget `return`") == "type"
+def counting(above, below):
+    def share(w):
+        numbers, others = (sum(a.size for n, a in w.items() if any(p in n for p in parts)) for parts in (above, below))
+        return numbers / others
+
+    return share
 
 
-def roll_half(x, by):
-    return load_sheet().roll_half(x, by)
-
-
-def back(x, shift):
-    c, h, g, d = x.shape
-    return roll_half(x.swapaxes(1, 2).reshape(c * g, h, d), shift)
-
-
-WRONG_BACK = {
-    "no shift back": lambda x, shift: back(x, 0),
-    "wrong way": lambda x, shift: back(x, -shift),
-    "every head": lambda x, shift: np.roll(back(x, 0), shift, axis=0),
-    "heads and tokens": lambda x, shift: roll_half(x.reshape(-1, x.shape[1], x.shape[3]), shift),
-    "other": lambda x, shift: 2 * back(x, shift),
-    "type": lambda x, shift: None,
+FREE = ("lora", "embed", "norm")
+WRONG_SHARES = {
+    "of all": counting(("norm",), ("",)),
+    "arrays": lambda w: sum("norm" in n for n in w) / sum(any(p in n for p in FREE) for n in w),
+    "last norm": counting(("layernorm",), FREE),
+    "embedding": counting(("norm",), ("lora", "norm")),
+    "LoRA": counting(("norm",), ("embed", "norm")),
+    "number": lambda w: sum(a.size for n, a in w.items() if "norm" in n),
+    "frozen too": counting(("norm",), ("self_attn", "embed", "norm")),
+    "value": lambda w: 0.123,
+    "type": lambda w: "few",
 }
 
 
-def test_tokens_that_are_back_in_place_are_accepted(journal):
-    check.out_of_groups(back, journal=journal)
-    assert journal.get("exercises", "12.out_of_groups") == {"attempts": 1, "passed": True}
+def test_the_share_of_the_norms_is_accepted(journal):
+    accepted(check.share_of_norms, counting(("norm",), FREE), journal)
 
 
-@pytest.mark.parametrize("mistake", WRONG_BACK)
-def test_a_wrong_way_back_is_named(mistake, journal):
-    assert refused(check.out_of_groups, WRONG_BACK[mistake], journal) == mistake
+@pytest.mark.parametrize("mistake", WRONG_SHARES)
+def test_a_wrong_share_is_named(mistake, journal):
+    assert refused(check.share_of_norms, WRONG_SHARES[mistake], journal) == mistake
 
 
-def naming(*parts):
-    return lambda names: [name for name in names if any(part in name for part in parts)]
-
-
-WRONG_NAMES = {
-    "type": lambda names: None,
-    "unknown": lambda names: ["model.nothing"],
-    "lm_head.weight": naming("lora", "embed", "norm", "lm_head"),
-    "model.layers.0.mlp.gate_proj.weight": naming("lora", "embed", "norm", "mlp"),
-    "model.layers.0.self_attn.q_proj.weight": naming("self_attn", "embed", "norm"),
-    "LoRA": naming("embed", "norm"),
-    "embedding": naming("lora", "norm"),
-    "layer norm": naming("lora", "embed"),
-    "last norm": naming("lora", "embed", "layernorm"),
-}
-
-
-def test_what_the_sheet_trains_is_accepted(journal):
-    check.trained(naming("lora", "embed", "norm"), journal=journal)
-    assert journal.get("exercises", "12.trained") == {"attempts": 1, "passed": True}
-
-
-@pytest.mark.parametrize("mistake", WRONG_NAMES)
-def test_a_wrong_list_is_named(mistake, journal):
-    assert refused(check.trained, WRONG_NAMES[mistake], journal) == mistake
-
-
-def test_the_names_of_the_check_are_those_of_the_sheet():
+def test_what_the_check_counts_is_what_the_sheet_trains():
     sheet = load_sheet()
     m = sheet.read_model(sheet.BASE)
     sheet.add_lora(m, np.random.default_rng(0))
-    named = {name for part in check.FREE.values() for name in part}
-    assert named | set(check.FROZEN) <= set(m.w)
-    assert named <= set(m.grads) and not set(check.FROZEN) & set(m.grads)
+    norms = sum(array.size for name, array in m.grads.items() if "norm" in name)
+    assert counting(("norm",), FREE)(m.w) == norms / sum(array.size for array in m.grads.values())
 
 
-@pytest.mark.parametrize("exercise", [check.separate, check.out_of_groups, check.trained], ids=lambda e: e.key)
+@pytest.mark.parametrize("exercise", [check.seen_ahead, check.lands, check.share_of_norms], ids=lambda e: e.key)
 def test_a_stub_is_told_apart_from_a_wrong_answer(exercise, journal):
     def stub(*_):
         raise NotImplementedError

@@ -1,179 +1,146 @@
-"""Checks of lesson 12: the line that separates beginning and end, the shift back, and the list of what trains."""
+"""Checks of lesson 12: a line of the sheet is gone; who sees the future, where do tokens land, how much trains less?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from ...geometry import S2Geometry
 from ...plots import show_comparison
-from .exercise import Mistake, Passed, called, check, compare, expect, expect_array
+from .exercise import Mistake, Passed, check, compare_masks, compare_numbers, named
 
-# Even and odd groups, even and odd heads: (groups, heads, group).
-SHAPES = ((2, 2, 4), (3, 3, 5), (2, 5, 7))
-# Names as the small model has them, one layer of it.
-FROZEN = {
-    "lm_head.weight": "The output head stays frozen: the paper frees the embedding at the input only.",
-    "model.layers.0.mlp.gate_proj.weight": "The feed-forward weights stay frozen: LoRA is on attention only.",
-    "model.layers.0.self_attn.q_proj.weight": "W itself stays frozen: that is what LoRA is for.",
-}
-FREE = {
-    "LoRA": ("model.layers.0.self_attn.q_proj.lora_A.weight", "model.layers.0.self_attn.q_proj.lora_B.weight"),
-    "embedding": ("model.embed_tokens.weight",),
-    "layer norm": ("model.layers.0.input_layernorm.weight", "model.layers.0.post_attention_layernorm.weight"),
-    "last norm": ("model.norm.weight",),
-}
-MISSING = {
-    "LoRA": "LoRA itself is missing: both A and B train.",
-    "embedding": "The embedding is missing, which LongLoRA trains whole.",
-    "layer norm": "The norms of the layers are missing, which LongLoRA trains whole.",
-    "last norm": "One norm stands after the last layer and has no `layernorm` in its name.",
-}
+SIZES = ((16, 8), (15, 5), (12, 4), (14, 7))
+LANDINGS = ((5, 16, 4), (0, 16, 4), (3, 15, 2), (1, 15, 2), (11, 12, 3))
 
 
-@check("12.separate")
-def separate(function: Callable) -> Passed:
-    """`function(added, shift)`: the causal mask (c h g g), with the ends of the text kept apart on shifted heads."""
-
-    def read(added, right, groups, heads, group):
-        shaped = isinstance(added, np.ndarray) and added.shape == right.shape
-        what = f"the mask of {groups} groups of {group} on {heads} heads"
-        return (added if shaped else expect_array(added, right.shape, what=what)) == 0
-
-    compare(
-        function,
-        SHAPES,
-        _seen,
-        PLACES,
-        inputs=lambda groups, heads, group: (_causal(groups, heads, group), group // 2),
-        read=read,
-        otherwise="The mask is not the one under the split boundary, in a way this check does not know.",
-        within=0,
-        picture=lambda mine, right, *_: show_comparison(mine[-1, -1], right[-1, -1]),
-        changed=None,
-    )
-    right = _seen(2, 2, 8)[-1, -1]
-    sentence = "Beginning and end share a group, and do not see each other. The picture is that group."
+@check("12.seen_ahead")
+def seen_ahead(function: Callable) -> Passed:
+    """`function(n, g)`: bool (n n), which keys of its future each query of a shifted head sees without the line."""
+    compare_masks(function, SIZES, _ahead, MARKED, named("n", "g"), what="the table")
+    right = _ahead(16, 8)
+    sentence = "The first tokens see the last ones, all of them, on every shifted head of every layer."
     return Passed(sentence, show_comparison(right, right))
 
 
-@check("12.out_of_groups")
-def out_of_groups(function: Callable) -> Passed:
-    """`function(x, shift)`: (c h g d) back to (n h d), every token where it was."""
-    cases = []
-    for groups, heads, group in SHAPES:
-        tokens = np.random.default_rng(group).standard_normal((groups * group, heads, 3))
-        cases.append((_rolled(tokens, -(group // 2)).reshape(groups, group, heads, 3).swapaxes(1, 2), group // 2))
-    otherwise = "Some tokens are not where they were, in a way not known here."
-    compare(
-        function,
-        cases,
-        lambda x, shift: _rolled(_joined(x), shift),
-        WAYS_BACK,
-        read=lambda out, tokens, *_: expect_array(out, tokens.shape, what="the result"),
-        otherwise=otherwise,
-    )
-    return Passed("Every token is where it was, on plain and on shifted heads.")
+@check("12.lands")
+def lands(function: Callable) -> Passed:
+    """`function(token, n, shift)`: the place of a token's output on a shifted head, were it not rolled back."""
+    compare_numbers(function, LANDINGS, lambda token, n, shift: (token - shift) % n, LANDS_WRONG)
+    return Passed("Place i then holds the output of token i + shift, which has seen everything up to that token.")
 
 
-@check("12.trained")
-def trained(function: Callable) -> Passed:
-    """`function(names)`: those that LongLoRA trains, out of the names of all weights."""
-    names = [*FROZEN, *(name for part in FREE.values() for name in part)]
-    answer = called(function, list(names))
-    listed = answer is not None and not isinstance(answer, str)
-    expect(listed, "type", f"a list of names is needed, got {answer!r}")
-    answer = set(answer)
-    unknown = answer - set(names)
-    expect(not unknown, "unknown", f"{min(unknown, default='')} is none of the names that came in")
-    for name, sentence in FROZEN.items():
-        expect(name not in answer, name, sentence)
-    for part, sentence in MISSING.items():
-        expect(set(FREE[part]) <= answer, part, sentence)
-    return Passed("LoRA, the embedding and all norms; everything else stays as it was pretrained.")
+@check("12.share_of_norms")
+def share_of_norms(function: Callable) -> Passed:
+    """`function(w)`: which share of the numbers that train are the norms', for arrays `w` by name, LoRA among them."""
+    cases = [(_weights(width, layers, rank),) for width, layers, rank in ((8, 1, 2), (6, 3, 4))]
+    names = ["weights of one layer", "weights of three layers"]
+    compare_numbers(function, cases, _share, WRONG_SHARES, whole=False, names=names)
+    return Passed("They are few. Whether they matter is a question for a measurement, not for their number.")
 
 
-def _causal(groups: int, heads: int, group: int) -> np.ndarray:
-    """The sheet's mask before the line in question: 0 up to the diagonal, -inf above it."""
-    return np.triu(np.full((groups, heads, group, group), -np.inf), 1)
+def _wrapped(n: int, g: int) -> np.ndarray:
+    """bool (n n): what a shifted head sees where the two ends of the text share a group and nothing separates them."""
+    return S2Geometry(n, g, 1, boundary="wrap").mask()[0]
 
 
-def _seen(groups: int, heads: int, group: int) -> np.ndarray:
-    """bool (c h g g) after the roll, out of the geometry's mask (h n n)."""
-    shift = group // 2
-    mask = S2Geometry(groups * group, group, heads, shift).mask()
-    order = np.arange(groups * group)
-    rows = [order if head < heads // 2 else np.roll(order, -shift) for head in range(heads)]
-    cells = [
-        [mask[head][np.ix_(cell, cell)] for head, row in enumerate(rows) for cell in [row.reshape(groups, group)[c]]]
-        for c in range(groups)
-    ]
-    return np.array(cells)
+def _ahead(n: int, g: int) -> np.ndarray:
+    """bool (n n): what of `_wrapped` is in the future of the query."""
+    return np.triu(_wrapped(n, g), 1)
 
 
-def _rolled(x: np.ndarray, by: int) -> np.ndarray:
-    half = x.shape[1] // 2
-    return np.concatenate([x[:, :half], np.roll(x[:, half:], by, axis=0)], axis=1)
+def _marked(place: Callable) -> Callable:
+    """The form that marks `place(n, g, shift)` and nothing else."""
 
-
-def _joined(x: np.ndarray) -> np.ndarray:
-    """The groups (c h g d) one after the other, (n h d), nothing rolled back."""
-    return x.swapaxes(1, 2).reshape(-1, x.shape[1], x.shape[3])
-
-
-def _cut(place: Callable) -> Callable:
-    """The form that forbids `place(h, g, shift)` in the causal mask (c h g g) of h heads, groups of g."""
-
-    def form(groups: int, heads: int, group: int) -> np.ndarray:
-        seen = _causal(groups, heads, group) == 0
-        seen[place(heads, group, group // 2)] = False
-        return seen
+    def form(n: int, g: int) -> np.ndarray:
+        table = np.zeros((n, n), bool)
+        table[place(n, g, g // 2)] = True
+        return table
 
     return form
 
 
-PLACES = {
-    "nothing": Mistake(
-        "The start of the text still sees its end. Rows are queries, columns are keys; what lies above the diagonal is "
-        "forbidden already.",
-        _cut(lambda h, g, s: np.s_[:0]),
+def _weights(width: int, layers: int, rank: int) -> dict[str, np.ndarray]:
+    shapes = {"model.embed_tokens.weight": (32, width), "model.norm.weight": (width,), "lm_head.weight": (32, width)}
+    for layer in range(layers):
+        at = f"model.layers.{layer}"
+        shapes |= {f"{at}.input_layernorm.weight": (width,), f"{at}.post_attention_layernorm.weight": (width,)}
+        shapes |= {f"{at}.mlp.up_proj.weight": (3 * width, width), f"{at}.self_attn.q_proj.weight": (width, width)}
+        shapes |= {f"{at}.self_attn.q_proj.lora_A.weight": (rank, width)}
+        shapes |= {f"{at}.self_attn.q_proj.lora_B.weight": (width, rank)}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+def _count(w: Mapping[str, np.ndarray], *parts: str) -> int:
+    """Numbers in the arrays whose name holds one of `parts`."""
+    return sum(array.size for name, array in w.items() if any(part in name for part in parts))
+
+
+def _share(w: Mapping[str, np.ndarray]) -> float:
+    return _count(w, "norm") / _count(w, "lora", "embed", "norm")
+
+
+MARKED = {
+    "nobody": Mistake(
+        "Somebody does see the future now. Write down, in order, which tokens the last group of a shifted head holds.",
+        _marked(lambda n, g, s: np.s_[:0]),
     ),
-    "every head": Mistake(
-        "You separate on all heads. The first half of them is not shifted: their last group is whole.",
-        _cut(lambda h, g, s: np.s_[-1, :, g - s :, : g - s]),
+    "transposed": Mistake(
+        "Those are the pairs upside down: late queries that see early keys look backwards, which is allowed. Rows are "
+        "queries, columns keys.",
+        _marked(lambda n, g, s: np.s_[n - (g - s) :, :s]),
     ),
-    "plain heads": Mistake(
-        "You separate on the plain heads. The shifted ones are the second half, `h // 2` and after.",
-        _cut(lambda h, g, s: np.s_[-1, : h // 2, g - s :, : g - s]),
-    ),
-    "first group": Mistake(
-        "You separate inside the first group. After the roll the two ends of the text meet in the last one.",
-        _cut(lambda h, g, s: np.s_[0, h // 2 :, g - s :, : g - s]),
-    ),
-    "all groups": Mistake(
-        "You separate inside every group. Only in the last one do the two ends of the text meet.",
-        _cut(lambda h, g, s: np.s_[:, h // 2 :, g - s :, : g - s]),
+    "whole group": Mistake(
+        "Too many keys: of its g places the last group gives only `g - shift` to the end of the text.",
+        _marked(lambda n, g, s: np.s_[:s, n - g :]),
     ),
     "shift for the rest": Mistake(
-        "The last group holds `g - shift` tokens of the end first, and then `shift` tokens of the start. That matters "
-        "where the group is odd.",
-        _cut(lambda h, g, s: np.s_[-1, h // 2 :, s:, :s]),
+        "The end of the text takes `g - shift` places of the last group, not `shift`. That matters where g is odd.",
+        _marked(lambda n, g, s: np.s_[:s, n - s :]),
+    ),
+    "too many queries": Mistake(
+        "The beginning of the text takes `shift` places of the last group. That matters where g is odd.",
+        _marked(lambda n, g, s: np.s_[: g - s, n - (g - s) :]),
+    ),
+    "everything": Mistake("That is all that a query sees. Mark its future only: keys j with j > i.", _wrapped),
+}
+LANDS_WRONG = {
+    "wrong way": Mistake(
+        "the roll went by `-shift`: what was at place 5 stands at 5 - shift",
+        lambda token, n, shift: (token + shift) % n,
+    ),
+    "no wrap": Mistake(
+        "no token is lost: who rolls out at the front comes in again at the end", lambda token, n, shift: token - shift
+    ),
+    "unmoved": Mistake("that is where the token was; nothing has rolled it back", lambda token, n, shift: token),
+    "cut off": Mistake(
+        "no token stays at 0 with others: the first ones come in at the end",
+        lambda token, n, shift: max(token - shift, 0),
     ),
 }
-WAYS_BACK = {
-    "no shift back": Mistake(
-        "The tokens of the shifted heads stand `shift` places too early: what was rolled must be rolled back.",
-        lambda x, shift: _joined(x),
+WRONG_SHARES = {
+    "of all": Mistake(
+        "that is a share of all weights; most of them are frozen", lambda w: _count(w, "norm") / _count(w, "")
     ),
-    "wrong way": Mistake(
-        "You roll on instead of back: the sign of the shift is wrong.", lambda x, shift: _rolled(_joined(x), -shift)
+    "arrays": Mistake(
+        "you count arrays; count the numbers in them, `array.size`",
+        lambda w: sum("norm" in name for name in w) / sum(any(p in n for p in ("lora", "embed", "norm")) for n in w),
     ),
-    "every head": Mistake(
-        "You roll all heads. The first half never moved.", lambda x, shift: np.roll(_joined(x), shift, axis=0)
+    "last norm": Mistake(
+        "one norm stands after the last layer and has no `layernorm` in its name",
+        lambda w: _count(w, "layernorm") / _count(w, "lora", "embed", "norm"),
     ),
-    "heads and tokens": Mistake(
-        "`reshape` alone mixes heads with tokens: swap the axes h and g first.",
-        lambda x, shift: _rolled(x.reshape(-1, x.shape[1], x.shape[3]), shift),
+    "embedding": Mistake(
+        "the embedding trains too, and counts among all that trains",
+        lambda w: _count(w, "norm") / _count(w, "lora", "norm"),
+    ),
+    "LoRA": Mistake(
+        "LoRA's A and B train too, and count among all that trains",
+        lambda w: _count(w, "norm") / _count(w, "embed", "norm"),
+    ),
+    "number": Mistake("that is a number of weights; divide it by all that train", lambda w: _count(w, "norm")),
+    "frozen too": Mistake(
+        "the weights that LoRA stands beside are frozen, and so are the output head and the feed-forward part",
+        lambda w: _count(w, "norm") / _count(w, "self_attn", "embed", "norm"),
     ),
 }
