@@ -1,6 +1,6 @@
 """The grids behind the evidence: runs keyed by their settings, studies that share them, a report made of records.
 
 Read in this order: `spec` (settings of a row), `layouts`, `bands` and `embedding_lora` (what only studies need),
-`extension`, `metrics`, `inputs`, `row` (compute and keep one row), `locks`, `grid` (many rows), `verdict`, `part`,
-`summary`, `seed_plots` and `questions` (the eleven studies), `evidence` and `digest` (what is made of them).
+`extension`, `metrics`, `inputs`, `row` (compute and keep one row), `locks`, `grid` (many rows), `verdict`, `summary`,
+`part`, `seed_plots` and `questions` (the eleven studies), `evidence` and `digest` (what is made of them).
 """

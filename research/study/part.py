@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from longlora_edu.runs.records import Proportion
 
 from .spec import Run, Settings, key_of
-from .verdict import Claim
+from .summary import pooled
+from .verdict import Claim, Difference, difference
 
 SEEDS = 3
 
@@ -83,6 +88,37 @@ class Rows:
         if found is None:
             raise ValueError(f"rows must hold a record of {settings}, got none")
         return found
+
+    def bits(self, runs: Iterable[Run], length: int | None = None) -> list[float]:
+        """Return each run's dense bits/byte, at its target unless another length is given."""
+        return [self[run]["bits_per_byte"][str(length or run.target)] for run in runs]
+
+    def bits_as_trained(self, runs: Iterable[Run]) -> list[float]:
+        """Return each run's bits/byte at its target under its training attention."""
+        return [self[run]["as_trained"]["bits_per_byte"] for run in runs]
+
+    def whole_window(self, runs: Iterable[Run]) -> list[float]:
+        """Return each run's dense bits/byte over all bytes of its windows but the first, not only the last ones."""
+        return [self[run]["bits_per_byte_all_positions"] for run in runs]
+
+    def by_position(self, run: Run, attention: Literal["dense", "as trained"] = "dense") -> list[float]:
+        """Return bits/byte by position at the target, each a mean over neighbours."""
+        return (self[run] if attention == "dense" else self[run]["as_trained"])["bits_per_byte_by_position"]
+
+    def passkeys(self, runs: Iterable[Run]) -> Proportion:
+        """Count passkeys found at the target, over all depths and runs."""
+        return pooled(self[run]["passkey"] for run in runs)
+
+    def worse_than(self, runs: Sequence[Run], other: Sequence[Run], *, spread: float | None = None) -> Difference:
+        """Compare dense bits/byte at the target with those of `other`, seed by seed."""
+        return difference(self.bits(other), self.bits(runs), spread=spread)
+
+    def seed_spread(self, first: Sequence[Run], second: Sequence[Run]) -> float | None:
+        """Compute the standard deviation over seeds of a relative difference, for studies with one seed."""
+        if len(first) < 2 or any(run not in self for run in (*first, *second)):
+            return None
+        pairs = zip(self.bits(first), self.bits(second), strict=True)
+        return statistics.stdev([b / a - 1 for a, b in pairs])
 
     def _find(self, settings: Settings) -> dict | None:
         for inputs in self.inputs if isinstance(settings, Run) else [()]:

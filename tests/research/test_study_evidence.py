@@ -26,7 +26,7 @@ from research.study.questions import STUDIES, studies, study_of
 from research.study.questions.q10_cost import TIMED
 from research.study.row import read_rows
 from research.study.spec import Run, config_of, key_of, kind_of
-from research.study.summary import as_loss, bits, seed_spread, with_spread, worse_than
+from research.study.summary import as_loss, with_spread
 from research.study.verdict import Difference, above, below, difference, over_seeds, within
 
 GROUND = {"base": "b" * 64, "corpus": "c" * 64}
@@ -141,12 +141,12 @@ def test_rows_are_found_by_their_settings_and_refused_by_name():
 def test_arms_are_compared_seed_by_seed():
     first, second = ([Run(attention=name, seed=seed) for seed in range(3)] for name in ("full", "s2"))
     rows = Rows([made_up(run, lambda run: 0.02 * (run.attention == "s2")) for run in (*first, *second)])
-    found = worse_than(rows, second, first)
+    found = rows.worse_than(second, first)
     assert found.mean == pytest.approx(0.02, abs=1e-3)
     assert found.half < 1e-4  # the luck of a seed is in both
-    assert seed_spread(rows, first, second) < 1e-4
-    assert seed_spread(rows, first[:1], second[:1]) is None
-    assert with_spread(bits(rows, first)).startswith("1.05")
+    assert rows.seed_spread(first, second) < 1e-4
+    assert rows.seed_spread(first[:1], second[:1]) is None
+    assert with_spread(rows.bits(first)).startswith("1.05")
 
 
 def test_verdicts_need_the_whole_interval_on_one_side():

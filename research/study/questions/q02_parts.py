@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import series_picture
 from ..spec import Run
-from ..summary import Arms, as_loss, bits, passkeys, rate, thousands, with_spread, worse_than
+from ..summary import Arms, as_loss, rate, thousands, with_spread
 from ..verdict import Claim, above, within
 from .q01_attention.training_attention import arms_at, by_seed
 
@@ -51,8 +51,8 @@ def judge_parts(rows: Rows, arms: Arms) -> Findings:
         lines.append((
             name, thousands(cost["trainable_parameters"]),
             f"{100 * cost['trainable_parameters'] / cost['all_parameters']:.1f} %",
-            with_spread(bits(rows, runs)), "–" if runs is every else worse_than(rows, runs, every).text(),
-            _paper(name), rate(passkeys(rows, runs)), f"{cost['training_peak_rss_bytes'] / 1e6:,.0f} MB",
+            with_spread(rows.bits(runs)), "–" if runs is every else rows.worse_than(runs, every).text(),
+            _paper(name), rate(rows.passkeys(runs)), f"{cost['training_peak_rss_bytes'] / 1e6:,.0f} MB",
             _step(rows, runs),
         ))  # fmt: skip
     headings = ("trained", "weights", "share", "bits/byte at the target", "against all weights",
@@ -61,9 +61,9 @@ def judge_parts(rows: Rows, arms: Arms) -> Findings:
         "Mean ± standard deviation over seeds. Memory is of the first seed; a step's seconds are the "
         "processor's, the least of the seeds, on one thread beside another row: good for comparing rows, not machines."
     )
-    best, alone = worse_than(rows, arms[_with_both(8)], every), worse_than(rows, arms[_alone(8)], arms[_with_both(8)])
-    rank = worse_than(rows, arms[_alone(128)], arms[_with_both(8)])
-    embeddings, norms = (worse_than(rows, arms[f"LoRA, rank 8 + {part}"], arms[_alone(8)]) for part in BOTH)
+    best, alone = rows.worse_than(arms[_with_both(8)], every), rows.worse_than(arms[_alone(8)], arms[_with_both(8)])
+    rank = rows.worse_than(arms[_alone(128)], arms[_with_both(8)])
+    embeddings, norms = (rows.worse_than(arms[f"LoRA, rank 8 + {part}"], arms[_alone(8)]) for part in BOTH)
     claims = (
         Claim("LoRA with embeddings and norms stays within 2 % of training all weights.", within(best, 0.02),
               f"{best.text()}; the paper's table 2 {_paper(_with_both(8))} of the loss"),
@@ -76,9 +76,9 @@ def judge_parts(rows: Rows, arms: Arms) -> Findings:
               f"rank 8 and norms {norms.text()}, rank 8 and embeddings {embeddings.text()} against rank 8 alone"),
     )  # fmt: skip
     series = {
-        "LoRA alone": {rank: bits(rows, arms[_alone(rank)]) for rank in RANKS},
-        "with embeddings and norms": {rank: bits(rows, arms[_with_both(rank)]) for rank in RANKS},
-        "all weights": dict.fromkeys(RANKS, bits(rows, every)),
+        "LoRA alone": {rank: rows.bits(arms[_alone(rank)]) for rank in RANKS},
+        "with embeddings and norms": {rank: rows.bits(arms[_with_both(rank)]) for rank in RANKS},
+        "all weights": dict.fromkeys(RANKS, rows.bits(every)),
     }
     picture = series_picture("parts", series, x="rank")
     return Findings((Table(headings, tuple(lines), note),), (picture,), claims)
@@ -86,7 +86,7 @@ def judge_parts(rows: Rows, arms: Arms) -> Findings:
 
 def over(rows: Rows, arms: Arms):
     """Compare norms alone with embeddings alone, both with LoRA of rank 8."""
-    return worse_than(rows, arms["LoRA, rank 8 + norms"], arms["LoRA, rank 8 + embeddings"])
+    return rows.worse_than(arms["LoRA, rank 8 + norms"], arms["LoRA, rank 8 + embeddings"])
 
 
 def judge_rates(rows: Rows, rates: Arms, arms: Arms) -> Findings:
@@ -94,7 +94,7 @@ def judge_rates(rows: Rows, rates: Arms, arms: Arms) -> Findings:
     lines, best = [], {}
     for name, runs in rates.items():
         usual = name.rpartition(",")[0]
-        here, there = bits(rows, runs)[0], bits(rows, arms[usual][:1])[0]
+        here, there = rows.bits(runs)[0], rows.bits(arms[usual][:1])[0]
         best[usual] = min(best.get(usual, there), here)
         lines.append((usual, f"{runs[0].rate:g}", f"{here:.3f}", f"{arms[usual][0].rate:g}", f"{there:.3f}"))
     gap = best[_with_both(8)] / best["all weights"] - 1

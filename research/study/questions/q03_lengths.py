@@ -7,7 +7,7 @@ import numpy as np
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import series_picture
 from ..spec import EXTRAS, Run
-from ..summary import ARM_NAMES, Arms, along, bits, by_position, thousands, with_spread
+from ..summary import ARM_NAMES, Arms, along, thousands, with_spread
 from ..verdict import Claim, above, difference, over_seeds
 from .q01_attention.training_attention import arms_at
 
@@ -42,25 +42,23 @@ def judge_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms]
     lines = {name: (run,) for name, run in untrained.items()}
     lines |= {f"×{factor}, {ARM_NAMES[name]}": arms[name] for factor, arms in shared.items() for name in ("full", "s2")}
     lengths = sorted(int(length) for length in rows[untrained["as pretrained"]]["bits_per_byte"])
-    table = tuple(
-        (name, *(with_spread(bits(rows, runs, length)) for length in lengths)) for name, runs in lines.items()
-    )
-    base = bits(rows, lines["as pretrained"], profile.trained)[0]
+    table = tuple((name, *(with_spread(rows.bits(runs, length)) for length in lengths)) for name, runs in lines.items())
+    base = rows.bits(lines["as pretrained"], profile.trained)[0]
     claims, target = [], 8 * profile.trained
-    short = over_seeds([value / base - 1 for value in bits(rows, shared[8]["s2"], profile.trained)])
+    short = over_seeds([value / base - 1 for value in rows.bits(shared[8]["s2"], profile.trained)])
     claims.append(Claim("The extended model is worse at short lengths than its base.", above(short),
                         f"×8 with S² at {profile.trained} against the base there {short.text()}"))  # fmt: skip
-    gentle, far = (bits(rows, shared[factor]["s2"], profile.trained) for factor in (4, 8))
+    gentle, far = (rows.bits(shared[factor]["s2"], profile.trained) for factor in (4, 8))
     more = difference(gentle, far)
     claims.append(Claim("The larger the target, the worse at short lengths, as the paper says (section 4.2).",
                         above(more), f"×8 against ×4, both with S², at {profile.trained} {more.text()}"))  # fmt: skip
-    gain = difference(bits(rows, shared[8]["full"], target), bits(rows, shared[8]["full"], profile.trained))
+    gain = difference(rows.bits(shared[8]["full"], target), rows.bits(shared[8]["full"], profile.trained))
     claims.append(Claim("The extended model makes use of the longer context.", above(gain),
                         f"full attention at {profile.trained} against {thousands(target)} {gain.text()}"))  # fmt: skip
-    past = difference(bits(rows, shared[8]["s2"], target), bits(rows, shared[8]["s2"], 2 * target))
+    past = difference(rows.bits(shared[8]["s2"], target), rows.bits(shared[8]["s2"], 2 * target))
     claims.append(Claim("Past twice the target it breaks down (more than 5 % worse).", above(past, 0.05),
                         f"S² at {thousands(2 * target)} against {thousands(target)} {past.text()}"))  # fmt: skip
-    series = {name: {length: bits(rows, runs, length) for length in lengths} for name, runs in lines.items()}
+    series = {name: {length: rows.bits(runs, length) for length in lengths} for name, runs in lines.items()}
     close = {name: line for name, line in series.items() if name not in ("as pretrained", "YaRN, nothing trained")}
     picture = series_picture("lengths", close, x="bytes of context")
     headings = ("model", *(f"at {thousands(length)}" for length in lengths))
@@ -72,7 +70,7 @@ def judge_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Findings:
     """Subtract the dense loss from the loss under the training pattern, by position."""
     lines, series, claims = [], {}, []
     for factor, runs in arms.items():
-        gaps = [np.subtract(by_position(rows, run, "as trained"), by_position(rows, run)) for run in runs]
+        gaps = [np.subtract(rows.by_position(run, "as trained"), rows.by_position(run)) for run in runs]
         quarters = [[float(quarter.mean()) for quarter in np.array_split(gap, 4)] for gap in gaps]
         lines.append((f"×{factor}", *(with_spread(values, 4) for values in zip(*quarters, strict=True))))
         series[f"×{factor}"] = along(gaps, runs[0].target)

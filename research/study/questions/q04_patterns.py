@@ -6,7 +6,7 @@ from ..layouts import pairs_of_full
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import seeds_picture
 from ..spec import Run
-from ..summary import ARM_NAMES, bits, passkeys, rate, seed_spread
+from ..summary import ARM_NAMES, rate
 from ..verdict import Claim, difference, within
 from .q01_attention.training_attention import arms_at
 
@@ -34,11 +34,11 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 def judge_patterns(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Findings:
     """Compare the patterns, beside the paper's perplexities that a second source quotes."""
-    spread = seed_spread(rows, shared["full"], shared["s2"])
-    gaps = {name: difference(bits(rows, [arms["s2"]]), bits(rows, [run]), spread=spread) for name, run in arms.items()}
+    spread = rows.seed_spread(shared["full"], shared["s2"])
+    gaps = {name: difference(rows.bits([arms["s2"]]), rows.bits([run]), spread=spread) for name, run in arms.items()}
     lines = tuple(
         (ARM_NAMES[name], f"{100 * pairs_of_full(run, 4, 4):.0f} %", f"{rows[run]['as_trained']['bits_per_byte']:.3f}",
-         f"{bits(rows, [run])[0]:.3f}", "–" if name == "s2" else gaps[name].text(), rate(passkeys(rows, [run])),
+         f"{rows.bits([run])[0]:.3f}", "–" if name == "s2" else gaps[name].text(), rate(rows.passkeys([run])),
          *PAPER_TABLE_6.get(name, ("–", "–")))
         for name, run in arms.items()
     )  # fmt: skip
@@ -56,7 +56,7 @@ def judge_patterns(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run
     )
     values = {}
     for name, run in arms.items():
-        values[f"{ARM_NAMES[name]}, dense"] = bits(rows, [run])
+        values[f"{ARM_NAMES[name]}, dense"] = rows.bits([run])
         values[f"{ARM_NAMES[name]}, as trained"] = [rows[run]["as_trained"]["bits_per_byte"]]
     picture = seeds_picture("patterns", values, x="bits per byte at the target")
     headings = ("pattern in training", "pairs of full", "bits/byte as trained", "dense", "dense, against S²",

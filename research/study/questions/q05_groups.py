@@ -6,7 +6,7 @@ from ..layouts import pairs_of_full
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import series_picture
 from ..spec import Run
-from ..summary import ARM_NAMES, bits, passkeys, rate, seed_spread
+from ..summary import ARM_NAMES, rate
 from ..verdict import Claim, above, difference, within
 from .q01_attention.training_attention import arms_at
 
@@ -35,19 +35,19 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 def judge_groups(rows: Rows, arms: dict[str, dict[int, Run]], shared: dict[str, tuple[Run, ...]]) -> Findings:
     """Compare dense bits/byte by group size, with and without a shift, beside the pattern's cost."""
-    spread = seed_spread(rows, shared["full"], shared["s2"])
-    full = bits(rows, shared["full"][:1])
+    spread = rows.seed_spread(shared["full"], shared["s2"])
+    full = rows.bits(shared["full"][:1])
     lines = []
     for groups in GROUPS:
         s2, short = ([arms[name][groups]] for name in ("s2", "short"))
         lines.append((
             f"1/{groups}", f"{s2[0].group_size}", f"{100 * pairs_of_full(s2[0], 4, 4):.1f} %",
-            f"{bits(rows, s2)[0]:.3f}", f"{bits(rows, short)[0]:.3f}",
-            difference(full, bits(rows, s2), spread=spread).text(),
-            *(rate(passkeys(rows, runs)) for runs in (s2, short)),
+            f"{rows.bits(s2)[0]:.3f}", f"{rows.bits(short)[0]:.3f}",
+            difference(full, rows.bits(s2), spread=spread).text(),
+            *(rate(rows.passkeys(runs)) for runs in (s2, short)),
         ))  # fmt: skip
-    half, quarter = (difference(full, bits(rows, [arms["s2"][groups]]), spread=spread) for groups in (2, 4))
-    eighth = difference(bits(rows, [arms["s2"][4]]), bits(rows, [arms["s2"][8]]), spread=spread)
+    half, quarter = (difference(full, rows.bits([arms["s2"][groups]]), spread=spread) for groups in (2, 4))
+    eighth = difference(rows.bits([arms["s2"][4]]), rows.bits([arms["s2"][8]]), spread=spread)
     claims = (
         Claim("Half and a quarter are as good as full attention (within 1 %), as the paper's table 7 has it.",
               within(max((half, quarter), key=lambda gap: gap.mean), 0.01),
@@ -55,7 +55,7 @@ def judge_groups(rows: Rows, arms: dict[str, dict[int, Run]], shared: dict[str, 
         Claim("An eighth is worse than a quarter, as there.", above(eighth), eighth.text()),
     )  # fmt: skip
     series = {
-        ARM_NAMES[name]: {groups: bits(rows, [run]) for groups, run in line.items()} for name, line in arms.items()
+        ARM_NAMES[name]: {groups: rows.bits([run]) for groups, run in line.items()} for name, line in arms.items()
     }
     picture = series_picture("groups", series, x="groups in the target")
     headings = ("group", "bytes", "pairs of full attention", "S²: bits/byte", "short: bits/byte", "S² against full",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import series_picture
 from ..spec import Run
-from ..summary import ARM_NAMES, bits, passkeys, rate, seed_spread
+from ..summary import ARM_NAMES, rate
 from ..verdict import Claim, difference, within
 from .q01_attention.training_attention import arms_at
 
@@ -31,25 +31,25 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 def judge_shifts(rows: Rows, shifts: dict[int, tuple[Run, ...]], arms: dict[str, tuple[Run, ...]]) -> Findings:
     """Compare dense bits/byte by the amount of the shift, and by its boundary."""
-    spread = seed_spread(rows, arms["s2"], arms["wrap"])
+    spread = rows.seed_spread(arms["s2"], arms["wrap"])
     half = shifts[arms["s2"][0].group_size // 2]
     arranged = {f"shift of {shift}": shifts[shift] for shift in sorted(shifts)}
     arranged |= {ARM_NAMES[name]: arms[name][:1] for name in ("wrap", "masked")}
     lines = []
     for name, runs in arranged.items():
-        gap = difference(bits(rows, half), bits(rows, runs), spread=spread).text(digits=2)
-        found = bits(rows, runs)[0], rate(passkeys(rows, runs))
+        gap = difference(rows.bits(half), rows.bits(runs), spread=spread).text(digits=2)
+        found = rows.bits(runs)[0], rate(rows.passkeys(runs))
         lines.append((name, f"{found[0]:.4f}", "–" if runs == half else gap, found[1]))
     group = arms["s2"][0].group_size
-    turned = difference(bits(rows, shifts[group // 4]), bits(rows, shifts[group * 3 // 4]), spread=spread)
-    ends = {name: difference(bits(rows, arms["s2"]), bits(rows, arms[name])) for name in ("wrap", "masked")}
+    turned = difference(rows.bits(shifts[group // 4]), rows.bits(shifts[group * 3 // 4]), spread=spread)
+    ends = {name: difference(rows.bits(arms["s2"]), rows.bits(arms[name])) for name in ("wrap", "masked")}
     claims = (
         Claim("The direction makes no difference (within 1 %), as the authors found at 8,192.", within(turned, 0.01),
               f"a shift of {group * 3 // 4} against one of {group // 4} {turned.text(digits=2)}"),
         *(Claim(f"{ARM_NAMES[name]} differs from split ends by less than 1 %.", within(gap, 0.01), gap.text(digits=2))
           for name, gap in ends.items()),
     )  # fmt: skip
-    series = {"dense bits per byte": {shift: bits(rows, runs) for shift, runs in shifts.items()}}
+    series = {"dense bits per byte": {shift: rows.bits(runs) for shift, runs in shifts.items()}}
     picture = series_picture("shift", series, x="shift in tokens", powers=False)
     headings = ("", "dense bits/byte at the target", "against half a group", "passkeys")
     return Findings((Table(headings, tuple(lines), f"Groups of {group}."),), (picture,), claims)

@@ -6,7 +6,7 @@ from ..bands import TURNS, in_band
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, StudyPicture, Table
 from ..seed_plots import seeds_picture
 from ..spec import Run
-from ..summary import ARM_NAMES, Arms, bits, passkeys, rate, seed_spread, thousands, with_spread, worse_than
+from ..summary import ARM_NAMES, Arms, rate, thousands, with_spread
 from ..verdict import Claim, above, within
 from .q01_attention.training_attention import arms_at
 
@@ -51,14 +51,14 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 def judge_rules(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Findings:
     """Compare the rules under full attention and under S²."""
-    collapse = {rule: worse_than(rows, arms["s2"], arms["full"]) for rule, arms in rules.items()}
+    collapse = {rule: rows.worse_than(arms["s2"], arms["full"]) for rule, arms in rules.items()}
     ntk = collapse["ntk"]
     claims = (
         Claim("NTK-aware positions trained with S² collapse past the group; with full attention they do not.",
               above(ntk, 0.5), f"NTK-aware, S² against full {ntk.text()}; YaRN {collapse['yarn'].text()}"),
         Claim("Linear interpolation, the paper's own rule, works here as well as YaRN (within 5 %, S²).",
-              within(worse_than(rows, rules["linear"]["s2"], rules["yarn"]["s2"]), 0.05),
-              f"linear against YaRN {worse_than(rows, rules['linear']['s2'], rules['yarn']['s2']).text()}"),
+              within(rows.worse_than(rules["linear"]["s2"], rules["yarn"]["s2"]), 0.05),
+              f"linear against YaRN {rows.worse_than(rules['linear']['s2'], rules['yarn']['s2']).text()}"),
     )  # fmt: skip
     return Findings((_table(rows, rules, profile),), (_picture(rows, rules, "positions-rules"),), claims)
 
@@ -67,7 +67,7 @@ def judge_bands(rows: Rows, bands: dict[str, Arms], yarn: Arms, profile: BasePro
     """Compare bands, only one of them stretched by linear interpolation, with YaRN."""
     claims = []
     for band, arms in bands.items():
-        far = worse_than(rows, arms["s2"], yarn["s2"])
+        far = rows.worse_than(arms["s2"], yarn["s2"])
         expected, test = ("is", within(far, 0.05)) if band == "slow" else ("is not", above(far, 0.05))
         statement = f"Stretching the {band} band alone {expected} enough for S² (within 5 % of YaRN)."
         claims.append(Claim(statement, test, f"{WORDS[band]} against YaRN, S² {far.text()}"))
@@ -96,12 +96,12 @@ def suited_arms(profile: BaseProfile) -> dict[str, Run]:
 def judge_suited(rows: Rows, arms: dict[str, Run], rules: dict[str, Arms], profile: BaseProfile) -> Findings:
     """Compare linear interpolation and YaRN from that base; `rules` lend their spread over seeds."""
     table = tuple(
-        (name, *(with_spread(bits(rows, [run], length)) for length in (profile.trained, run.target)),
-         rate(passkeys(rows, [run])))
+        (name, *(with_spread(rows.bits([run], length)) for length in (profile.trained, run.target)),
+         rate(rows.passkeys([run])))
         for name, run in arms.items()
     )  # fmt: skip
     linear, yarn = ([arms[f"{WORDS[rule]}, S²"]] for rule in ("linear", "yarn"))
-    gap = worse_than(rows, linear, yarn, spread=seed_spread(rows, rules["yarn"]["s2"], rules["linear"]["s2"]))
+    gap = rows.worse_than(linear, yarn, spread=rows.seed_spread(rules["yarn"]["s2"], rules["linear"]["s2"]))
     claim = Claim("A base that suits the context rescues linear interpolation (within 5 % of YaRN, S²).",
                   within(gap, 0.05), f"linear against YaRN {gap.text()}")  # fmt: skip
     headings = ("positions, attention in training", f"bits/byte at {profile.trained}", "at the target", "passkeys")
@@ -116,10 +116,10 @@ def _table(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Table:
     target = next(iter(rules.values()))["s2"][0].target
     lines = []
     for rule, arms in rules.items():
-        near, far = ([with_spread(bits(rows, arms[name], length)) for name in ("full", "s2")]
+        near, far = ([with_spread(rows.bits(arms[name], length)) for name in ("full", "s2")]
                      for length in (profile.trained, target))  # fmt: skip
-        found = [rate(passkeys(rows, arms[name])) for name in ("full", "s2")]
-        against = worse_than(rows, arms["s2"], arms["full"]).text()
+        found = [rate(rows.passkeys(arms[name])) for name in ("full", "s2")]
+        against = rows.worse_than(arms["s2"], arms["full"]).text()
         lines.append((WORDS[rule], near[0], far[0], found[0], near[1], far[1], found[1], against))
     columns = (f"at {profile.trained}", f"at {thousands(target)}", "passkeys")
     headings = ("positions", *(f"{name}: {column}" for name in ("full", "S²") for column in columns), "S² against full")
@@ -128,7 +128,7 @@ def _table(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Table:
 
 def _picture(rows: Rows, rules: dict[str, Arms], name: str) -> StudyPicture:
     values = {
-        f"{WORDS[rule]}, {ARM_NAMES[attention]}": bits(rows, arms[attention])
+        f"{WORDS[rule]}, {ARM_NAMES[attention]}": rows.bits(arms[attention])
         for rule, arms in rules.items()
         for attention in ("full", "s2")
     }

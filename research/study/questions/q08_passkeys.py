@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, StudyPicture, Table
 from ..seed_plots import describe_maps, plot_maps, series_picture
 from ..spec import Run
-from ..summary import bits, pooled, rate, thousands, with_spread
+from ..summary import pooled, rate, thousands, with_spread
 from ..verdict import Claim, above, difference, over_seeds, within
 
 
@@ -52,7 +52,7 @@ def judge_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Findings:
         series[name] = shares
         end = [pooled(rows[run]["passkey"] for run in runs)]
         lines.append((name, *(f"{100 * sum(found) / len(found):.0f} %" for found in shares.values()), rate(end[0]),
-                      with_spread(bits(rows, runs))))  # fmt: skip
+                      with_spread(rows.bits(runs))))  # fmt: skip
     first = arms["S²"][0]
     maps = {
         f"{'before' if step == 0 else f'step {step}'}": _map(rows[first], step)
@@ -63,7 +63,7 @@ def judge_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Findings:
     )
     start = over_seeds(series["S²"][0])
     found = over_seeds([_rate(rows[run]) - _share(rows[run], 0, run.target) for run in arms["S²"]])
-    cost = difference(bits(rows, arms["S², no passkeys in the mix"]), bits(rows, arms["S²"]))
+    cost = difference(rows.bits(arms["S², no passkeys in the mix"]), rows.bits(arms["S²"]))
     claims = (
         Claim("Training with S² is what makes the passkey be found (50 points more than stretched positions alone).",
               above(found, 0.5), f"{start.text(sign='-')} before, {mixed.text(sign='-')} after"),
@@ -90,8 +90,8 @@ def judge_stages(rows: Rows, stages: dict[str, tuple[Run, ...]]) -> Findings:
     for name, runs in stages.items():
         before = [_share(rows[run], 0, run.target) for run in runs]
         after = pooled(rows[run]["passkey"] for run in runs)
-        lines.append((name, f"{100 * sum(before) / len(before):.0f} %", rate(after), with_spread(bits(rows, runs))))
-    gap = difference(bits(rows, stages["one stage"]), bits(rows, stages["two stages"]))
+        lines.append((name, f"{100 * sum(before) / len(before):.0f} %", rate(after), with_spread(rows.bits(runs))))
+    gap = difference(rows.bits(stages["one stage"]), rows.bits(stages["two stages"]))
     found = over_seeds([_rate(rows[two]) - _rate(rows[one]) for one, two in zip(*stages.values(), strict=True)])
     claims = (
         Claim("Two stages reach the same dense bits/byte (within 1 %).", within(gap, 0.01), gap.text()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import series_picture
 from ..spec import Run
-from ..summary import as_loss, bits, passkeys, rate, seed_spread
+from ..summary import as_loss, rate
 from ..verdict import Claim, above, below, difference, within
 from .q01_attention.longer import longer_arms
 from .q01_attention.training_attention import arms_at
@@ -45,13 +45,13 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 def judge_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, counts: tuple[int, ...]) -> Findings:
     """Compare the methods by the number of steps."""
     table = tuple(
-        (name, *(f"{bits(rows, [line[count]])[0]:.3f} ({rate(passkeys(rows, [line[count]]))})" for count in counts))
+        (name, *(f"{rows.bits([line[count]])[0]:.3f} ({rate(rows.passkeys([line[count]]))})" for count in counts))
         for name, line in arms.items()
     )
-    borrowed = seed_spread(rows, spread["full"], spread["s2"])
+    borrowed = rows.seed_spread(spread["full"], spread["s2"])
 
     def gap(first: tuple[str, int], second: tuple[str, int]):
-        one, two = (bits(rows, [arms[name][count]]) for name, count in (first, second))
+        one, two = (rows.bits([arms[name][count]]) for name, count in (first, second))
         return difference(one, two, spread=borrowed)
 
     few, most = round(counts[-1] * FEW), counts[-1]
@@ -72,7 +72,7 @@ def judge_steps(rows: Rows, arms: dict[str, dict[int, Run]], spread: dict, count
               below(max(longer.values(), key=lambda change: change.mean)),
               "; ".join(f"{name} {change.text()}" for name, change in longer.items())),
     )  # fmt: skip
-    series = {name: {count: bits(rows, [run]) for count, run in line.items()} for name, line in arms.items()}
+    series = {name: {count: rows.bits([run]) for count, run in line.items()} for name, line in arms.items()}
     picture = series_picture("steps", series, x="optimiser steps")
     headings = ("trained", *(f"{count} steps" for count in counts))
     return Findings((Table(headings, table, "Dense bits/byte at the target (passkeys found)."),), (picture,), claims)

@@ -6,7 +6,7 @@ from ..layouts import pairs_of_full
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import seeds_picture
 from ..spec import Run
-from ..summary import bits, passkeys, rate, seed_spread, thousands, with_spread, worse_than
+from ..summary import rate, thousands, with_spread
 from ..verdict import Claim, above, below, difference
 from .q01_attention.longer import longer_arms
 from .q01_attention.training_attention import arms_at
@@ -51,12 +51,12 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
 
 def judge_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, ...]]) -> Findings:
     """Compare the ways, with the attention pairs per byte relative to full attention at the target."""
-    spread = seed_spread(rows, shared["full"], shared["s2"])
-    s2, full = bits(rows, [arms["S²"]]), arms["full attention"]
-    gaps = {name: difference(s2, bits(rows, [run]), spread=spread) for name, run in arms.items()}
+    spread = rows.seed_spread(shared["full"], shared["s2"])
+    s2, full = rows.bits([arms["S²"]]), arms["full attention"]
+    gaps = {name: difference(s2, rows.bits([run]), spread=spread) for name, run in arms.items()}
     lines = tuple(
-        (name, f"{100 * _pairs(run, full):.0f} %" if run.steps else "–", f"{bits(rows, [run], run.target // 8)[0]:.3f}",
-         f"{bits(rows, [run])[0]:.3f}", "–" if name == "S²" else gaps[name].text(), rate(passkeys(rows, [run])))
+        (name, f"{100 * _pairs(run, full):.0f} %" if run.steps else "–", f"{rows.bits([run], run.target // 8)[0]:.3f}",
+         f"{rows.bits([run])[0]:.3f}", "–" if name == "S²" else gaps[name].text(), rate(rows.passkeys([run])))
         for name, run in arms.items()
     )  # fmt: skip
     windows, pose = (gaps[name] for name in list(arms)[1:3])
@@ -70,7 +70,7 @@ def judge_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, 
         Claim("A sliding window of the size of a group is worse than S².", above(gaps["sliding window"]),
               f"against S² {gaps['sliding window'].text()}"),
     )  # fmt: skip
-    values = {name: bits(rows, [run]) for name, run in arms.items() if run.steps}
+    values = {name: rows.bits([run]) for name, run in arms.items() if run.steps}
     axis = f"dense bits per byte at {thousands(full.target)}"
     picture = seeds_picture("others", values, x=axis, reference=s2[0])
     headings = ("way", "pairs of full", f"bits/byte at {full.target // 8}", "at the target", "against S²", "passkeys")
@@ -80,12 +80,12 @@ def judge_others(rows: Rows, arms: dict[str, Run], shared: dict[str, tuple[Run, 
 def judge_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]]) -> Findings:
     """Compare four times the steps with the usual number, by whether training shows far distances."""
     s2 = again["S²"]
-    spread = seed_spread(rows, *s2)
+    spread = rows.seed_spread(*s2)
     trained = s2[0][0].target // 8
-    changes = {name: worse_than(rows, more, usual, spread=spread) for name, (usual, more) in again.items()}
+    changes = {name: rows.worse_than(more, usual, spread=spread) for name, (usual, more) in again.items()}
     lines = tuple(
-        (name, *(with_spread(bits(rows, runs, length)) for length in (trained, None) for runs in pair),
-         changes[name].text(), rate(passkeys(rows, pair[1])))
+        (name, *(with_spread(rows.bits(runs, length)) for length in (trained, None) for runs in pair),
+         changes[name].text(), rate(rows.passkeys(pair[1])))
         for name, pair in again.items()
     )  # fmt: skip
     few, many = (runs[0].steps for runs in s2)

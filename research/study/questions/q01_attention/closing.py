@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...part import BaseProfile, Findings, Rows, Table
 from ...seed_plots import seeds_picture
 from ...spec import Run
-from ...summary import AGAINST_FULL, Arms, bits, passkeys, rate, with_spread, worse_than
+from ...summary import AGAINST_FULL, Arms, rate, with_spread
 from ...verdict import Claim, above, over_seeds, within
 
 LAST_QUARTER, TWO_GROUPS = "S², the last quarter of the steps full", "S² in 2 groups"
@@ -36,9 +36,9 @@ def judge_tried(rows: Rows, tried: Arms, eight: Arms) -> Findings:
     """Compare each attempt with full attention that trained the same weights."""
     arms = {"full": eight["full"], "S²": eight["s2"]} | dict(tried)
     full = {name: tried[ALL_FULL] if name == ALL_S2 else eight["full"] for name in arms} | {ALL_FULL: tried[ALL_FULL]}
-    far = {name: worse_than(rows, runs, full[name]) for name, runs in arms.items() if runs is not full[name]}
+    far = {name: rows.worse_than(runs, full[name]) for name, runs in arms.items() if runs is not full[name]}
     table = tuple(
-        (name, with_spread(bits(rows, runs)), far[name].text() if name in far else "–", rate(passkeys(rows, runs)))
+        (name, with_spread(rows.bits(runs)), far[name].text() if name in far else "–", rate(rows.passkeys(runs)))
         for name, runs in arms.items()
     )
     claims = tuple(
@@ -55,7 +55,7 @@ def judge_tried(rows: Rows, tried: Arms, eight: Arms) -> Findings:
         Claim("At a quarter of the rate the last quarter loses no passkeys (95 % are found).", above(kept, 0.95),
               f"{_by_seed(rows, tried[GENTLE])}; at the usual rate {_by_seed(rows, tried[LAST_QUARTER])}"),
     )  # fmt: skip
-    values = {name: bits(rows, runs) for name, runs in arms.items()}
+    values = {name: rows.bits(runs) for name, runs in arms.items()}
     full_mean = sum(values["full"]) / len(values["full"])
     picture = seeds_picture("attention-tried", values, x="dense bits per byte at the target", reference=full_mean)
     headings = ("trained with", "bits/byte at the target", "against full", "passkeys")

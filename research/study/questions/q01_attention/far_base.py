@@ -7,19 +7,7 @@ from collections.abc import Sequence
 from ...part import BaseProfile, Findings, Rows, Table
 from ...seed_plots import seeds_picture
 from ...spec import EXTRAS, Run
-from ...summary import (
-    AGAINST_FULL,
-    ARM_NAMES,
-    Arms,
-    bits,
-    paper_gap,
-    passkeys,
-    rate,
-    seed_spread,
-    thousands,
-    with_spread,
-    worse_than,
-)
+from ...summary import AGAINST_FULL, ARM_NAMES, Arms, paper_gap, rate, thousands, with_spread
 from ...verdict import Claim, above, over_seeds, within
 
 FAR_ARMS = ("full", "short", "s2")
@@ -46,17 +34,17 @@ def judge_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Findings:
     far, farther, near = (bases[name] for name in ("far", "farther", "near"))
     begun = far["full"][0].start
     trained, target = begun.target // 4, far["full"][0].target
-    spread = seed_spread(rows, far["full"], far["s2"])
+    spread = rows.seed_spread(far["full"], far["s2"])
     table = [
         _line(rows, name, arms, context, trained, spread if arms is farther else None)
         for arms, context in ((near, trained), (eight, trained), (far, begun.target), (farther, begun.target))
         for name in FAR_ARMS
     ]
     gain = over_seeds([a - b for a, b in zip(_gains(rows, far, trained), _gains(rows, eight, trained), strict=True)])
-    gap, own = (worse_than(rows, arms["s2"], arms["full"]) for arms in (far, near))
-    again = worse_than(rows, farther["s2"], farther["full"], spread=spread)
+    gap, own = (rows.worse_than(arms["s2"], arms["full"]) for arms in (far, near))
+    again = rows.worse_than(farther["s2"], farther["full"], spread=spread)
     closer = over_seeds([a - b for a, b in zip(_gaps(rows, eight), _gaps(rows, far), strict=True)])
-    shift = worse_than(rows, far["short"], far["s2"])
+    shift = rows.worse_than(far["short"], far["s2"])
     length = thousands(begun.target)
     claims = (
         Claim(f"A base trained at {length} gains more from far context than one trained at {trained}.", above(gain),
@@ -72,7 +60,7 @@ def judge_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Findings:
         Claim("Without the shift the extended model is worse.", above(shift),
               f"short against S² {shift.text(digits=2)}"),
     )  # fmt: skip
-    values = {f"{ARM_NAMES[name]}, base trained at {thousands(context)}": bits(rows, arms[name])
+    values = {f"{ARM_NAMES[name]}, base trained at {thousands(context)}": rows.bits(arms[name])
               for arms, context in ((eight, trained), (far, begun.target)) for name in FAR_ARMS}  # fmt: skip
     picture = seeds_picture("attention-far", values, x=f"dense bits per byte at {thousands(target)}")
     headings = ("attention in training", "base trained at", "target", "groups", f"bits/byte at {trained}",
@@ -89,18 +77,18 @@ def judge_far(rows: Rows, bases: dict[str, Arms], eight: Arms) -> Findings:
 
 def _line(rows: Rows, name: str, arms: Arms, context: int, trained: int, spread: float | None) -> tuple[str, ...]:
     runs, full = arms[name], arms["full"]
-    against = "–" if runs is full else worse_than(rows, runs, full, spread=spread).text()
+    against = "–" if runs is full else rows.worse_than(runs, full, spread=spread).text()
     groups = "–" if runs is full else thousands(runs[0].group_size)
-    near, there = with_spread(bits(rows, runs, trained)), with_spread(bits(rows, runs))
-    where, found = (thousands(context), thousands(runs[0].target), groups), rate(passkeys(rows, runs))
+    near, there = with_spread(rows.bits(runs, trained)), with_spread(rows.bits(runs))
+    where, found = (thousands(context), thousands(runs[0].target), groups), rate(rows.passkeys(runs))
     return (ARM_NAMES[name], *where, near, there, against, found)
 
 
 def _gains(rows: Rows, arms: Arms, trained: int) -> Sequence[float]:
     """Compute full attention's relative gain from the trained context to the target, seed by seed."""
     runs = arms["full"]
-    return [1 - there / here for here, there in zip(bits(rows, runs, trained), bits(rows, runs), strict=True)]
+    return [1 - there / here for here, there in zip(rows.bits(runs, trained), rows.bits(runs), strict=True)]
 
 
 def _gaps(rows: Rows, arms: Arms) -> Sequence[float]:
-    return [s2 / full - 1 for full, s2 in zip(bits(rows, arms["full"]), bits(rows, arms["s2"]), strict=True)]
+    return [s2 / full - 1 for full, s2 in zip(rows.bits(arms["full"]), rows.bits(arms["s2"]), strict=True)]

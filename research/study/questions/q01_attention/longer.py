@@ -7,18 +7,7 @@ import numpy as np
 from ...part import BaseProfile, Findings, Rows, Table
 from ...seed_plots import series_picture
 from ...spec import Run
-from ...summary import (
-    AGAINST_FULL,
-    Arms,
-    along,
-    bits,
-    bits_as_trained,
-    by_position,
-    passkeys,
-    rate,
-    with_spread,
-    worse_than,
-)
+from ...summary import AGAINST_FULL, Arms, along, rate, with_spread
 from ...verdict import Claim, above, below, difference, within
 from .closing import ended_full
 
@@ -52,15 +41,15 @@ def judge_longer(rows: Rows, arms: Arms, usual: Arms) -> Findings:
     }
     trained = arms["S²"][0].target // 8
     table = tuple(
-        (name, with_spread(bits(rows, runs, trained)), with_spread(bits(rows, runs)),
-         "–" if runs is full else worse_than(rows, runs, full).text(), with_spread(bits_as_trained(rows, runs)),
-         rate(passkeys(rows, runs)))
+        (name, with_spread(rows.bits(runs, trained)), with_spread(rows.bits(runs)),
+         "–" if runs is full else rows.worse_than(runs, full).text(), with_spread(rows.bits_as_trained(runs)),
+         rate(rows.passkeys(runs)))
         for name, (runs, full) in lines.items()
     )  # fmt: skip
-    gap, ended = (worse_than(rows, arms[name], arms["full"]) for name in ("S²", "S², the last quarter full"))
-    more = worse_than(rows, arms["S²"], usual["s2"])
-    own = difference(bits_as_trained(rows, usual["s2"]), bits_as_trained(rows, arms["S²"]))
-    shift = worse_than(rows, arms["short"], arms["S²"])
+    gap, ended = (rows.worse_than(arms[name], arms["full"]) for name in ("S²", "S², the last quarter full"))
+    more = rows.worse_than(arms["S²"], usual["s2"])
+    own = difference(rows.bits_as_trained(usual["s2"]), rows.bits_as_trained(arms["S²"]))
+    shift = rows.worse_than(arms["short"], arms["S²"])
     claims = (
         Claim(f"After {many} steps S² is within 1 % of full attention trained as long.", within(gap, 0.01), gap.text()),
         Claim(f"After {many} steps S² is better at the target than after {few}, under its own pattern.", below(own),
@@ -84,7 +73,5 @@ def judge_longer(rows: Rows, arms: Arms, usual: Arms) -> Findings:
 
 def _behind(rows: Rows, runs: tuple[Run, ...], full: tuple[Run, ...]) -> dict[float, list[float]]:
     """Subtract full attention's dense loss of the same seed, by position."""
-    gaps = [
-        np.subtract(by_position(rows, run), by_position(rows, other)) for run, other in zip(runs, full, strict=True)
-    ]
+    gaps = [np.subtract(rows.by_position(run), rows.by_position(other)) for run, other in zip(runs, full, strict=True)]
     return along(gaps, runs[0].target)

@@ -5,21 +5,7 @@ from __future__ import annotations
 from ...part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ...seed_plots import seeds_picture
 from ...spec import EXTRAS, Run
-from ...summary import (
-    AGAINST_FULL,
-    ARM_NAMES,
-    Arms,
-    bits,
-    bits_as_trained,
-    paper_gap,
-    passkeys,
-    rate,
-    seed_spread,
-    thousands,
-    whole_window,
-    with_spread,
-    worse_than,
-)
+from ...summary import AGAINST_FULL, ARM_NAMES, Arms, paper_gap, rate, thousands, with_spread
 from ...verdict import Claim, above, difference, within
 from .closing import closing_arms, judge_tried
 from .far_base import far_arms, judge_far
@@ -76,20 +62,20 @@ def judge_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None
     """Compare dense bits and passkeys by training attention, and bits under the pattern itself."""
     first = arms["s2"][0]
     trained, target = first.target // factor, first.target
-    spread = seed_spread(rows, borrowed["full"], borrowed["s2"]) if borrowed else None
+    spread = rows.seed_spread(borrowed["full"], borrowed["s2"]) if borrowed else None
     table = []
     for name, runs in arms.items():
-        own = bits_as_trained(rows, [run for run in runs if "pattern" in run.extra])
-        far = worse_than(rows, runs, arms["full"], spread=spread)
+        own = rows.bits_as_trained([run for run in runs if "pattern" in run.extra])
+        far = rows.worse_than(runs, arms["full"], spread=spread)
         table.append((
-            ARM_NAMES[name], with_spread(bits(rows, runs, trained)), with_spread(bits(rows, runs)),
-            "–" if name == "full" else far.text(), with_spread(own), rate(passkeys(rows, runs)),
+            ARM_NAMES[name], with_spread(rows.bits(runs, trained)), with_spread(rows.bits(runs)),
+            "–" if name == "full" else far.text(), with_spread(own), rate(rows.passkeys(runs)),
         ))  # fmt: skip
     headings = ("attention in training", f"bits/byte at {trained}", f"at {thousands(target)}", "against full",
                 f"at {thousands(target)} under the training pattern", "passkeys")  # fmt: skip
-    everywhere = difference(*(whole_window(rows, arms[name]) for name in ("full", "s2")), spread=spread)
+    everywhere = difference(*(rows.whole_window(arms[name]) for name in ("full", "s2")), spread=spread)
     to_full, to_short = (
-        worse_than(rows, arms[mine], arms[other], spread=spread) for mine, other in (("s2", "full"), ("short", "s2"))
+        rows.worse_than(arms[mine], arms[other], spread=spread) for mine, other in (("s2", "full"), ("short", "s2"))
     )
     claims = [
         Claim(
@@ -105,7 +91,7 @@ def judge_arms(rows: Rows, arms: Arms, factor: int, borrowed: Arms | None = None
             f"short against S² {to_short.text(digits=2)}",
         ),
     ]  # fmt: skip
-    values = {ARM_NAMES[name]: bits(rows, runs) for name, runs in arms.items()}
+    values = {ARM_NAMES[name]: rows.bits(runs) for name, runs in arms.items()}
     picture = seeds_picture(f"attention-x{factor}", values, x=f"dense bits per byte at {thousands(target)}")
     borrows = "One seed; the interval borrows the spread of S² against full attention at another factor."
     note = borrows if borrowed else AGAINST_FULL
