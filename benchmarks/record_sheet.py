@@ -30,8 +30,8 @@ from longlora_edu.course.play.sheet import (
     sheet_file,
     train_form,
 )
-from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
-from longlora_edu.model import TinyLlama, load_model
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense
+from longlora_edu.model import TinyLlama, load_tiny_llama
 from longlora_edu.runs.records import provenance, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +49,7 @@ def with_lora(sheet, folder: Path, factor: int, dtype=np.float32, seed: int = 0)
     for name in m.w:
         if "lora_B" in name:
             m.w[name] += (0.05 * rng.standard_normal(m.w[name].shape)).astype(dtype)
-    model = load_model(folder)
+    model = load_tiny_llama(folder)
     apply_longlora(model, LongLoRAConfig(m.config["max_position_embeddings"], rank=sheet.RANK, alpha=sheet.ALPHA))
     model.to(torch.from_numpy(np.zeros(0, dtype)).dtype)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def by_torch(steps: int, count: int) -> dict:
     """The package's recipe in torch on the windows of `train_form`: S2 in training, Adam, the same schedule."""
     sheet = load_sheet()
     given = draw_material(sheet, steps=steps, count=count)
-    model = load_model(sheet.BASE)
+    model = load_tiny_llama(sheet.BASE)
     length = given.m.config["max_position_embeddings"]
     apply_longlora(model, LongLoRAConfig(length, rank=sheet.RANK, alpha=sheet.ALPHA))
     trained = [parameter for parameter in model.train().parameters() if parameter.requires_grad]
@@ -102,7 +102,7 @@ def by_torch(steps: int, count: int) -> dict:
             torch_loss(sheet, model, *window).backward()
         optimizer.step()
         schedule.step()
-    given.m.w = {name: tensor.numpy() for name, tensor in merge_longlora(model).state_dict().items()}
+    given.m.w = {name: tensor.numpy() for name, tensor in merge_to_dense(model).state_dict().items()}
     return read_densely(sheet, given)
 
 

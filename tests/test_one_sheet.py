@@ -20,8 +20,8 @@ from transformers import AutoModelForCausalLM
 from longlora_edu import reference
 from longlora_edu.course.play.sheet import BREAKS, excerpt, lines_by_step, lines_of_code, load_sheet, sheet_file
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_longlora
-from longlora_edu.model import LlamaConfig, TinyLlama, load_model, save_model
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense
+from longlora_edu.model import LlamaConfig, TinyLlama, load_tiny_llama, save_tiny_llama
 from longlora_edu.rope import Rope
 from longlora_edu.runs.records import recorded
 
@@ -53,7 +53,7 @@ def tiny(tmp_path):
         for parameter in model.parameters():  # sharp attention, norms that are not all 1
             scale = parameter.shape[-1] ** -0.5 if parameter.dim() == 2 else 0.3
             parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
-    save_model(model, tmp_path / "tiny")
+    save_tiny_llama(model, tmp_path / "tiny")
     return tmp_path / "tiny"
 
 
@@ -160,7 +160,7 @@ def test_no_byte_changes_what_was_foretold_before_it(sheet, tiny, group):
 @pytest.mark.parametrize("factor", [1, 2, 4])
 def test_logits_equal_the_small_llama(sheet, factor):
     m = sheet.read_model(sheet.BASE)
-    model = load_model(sheet.BASE)
+    model = load_tiny_llama(sheet.BASE)
     n = factor * m.config["max_position_embeddings"]
     if factor > 1:
         m.config = sheet.stretch(m.config, factor)
@@ -256,13 +256,13 @@ def test_the_merged_model_loads_in_the_package_and_in_transformers(sheet, tmp_pa
     ids = some_window(sheet, n, n // 4)[0][:-1]
     before = sheet.forward(m, ids, n)[0]
     sheet.merge(m)
-    assert set(m.w) == set(load_model(sheet.BASE).state_dict())
+    assert set(m.w) == set(load_tiny_llama(sheet.BASE).state_dict())
     sheet.write_model(m, tmp_path)
     tokens = torch.as_tensor(ids)[None]
     with torch.no_grad():
-        ours = load_model(tmp_path)(tokens)[0].numpy()
+        ours = load_tiny_llama(tmp_path)(tokens)[0].numpy()
         theirs = AutoModelForCausalLM.from_pretrained(tmp_path)(tokens).logits[0].numpy()
-        expected = merge_longlora(model).eval()(tokens)[0].numpy()
+        expected = merge_to_dense(model).eval()(tokens)[0].numpy()
     again = sheet.read_model(tmp_path)
     assert again.config == m.config
     for logits in (sheet.forward(again, ids, n)[0], ours, theirs, expected):
@@ -347,7 +347,7 @@ def test_words_of_the_two_sides_are_different_and_use_all_letters(sheet):
 
 def test_bits_are_those_of_the_last_128_bytes(sheet):
     m = sheet.read_model(sheet.BASE)
-    model = load_model(sheet.BASE)
+    model = load_tiny_llama(sheet.BASE)
     windows = np.stack([some_window(sheet, 199, 48, seed)[0] for seed in (0, 1)])
     with torch.no_grad():
         tokens = torch.as_tensor(windows)
@@ -368,7 +368,7 @@ def test_an_answer_is_found_only_with_all_its_digits(sheet, monkeypatch):
 
 def test_it_writes_the_first_choice_again_and_again(sheet):
     m = sheet.read_model(sheet.BASE)
-    model = load_model(sheet.BASE)
+    model = load_tiny_llama(sheet.BASE)
     ids = torch.as_tensor(np.frombuffer(b"import os\n\n\ndef ", np.uint8).copy())
     prompt = ids.numpy()
     with torch.no_grad():
