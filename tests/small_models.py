@@ -7,7 +7,7 @@ import torch
 from longlora_edu.geometry import S2Pattern
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.lora import save_adapter
-from longlora_edu.model import LlamaConfig, TinyLlama, save_model
+from longlora_edu.model import LlamaConfig, TinyLlama, save_tiny_llama
 from longlora_edu.rope import Rope
 from longlora_edu.runs.records import write_json
 
@@ -29,7 +29,7 @@ def folders(folder, *, seed=0, heads=2, kv_heads=2, tied=False, layers=2, width=
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.3, generator=generator)
-    save_model(model, folder / "base")
+    save_tiny_llama(model, folder / "base")
     recipe = LongLoRAConfig(context, rope=method, rank=4)
     apply_longlora(model, recipe, generator=generator)
     with torch.no_grad():

@@ -22,7 +22,7 @@ import torch
 
 from ...geometry import group_size_from_ratio
 from ...lora import load_adapter, merge_lora
-from ...model import LlamaConfig, TinyLlama, load_model
+from ...model import LlamaConfig, TinyLlama, load_tiny_llama
 from ...rope import Rope
 from ...runs.records import read_json
 
@@ -45,7 +45,7 @@ def pack(base: Path, adapter: Path, *, kind: Kind = "q8", group_size: int | None
     """
     if kind not in get_args(Kind):
         raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
-    model = load_model(base)
+    model = load_tiny_llama(base)
     config = model.config
     stretched = LlamaConfig.from_json(read_json(Path(adapter) / "config.json"))
     if stretched.rope.method == "dynamic":
@@ -145,7 +145,7 @@ class Packed:
 def exact_models(base: Path, adapter: Path) -> dict[str, TinyLlama]:
     """The three models as they were before packing, by the names of the page: what packing must stay close to."""
     stretched = LlamaConfig.from_json(read_json(Path(adapter) / "config.json"))
-    models = {"before": load_model(base), "stretched": load_model(base), "after": load_model(base)}
+    models = {"before": load_tiny_llama(base), "stretched": load_tiny_llama(base), "after": load_tiny_llama(base)}
     load_adapter(models["after"], adapter)
     merge_lora(models["after"])
     for name in ("stretched", "after"):
