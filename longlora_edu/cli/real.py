@@ -258,15 +258,8 @@ def evaluate(
         if data.suffix in (".json", ".jsonl"):
             record = measure_answers(model, data, adapter=adapter, bf16=bf16, progress=progress)
         else:
-            options = {
-                "document": document,
-                "stride": stride,
-                "windows": windows,
-                "trials": trials,
-                "seed": seed,
-                "bf16": bf16,
-            }
-            record = measure_text(model, data, context, adapter=adapter, progress=progress, **options)
+            options = {"document": document, "stride": stride, "windows": windows, "trials": trials, "seed": seed}
+            record = measure_text(model, data, context, adapter=adapter, bf16=bf16, progress=progress, **options)
         if out is not None:
             write_json(out, record)
         typer.echo(json.dumps(plain(record), indent=1)) if as_json else _show_measured(record)

@@ -29,6 +29,8 @@ from .report import render_report
 
 # A look in under half a minute: a shorter target, few steps, small samples.
 QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 4}
+# Fields of the LongLoRAReport that report.json states as its recipe.
+REPORTED = ("train", "rank", "alpha", "targets", "also_train", "trainable_parameters", "trainable_share")
 WHY_ROPE = {
     "default": "positions are not stretched at all: a control, not a recipe",
     "linear": "the paper's own rule; at a large factor it squeezes the near distances too, by which this model reads",
@@ -169,12 +171,9 @@ def measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress: 
     total = evaluation_tokens(lengths, windows=settings.windows, trials=settings.trials)
     began = time.perf_counter()
     with progress.stage(f"{when.capitalize()}: dense attention, up to {settings.context} bytes", total, "B") as advance:
-        text = score_text(
-            model, corpus.held_out, lengths, windows=settings.windows, seed=settings.seed, on_batch=advance
-        )
-        keys = score_passkeys(
-            model, corpus.held_out, lengths, trials=settings.trials, seed=settings.seed, on_batch=advance
-        )
+        how = {"seed": settings.seed, "on_batch": advance}
+        text = score_text(model, corpus.held_out, lengths, windows=settings.windows, **how)
+        keys = score_passkeys(model, corpus.held_out, lengths, trials=settings.trials, **how)
     return {
         "bits_per_byte": text.by_length,
         "bits_per_byte_windows": text.windows,
@@ -188,34 +187,21 @@ def measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress: 
 
 def _report(settings: DemoSettings, corpus: Corpus, extension: Extension) -> dict:
     model, changed, result = extension.model, extension.report, extension.training
+    rope, pattern, config = changed.rope, changed.pattern, model.config
     tokens = settings.steps * settings.batch * settings.context
     return {
         "model": {
             "name": "TinyLlama, byte-level, in longlora_edu",
             "trained_context": changed.trained_context,
             "parameters": sum(p.numel() for p in model.parameters()),
-            "layers": model.config.num_hidden_layers,
-            "width": model.config.hidden_size,
-            "heads": model.config.num_attention_heads,
+            "layers": config.num_hidden_layers,
+            "width": config.hidden_size,
+            "heads": config.num_attention_heads,
         },
         "target_context": changed.target_context,
-        "rope": {
-            "method": changed.rope.method,
-            "factor": changed.rope.factor,
-            "base": changed.rope.base,
-            "why": WHY_ROPE[changed.rope.method],
-        },
-        "recipe": {
-            "train": changed.train,
-            "rank": changed.rank,
-            "alpha": changed.alpha,
-            "targets": changed.targets,
-            "also_train": changed.also_train,
-            "trainable_parameters": changed.trainable_parameters,
-            "trainable_share": changed.trainable_share,
-            "passkey_share": settings.passkey_share,
-            "passkey_weight": settings.passkey_weight,
-        },
+        "rope": {name: getattr(rope, name) for name in ("method", "factor", "base")} | {"why": WHY_ROPE[rope.method]},
+        "recipe": {name: getattr(changed, name) for name in REPORTED}
+        | {"passkey_share": settings.passkey_share, "passkey_weight": settings.passkey_weight},
         "before": extension.before,
         "after": extension.after,
         "train": {
@@ -223,11 +209,9 @@ def _report(settings: DemoSettings, corpus: Corpus, extension: Extension) -> dic
             "tokens": tokens,
             "seconds": result.seconds,
             "tokens_per_second": tokens / result.seconds,
-            "attention": f"S2 ({changed.pattern.boundary}), groups of {changed.pattern.group_size}, "
-            f"shift {changed.pattern.shift}; evaluation dense",
-            "group_size": changed.pattern.group_size,
-            "shift": changed.pattern.shift,
-            "boundary": changed.pattern.boundary,
+            "attention": f"S2 ({pattern.boundary}), groups of {pattern.group_size}, shift {pattern.shift}; "
+            "evaluation dense",
+            **dataclasses.asdict(pattern),
             "peak_rss_bytes": peak_memory(),
             "curve": result.curve,
         },
