@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from einops import rearrange
 from torch import Tensor, nn
@@ -101,7 +102,7 @@ class LongLoRAAdapter(nn.Module):
     def is_training(self, value: bool) -> None:
         self.train(value)
 
-    def forward(self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], *args, **kwargs):
+    def forward(self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], *args: Any, **kwargs: Any):
         """Run the wrapped layer on (b n width) and its rotary tables: dense, or with S² under both switches.
 
         Under S² a layer of transformers takes no mask and no cache.
@@ -149,7 +150,7 @@ class LongLoRAAdapter(nn.Module):
         self.zero_grad(set_to_none=True)
 
 
-def _check_layer(layer) -> None:
+def _check_layer(layer: nn.Module) -> None:
     if layer is None:
         raise ValueError("attention_layer must be an attention module, got None")
     kind = type(layer).__name__
@@ -179,7 +180,7 @@ def _copy(layer: nn.Module, known: dict | None = None) -> nn.Module:
     return copy.deepcopy(layer, {id(layer.config): layer.config} | (known or {}))
 
 
-def _refuse_masks(attention_mask=None, past_key_values=None, **_) -> None:
+def _refuse_masks(attention_mask: Tensor | None = None, past_key_values: object = None, **_: object) -> None:
     for name, value, how in (
         ("attention_mask", attention_mask, "under sdpa, without padding"),
         ("past_key_values", past_key_values, "with use_cache=False"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from numbers import Rational
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class S2Geometry:
         """Query heads whose cells begin at token `shift`; the larger half when `num_heads` is odd."""
         return range(self.num_heads // 2, self.num_heads)
 
-    def allows(self, head, query, key):
+    def allows(self, head: Any, query: Any, key: Any):
         """Return whether `query` may look at `key` on `head`: integers or arrays (NumPy, torch) that broadcast.
 
         The one rule. A token's coordinate on its head's grid is its position minus the head's

@@ -184,7 +184,7 @@ def training_memory(
     return TrainingMemory(frozen * size + trained * 4 + copies, trained * 12, kept, loss)
 
 
-def _step(shape: ModelShape, context: int, geometry, rank: int | None, checkpointing: bool) -> Flops:
+def _step(shape: ModelShape, context: int, geometry: S2Geometry | None, rank: int | None, checkpointing: bool) -> Flops:
     """Count one sequence through a step: forward, backward, and the forward pass again under checkpointing."""
     step = training_flops(shape, context, geometry, rank=rank, causal=True)
     if not checkpointing:

@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike as Array
 
 from .geometry import S2Geometry
 
 
-def full_attention(q, k, v, *, segments=None, scale=None) -> np.ndarray:
+def full_attention(
+    q: Array, k: Array, v: Array, *, segments: Array | None = None, scale: float | None = None
+) -> np.ndarray:
     """Compute causal attention over the whole sequence: float64 (b h n d), d being the width of v.
 
     Arguments, padding and errors are those of `s2_attention`; only the mask differs.
@@ -24,7 +27,9 @@ def full_attention(q, k, v, *, segments=None, scale=None) -> np.ndarray:
     return _attend(q, k, v, allowed, scale)
 
 
-def s2_attention(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
+def s2_attention(
+    q: Array, k: Array, v: Array, geometry: S2Geometry, *, segments: Array | None = None, scale: float | None = None
+) -> np.ndarray:
     """Compute shifted sparse attention: float64 (b h n d), d being the width of v, whatever the input's dtype.
 
     `segments`, integers (b n), names the document of each token, and -1 padding. A token sees its
@@ -42,7 +47,14 @@ def s2_attention(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) ->
 
 
 def s2_attention_backward(
-    grad_out, q, k, v, geometry: S2Geometry, *, segments=None, scale=None
+    grad_out: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    geometry: S2Geometry,
+    *,
+    segments: Array | None = None,
+    scale: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compute the gradients (dq, dk, dv) of sum(grad_out * s2_attention(q, k, v, ...)), float64, shaped as q, k, v.
 
@@ -81,11 +93,11 @@ def s2_attention_backward(
     return dq, dk, dv
 
 
-def _attend(q, k, v, allowed, scale) -> np.ndarray:
+def _attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, allowed: np.ndarray, scale: float) -> np.ndarray:
     return _weights(q, k, allowed, scale) @ _repeated(v, q.shape[1])
 
 
-def _weights(q, k, allowed, scale) -> np.ndarray:
+def _weights(q: np.ndarray, k: np.ndarray, allowed: np.ndarray, scale: float) -> np.ndarray:
     """Softmax of the scores over the allowed keys, (b h n n); a row without an allowed key is all zeros."""
     scores = scale * q @ _repeated(k, q.shape[1]).swapaxes(-1, -2)
     # The highest score is subtracted so that exp cannot overflow; the quotient does not notice.
@@ -106,7 +118,7 @@ def _summed(x: np.ndarray, kv_heads: int) -> np.ndarray:
     return x.reshape(batch, kv_heads, heads // kv_heads, length, width).sum(axis=2)
 
 
-def _prepared(q, k, v, geometry: S2Geometry | None, segments, scale):
+def _prepared(q: Array, k: Array, v: Array, geometry: S2Geometry | None, segments: Array | None, scale: float | None):
     """Check the arguments; return float64 q, k, v with padding zeroed, the mask, and the scale."""
     q, k, v = _numbers("q", q), _numbers("k", k), _numbers("v", v)
     batch, heads, length, width = q.shape
@@ -137,7 +149,7 @@ def _prepared(q, k, v, geometry: S2Geometry | None, segments, scale):
     return q, k, v, allowed, 1 / math.sqrt(width) if scale is None else _scale(scale)
 
 
-def _numbers(name: str, x) -> np.ndarray:
+def _numbers(name: str, x: Array) -> np.ndarray:
     x = np.asarray(x)
     if x.dtype.kind not in "fiu":
         raise ValueError(f"{name} must hold real numbers, got dtype {x.dtype}")
@@ -148,7 +160,7 @@ def _numbers(name: str, x) -> np.ndarray:
     return x.astype(np.float64)
 
 
-def _segments(segments, batch: int, length: int) -> np.ndarray:
+def _segments(segments: Array | None, batch: int, length: int) -> np.ndarray:
     segments = np.asarray(segments)
     if segments.dtype.kind not in "iu":
         raise ValueError(f"segments must be integers, got dtype {segments.dtype}")
@@ -159,14 +171,14 @@ def _segments(segments, batch: int, length: int) -> np.ndarray:
     return segments
 
 
-def _scale(scale) -> float:
+def _scale(scale: float | None) -> float:
     number = isinstance(scale, (int, float, np.integer, np.floating)) and not isinstance(scale, bool)
     if not number or not 0 < scale < math.inf:
         raise ValueError(f"scale must be a positive finite number, got {scale!r}")
     return float(scale)
 
 
-def _geometry(geometry) -> S2Geometry:
+def _geometry(geometry: object) -> S2Geometry:
     if not isinstance(geometry, S2Geometry):
         raise ValueError(f"geometry must be an S2Geometry, got {geometry!r}")
     return geometry

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 
-def check_arguments(q, k, v, segments, scale, dropout) -> None:
+def check_arguments(
+    q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None, scale: float | None, dropout: float
+) -> None:
     """Refuse arguments of `full_attention` and `s2_attention` that do not fit each other."""
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not (isinstance(x, Tensor) and x.is_floating_point()):
@@ -41,7 +43,7 @@ def check_arguments(q, k, v, segments, scale, dropout) -> None:
         raise ValueError(f"segments must be -1 for padding or a document's number from 0, got {segments.min()}")
 
 
-def check_equal(rule: str, value, expected) -> None:
+def check_equal(rule: str, value: object, expected: object) -> None:
     """Refuse a value that is not the expected one; the message states both."""
     if value != expected:
         raise ValueError(f"{rule}, got {value} and {expected}")

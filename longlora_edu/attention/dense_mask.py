@@ -9,7 +9,9 @@ from ..geometry import S2Geometry
 from .sdpa import as_read_by, same_segment, scaled_dot_product, zero_at_padding
 
 
-def dense_mask_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
+def dense_mask_attention(
+    q: Tensor, k: Tensor, v: Tensor, geometry: S2Geometry, segments: Tensor | None, scale: float | None, dropout: float
+) -> Tensor:
     """Compute (b h n d) with a mask of h n n bytes, b h n n with segments, and PyTorch's copy of it."""
     head, token = (torch.arange(size, device=q.device) for size in q.shape[1:3])
     # The leading axis keeps PyTorch on its fused path: three axes would send it to the slow one.

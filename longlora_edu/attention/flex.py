@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -11,7 +12,9 @@ from ..geometry import S2Geometry
 from .sdpa import zero_at_padding
 
 
-def flex_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
+def flex_attention(
+    q: Tensor, k: Tensor, v: Tensor, geometry: S2Geometry, segments: Tensor | None, scale: float | None, dropout: float
+) -> Tensor:
     """Compute (b h n d): compiled on CUDA; elsewhere uncompiled, with every score computed and no backward.
 
     A plan of blocks is made once for each geometry, and for each call with segments.
@@ -48,7 +51,7 @@ def _blocks(geometry: S2Geometry, device: torch.device):
     return _plan(lambda row, head, query, key: geometry.allows(head, query, key), None, geometry, device)
 
 
-def _plan(rule, batch: int | None, geometry: S2Geometry, device: torch.device):
+def _plan(rule: Callable, batch: int | None, geometry: S2Geometry, device: torch.device):
     from torch.nn.attention.flex_attention import create_block_mask
 
     heads, length = geometry.num_heads, geometry.seq_len

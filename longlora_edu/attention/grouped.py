@@ -10,7 +10,9 @@ from .sdpa import as_read_by, same_segment, scaled_dot_product, zero_at_padding
 from .tiles import cut, in_cells, join, tiles_of, tiles_of_documents
 
 
-def grouped_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
+def grouped_attention(
+    q: Tensor, k: Tensor, v: Tensor, geometry: S2Geometry, segments: Tensor | None, scale: float | None, dropout: float
+) -> Tensor:
     """Compute (b h n d). On CPU documents cut the cells; elsewhere, where reading them means waiting, a mask does.
 
     Raises:

@@ -7,7 +7,9 @@ from einops import repeat
 from torch import Tensor
 
 
-def scaled_dot_product(q, k, v, mask: Tensor | None, scale, dropout) -> Tensor:
+def scaled_dot_product(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None, dropout: float
+) -> Tensor:
     """Call PyTorch's attention: (b h n d). No mask means causal, which is faster than a causal mask."""
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None, scale=scale)
 

@@ -29,6 +29,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,25 +95,25 @@ def in_cells(x: Tensor, tile: Tile) -> Tensor:
 
 class _Cut(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, tiles: list[Tile]) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, x: Tensor, tiles: list[Tile]) -> tuple[Tensor, ...]:
         ctx.tiles, ctx.shape = tiles, x.shape
         return tuple(_piece(x, tile) for tile in tiles)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return _filled(ctx.shape, ctx.tiles, grads), None
 
 
 class _Join(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, shape: tuple[int, int, int], tiles: list[Tile], *pieces: Tensor) -> Tensor:
+    def forward(ctx: Any, shape: tuple[int, int, int], tiles: list[Tile], *pieces: Tensor) -> Tensor:
         ctx.tiles = tiles
         return _filled((*shape, pieces[0].shape[-1]), tiles, pieces)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[None, None, *tuple[Tensor, ...]]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, *tuple[Tensor, ...]]:
         return None, None, *(_piece(grad, tile) for tile in ctx.tiles)
 
 
@@ -120,7 +121,7 @@ def _piece(x: Tensor, tile: Tile) -> Tensor:
     return in_cells(x[:, :, tile.heads.start : tile.heads.stop], tile).transpose(1, 2)
 
 
-def _filled(shape, tiles: list[Tile], pieces: tuple[Tensor, ...]) -> Tensor:
+def _filled(shape: tuple[int, ...], tiles: list[Tile], pieces: tuple[Tensor, ...]) -> Tensor:
     whole = (pieces[0].new_empty if _covered(tiles) == math.prod(shape[:3]) else pieces[0].new_zeros)(shape)
     for tile, piece in zip(tiles, pieces, strict=True):
         tokens = _tokens(piece, tile)

@@ -14,7 +14,9 @@ from .sdpa import as_read_by, zero_at_padding
 DEVICES = ("cuda",)
 
 
-def varlen_attention(q, k, v, geometry: S2Geometry, segments: Tensor | None, scale, dropout: float) -> Tensor:
+def varlen_attention(
+    q: Tensor, k: Tensor, v: Tensor, geometry: S2Geometry, segments: Tensor | None, scale: float | None, dropout: float
+) -> Tensor:
     """Compute (b h n d) without a copy of q, nor of k and v where every query head has its own; out is copied once.
 
     Segments cut the cells. Finding the borders waits for the device.

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,9 @@ from ..geometry import Boundary
 from ..rope import RopeMethod
 from ..training.corpus import DocumentRule
 from .app import app, clear_errors, fields_of, options_given
+
+if TYPE_CHECKING:
+    from ..hf.settings import TrainingSettings
 
 _Model = Annotated[str, typer.Option(help="The model: a folder, a .gguf file, or an ID on the hub.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -89,7 +92,7 @@ def plan_command(
             _show_plan(found, rate, assumed)
 
 
-def show_plan_of(settings) -> None:
+def show_plan_of(settings: TrainingSettings) -> None:
     """Print the plan of a run, if the model's family can be counted."""
     from ..hf.configs import read_config
     from ..plan import plan, shape_from_config

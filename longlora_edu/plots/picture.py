@@ -8,6 +8,7 @@ import inspect
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -26,7 +27,7 @@ class Picture:
         ValueError: without a sentence.
     """
 
-    def __init__(self, drawing, alt: str, *, dpi: int = 100) -> None:
+    def __init__(self, drawing: Any, alt: str, *, dpi: int = 100) -> None:
         if not isinstance(alt, str) or not alt.strip():
             raise ValueError(f"alt must be a sentence that says what the picture shows, got {alt!r}")
         self.png = _palette(drawing if isinstance(drawing, bytes) else png(drawing, dpi=dpi))

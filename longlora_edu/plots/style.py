@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 # Okabe and Ito's palette. Each name stands for one thing in all pictures, notebooks and widgets.
 PLAIN, SHIFTED, FUTURE = "#0072B2", "#E69F00", "#CC79A7"
@@ -48,7 +50,7 @@ def new_axes(style: Style, columns: int = 1, *, width: float = 1, height: float 
     return figure.subplots(1, columns, squeeze=False)[0]
 
 
-def axes_for(axes, count: int, style: Style, what: str = "", **size: float) -> np.ndarray:
+def axes_for(axes: Any, count: int, style: Style, what: str = "", **size: float) -> np.ndarray:
     """Return the given axes as an array (count,), or new ones of this size; `what` names the content of one.
 
     Raises:
@@ -73,7 +75,7 @@ def dress(ax: Axes, style: Style, *, title: str = "", x: str = "", y: str = "", 
     return ax
 
 
-def readable_on(colour) -> str:
+def readable_on(colour: ColorType) -> str:
     """Black or white, whichever stands out more from `colour` (contrast as WCAG 2 defines it)."""
     channels = np.array(to_rgb(colour))
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
@@ -86,7 +88,7 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
-def png(axes, *, dpi: int = 150) -> bytes:
+def png(axes: Any, *, dpi: int = 150) -> bytes:
     """The picture that `axes` (one, or several of one figure) belongs to, as the bytes of a PNG file."""
     figure = np.ravel(axes)[0].figure
     buffer = io.BytesIO()

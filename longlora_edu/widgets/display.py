@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ipywidgets import DOMWidget
+
 from ..plots.picture import Picture
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def show(widget, picture) -> None:
+def show(widget: DOMWidget, picture: Picture | str) -> None:
     """Publish a live widget together with what stands in for it where there is no kernel.
 
     `picture` is a `Picture` or safe HTML (no script, style or iframe: those blank the whole output). One bundle,

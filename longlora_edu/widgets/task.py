@@ -35,7 +35,7 @@ class Task:
         self.box = ipywidgets.VBox([control_row(self.controls), self.button, self.bar.box, self.area.box])
         self.button.on_click(self.press)
 
-    def press(self, _=None) -> Picture:
+    def press(self, _: object = None) -> Picture:
         """Do the work with the values at hand, and show its picture: what the button calls."""
         self.button.disabled = True
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class AllShifted(S2Geometry):
     def shifted_heads(self) -> range:
         return range(self.num_heads)
 
-    def allows(self, head, query, key):
+    def allows(self, head: Any, query: Any, key: Any):
         last = self.num_heads - 1  # a shifted head, whatever `head` is; 0 * head keeps the shape
         return super().allows(0 * head + last, query, key)
 
@@ -63,7 +63,7 @@ class MaskGeometry:
     group_size: int
     num_heads: int
 
-    def allows(self, head, query, key):
+    def allows(self, head: Any, query: Any, key: Any):
         """Return whether `query` may look at `key` on `head`: integers or arrays (NumPy, torch) that broadcast."""
         groups = -(-self.seq_len // self.group_size)
         if self.kind == "blocks":

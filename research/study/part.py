@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from longlora_edu.runs.records import Proportion
 
@@ -25,7 +25,7 @@ class BaseProfile:
     trained: int
     steps: int
 
-    def run(self, factor: int = 8, **fields) -> Run:
+    def run(self, factor: int = 8, **fields: Any) -> Run:
         """Set up a run to `factor` times the trained context. All weights get half the learning rate of adapters."""
         usual = {"target": factor * self.trained, "base": self.base, "steps": self.steps, "span": 16 * self.trained}
         if fields.get("train") == "all":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -176,7 +177,7 @@ def seeds_picture(
     return StudyPicture(name, lambda: plot_seeds(arms, x=x, reference=reference), describe_seeds(arms, x=x))
 
 
-def series_picture(name: str, series: Series, *, x: str, y: str = "bits per byte", **options) -> StudyPicture:
+def series_picture(name: str, series: Series, *, x: str, y: str = "bits per byte", **options: Any) -> StudyPicture:
     """Pair `plot_series` with its description, as a picture of a study."""
     return StudyPicture(name, lambda: plot_series(series, x=x, y=y, **options), describe_series(series, x=x, y=y))
 

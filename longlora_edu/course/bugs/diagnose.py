@@ -9,6 +9,7 @@ from itertools import product
 from typing import get_args
 
 import numpy as np
+from numpy.typing import ArrayLike as Array
 
 from ...geometry import Boundary, S2Geometry
 from ...reference import s2_attention
@@ -40,7 +41,16 @@ def diagnose(answer: Callable, *, boundary: Boundary = "split", seed: int = 0) -
     return suspects[0] if suspects and not right else None
 
 
-def recognise(output, q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> Bug | None:
+def recognise(
+    output: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    geometry: S2Geometry,
+    *,
+    segments: Array | None = None,
+    scale: float | None = None,
+) -> Bug | None:
     """The mistake that explains one output; None if it is right, or if none does. `diagnose` sees more.
 
     Raises:
@@ -56,7 +66,7 @@ def _suspects(padded: bool) -> list[Bug]:
     return [bug for bug in BUGS.values() if padded or not bug.with_padding_only]
 
 
-def _explained(output, inputs, geometry: S2Geometry, options, suspects: list[Bug]) -> tuple[bool, list[Bug]]:
+def _explained(output: Array, inputs, geometry: S2Geometry, options, suspects: list[Bug]) -> tuple[bool, list[Bug]]:
     """Is `output` right, and which of the suspects compute it too?"""
     right = s2_attention(*inputs, geometry, **options)
     output = np.asarray(output)

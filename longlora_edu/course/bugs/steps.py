@@ -8,26 +8,32 @@ runs inside each; the output is rolled back. All return float64 (b h n d) and ta
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike as Array
 
 from ...geometry import S2Geometry
 
 
-def in_slots(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
+def in_slots(
+    q: Array, k: Array, v: Array, geometry: S2Geometry, *, segments: Array | None = None, scale: float | None = None
+) -> np.ndarray:
     """The right steps up to attention: the output where the shifted heads' tokens still stand in their slots."""
     q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     q, k, v, documents = (roll(x, geometry, -geometry.shift) for x in (q, k, v, documents))
     return attend(q, k, v, documents, slot_mask(geometry), scale)
 
 
-def rolled(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
+def rolled(
+    q: Array, k: Array, v: Array, geometry: S2Geometry, *, segments: Array | None = None, scale: float | None = None
+) -> np.ndarray:
     """No mistake: the roll-based form, for comparison. It equals the reference under every boundary."""
     return roll(in_slots(q, k, v, geometry, segments=segments, scale=scale), geometry, geometry.shift)
 
 
-def expand(q, k, v, geometry: S2Geometry, segments, scale):
+def expand(q: Array, k: Array, v: Array, geometry: S2Geometry, segments: Array | None, scale: float | None):
     """Expand to float64 q, k, v with k, v repeated for each query head, documents of tokens (b h n 1), and a scale."""
     q, k, v = (np.asarray(x, dtype=np.float64) for x in (q, k, v))
     batch, heads, length, width = q.shape
@@ -37,7 +43,9 @@ def expand(q, k, v, geometry: S2Geometry, segments, scale):
     return q, k, v, documents, 1 / math.sqrt(width) if scale is None else scale
 
 
-def attend(q, k, v, documents, allowed, scale) -> np.ndarray:
+def attend(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, documents: np.ndarray, allowed: np.ndarray, scale: float
+) -> np.ndarray:
     """Softmax attention over `allowed` keys of the same document; a row without any gives 0."""
     allowed = allowed & (documents == documents.swapaxes(2, 3)) & (documents >= 0)
     scores = np.where(allowed, scale * q @ k.swapaxes(2, 3), -np.inf)
@@ -47,7 +55,15 @@ def attend(q, k, v, documents, allowed, scale) -> np.ndarray:
     return weights / np.where(total == 0, 1, total) @ v
 
 
-def with_shifted_heads(chosen, q, k, v, geometry: S2Geometry, segments, scale) -> np.ndarray:
+def with_shifted_heads(
+    chosen: Sequence[int],
+    q: Array,
+    k: Array,
+    v: Array,
+    geometry: S2Geometry,
+    segments: Array | None,
+    scale: float | None,
+) -> np.ndarray:
     """Attention in which the `chosen` heads have the shifted cells and the others the plain ones."""
     q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     heads = np.isin(np.arange(geometry.num_heads), chosen)[:, None, None]

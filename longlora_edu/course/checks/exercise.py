@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from ...geometry import S2Geometry
 from ...plots import Picture, show_comparison, show_tables
 from ..notebook.cards import card, publish
 from ..notebook.journal import Journal
+
+if TYPE_CHECKING:
+    import torch
 
 # Relative to the largest right number. Wide enough for single precision, far narrower than any mistake.
 CLOSE = 1e-4
@@ -63,7 +67,7 @@ class Mistake:
     form: Callable
     also: Callable | None = None
 
-    def explains(self, answer, case: tuple, within: float) -> bool:
+    def explains(self, answer: Any, case: tuple, within: float) -> bool:
         """Compare the answer to a case with what the mistake leads to there."""
         with np.errstate(all="ignore"):
             return any(same(answer, form(*case), within) for form in (self.form, self.also) if form)
@@ -105,7 +109,7 @@ def check(key: str) -> Callable:
     return decorate
 
 
-def called(function: Callable, *inputs, changed: tuple[str, str] | None = CHANGED):
+def called(function: Callable, *inputs: Any, changed: tuple[str, str] | None = CHANGED):
     """Call the learner's function; what it raises becomes a sentence with the line on which it happened.
 
     `changed` is the mistake, name and sentence, of a function that writes into the arrays or tensors it was given; with
@@ -200,16 +204,16 @@ def compare_masks(
         CheckFailed: naming the mistake.
     """
 
-    def read(answer, expected, *case):
+    def read(answer: Any, expected, *case):
         return expect_array(answer, expected.shape, what=f"{what} for {setting(*case)}", kind="b")
 
-    def picture(answer, expected, *case):
+    def picture(answer: Any, expected, *case):
         if answer.ndim == 3:
             head = int(np.argmax((answer != expected).any(axis=(1, 2))))
             answer, expected = answer[head], expected[head]
         return show_comparison(answer, expected)
 
-    def otherwise(answer, expected, *case):
+    def otherwise(answer: Any, expected, *case):
         *head, query, key = np.argwhere(answer != expected)[0]
         where = f"On head {head[0]} query" if head else "Query"
         if answer[*head, query, key]:
@@ -238,13 +242,13 @@ def compare_numbers(
     """
     name = getattr(function, "__name__", "your function")
 
-    def read(answer, expected, *case):
+    def read(answer: Any, expected, *case):
         expect_number(answer, name, verb="return")
         fraction = whole and not isinstance(answer, Integral) and not float(answer).is_integer()
         expect(not fraction, "fraction", f"{name} must return a whole number, got {answer:,}")
         return answer
 
-    def otherwise(answer, expected, *case):
+    def otherwise(answer: Any, expected, *case):
         given = names[list(cases).index(case)] if names else _arguments(function, case)
         return "value", f"{name}({given}) must give {_short(expected)}, got {_short(answer)}"
 
@@ -253,7 +257,7 @@ def compare_numbers(
     compare(function, cases, right, mistakes, read=read, otherwise=otherwise, within=1e-9)
 
 
-def same(one, other, within: float = CLOSE) -> bool:
+def same(one: Any, other: Any, within: float = CLOSE) -> bool:
     """Compare shapes, and numbers up to `within` of the largest of `other`; lists and tuples part by part."""
     if one is None or other is None:
         return False
@@ -274,7 +278,7 @@ def expect(holds: bool, mistake: str, sentence: str) -> None:
         raise CheckFailed(sentence, mistake=mistake)
 
 
-def expect_array(value, shape: tuple[int, ...], *, what: str = "the result", kind: str = "f") -> np.ndarray:
+def expect_array(value: Any, shape: tuple[int, ...], *, what: str = "the result", kind: str = "f") -> np.ndarray:
     """Return `value` if it is the NumPy array asked for; `kind` is NumPy's: `"f"` floats, `"b"` bools, `"i"` integers.
 
     Raises:
@@ -289,7 +293,7 @@ def expect_array(value, shape: tuple[int, ...], *, what: str = "the result", kin
     return value
 
 
-def expect_tensor(value, shape: tuple[int, ...], *, like, what: str = "the result"):
+def expect_tensor(value: Any, shape: tuple[int, ...], *, like: torch.Tensor, what: str = "the result"):
     """Return `value` if it is a torch tensor of this shape, of the dtype and on the device of `like`.
 
     Raises:
@@ -307,7 +311,7 @@ def expect_tensor(value, shape: tuple[int, ...], *, like, what: str = "the resul
     return value
 
 
-def expect_number(value, what: str, *, verb: str = "be") -> float:
+def expect_number(value: Any, what: str, *, verb: str = "be") -> float:
     """Return `value` if it is a plain, finite number.
 
     Raises:
@@ -319,7 +323,7 @@ def expect_number(value, what: str, *, verb: str = "be") -> float:
     return float(value)
 
 
-def expect_integer(value, what: str) -> int:
+def expect_integer(value: Any, what: str) -> int:
     """Return `value` if it is a whole number; 20.0 is none, and neither is True.
 
     Raises:
@@ -332,7 +336,7 @@ def expect_integer(value, what: str) -> int:
     return int(value)
 
 
-def expect_verdict(value, what: str) -> bool:
+def expect_verdict(value: Any, what: str) -> bool:
     """Return `value` if it is True or False; `what` begins the sentence: "the test must say True or False".
 
     Raises:
@@ -343,7 +347,7 @@ def expect_verdict(value, what: str) -> bool:
     return bool(value)
 
 
-def type_of(value) -> str:
+def type_of(value: object) -> str:
     """The name of a value's type, and for None the likely reason."""
     return type(value).__name__ + " (did you forget `return`?)" * (value is None)
 
@@ -389,7 +393,7 @@ def _values(x) -> np.ndarray | None:
     return x.detach().clone() if hasattr(x, "detach") and x.device.type != "meta" else None
 
 
-def _expect_shape(value, shape: tuple[int, ...], what: str) -> None:
+def _expect_shape(value: Any, shape: tuple[int, ...], what: str) -> None:
     actual = tuple(value.shape)
     axes = f"{what} must have {len(shape)} axes {shape}, got {len(actual)}: {actual}"
     expect(len(actual) == len(shape), "rank", axes)
@@ -405,5 +409,5 @@ def _arguments(function: Callable, case: tuple) -> str:
     return ", ".join(f"{name}{value!r}" for name, value in zip(names, case, strict=False))
 
 
-def _short(value) -> str:
+def _short(value: object) -> str:
     return f"{int(value):,}" if float(value).is_integer() else f"{value:,.6g}"

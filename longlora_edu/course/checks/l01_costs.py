@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ...cost import ModelShape, forward_flops
 from ...plots import attention_crossover, show_growth
 from .exercise import Mistake, Passed, check, compare_numbers
@@ -64,7 +67,7 @@ WRONG_ATTENTION = {
 
 
 @check("01.attention_flops")
-def attention_flops(function) -> Passed:
+def attention_flops(function: Callable) -> Passed:
     """FLOPs of scores and weighted values of one layer, for (seq_len, heads, head_dim, causal)."""
     compare_numbers(function, ATTENTION_CASES, _attention, WRONG_ATTENTION)
     return Passed("Pairs, times features, times two products, times two: the same as `cost.forward_flops`.")
@@ -90,7 +93,7 @@ def _first_length(weights: int, keys_width: int, layers: int) -> int:
     return weights // (2 * layers * keys_width) + 1
 
 
-def _crossover_with(**changes):
+def _crossover_with(**changes: Any):
     def formula(shape: ModelShape) -> int:
         weights = changes.get("weights", _weights)(shape)
         width = changes.get("width", lambda shape: shape.heads * shape.head_dim)(shape)
@@ -144,7 +147,7 @@ WRONG_CROSSOVER = {
 
 
 @check("01.crossover")
-def crossover(function) -> Passed:
+def crossover(function: Callable) -> Passed:
     """The smallest length at which the attention of a forward pass costs more FLOPs than everything else."""
     compare_numbers(function, CROSSOVER_CASES, attention_crossover, WRONG_CROSSOVER)
     shape = ModelShape.llama2_7b()

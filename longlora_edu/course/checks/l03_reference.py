@@ -126,7 +126,18 @@ def attention_backward(function: Callable) -> Passed:
 
 
 def attend(
-    q, k, v, mask, *, scale=None, axis=-1, first=None, then=None, hidden=-np.inf, transposed=False, normal=True
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    mask: np.ndarray,
+    *,
+    scale: float | None = None,
+    axis: int | None = -1,
+    first: np.ndarray | None = None,
+    then: np.ndarray | None = None,
+    hidden: float = -np.inf,
+    transposed: bool = False,
+    normal: bool = True,
 ) -> np.ndarray:
     """(n, d): masked softmax attention of one head, and with the other arguments the ways to get it wrong.
 
@@ -150,18 +161,18 @@ def through_softmax(weights: np.ndarray, d_weights: np.ndarray) -> np.ndarray:
 
 
 def backward(
-    grad_out,
-    q,
-    k,
-    v,
-    weights,
+    grad_out: np.ndarray,
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    weights: np.ndarray,
     *,
-    scales=(1, 1),
-    softmax=through_softmax,
-    dk_transposed=True,
-    dv_transposed=True,
-    swapped=False,
-    not_weighted=False,
+    scales: tuple[int, int] = (1, 1),
+    softmax: Callable = through_softmax,
+    dk_transposed: bool = True,
+    dv_transposed: bool = True,
+    swapped: bool = False,
+    not_weighted: bool = False,
 ):
     """The right answer of `attention_backward`, and with the other arguments the ways to get it wrong.
 

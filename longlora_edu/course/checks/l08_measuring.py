@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from .exercise import Mistake, Passed, check, compare, expect, expect_number
 
 
 @check("08.last_bits")
-def last_bits(function) -> Passed:
+def last_bits(function: Callable) -> Passed:
     """`function(nats_of, windows, length, tail) -> float`: bits of the last bytes, given a context of `length`."""
     windows = np.random.default_rng(0).integers(256, size=(5, 40), dtype=np.uint8)
     compare(
@@ -78,7 +79,7 @@ BITS_MISTAKES = {
 
 
 @check("08.paired")
-def paired(function) -> Passed:
+def paired(function: Callable) -> Passed:
     """`function(mine, other) -> (mean, standard error)` of the differences over the same windows."""
     rng = np.random.default_rng(0)
     cases = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -19,7 +20,7 @@ from .exercise import Mistake, Passed, check, compare, compare_numbers, expect, 
 TOKENS, GROUP = 32, 8
 
 
-def random_llama(**changes) -> LlamaForCausalLM:
+def random_llama(**changes: Any) -> LlamaForCausalLM:
     """A Llama of two layers whose random weights are large enough to matter; the same each time."""
     sizes = {
         "vocab_size": 48, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -46,7 +47,7 @@ class Trial:
 
 
 @check("09.evaluation_is_dense")
-def evaluation_is_dense(function) -> Passed:
+def evaluation_is_dense(function: Callable) -> Passed:
     """`function(model, stock, ids) -> bool`: a test that must pass a good model in both modes and catch bad ones."""
     stock, good = random_llama(), _sparse("training")
     left_in = []
@@ -109,7 +110,7 @@ def evaluation_is_dense(function) -> Passed:
 
 
 @check("09.trained_share")
-def trained_share(function) -> Passed:
+def trained_share(function: Callable) -> Passed:
     """`function(model) -> float`: the trained share of the weights that a model computes with."""
     models = _recipes()
     cases = [(model,) for model in models.values()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from .cards import card, publish
 
@@ -29,7 +29,7 @@ class Profile:
         if self.name not in get_args(ProfileName):
             raise ValueError(f"profile must be one of {', '.join(get_args(ProfileName))}, got {self.name!r}")
 
-    def choose(self, **values):
+    def choose(self, **values: Any):
         """The value for this machine, out of `laptop=…` and, where it differs, `binder=…`, `gpu=…`, `ci=…`."""
         if unknown := sorted(set(values) - set(get_args(ProfileName))):
             raise ValueError(f"choose must be given profiles, got {', '.join(unknown)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ...runs.records import read_json, write_json
 
@@ -30,7 +31,7 @@ class Journal:
         """The entry under a kind and key, or None."""
         return self.all().get(kind, {}).get(key)
 
-    def note(self, kind: str, key: str, value) -> None:
+    def note(self, kind: str, key: str, value: Any) -> None:
         """Note `value` in place of what was there."""
         entries = self.all()
         entries.setdefault(kind, {})[key] = value

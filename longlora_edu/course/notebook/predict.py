@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import ipywidgets
 
@@ -62,7 +63,7 @@ def predict(
     return panel
 
 
-def reveal(key: str, answer, text: str = "", *, unit: str = "", journal: Journal | None = None) -> None:
+def reveal(key: str, answer: Any, text: str = "", *, unit: str = "", journal: Journal | None = None) -> None:
     """Show the computed `answer` beside the prediction under `key`; folded when nothing was predicted."""
     predicted = (journal or Journal()).get("predictions", key)
     truth = f"{_plain(answer)} {unit}".strip()
@@ -79,11 +80,11 @@ def reveal(key: str, answer, text: str = "", *, unit: str = "", journal: Journal
     publish(card("right" if right else "wrong", title, body), f"{title}. {text}")
 
 
-def _committed(value, unit: str | None) -> str:
+def _committed(value: Any, unit: str | None) -> str:
     return "" if value is None else f"Committed: {html.escape(_plain(value))} {html.escape(unit or '')}"
 
 
-def _plain(value) -> str:
+def _plain(value: Any) -> str:
     if isinstance(value, Real) and not isinstance(value, bool):
         return f"{float(value):,.4g}" if not float(value).is_integer() else f"{int(value):,}"
     return str(value)

@@ -8,6 +8,7 @@ notebook, where the weights come from the kernel.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .model_html import Sample, model_page, parts_of
 from .packing import Packed, exact_models, pack
@@ -15,7 +16,7 @@ from .packing import Packed, exact_models, pack
 __all__ = ["ModelDesk", "Packed", "Sample", "exact_models", "model_desk", "model_page", "pack", "parts_of"]  # noqa: F822
 
 
-def model_desk(base: Path, adapter: Path, samples: tuple[Sample, ...], **settings):
+def model_desk(base: Path, adapter: Path, samples: tuple[Sample, ...], **settings: Any):
     """A `ModelDesk` of a base folder and an adapter folder, ready to be the last line of a cell.
 
     `samples` are the texts to take, the first of which is read at once; `settings` are the desk's switches, and

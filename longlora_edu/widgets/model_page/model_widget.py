@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 try:
     import anywidget
 except ImportError as error:
@@ -38,7 +40,7 @@ class ModelDesk(anywidget.AnyWidget):
     group = traitlets.Int(0).tag(sync=True)
     text = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(self, pack: bytes, samples: tuple[Sample, ...] = (), **settings) -> None:
+    def __init__(self, pack: bytes, samples: tuple[Sample, ...] = (), **settings: Any) -> None:
         self.packed = Packed.read(pack)
         self._pack = pack
         super().__init__(samples=[vars(sample) for sample in samples], **settings)

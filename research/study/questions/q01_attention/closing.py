@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...part import BaseProfile, Findings, Rows, Table
 from ...seed_plots import seeds_picture
 from ...spec import Run
@@ -26,7 +28,7 @@ def closing_arms(profile: BaseProfile, seeds: int) -> dict[str, tuple[Run, ...]]
     }
 
 
-def ended_full(profile: BaseProfile, steps: int, seed: int, **fields) -> Run:
+def ended_full(profile: BaseProfile, steps: int, seed: int, **fields: Any) -> Run:
     """Set up S² for three quarters of the steps, then full attention."""
     begun = profile.run(8, steps=steps * 3 // 4, seed=seed)
     return profile.run(8, attention="full", steps=steps // 4, seed=seed, start=begun, **fields)

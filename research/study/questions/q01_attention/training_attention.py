@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ...seed_plots import seeds_picture
 from ...spec import EXTRAS, Run
@@ -15,7 +17,7 @@ from .shift_needed import judge_probes, probes_of
 ARMS = ("full", "short", "s2", "wrap", "masked")
 
 
-def arms_at(profile: BaseProfile, factor: int, seeds: int, names=ARMS) -> dict[str, tuple[Run, ...]]:
+def arms_at(profile: BaseProfile, factor: int, seeds: int, names: Sequence[str] = ARMS) -> dict[str, tuple[Run, ...]]:
     """Set up each arm, a run per seed. All seeds of full and S² are measured at all lengths, else the first."""
 
     def run(name: str, seed: int) -> Run:
