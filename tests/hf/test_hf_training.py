@@ -589,7 +589,7 @@ def test_what_is_lowered_already_is_not_named_again(text, tmp_path, monkeypatch,
 
 
 def test_memory_is_said_to_be_full_by_every_command(text, copied, monkeypatch):
-    for module in ("measure", "training"):
+    for module in ("measure", "run_training"):
         monkeypatch.setattr(f"longlora_edu.hf.{module}.load_model", lambda *at, **how: torch.empty(10**16))
     given = {
         "evaluate": ["--data", text],
