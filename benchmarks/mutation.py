@@ -44,6 +44,14 @@ TESTS = {
     "longlora_edu/attention/dense_mask.py": ("tests/attention/test_attention.py",),
     "longlora_edu/attention/sdpa.py": ("tests/attention/test_attention.py",),
     "longlora_edu/attention/tiles.py": ("tests/attention/test_attention.py",),
+    "longlora_edu/attention/varlen.py": ("tests/attention/test_attention_gpu_kernels.py",),
+    "longlora_edu/attention/flex.py": (
+        "tests/attention/test_attention.py",
+        "tests/attention/test_attention_gpu_kernels.py",
+    ),
+    "longlora_edu/rope.py": ("tests/test_rope.py",),
+    "longlora_edu/lora/layers.py": ("tests/lora/test_lora.py",),
+    "longlora_edu/lora/files.py": ("tests/lora/test_lora.py",),
 }
 ALL_TESTS = tuple(dict.fromkeys(test for tests in TESTS.values() for test in tests))
 HELPERS = ("tests/conftest.py", "tests/helpers.py", "tests/oracles.py")
@@ -62,7 +70,8 @@ def run_tests(folder: Path, tests: tuple[str, ...], timeout: float | None) -> tu
     """Outcome, and the first red test: `tests` in a process that sees the package in `folder` and no other."""
     # Importing the other plugins would take a third of the time.
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider"]
-    command += ["-p", "_hypothesis_pytestplugin", "--hypothesis-profile=mutation", *tests]
+    command += ["-p", "_hypothesis_pytestplugin", "--hypothesis-profile=mutation"]
+    command += ["-o", "addopts=--strict-markers", "-m", "not slow", *tests]
     settings = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     environment = os.environ | settings | {"PYTHONPATH": str(folder)}
     try:
@@ -117,11 +126,11 @@ def summary(results: list[dict]) -> dict[str, dict]:
 
 
 def show(results: list[dict]) -> None:
-    print(f"{'file':27} mutants  killed  survived  timed out  rate (95 % interval)")
+    print(f"{'file':36} mutants  killed  survived  timed out  rate (95 % interval)")
     for file, row in summary(results).items():
         killed, (low, high) = row["killed"], row["killed"].interval
         counts = f"{killed.trials:7}  {killed.successes:6}  {row['survived']:8}  {row['timed_out']:9}"
-        print(f"{file:27} {counts}  {killed.rate:.1%} ({low:.1%} to {high:.1%})")
+        print(f"{file:36} {counts}  {killed.rate:.1%} ({low:.1%} to {high:.1%})")
     for result in sorted(results, key=lambda result: (result["file"], result["start"])):
         if result["outcome"] == "survived":
             print(f"\n{result['file']}:{result['line']}  {result['kind']}")

@@ -110,7 +110,8 @@ class LongLoRAAdapter(nn.Module):
         Raises:
             ValueError: for a sequence longer than `extended_context_length`, or a mask or cache under S².
         """
-        layer, cache = self.attention_layer, kwargs.get("past_key_values")
+        layer: Any = self.attention_layer
+        cache = kwargs.get("past_key_values")
         length = hidden_states.shape[1] + (0 if cache is None else cache.get_seq_length(layer.layer_idx))
         if length > self.extended_context_length:
             raise ValueError(
@@ -125,14 +126,14 @@ class LongLoRAAdapter(nn.Module):
 
     def _shifted(self, hidden_states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Compute a layer of transformers with S² in place of its attention."""
-        layer = self.attention_layer
+        layer: Any = self.attention_layer
         q, k, v = (
             rearrange(project(hidden_states), "b n (h d) -> b h n d", d=layer.head_dim)
             for project in (layer.q_proj, layer.k_proj, layer.v_proj)
         )
         # transformers hands over (b n d) with both halves equal.
         cos, sin = (table[:, None, :, : layer.head_dim // 2] for table in (cos, sin))
-        geometry = self.sparse.geometry(q.shape[2], q.shape[1])
+        geometry = self._pattern.geometry(q.shape[2], q.shape[1])
         q, k, dropout = rotate(q, cos, sin), rotate(k, cos, sin), layer.attention_dropout
         out = s2_attention(q, k, v, geometry, scale=layer.scaling, dropout=dropout)
         return layer.o_proj(rearrange(out, "b h n d -> b n (h d)"))

@@ -15,6 +15,7 @@ from .runs.validate import check_size
 ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
+@dataclass(frozen=True)
 class _Parts:
     @property
     def total(self) -> int:

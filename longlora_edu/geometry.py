@@ -135,7 +135,7 @@ class S2Geometry:
             shifted    0 | 1 2 3 4 | 5 6 7 8 | 9      1 + 10 + 10 + 1 = 22 pairs
         """
         length, group = self.seq_len, self.group_size
-        before = min(self.shift, length) if self.boundary == "split" else 0
+        before: int = min(self.shift, length) if self.boundary == "split" else 0  # pyrefly: ignore
         plain, shifted = _pairs(length, group), _pairs(before, group) + _pairs(length - before, group)
         return len(self.plain_heads) * plain + len(self.shifted_heads) * shifted
 
@@ -143,7 +143,8 @@ class S2Geometry:
         """Count the `pairs` that look at a later token, over all heads: the leak. 0 unless `"wrap"`."""
         if self.boundary != "wrap":
             return 0
-        return len(self.shifted_heads) * self.shift * (self.group_size - self.shift)
+        shift: int = self.shift  # pyrefly: ignore[bad-assignment] (no longer None)
+        return len(self.shifted_heads) * shift * (self.group_size - shift)
 
     def reach(self, num_layers: int) -> np.ndarray:
         """Return bool (n, n): whether a value at token n (columns) can arrive at token n (rows) within `num_layers`.
@@ -225,7 +226,7 @@ def _cells(geometry: S2Geometry, shifted: bool) -> tuple[Cell, ...]:
     lies the `head` of `first` tokens. It is a cell of its own, or shares one with the `tail`, as long as a full cell.
     """
     length, group = geometry.seq_len, geometry.group_size
-    first = geometry.shift if shifted else 0
+    first: int = geometry.shift if shifted else 0  # pyrefly: ignore[bad-assignment] (no longer None)
     wraps = geometry.boundary != "split" and first > 0
     starts = range(first, length - group + first if wraps else length, group)
     cells = [(range(start, min(start + group, length)),) for start in starts]

@@ -133,7 +133,9 @@ def plan(
     gain = dense.total / sparse.total
     needed = training_memory(shape, context, train=train, rank=rank, checkpointing=checkpointing, bf16=bf16)
     adapters = shape.lora_parameters(rank) if train == "adapters" else 0
-    hours = [steps * batch * flops.total / (tflops * 1e12) / 3600 if tflops else None for flops in (sparse, dense)]
+    hours, hours_dense = (
+        steps * batch * flops.total / (tflops * 1e12) / 3600 if tflops else None for flops in (sparse, dense)
+    )
     return Plan(
         context,
         trained_context,
@@ -145,7 +147,8 @@ def plan(
         gain,
         steps * batch,
         needed,
-        *hours,
+        hours,
+        hours_dense,
         _verdict(gain, needed, memory, train, checkpointing, bf16),
     )
 

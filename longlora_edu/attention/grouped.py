@@ -35,6 +35,8 @@ def grouped_attention(
         return None if masked is None else same_segment(in_cells(masked, tile)).tril()
 
     pieces = zip(*(cut(x.transpose(1, 2), tiles) for x in (q, k, v)), strict=True)
-    out = [scaled_dot_product(*rows, mask(tile), scale, dropout) for tile, rows in zip(tiles, pieces, strict=True)]
+    out = [
+        scaled_dot_product(q, k, v, mask(tile), scale, dropout) for tile, (q, k, v) in zip(tiles, pieces, strict=True)
+    ]
     joined = join(out, tiles, (q.shape[0], q.shape[2], q.shape[1])).transpose(1, 2)
     return zero_at_padding(joined, masked)

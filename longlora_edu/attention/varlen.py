@@ -38,7 +38,8 @@ def varlen_attention(
         borders = _cell_borders(geometry, shifted, q.shape[0], q.device)
         if segments is not None:
             borders = _document_borders(borders, segments)
-        outputs.append(_attend(*(_packed(x) for x in half), borders, geometry.group_size, scale))
+        queries, keys, values = (_packed(x) for x in half)
+        outputs.append(_attend(queries, keys, values, borders, geometry.group_size, scale))
     out = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
     return zero_at_padding(out.unflatten(0, (q.shape[0], -1)).transpose(1, 2), segments)
 
@@ -72,7 +73,8 @@ def _packed(x: Tensor) -> Tensor:
 def _attend(q: Tensor, k: Tensor, v: Tensor, borders: Tensor, longest: int, scale: float | None) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    return varlen_attn(q, k, v, borders, borders, longest, longest, scale=scale, window_size=(-1, 0))
+    out = varlen_attn(q, k, v, borders, borders, longest, longest, scale=scale, window_size=(-1, 0))
+    return out  # pyrefly: ignore[bad-return] (a pair only where it is asked for)
 
 
 @cache

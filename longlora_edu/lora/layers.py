@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,9 +33,10 @@ class LoRALinear(nn.Module):
             raise ValueError(f"base must be a plain nn.Linear, got {type(base).__name__}")
         self.rank, self.alpha = checked_rank_and_alpha(rank, alpha)
         self.base = base.requires_grad_(False)
+        skip_init: Any = nn.utils.skip_init  # which returns what it is given, and is typed as an nn.Module
         like = {"bias": False, "device": base.weight.device, "dtype": base.weight.dtype}
-        self.lora_A = nn.utils.skip_init(nn.Linear, base.in_features, self.rank, **like)
-        self.lora_B = nn.utils.skip_init(nn.Linear, self.rank, base.out_features, **like)
+        self.lora_A: nn.Linear = skip_init(nn.Linear, base.in_features, self.rank, **like)
+        self.lora_B: nn.Linear = skip_init(nn.Linear, self.rank, base.out_features, **like)
         device = "cpu" if generator is None else generator.device
         start = torch.empty(self.rank, base.in_features, dtype=torch.float32, device=device)
         nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
@@ -143,10 +145,10 @@ def merge_lora(model: nn.Module) -> MergeReport:
     return MergeReport(tuple(layers), removed)
 
 
-def checked_rank_and_alpha(rank: int, alpha: float) -> tuple[int, float]:
+def checked_rank_and_alpha(rank: object, alpha: Any) -> tuple[int, float]:
     """Return both as plain numbers, if LoRA can use them. A rank above the layer's sizes is wasteful, not wrong."""
     rank = check_size("rank", rank)
-    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha < math.inf:
+    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha < math.inf:  # pyrefly: ignore
         raise ValueError(f"alpha must be a number above 0, got {alpha!r}")
     return rank, float(alpha)
 
@@ -179,7 +181,7 @@ def linears_to_replace(model: nn.Module, targets: Sequence[str]) -> tuple[tuple[
     targets = _names(targets, "targets")
     if not targets:
         raise ValueError("targets must name at least one module, got none")
-    chosen = {name: parts[name] for name in _matching(parts, targets, "targets", linears)}
+    chosen: dict[str, Any] = {name: parts[name] for name in _matching(parts, targets, "targets", linears)}
     homes: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         homes.setdefault(id(parameter), []).append(name)

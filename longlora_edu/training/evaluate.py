@@ -77,7 +77,7 @@ def score_text(
             nats[done : done + len(ids)] = next_byte_nats(_logits(model, ids[:, :-1], last), ids)
             done += len(ids)
         by_length[length] = float(nats[:, -TAIL:].mean()) / NATS_PER_BIT
-    return TextScore(windows, by_length, nats.mean(axis=0) / NATS_PER_BIT)
+    return TextScore(windows, by_length, nats.mean(axis=0) / NATS_PER_BIT)  # pyrefly: ignore[unbound-name]
 
 
 def score_passkeys(

@@ -128,7 +128,7 @@ def _constants(tree: ast.Module, text: str) -> Iterator[Fact]:
             continue
         if type(node.value.value) in (int, float, str) and len(value) <= LONGEST_ANSWER and "\n" not in value:
             question, form = f"What is the value of {name.id}?", "the value as the file writes it"
-            yield Fact("constant", question, form, value, (node.lineno - 1, node.end_lineno - 1))
+            yield Fact("constant", question, form, value, (node.lineno - 1, node.end_lineno - 1))  # pyrefly: ignore
 
 
 def _methods(tree: ast.Module) -> Iterator[Fact]:

@@ -145,7 +145,7 @@ def draw_sequences(settings: ProbeSettings, rng: np.random.Generator, count: int
     answers = rng.integers(values, size=count)
     rows = np.arange(count)
     ids[rows, keys], ids[rows, questions] = answers, values
-    return tuple(torch.from_numpy(array) for array in (ids, questions, answers))
+    return torch.from_numpy(ids), torch.from_numpy(questions), torch.from_numpy(answers)
 
 
 def run_probe(

@@ -21,7 +21,7 @@ def test_the_readme_and_ci_hold_the_same_commands():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert TESTS in readme and DEMO in readme
     assert f'{TESTS} "$@"\n' in (ROOT / ".ci" / "tests").read_text(encoding="utf-8")
-    assert "\n.ci/tests\n.ci/lint\n.ci/slow\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "\npart tests\npart lint\npart slow\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_the_ten_lines_in_the_readme_run(capsys):
@@ -35,7 +35,7 @@ def test_every_module_is_on_the_map_in_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     modules = {path.stem for path in (ROOT / "longlora_edu").glob("*.py")} - {"__init__"}
     modules |= {path.parent.name for path in (ROOT / "longlora_edu").glob("*/__init__.py")}
-    assert {name for name in modules if f"`{name}`" not in readme} == set()
+    assert modules - set(re.findall(r"`(\w+)/?`", readme)) == set()
 
 
 def test_constraints_pin_every_requirement_at_or_above_its_floor():
@@ -77,6 +77,7 @@ def test_the_wheel_carries_the_course_and_the_assets_once(built):
         assert inside[f"{course}/{path.relative_to(ROOT).as_posix()}"] == path.stat().st_size
     kept = [path for path in (ROOT / "longlora_edu").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert {path.relative_to(ROOT).as_posix() for path in kept} - set(inside) == set()
+    assert "longlora_edu/py.typed" in inside
     assert not any(name.startswith(("tests", "notebooks", "docs")) for name in inside)
     assert wheel.stat().st_size < 10e6
     with tarfile.open(sdist) as archive:

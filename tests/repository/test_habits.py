@@ -1,0 +1,113 @@
+"""The habits that keep the code readable to tools: annotations, hooks, notebooks that travel."""
+
+from __future__ import annotations
+
+import ast
+import json
+import runpy
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from helpers import ROOT
+
+FILES = [path for room in ("longlora_edu", "research") for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def parameters_without_annotation(source):
+    """Parameters of public functions and methods that say no type; `self` and `cls` need none."""
+
+    def look(body, in_class):
+        for node in body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield from look(node.body, True)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if node.name.startswith("_") and not node.name.endswith("__"):
+                    continue
+                static = any(getattr(decorator, "id", "") == "staticmethod" for decorator in node.decorator_list)
+                named, stars = node.args, (node.args.vararg, node.args.kwarg)
+                every = [*named.posonlyargs, *named.args][in_class and not static :] + named.kwonlyargs
+                for argument in (*every, *filter(None, stars)):
+                    if argument.annotation is None:
+                        yield f"{node.name}({argument.arg})"
+
+    return list(look(ast.parse(source).body, False))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_public_parameter_says_its_type(path):
+    assert parameters_without_annotation(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_check_of_annotations_sees_one_that_is_missing():
+    source = (
+        "def f(a, b: int, *c, d=1, **e): ...\n"
+        "def _own(a): ...\n"
+        "class C:\n    def __init__(self, a): ...\n    def g(self, b: int): ...\n    def _own(self, a): ...\n"
+        "    @staticmethod\n    def s(a): ...\n    @classmethod\n    def m(cls, a): ...\n"
+        "class _C:\n    def g(self, a): ...\n"
+        "async def h(a): ...\n"
+    )
+    found = ["f(a)", "f(d)", "f(c)", "f(e)", "__init__(a)", "s(a)", "m(a)", "h(a)"]
+    assert parameters_without_annotation(source) == found
+
+
+def test_types_are_checked_in_the_method_training_runs_and_hf():
+    """And nothing else that hides an error stands in for a check: a new file is looked at because its folder is."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    looked_at = {path for pattern in project["tool"]["pyrefly"]["project-includes"] for path in ROOT.glob(pattern)}
+    rooms = ("attention", "lora", "model", "training", "runs", "hf")
+    wanted = {path for room in rooms for path in (ROOT / "longlora_edu" / room).rglob("*.py")}
+    assert looked_at == wanted | set((ROOT / "longlora_edu").glob("*.py"))
+    assert (ROOT / "longlora_edu/py.typed").exists()
+
+
+def test_hooks_need_no_network_and_are_run_by_lint():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert {repository["repo"] for repository in config["repos"]} == {"local"}
+    hooks = {hook["id"]: hook for repository in config["repos"] for hook in repository["hooks"]}
+    assert list(hooks) == ["ruff-check", "ruff-format", "pyrefly", "codespell", "notebooks"]
+    assert {hook["language"] for hook in hooks.values()} == {"system"}
+    assert "\npre-commit run --all-files" in (ROOT / ".ci/lint").read_text(encoding="utf-8")
+
+
+# Notebooks.
+
+FAULTS = runpy.run_path(str(ROOT / ".ci/notebooks.py"))["faults"]
+PICTURE = {"output_type": "display_data", "data": {"text/html": "<figure></figure>"}, "metadata": {}}
+LIVE = {"output_type": "display_data", "data": {"application/vnd.jupyter.widget-view+json": {}}, "metadata": {}}
+
+
+def notebook_file(folder, outputs, metadata):
+    path = folder / "lesson.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": outputs}], "metadata": metadata}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("outputs", "metadata", "found"),
+    [
+        ([PICTURE], {}, None),
+        ([], {}, "must keep its outputs, got none"),
+        ([PICTURE], {"widgets": {}}, "must hold no widget state"),
+        ([PICTURE, LIVE], {}, "must hold no live widget among its outputs"),
+        ([PICTURE | {"metadata": {"filler": "x" * 300_000}}], {}, "must be at most 300000 bytes, got 300"),
+    ],
+    ids=["good", "stripped", "state", "live", "large"],
+)
+def test_a_notebook_that_travels_badly_is_refused(outputs, metadata, found, tmp_path):
+    faults = FAULTS(notebook_file(tmp_path, outputs, metadata))
+    assert len(faults) == (found is not None)
+    assert all(fault.startswith(found) for fault in faults)
+
+
+def test_the_hook_names_the_notebook_and_fails(tmp_path):
+    path = notebook_file(tmp_path, [], {})
+    command = [sys.executable, ROOT / ".ci/notebooks.py", path, *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert (done.returncode, done.stderr.strip()) == (
+        1,
+        f"{path} must keep its outputs, got none: longlora-edu course build",
+    )
