@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from .configs import causal_config, find_config, gguf_config, in_a_line
 from .families import attention_layers
 from .positions import forget_lengths, rotary_modules
-from .reach import reach_of
+from .base_reach import reach_of
 from .tokens import mark_controls
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)

@@ -19,7 +19,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from ..longlora import LongLoRAConfig, stretched_rope
 from ..rope import Rope
 from .configs import in_a_line
-from .reach import Reach, reach_of, stated_positions
+from .base_reach import Reach, reach_of, stated_positions
 
 MOVED = ("rope_parameters", "max_position_embeddings", "head_dim", "longlora_rope")
 # The names of transformers 4: those that every family reads, and those of a few.

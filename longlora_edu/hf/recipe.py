@@ -19,7 +19,7 @@ from ..lora.layers import checked_rank_and_alpha, ends_with, modules_to_free, na
 from ..rope import Rope
 from ..runs.records import read_json
 from .positions import Positions, extended_positions, new_positions, rotary_modules, state_for_all_readers
-from .reach import reach_of, stated_positions
+from .base_reach import reach_of, stated_positions
 from .sparse_attention import use_dense, use_s2
 
 SIZES = (
@@ -241,7 +241,7 @@ def _saved_positions(base: PreTrainedModel, path: Path) -> tuple[PreTrainedConfi
         rope = reach.rope(head_dim)
     except ValueError:  # a rule that only transformers knows
         rope = None
-    if rope and saved.longlora_rope is None:
+    if rope and reach.ours is None:
         raise ValueError(f"{path} must be the config of a model stretched by longlora, got none of its longlora_rope")
     trained_on = record["base"] if record else _unstretched(rope)
     if positions != trained_on and rope and saved.max_position_embeddings not in (reach.length, reach.origin):

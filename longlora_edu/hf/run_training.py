@@ -29,7 +29,7 @@ from .loading import check_family, load_causal_model, load_tokenizer, save_token
 from .loss import NextTokenLoss
 from .pairs import IGNORED, PairData
 from .processes import own_device, process_group
-from .reach import Reach, reach_of
+from .base_reach import Reach, reach_of
 from .recipe import longlora, merge_longlora
 from .settings import TrainingSettings
 from .sparse_attention import use_dense

@@ -11,7 +11,7 @@ from ..longlora import LongLoRAConfig
 from ..rope import RopeMethod
 from ..runs.validate import check_integer
 from ..training.corpus import DocumentRule
-from .reach import Reach
+from .base_reach import Reach
 
 
 @dataclass(frozen=True)
