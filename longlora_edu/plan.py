@@ -215,8 +215,8 @@ def _verdict(
         )
     if gain < PAYS_A_LITTLE:
         return (
-            f"train dense{' with YaRN' if stretches else ''} instead: S² would make a step {gain:.2f} times as fast at best, "
-            "and full attention trains the far distances that S² leaves out"
+            f"train dense{' with YaRN' if stretches else ''} instead: S² would make a step {gain:.2f} times as fast "
+            "at best, and full attention trains the far distances that S² leaves out"
         )
     if gain < PAYS:
         return f"S² pays a little: a step is at best {gain:.2f} times as fast as with full attention"

@@ -142,7 +142,6 @@ class Rope:
         return self.base * factor ** (self.head_dim / (self.head_dim - 2))
 
     def _yarn_ramp(self) -> np.ndarray:
-<<<<<<< HEAD
         """Return the weight of interpolation for each pair of features, (d/2,): 0 keeps its frequency, 1 divides it.
 
         head_dim 16, base 10,000, trained length 256, factor 8:
@@ -156,20 +155,12 @@ class Rope:
         training, so longer texts would show them new angles: they are interpolated. The ramp between is straight in i.
         """
 
-=======
->>>>>>> 1491166 (Answer once what a base reads already, and from where)
         def index_of(turns: float) -> float:
             # Solve turns = trained_length * base ** (-2 i / head_dim) / (2 pi) for i.
             return self.head_dim * math.log(self.trained_length / (turns * 2 * math.pi)) / (2 * math.log(self.base))
 
-<<<<<<< HEAD
-        # YaRN's beta_fast = 32 turns and beta_slow = 1 turn.
-        low = max(math.floor(index_of(32)), 0)
-        high = min(math.ceil(index_of(1)), self.head_dim - 1)
-=======
         low = max(math.floor(index_of(BETA_FAST)), 0)
         high = min(math.ceil(index_of(BETA_SLOW)), self.head_dim - 1)
->>>>>>> 1491166 (Answer once what a base reads already, and from where)
         width = high - low or 0.001  # transformers' own guard against a ramp of no width
         return np.clip((np.arange(self.head_dim // 2) - low) / width, 0, 1)
 

@@ -261,10 +261,7 @@ def evaluate(
     windows: Annotated[int, typer.Option(help="Largest number of windows.")] = 50,
     trials: Annotated[int, typer.Option(help="Passkeys at each length and depth; 0 for none.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of passkeys and their places.")] = 0,
-    bf16: _TrainedLength = Annotated[
-    int | None, typer.Option(min=1, help="Original context of the model, if its config states another.")
-]
-_HalfPrecision = False,
+    bf16: _HalfPrecision = False,
     out: Annotated[Path | None, typer.Option(help="Also write the record to this file.")] = None,
     as_json: _Json = False,
 ) -> None:
@@ -294,10 +291,7 @@ def generate(
     file: Annotated[Path | None, typer.Option(help="A long text, put before the question.")] = None,
     adapter: Annotated[Path | None, typer.Option(help="An adapter folder of `train`, added to the model.")] = None,
     most: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Largest number of tokens to generate.")] = 64,
-    bf16: _TrainedLength = Annotated[
-    int | None, typer.Option(min=1, help="Original context of the model, if its config states another.")
-]
-_HalfPrecision = False,
+    bf16: _HalfPrecision = False,
     as_json: _Json = False,
 ) -> None:
     """Answer a question about a long file: dense attention, greedy decoding, the chat template if there is one."""

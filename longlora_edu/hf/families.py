@@ -23,7 +23,7 @@ MEANINGS = {
     "cache": "a paged cache",
     "cu_seq_lens_q": "packed documents by their lengths (give position_ids instead)",
 }
-UNREAD = torch.zeros((), dtype=torch.bool)
+UNREAD = torch.zeros((), dtype=torch.bool)  # a mask for no layer
 
 
 def transformer_of(model: nn.Module) -> PreTrainedModel:

@@ -10,10 +10,10 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from .base_reach import reach_of
 from .configs import causal_config, find_config, gguf_config, in_a_line
 from .families import attention_layers
 from .positions import forget_lengths, rotary_modules
-from .base_reach import reach_of
 from .tokens import mark_controls
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)

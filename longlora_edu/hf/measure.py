@@ -15,10 +15,10 @@ from ..runs.records import provenance
 from ..runs.validate import check_integer
 from ..training.corpus import DocumentRule, read_corpus
 from ..training.longqa import is_exact
+from .base_reach import reach_of
 from .data import check_ids, tokenised
 from .loading import load_causal_model, load_tokenizer, save_tokenizer
 from .pairs import Pair, read_pairs, tokenised_pair
-from .base_reach import reach_of
 from .recipe import load_longlora, merge_longlora
 from .scores import answer, score_answers, score_perplexity, score_retrieval
 from .tokens import named, opening_ids

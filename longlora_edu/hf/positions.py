@@ -18,8 +18,8 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from ..longlora import LongLoRAConfig, stretched_rope
 from ..rope import Rope
-from .configs import in_a_line
 from .base_reach import Reach, reach_of, stated_positions
+from .configs import in_a_line
 
 MOVED = ("rope_parameters", "max_position_embeddings", "head_dim", "longlora_rope")
 # The names of transformers 4: those that every family reads, and those of a few.
@@ -56,8 +56,8 @@ def extended_positions(model: PreTrainedModel, recipe: LongLoRAConfig) -> Positi
     A rule that has stretched the model already goes on with a larger factor, counted from the same original length.
 
     Raises:
-        ValueError: for a context within reach under a rule that is not the model's own, a rule that the model was not stretched
-            by, and one that cannot go on.
+        ValueError: for a context within reach under another rule than the model's own; beyond, for a rule that the
+            model was not stretched by, and for one that cannot go on.
     """
     reach, target, head_dim = reach_of(model.config, recipe.trained_length), recipe.context_length, _turned(model)
     if target <= reach.length:

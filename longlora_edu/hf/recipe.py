@@ -18,8 +18,8 @@ from ..lora.files import CONFIG_FILE, WEIGHTS_FILE, check_tensors, names_for_pef
 from ..lora.layers import checked_rank_and_alpha, ends_with, modules_to_free, named_parts, some
 from ..rope import Rope
 from ..runs.records import read_json
-from .positions import Positions, extended_positions, new_positions, rotary_modules, state_for_all_readers
 from .base_reach import reach_of, stated_positions
+from .positions import Positions, extended_positions, new_positions, rotary_modules, state_for_all_readers
 from .sparse_attention import use_dense, use_s2
 
 SIZES = (

@@ -24,12 +24,12 @@ from transformers import PreTrainedModel
 from ..runs.progress import Progress, Silent, step_by_step
 from ..runs.records import as_json, claim_folder, peak_memory, provenance, read_json, started_settings, write_json
 from ..training.train import Metrics, TrainResult, TrainSettings, train
+from .base_reach import Reach, reach_of
 from .data import TextData, check_ids, length_histogram, read_data
 from .loading import check_family, load_causal_model, load_tokenizer, save_tokenizer
 from .loss import NextTokenLoss
 from .pairs import IGNORED, PairData
 from .processes import own_device, process_group
-from .base_reach import Reach, reach_of
 from .recipe import longlora, merge_longlora
 from .settings import TrainingSettings
 from .sparse_attention import use_dense

@@ -232,12 +232,7 @@ def _files(
 
 
 def _texts(files: Iterable[tuple[str, Path]]) -> list[Document]:
-<<<<<<< HEAD
-    """Read the named files as documents, without empty and binary ones. Lines end in one byte on all systems."""
-    # One at a time: binaries may be huge. Windows may keep the same standard library with two bytes at each line's end.
-    documents = (Document(name, path.read_bytes().replace(b"\r\n", b"\n")) for name, path in files)
-=======
-    """The named files as documents, but for those without text. Lines end in one byte on all systems."""
+    """Read the named files as documents, without those that hold no text. Lines end in one byte on all systems."""
     documents = []
     for name, path in files:  # one at a time: binaries may be huge
         data = path.read_bytes()
@@ -247,7 +242,6 @@ def _texts(files: Iterable[tuple[str, Path]]) -> list[Document]:
         # Windows may keep the same standard library with two bytes at each line's end.
         text = as_utf8(data, path).replace(b"\r\n", b"\n")
         documents += _lines(name, path, text) if name.endswith(".jsonl") else [Document(name, text)]
->>>>>>> 1491166 (Answer once what a base reads already, and from where)
     return [document for document in documents if document.data and b"\0" not in document.data]
 
 
