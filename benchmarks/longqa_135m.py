@@ -102,7 +102,7 @@ def exact_by_kind(model: str, questions: Sequence[LongQuestion], adapter: Path |
     with Terminal(interval=30).stage("Answering", len(questions), "questions") as advance:
         for kind in sorted({question.kind for question in questions}):
             pairs = [Pair(question.instruction, question.output) for question in questions if question.kind == kind]
-            found[kind] = score_answers(loaded, tokenizer, pairs, is_exact)
+            found[kind], _ = score_answers(loaded, tokenizer, pairs, is_exact)
             advance(len(pairs))
     return found | {"all": reduce(add, found.values())}
 

@@ -41,7 +41,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from longlora_edu.cost import ModelShape
 from longlora_edu.geometry import group_size_from_ratio
 from longlora_edu.hf import longlora, use_dense, use_s2
-from longlora_edu.hf.loading import load_model, load_tokenizer
+from longlora_edu.hf.loading import load_causal_model, load_tokenizer
 from longlora_edu.hf.loss import NextTokenLoss
 from longlora_edu.hf.measure import measure_text
 from longlora_edu.hf.run_training import TrainingSettings, recompute_activations, run_training
@@ -146,7 +146,7 @@ class Parts:
         if self.source is None:
             save_tiny_llama(bundled_model(), self.work / "model")
         else:
-            load_model(self.source, bf16=True).save_pretrained(self.model)
+            load_causal_model(self.source, bf16=True).save_pretrained(self.model)
             load_tokenizer(self.source).save_pretrained(self.model)
         return {"model": Path(self.source or "bundled").name}
 
@@ -173,7 +173,7 @@ class Parts:
         return found | {"nats_by_position": means, "positions_in_each_mean": EVERY}
 
     def stretch(self) -> dict:
-        untrained = longlora(load_model(self.model), LongLoRAConfig(self.sizes.lengths[-1]))
+        untrained = longlora(load_causal_model(self.model), LongLoRAConfig(self.sizes.lengths[-1]))
         untrained.save_pretrained(self.work / "stretched")
         return self.measure(self.work / "stretched")
 

@@ -112,11 +112,13 @@ def plan(
 ) -> Plan:
     """Estimate a run of `steps` of `batch` sequences of `context` tokens, one sequence at a time on one device.
 
+    Within the trained context nothing is stretched, and the verdict says so.
+
     `memory` is what the device has, in bytes; `tflops` what it reaches on such work, in 10¹² FLOPs a second (without it
     there are no hours). With `checkpointing` the forward pass is computed twice.
 
     Raises:
-        ValueError: for a context not above the trained one, and sizes that are not positive.
+        ValueError: for sizes that are not positive.
     """
     for name, value in (("steps", steps), ("batch", batch)):
         check_size(name, value)
@@ -125,14 +127,14 @@ def plan(
             raise ValueError(f"{name} must be positive and finite, got {value}")
     if train not in ("adapters", "all"):
         raise ValueError(f"train must be 'adapters' or 'all', got {train!r}")
-    if trained_context is not None and context <= trained_context:
-        raise ValueError(f"context must be above the trained context of {trained_context}, got {context}")
     geometry = S2Geometry(context, group_size_from_ratio(context, group_ratio), shape.heads)
     lora = rank if train == "adapters" else None
     sparse, dense = (_step(shape, context, g, lora, checkpointing) for g in (geometry, None))
     gain = dense.total / sparse.total
     needed = training_memory(shape, context, train=train, rank=rank, checkpointing=checkpointing, bf16=bf16)
     adapters = shape.lora_parameters(rank) if train == "adapters" else 0
+    reads = trained_context is not None and context <= trained_context
+    within = f"nothing to stretch: the model reads {trained_context} tokens already; " if reads else ""
     hours, hours_dense = (
         steps * batch * flops.total / (tflops * 1e12) / 3600 if tflops else None for flops in (sparse, dense)
     )
@@ -149,7 +151,7 @@ def plan(
         needed,
         hours,
         hours_dense,
-        _verdict(gain, needed, memory, train, checkpointing, bf16),
+        within + _verdict(gain, needed, memory, train, checkpointing, bf16, stretches=not within),
     )
 
 
@@ -198,7 +200,14 @@ def _step(shape: ModelShape, context: int, geometry: S2Geometry | None, rank: in
 
 
 def _verdict(
-    gain: float, needed: TrainingMemory, memory: float | None, train: str, checkpointing: bool, bf16: bool
+    gain: float,
+    needed: TrainingMemory,
+    memory: float | None,
+    train: str,
+    checkpointing: bool,
+    bf16: bool,
+    *,
+    stretches: bool,
 ) -> str:
     if memory is not None and needed.total > memory:
         lower = ["--gradient-checkpointing"] * (not checkpointing) + ["--train adapters"] * (train == "all")
@@ -209,8 +218,8 @@ def _verdict(
         )
     if gain < PAYS_A_LITTLE:
         return (
-            f"train dense with YaRN instead: S² would make a step {gain:.2f} times as fast at best, "
-            "and full attention trains the far distances that S² leaves out"
+            f"train dense{' with YaRN' if stretches else ''} instead: S² would make a step {gain:.2f} times as fast "
+            "at best, and full attention trains the far distances that S² leaves out"
         )
     if gain < PAYS:
         return f"S² pays a little: a step is at best {gain:.2f} times as fast as with full attention"

@@ -13,6 +13,8 @@ from typing import Literal, get_args
 import numpy as np
 
 RopeMethod = Literal["default", "linear", "ntk", "dynamic", "yarn"]
+# YaRN's constants: turns within the trained length, and whether the ramp between them begins at whole pairs.
+BETA_FAST, BETA_SLOW, TRUNCATE = 32, 1, True
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class Rope:
     def from_rope_parameters(cls, parameters: dict, *, head_dim: int, max_position_embeddings: int) -> Rope:
         """Read the rule from a transformers config. *ntk* comes back as *default* with its larger base.
 
+        YaRN's other fields may be spelled out at the values that this class computes with; `finetuned` changes nothing.
+
         Raises:
             ValueError: for a type that is not one of ours, or a field that would change its meaning.
         """
@@ -125,6 +129,11 @@ class Rope:
                 f"for 'dynamic', got {trained}"
             )
         rope = cls(head_dim, float(parameters.pop("rope_theta")), kind, factor, trained)
+        if kind == "yarn":
+            parameters.pop("finetuned", None)
+            constants = {"beta_fast": BETA_FAST, "beta_slow": BETA_SLOW, "truncate": TRUNCATE}
+            constants["attention_factor"] = rope.attention_factor
+            parameters = {name: value for name, value in parameters.items() if not _same(value, constants.get(name))}
         if parameters:
             raise ValueError(f"rope_parameters must hold only the fields of {kind!r}, got {parameters}")
         return rope
@@ -150,8 +159,12 @@ class Rope:
             # Solve turns = trained_length * base ** (-2 i / head_dim) / (2 pi) for i.
             return self.head_dim * math.log(self.trained_length / (turns * 2 * math.pi)) / (2 * math.log(self.base))
 
-        # YaRN's beta_fast = 32 turns and beta_slow = 1 turn.
-        low = max(math.floor(index_of(32)), 0)
-        high = min(math.ceil(index_of(1)), self.head_dim - 1)
+        low = max(math.floor(index_of(BETA_FAST)), 0)
+        high = min(math.ceil(index_of(BETA_SLOW)), self.head_dim - 1)
         width = high - low or 0.001  # transformers' own guard against a ramp of no width
         return np.clip((np.arange(self.head_dim // 2) - low) / width, 0, 1)
+
+
+def _same(value: object, constant: float | None) -> bool:
+    """Is a field of a config this constant? Published attention factors are rounded to six places or more."""
+    return constant is not None and isinstance(value, int | float) and math.isclose(value, constant, rel_tol=1e-6)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _Model = Annotated[str, typer.Option(help="The model: a folder, a .gguf file, or an ID on the hub.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_TrainedLength = Annotated[
+    int | None, typer.Option(min=1, help="Original context of the model, if its config states another.")
+]
 _HalfPrecision = Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16: half the memory.")]
 
 
@@ -69,16 +72,22 @@ def plan_command(
     batch: Annotated[int, typer.Option(help="Sequences per step.")] = 64,
     gradient_checkpointing: Annotated[bool, typer.Option(help="Save memory: compute the forward pass twice.")] = True,
     bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = True,
+    trained_length: _TrainedLength = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Estimate the cost of extending a model, and whether S² pays, from its config alone."""
-    with clear_errors("plan", Path(model)):
-        from ..hf.configs import read_config
+    with clear_errors("plan", Path(model)), no_notes():
+        from ..hf.configs import causal_config
+        from ..hf.run_training import TrainingSettings, rehearse
         from ..plan import plan, shape_from_config
         from ..runs.records import as_json as plain
         from ..runs.timing import reached_tflops
 
-        shape, trained = shape_from_config(read_config(model))
+        shape, _ = shape_from_config(causal_config(model).to_dict())
+        settings = TrainingSettings(
+            model, "", context, group_ratio=group_ratio, train=train, rank=rank, trained_length=trained_length
+        )
+        trained = rehearse(settings).length
         options = {"group_ratio": group_ratio, "train": train, "rank": rank, "steps": steps, "batch": batch}
         options |= {"checkpointing": gradient_checkpointing, "bf16": bf16, "trained_context": trained}
         options |= {"memory": memory * 1e9 if memory is not None else None}
@@ -94,18 +103,19 @@ def plan_command(
 
 def show_plan_of(settings: TrainingSettings) -> None:
     """Print the plan of a run, if the model's family can be counted."""
-    from ..hf.configs import read_config
+    from ..hf.base_reach import reach_of
+    from ..hf.configs import causal_config
     from ..plan import plan, shape_from_config
 
-    config = read_config(settings.model)
+    config = causal_config(settings.model)
     try:
-        shape, trained = shape_from_config(config)
+        shape, _ = shape_from_config(config.to_dict())
     except ValueError as error:
         typer.echo(f"plan: {error}")
         return
-    stretched = trained if trained is not None and trained < settings.context else None
+    trained = reach_of(config, settings.trained_length).length
     found = plan(
-        shape, settings.context, trained_context=stretched, group_ratio=settings.group_ratio, train=settings.train,
+        shape, settings.context, trained_context=trained, group_ratio=settings.group_ratio, train=settings.train,
         rank=settings.rank, steps=settings.steps, batch=settings.batch * settings.accumulate,
         checkpointing=settings.gradient_checkpointing, bf16=settings.bf16,
     )  # fmt: skip
@@ -150,7 +160,7 @@ def train_command(
     out: Annotated[Path, typer.Option(help="Folder for checkpoint, adapter and record.")] = Path("longlora-run"),
     group_ratio: Annotated[float | None, typer.Option(help="Group size over context; 0.25 by default.")] = None,
     rope: Annotated[
-        RopeMethod | None, typer.Option(help="Rule that stretches positions; yarn by default, if the context grows.")
+        RopeMethod | None, typer.Option(help="Rule that stretches positions; the model's own by default, else yarn.")
     ] = None,
     boundary: Annotated[
         Boundary | None, typer.Option(help="Rule for the ends of shifted heads; split by default.")
@@ -171,6 +181,7 @@ def train_command(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; 1000 by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of data order and LoRA; 0 by default.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    trained_length: _TrainedLength = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in --out.")] = False,
     as_json: _Json = False,
 ) -> None:
@@ -197,6 +208,8 @@ def train_command(
         if speaks and as_json:
             typer.echo(json.dumps(record, indent=1))
         elif speaks:
+            if record["windows_begin_with"]:
+                typer.echo(f"every window begins with {record['windows_begin_with']}")
             first, last = (record["curve"][place]["nats_per_token"] for place in (0, -1))
             typer.echo(
                 f"{out}: {settings.steps} steps, loss {first:.3f} to {last:.3f} nats/token, "
@@ -226,6 +239,9 @@ def _show_lengths(context: int, histogram, data) -> None:
     for longest, documents, tokens in histogram:
         typer.echo(f"  up to {longest:>9,}: {documents:>6} documents, {tokens:>12,} tokens")
     reach = sum(length >= context for length in data.lengths)
+    if skipped := getattr(data, "skipped", ()):
+        shown = ", ".join(skipped[:3]) + (" …" if len(skipped) > 3 else "")
+        typer.echo(f"{len(skipped)} files hold no text (empty, binary or .json) and are left out: {shown}")
     if left_out := getattr(data, "left_out", 0):
         typer.echo(f"{left_out} pairs are longer than {context} tokens and are left out")
     elif hasattr(data, "windows") and reach < 8:
@@ -282,8 +298,9 @@ def generate(
     lower = ["--bf16"] * (not bf16) + ["a shorter --file", "a smaller model"]
     with clear_errors("generate", file or Path(".")), no_notes(), enough_memory(lower):
         from ..hf.measure import ask
+        from ..training.corpus import as_utf8
 
-        text = file.read_text(encoding="utf-8", errors="replace") if file else ""
+        text = as_utf8(file.read_bytes(), file).decode() if file else ""
         found = ask(model, text, question, adapter=adapter, most=most, bf16=bf16)
         typer.echo(json.dumps(found, indent=1) if as_json else found["answer"])
 
@@ -339,9 +356,14 @@ def _show_measured(record: dict) -> None:
     if "exact" in record:
         exact = record["exact"]
         typer.echo(f"{exact.successes} of {exact.trials} answers are exact ({exact.rate:.1%})")
+        if record["left_out"]:
+            typer.echo(f"{record['left_out']} pairs are longer than {record['context']} tokens and are not scored")
         return
     for length, perplexity in record["perplexity"].items():
         keys = record["passkey"].get(length)
         found = "" if keys is None else "; passkeys by depth " + " ".join(f"{p.rate:.0%}" for p in keys.values())
         typer.echo(f"{length:>8,} tokens: perplexity {perplexity:.3f}{found}")
-    typer.echo(f"{record['windows']} windows, one every {record['stride']:,} tokens; dense attention")
+    opening = f", each begins with {record['windows_begin_with']}" if record["windows_begin_with"] else ""
+    typer.echo(f"{record['windows']} windows, one every {record['stride']:,} tokens{opening}; dense attention")
+    if record["files_left_out"]:
+        typer.echo(f"{record['files_left_out']} files hold no text (empty, binary or .json) and are left out")

@@ -1,4 +1,4 @@
-"""What a real model is trained on, as tokens: windows of long documents, or instruction pairs."""
+"""The data of a run as tokens: windows of long documents, or instruction pairs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedModel
 
-from ..training.corpus import Document, Windows, read_corpus
+from ..training.corpus import Document, Windows, as_utf8, read_corpus
 from .pairs import PairData, read_pairs, tokenised_pair
 from .settings import TrainingSettings
+from .tokens import closing_ids, opening_ids, plain_ids, with_opening
 
 # Upper edges of the histogram of document lengths, as parts of the context.
 EDGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
@@ -20,30 +21,38 @@ EDGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 class TokenWindows(Windows):
     """Windows of `length` tokens, each of one tokenised document, all positions equally likely.
 
+    Each begins with the tokens of `opening`, as every text of a model does that was trained behind BOS.
+
     Raises:
         ValueError: when no document is long enough, naming the longest.
     """
 
-    def __init__(self, texts: Sequence[np.ndarray], length: int) -> None:
-        if length <= 0:
-            raise ValueError(f"length must be positive, got {length}")
-        long = [text for text in texts if len(text) >= length]
+    def __init__(self, texts: Sequence[np.ndarray], length: int, opening: Sequence[int] = ()) -> None:
+        if length <= len(opening):
+            raise ValueError(f"length must be {'above that of the opening' if opening else 'positive'}, got {length}")
+        self.opening, needed = tuple(opening), length - len(opening)
+        long = [text for text in texts if len(text) >= needed]
         if not long:
             longest = max(map(len, texts), default=0)
             raise ValueError(
-                f"data must hold a document of at least {length} tokens, got {longest} as the longest: "
+                f"data must hold a document of at least {needed} tokens, got {longest} as the longest: "
                 "bring longer documents, or lower --context"
             )
-        self._hold(long, length)
+        self._hold(long, needed)
+
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """int64 (count, length)."""
+        return with_opening(super().draw(rng, count), self.opening)
 
 
 @dataclass(frozen=True)
 class TextData:
-    """Windows of long documents. `held_out` are the texts that are never trained on."""
+    """Windows of long documents. `held_out` are the texts never trained on, `skipped` the files without any text."""
 
     windows: TokenWindows
     texts: tuple[np.ndarray, ...]
     held_out: tuple[np.ndarray, ...]
+    skipped: tuple[str, ...] = ()
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -52,16 +61,17 @@ class TextData:
 
     @property
     def mean_length(self) -> float:
-        """Of what is drawn, in tokens."""
-        return self.windows.length
+        """Of a drawn window, in tokens."""
+        return self.windows.length + len(self.windows.opening)
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and labels int64 (count, n), the same."""
         ids = self.windows.draw(rng, count)
         return ids, ids
 
 
 def read_data(settings: TrainingSettings, tokenizer) -> TextData | PairData:
-    """The data of a run, tokenised.
+    """Read and tokenise the data of a run.
 
     Raises:
         ValueError: when nothing in it can be trained on at this context, naming the longest.
@@ -80,23 +90,19 @@ def read_data(settings: TrainingSettings, tokenizer) -> TextData | PairData:
         return PairData(fitting, len(everything) - len(fitting), lengths)
     corpus = read_corpus(path, settings.document)
     texts, held_out = tokenised(corpus.train, tokenizer), tokenised(corpus.held_out, tokenizer)
-    windows = TokenWindows(texts, settings.context)
-    return TextData(windows, tuple(texts), tuple(held_out))
+    windows = TokenWindows(texts, settings.context, opening_ids(tokenizer))
+    return TextData(windows, tuple(texts), tuple(held_out), corpus.left_out)
 
 
 def tokenised(documents: Sequence[Document], tokenizer) -> list[np.ndarray]:
     """int64 (n,) a document, with the tokenizer's end-of-text token after it where it has one."""
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    texts = []
-    for document in documents:
-        text = document.data.decode("utf-8", errors="replace")
-        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        texts.append(np.array([*ids, *end], dtype=np.int64))
-    return texts
+    end = closing_ids(tokenizer)
+    texts = (as_utf8(document.data, document.name).decode() for document in documents)
+    return [np.array([*plain_ids(tokenizer, text), *end], dtype=np.int64) for text in texts]
 
 
 def check_ids(texts: Sequence[np.ndarray], model: PreTrainedModel) -> None:
-    """Do these tokens all stand in the embedding of the model? On a GPU, one that does not would end the process.
+    """Check that these tokens all stand in the embedding of the model. On a GPU, another would end the process.
 
     Raises:
         ValueError: naming the highest.

@@ -23,10 +23,11 @@ MEANINGS = {
     "cache": "a paged cache",
     "cu_seq_lens_q": "packed documents by their lengths (give position_ids instead)",
 }
+UNREAD = torch.zeros((), dtype=torch.bool)  # a mask for no layer
 
 
 def transformer_of(model: nn.Module) -> PreTrainedModel:
-    """The transformers model that `model` is, or that it wraps.
+    """Find the transformers model that `model` is, or that it wraps.
 
     Raises:
         ValueError: if there is none.
@@ -58,7 +59,7 @@ def attention_layers(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def refuse_inputs(query_length: int, key_length: int, attention_mask: Tensor | None, arguments: dict) -> None:
-    """The door of one call of attention under S².
+    """Check one call of attention under S².
 
     Raises:
         ValueError: for anything but whole sequences under the mask of `s2_attention_mask`, naming what was found.
@@ -101,14 +102,20 @@ def read_segments(
     device: torch.device,
     use_vmap: bool = False,
     local_size: int | None = None,
+    no_windows: bool = False,
     **_,
 ) -> Tensor | None:
-    """What transformers hands to a mask function, as segments (b n), int32; None is one document a row, no padding.
+    """Read the arguments of a mask function as segments (b n), int32; None is one document a row, no padding.
+
+    `no_windows`: some families ask for the mask of a window though none of their layers has one. They get `UNREAD`,
+    which `refuse_inputs` refuses in any layer that reads it.
 
     Raises:
         ValueError: for any mask but a causal one with padding and packed documents.
     """
     refuse_lengths(q_length, kv_length)
+    if no_windows and local_size is not None:
+        return UNREAD
     packed = mask_function is not causal_mask_function
     # Packing is causality *and* equal documents; or-masks, windows and masks of a model's own are something else.
     if use_vmap or local_size is not None or (packed and mask_function.__name__ != "and_mask"):
@@ -145,7 +152,7 @@ def _dispatches(kind: type[nn.Module]) -> bool:
 
 
 def _not_honoured(model: PreTrainedModel, config: PreTrainedConfig, layers: list[nn.Module]) -> dict[str, object]:
-    """What a model has that S² does not compute: a name and, where the model has it, something that is true."""
+    """List what S² does not compute: a name and, where the model has it, something that is true."""
     kinds = getattr(config, "layer_types", None)
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
     return {

@@ -1,49 +1,63 @@
-"""Models and tokenizers from a folder, a GGUF file or the hub, with errors that say what to bring."""
+"""Models and tokenizers from a folder, a GGUF file or the hub, with errors that say which file to bring."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from ..runs.records import read_json
-from .configs import find_config, gguf_config
+from .base_reach import reach_of
+from .configs import causal_config, find_config, gguf_config, in_a_line
 from .families import attention_layers
-from .positions import rope_of
+from .positions import forget_lengths, rotary_modules
+from .tokens import mark_controls
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
 
 
-def check_family(model: str) -> None:
+def empty_model(model: str) -> PreTrainedModel:
+    """The model without its weights, from its config alone: all that a recipe refuses can be tried on it.
+
+    Raises:
+        ValueError: where there is no model, and for a config that transformers can build none from.
+    """
+    config = copy.deepcopy(causal_config(model))
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # sizes that do not fit fail wherever they are used first
+        raise ValueError(
+            f"the config must describe a model that transformers can build, got {model!r}: {in_a_line(error)}"
+        ) from None
+
+
+def check_family(model: str) -> PreTrainedModel:
     """Refuse a model that S²-Attn or new positions cannot be given to, from its config alone: no weights are read.
+
+    Returns the model without its weights.
 
     Raises:
         ValueError: naming what the model has; where there is no model, saying which file to bring.
     """
-    with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(_causal_config(model))
+    empty = empty_model(model)
     attention_layers(empty)
-    rope_of(empty)
+    rotary_modules(empty)
+    reach_of(empty.config)
+    return empty
 
 
-def load_model(model: str, *, bf16: bool = False) -> PreTrainedModel:
-    """A causal language model in evaluation mode. `model` is a folder, a `.gguf` file, or an ID on the hub.
+def load_causal_model(model: str, *, bf16: bool = False) -> PreTrainedModel:
+    """Load a causal language model in evaluation mode. `model` is a folder, a `.gguf` file, or an ID on the hub.
 
     Raises:
         ValueError: where there is none, saying how to point to one; for damaged files, and for files without some of
             the weights, which transformers would fill at random.
     """
-    _causal_config(model)
+    causal_config(model)
     options = _source(model) | _unpacked(model) | {"dtype": torch.bfloat16 if bf16 else torch.float32}
     try:
         loaded, about = AutoModelForCausalLM.from_pretrained(**options, output_loading_info=True)
@@ -56,11 +70,11 @@ def load_model(model: str, *, bf16: bool = False) -> PreTrainedModel:
             f"model must hold all weights of its config, got {model} without {len(missing)} of them, {missing[0]} among"
             " those: bring all its files"
         )
-    return loaded
+    return forget_lengths(loaded)
 
 
 def load_tokenizer(model: str):
-    """The tokenizer that belongs to a model; see `load_model`.
+    """Load the tokenizer that belongs to a model; see `load_causal_model`.
 
     Raises:
         ValueError: where there is none.
@@ -73,47 +87,48 @@ def load_tokenizer(model: str):
         raise ValueError(f"{_unreadable('the tokenizer', model, error)}: {files}") from None
     if not tokenizer("a", add_special_tokens=False)["input_ids"]:  # of some families, no files are an empty one
         raise ValueError(f"the tokenizer must know words, got {len(tokenizer)} of them in {model!r}: {files}")
+    mark_controls(tokenizer)
     return tokenizer
 
 
+def save_tokenizer(model: str, folder: Path, context: int) -> None:
+    """Write the tokenizer of a model for a longer context, which it would otherwise cut texts to."""
+    tokenizer = AutoTokenizer.from_pretrained(**_source(model))  # as it is: load_tokenizer marks control tokens
+    tokenizer.model_max_length = max(tokenizer.model_max_length, context)
+    for name in ("is_local", "local_files_only"):  # how it was loaded here
+        tokenizer.init_kwargs.pop(name, None)
+    tokenizer.save_pretrained(folder)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Does an error say that memory was full, on a GPU or beside it? Each library says so in its own way."""
+    """Recognise an error about full memory, on a GPU or beside it: each library words it in its own way."""
     full = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return full or any(words in str(error) for words in ("can't allocate memory", "Cannot allocate memory"))
 
 
-def _causal_config(model: str) -> PreTrainedConfig:
-    """The config of a model that reads from left to right, as far as the kind of its config tells."""
-    path = find_config(model)
-    if path.suffix != ".gguf":
-        read_json(path)  # it names the place of a mistake
-    try:
-        config = gguf_config(path) if path.suffix == ".gguf" else AutoConfig.from_pretrained(**_source(model))
-    except UNREADABLE as error:
-        raise ValueError(_unreadable("the config", model, error)) from None
-    if config.is_encoder_decoder:
-        raise ValueError(
-            f"model must read from left to right, got {config.model_type!r}, an encoder and a decoder, for which "
-            "S²-Attn is not defined"
-        )
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise ValueError(f"model must be a causal language model of transformers, got {config.model_type!r}")
-    return config
-
-
 def _source(model: str) -> dict:
+    """The arguments by which transformers loads from a place.
+
+    Raises:
+        ValueError: for a file that is no model.
+    """
     path, options = Path(model), {"trust_remote_code": False}  # otherwise it would ask, and wait
     if path.suffix == ".gguf":
         return options | {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    if path.is_file():
+        raise ValueError(f"model must be a folder, a .gguf file or an ID on the hub, got the file {model}")
     return options | {"pretrained_model_name_or_path": model}
 
 
 def _unpacked(model: str) -> dict:
-    """Unasked, newer transformers take a GGUF file for packed weights, which can neither learn nor be saved."""
-    config = getattr(transformers, "GgufConfig", None) if Path(model).suffix == ".gguf" else None
-    return {"quantization_config": config(dequantize=True)} if config else {}
+    """Options for a GGUF file: its config with its positions, and weights that can learn and be saved."""
+    if Path(model).suffix != ".gguf":
+        return {}
+    # Unasked, newer transformers take the file for packed weights.
+    packed = getattr(transformers, "GgufConfig", None)
+    options = {"quantization_config": packed(dequantize=True)} if packed else {}
+    return options | {"config": copy.deepcopy(gguf_config(Path(model)))}
 
 
 def _unreadable(what: str, model: str, error: Exception) -> str:
-    reason = (" ".join(str(error).split()) or type(error).__name__).rstrip(".:")
-    return f"{what} must be readable, got {model!r}: {reason:.300}"
+    return f"{what} must be readable, got {model!r}: {in_a_line(error)}"

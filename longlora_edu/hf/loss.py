@@ -12,7 +12,7 @@ from .families import transformer_of
 from .pairs import IGNORED
 
 CHUNK = 1024
-# What configs call it when logits are not what the output embedding makes.
+# Names in configs for logits that are not what the output embedding makes.
 SCALINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
 
@@ -47,7 +47,7 @@ class NextTokenLoss(nn.Module):
 
 @torch.no_grad()
 def check_head(model: PreTrainedModel) -> None:
-    """Are the logits of this model what its output embedding makes of the last hidden state? Two tokens tell.
+    """Check on two tokens that the logits of a model are its output embedding of the last hidden state, nothing else.
 
     Raises:
         ValueError: for logits that are soft-capped, scaled or made of something else, naming what the config says.

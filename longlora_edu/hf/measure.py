@@ -1,4 +1,4 @@
-"""Whole measurements of a real model, with or without its adapter, as records: what the commands call."""
+"""Whole measurements of a real model, with or without its adapter, as records for the commands."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from ..runs.records import provenance
 from ..runs.validate import check_integer
 from ..training.corpus import DocumentRule, read_corpus
 from ..training.longqa import is_exact
+from .base_reach import reach_of
 from .data import check_ids, tokenised
-from .loading import load_model, load_tokenizer
+from .loading import load_causal_model, load_tokenizer, save_tokenizer
 from .pairs import Pair, read_pairs, tokenised_pair
-from .positions import context_length
 from .recipe import load_longlora, merge_longlora
 from .scores import answer, score_answers, score_perplexity, score_retrieval
+from .tokens import named, opening_ids
 
 
 def with_adapter(model: str, adapter: Path | None, *, bf16: bool = False) -> PreTrainedModel:
@@ -29,8 +30,8 @@ def with_adapter(model: str, adapter: Path | None, *, bf16: bool = False) -> Pre
     Merging is done in float32; `bf16` then rounds the weights, and leaves the frequencies of the positions alone.
     """
     if adapter is None:
-        return load_model(model, bf16=bf16).eval()
-    merged = merge_longlora(load_longlora(load_model(model), adapter)).eval()
+        return load_causal_model(model, bf16=bf16).eval()
+    merged = merge_longlora(load_longlora(load_causal_model(model), adapter)).eval()
     if bf16:
         for weight in merged.parameters():
             weight.data = weight.data.bfloat16()
@@ -61,13 +62,15 @@ def measure_text(
     check_integer("windows", windows, at_least=1)
     check_integer("trials", trials, at_least=0)
     tokenizer = load_tokenizer(model)
-    texts = tokenised(read_corpus(data, document).held_out, tokenizer)
+    corpus, opening = read_corpus(data, document), opening_ids(tokenizer)
+    texts = tokenised(corpus.held_out, tokenizer)
     loaded = on_device(with_adapter(model, adapter, bf16=bf16))
     check_ids(texts, loaded)
-    lengths = sorted(lengths or [context_length(loaded.config)])
+    lengths = sorted(lengths or [reach_of(loaded.config).length])
     total = sum(lengths) * (windows + 5 * trials)
     with (progress or Silent()).stage("Measuring", total, "tok") as advance:
-        score = score_perplexity(loaded, texts, lengths, stride=stride, most=windows, on_tokens=advance)
+        options = {"stride": stride, "most": windows, "opening": opening, "on_tokens": advance}
+        score = score_perplexity(loaded, texts, lengths, **options)
         keys = {}
         if trials:
             keys = score_retrieval(loaded, tokenizer, texts, lengths, trials=trials, seed=seed, on_tokens=advance)
@@ -76,6 +79,8 @@ def measure_text(
         "adapter": str(adapter) if adapter else None,
         "windows": score.windows,
         "stride": score.stride,
+        "windows_begin_with": named(tokenizer, opening),
+        "files_left_out": len(corpus.left_out),
         "perplexity": score.perplexity,
         "nats_by_position": [round(float(nats), 4) for nats in score.by_position],
         "passkey": keys,
@@ -86,19 +91,21 @@ def measure_text(
 def measure_answers(
     model: str, data: Path, *, adapter: Path | None = None, bf16: bool = False, progress: Progress | None = None
 ) -> dict:
-    """How many pairs of a `.json` or `.jsonl` file are answered exactly."""
+    """Count the pairs of a `.json` or `.jsonl` file that are answered exactly; those beyond the context count apart."""
     pairs = read_pairs(data)
     tokenizer = load_tokenizer(model)
     texts = [tokenised_pair(pair, tokenizer)[0] for pair in pairs]
     loaded = on_device(with_adapter(model, adapter, bf16=bf16))
     check_ids(texts, loaded)
-    total = sum(map(len, texts))
+    total, context = sum(map(len, texts)), reach_of(loaded.config).length
     with (progress or Silent()).stage("Answering", total, "tok") as advance:
-        exact = score_answers(loaded, tokenizer, pairs, is_exact, on_tokens=advance)
+        exact, left_out = score_answers(loaded, tokenizer, pairs, is_exact, context=context, on_tokens=advance)
     return {
         "model": model,
         "adapter": str(adapter) if adapter else None,
         "exact": exact,
+        "context": context,
+        "left_out": left_out,
         **dataclasses.asdict(provenance(threads=torch.get_num_threads())),
     }
 
@@ -106,16 +113,18 @@ def measure_answers(
 def ask(
     model: str, text: str, question: str, *, adapter: Path | None = None, most: int = 64, bf16: bool = False
 ) -> dict:
-    """One question about a long text, answered greedily.
+    """Answer one question about a long text, greedily.
 
     Raises:
-        ValueError: when text and question are longer than the context.
+        ValueError: for an empty question, and when text and question are longer than the context.
     """
+    if not question.strip():
+        raise ValueError("the question must have at least one token, got an empty text")
     tokenizer, loaded = load_tokenizer(model), on_device(with_adapter(model, adapter, bf16=bf16))
     ids, labels = tokenised_pair(Pair(f"{text}\n\n{question}" if text else question, ""), tokenizer)
     prompt: np.ndarray = ids[labels < 0]
     check_ids([ids], loaded)
-    context = context_length(loaded.config)
+    context = reach_of(loaded.config).length
     if len(prompt) + most > context:
         raise ValueError(f"text, question and answer must fit into {context} tokens, got {len(prompt)} and {most}")
     return {"prompt_tokens": len(prompt), "answer": answer(loaded, tokenizer, prompt, most=most).strip()}
@@ -131,9 +140,10 @@ def merge_into(model: str, adapter: Path, out: Path, *, bf16: bool = False) -> d
         raise ValueError(f"out must be a new or an empty folder, got {out} with something in it")
     merged = with_adapter(model, adapter, bf16=bf16)
     merged.save_pretrained(out)
-    load_tokenizer(model).save_pretrained(out)
+    context = reach_of(merged.config).length
+    save_tokenizer(model, out, context)
     return {
         "out": str(out),
         "parameters": sum(weight.numel() for weight in merged.parameters()),
-        "context": context_length(merged.config),
+        "context": context,
     }

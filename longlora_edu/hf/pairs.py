@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..training.corpus import as_utf8
+from .tokens import turn_ids
+
 IGNORED = -100  # the label that transformers and torch leave out of a loss
 
 
@@ -29,32 +32,29 @@ class PairData:
 
     @property
     def texts(self) -> tuple[np.ndarray, ...]:
-        """What is drawn from."""
+        """The ids of all pairs that can be drawn."""
         return tuple(ids for ids, _ in self.pairs)
 
     @property
     def mean_length(self) -> float:
-        """Of what is drawn, in tokens."""
+        """Of a drawn pair, in tokens."""
         return float(np.mean([len(ids) for ids in self.texts]))
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and labels int64 (1, n) of one pair: their lengths differ."""
         ids, labels = self.pairs[rng.integers(len(self.pairs))]
         return ids[None], labels[None]
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """Instruction pairs of a `.jsonl` file, or of a `.json` file that holds a list of them.
+    """Read instruction pairs of a `.jsonl` file, or of a `.json` file that holds a list of them.
 
     Where an item has an `input` too, as some of Alpaca's do, it stands after the instruction.
 
     Raises:
-        ValueError: with file, line and column, for what is not JSON; for an item without its two texts.
+        ValueError: with file, line and column, for text that is not JSON; for an item without its two texts.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {line}, must be UTF-8, got byte {error.object[error.start]:#04x}") from None
+    text = as_utf8(path.read_bytes(), path).decode()
     items = []
     if path.suffix == ".jsonl":
         for number, line in enumerate(text.split("\n"), 1):  # splitlines would cut inside of texts, too
@@ -78,21 +78,11 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def tokenised_pair(pair: Pair, tokenizer) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and labels int64 (n,): the prompt's labels are ignored, the answer ends with the end-of-text token.
-
-    The prompt goes through the chat template of a tokenizer that has one.
-    """
-    if getattr(tokenizer, "chat_template", None):
-        turn = [{"role": "user", "content": pair.instruction}]
-        prompt = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-        prompt_ids = tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
-    else:
-        prompt_ids = tokenizer(pair.instruction, add_special_tokens=True, verbose=False)["input_ids"]
-    answer = tokenizer(pair.output, add_special_tokens=False, verbose=False)["input_ids"]
-    answer = [*answer, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])]
-    ids = np.array([*prompt_ids, *answer], dtype=np.int64)
+    """Ids and labels int64 (n,): the prompt's labels are ignored, the answer ends as a turn and as a text does."""
+    prompt, answer = turn_ids(tokenizer, pair.instruction, pair.output)
+    ids = np.array([*prompt, *answer], dtype=np.int64)
     labels = ids.copy()
-    labels[: len(prompt_ids)] = IGNORED
+    labels[: len(prompt)] = IGNORED
     return ids, labels
 
 

@@ -1,4 +1,4 @@
-"""The positions of a transformers model: read its rotary rule, and give the living model another one.
+"""New positions for a living transformers model, and the forms in which a config states them.
 
 A config states the rule, but the frequencies live in modules that were built from it. Whoever writes
 into the config of a built model changes what is saved and nothing that is computed, so both move together here.
@@ -11,14 +11,20 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from ..model.config import stated_rope
+from ..longlora import LongLoRAConfig, stretched_rope
 from ..rope import Rope
+from .base_reach import Reach, reach_of, stated_positions
+from .configs import in_a_line
 
-# Not part of the rule: the old name of rope_type, and the share of a head that is turned, which no rule changes.
-ASIDE = ("type", "partial_rotary_factor")
+MOVED = ("rope_parameters", "max_position_embeddings", "head_dim", "longlora_rope")
+# The names of transformers 4: those that every family reads, and those of a few.
+LEGACY = ("rope_theta", "rope_scaling", "partial_rotary_factor")
+OTHER_NAMES = {"rotary_emb_base": "rope_theta", "rotary_pct": "partial_rotary_factor"}
 
 
 @dataclass(frozen=True)
@@ -33,93 +39,165 @@ class Positions:
         generation = model.generation_config
         # Some checkpoints state their context here too, and generation would stop at the old one.
         if generation is not None and generation.max_length == model.config.max_position_embeddings:
-            generation.max_length = context_length(self.config)
-        for name in ("rope_parameters", "max_position_embeddings", "longlora_rope"):
-            setattr(model.config, name, getattr(self.config, name))
+            generation.max_length = reach_of(self.config).length
+        for name in MOVED:
+            if hasattr(self.config, name):
+                setattr(model.config, name, getattr(self.config, name))
+        _forget_legacy(model.config)
         for name, module in self.rotary.items():
             module.config = model.config
             model.set_submodule(name, module)
+        forget_lengths(model)
 
 
-def context_length(config: PreTrainedConfig) -> int:
-    """The longest sequence a config is meant for: *dynamic* keeps the trained length as its maximum."""
-    parameters = config.rope_parameters
-    grows = parameters["factor"] if parameters["rope_type"] == "dynamic" else 1
-    return round(config.max_position_embeddings * grows)
+def extended_positions(model: PreTrainedModel, recipe: LongLoRAConfig) -> Positions:
+    """Positions that a recipe gives to a model: its own within reach, stretched ones beyond. Changes nothing.
 
-
-def stated_positions(config: PreTrainedConfig) -> dict:
-    """What a config says of positions, in a form that can be compared and written as JSON."""
-    stated = config.rope_parameters.items()
-    parameters = {name: value for name, value in stated if name not in ASIDE and value is not None}
-    return {"rope_parameters": parameters, "max_position_embeddings": config.max_position_embeddings}
-
-
-def rope_of(model: PreTrainedModel) -> Rope:
-    """The rotary rule of a model, as `rope_in` reads it.
+    A rule that has stretched the model already goes on with a larger factor, counted from the same original length.
 
     Raises:
-        ValueError: also for a model without rotary positions, or with several rules.
+        ValueError: for a context within reach under another rule than the model's own; beyond, for a rule that the
+            model was not stretched by, and for one that cannot go on.
     """
-    return rope_in(model.config, 2 * next(iter(_rotary_modules(model).values())).inv_freq.numel())
-
-
-def rope_in(config: PreTrainedConfig, head_dim: int) -> Rope:
-    """The rotary rule in a config, for heads of which `head_dim` features are turned.
-
-    `trained_length` is None where the config cannot tell it: for a *linear* factor that is not ours.
-
-    Raises:
-        ValueError: for a rule that `Rope` does not know, or a `longlora_rope` that contradicts it.
-    """
-    stated = stated_positions(config)
-    try:
-        rope = Rope.from_rope_parameters(
-            stated["rope_parameters"], head_dim=head_dim, max_position_embeddings=stated["max_position_embeddings"]
+    reach, target, head_dim = reach_of(model.config, recipe.trained_length), recipe.context_length, _turned(model)
+    if target <= reach.length:
+        if recipe.rope in ("default", reach.rule):
+            return _kept(model, reach, head_dim)
+        raise ValueError(
+            f"context_length must be above the trained context of {reach.length}, got {target}: "
+            "within it rope='default' leaves the positions as they are"
         )
-    except ValueError as error:
-        raise ValueError(f"model must have positions that can be stretched: {error}") from None
-    if getattr(config, "longlora_rope", None) is not None:
-        return stated_rope(config.longlora_rope, rope)
-    # Some published models stretched by a linear factor kept the old maximum, others state the new one.
-    return dataclasses.replace(rope, trained_length=None) if rope.method == "linear" else rope
+    if reach.rule == "llama3":  # its factor does not say how far it reaches, but goes on like the others
+        if recipe.rope != reach.rule:
+            raise ValueError(
+                f"rope must be 'llama3', with which this model is already stretched by {reach.factor:g}, "
+                f"got {recipe.rope!r}"
+            )
+        parameters = reach.parameters | {"factor": reach.factor * target / reach.length}
+        return new_positions(model, parameters, None, maximum=target)
+    rope = stretched_rope(reach.rope(head_dim), recipe.rope, trained_length=reach.origin, target_length=target)
+    maximum = reach.origin if rope.method == "dynamic" else target  # at the target it would do nothing
+    return new_positions(model, rope.rope_parameters(), rope, maximum=maximum)
 
 
-def new_positions(model: PreTrainedModel, rope: Rope, *, maximum: int) -> Positions:
+def new_positions(model: PreTrainedModel, parameters: dict, rope: Rope | None, *, maximum: int) -> Positions:
     """The positions of `model` under another rule, built beside it and compared with the rule. Changes nothing.
+
+    `rope` is the same rule as `parameters`; None for one that only transformers knows.
 
     Raises:
         ValueError: when the family does not keep the rule in its config, or its rotary module does not follow it.
     """
     config = copy.deepcopy(model.config)
-    kept = {name: config.rope_parameters[name] for name in ASIDE[1:] if name in config.rope_parameters}
-    config.rope_parameters = rope.rope_parameters() | kept
-    config.max_position_embeddings, config.longlora_rope = maximum, dataclasses.asdict(rope)
-    family, wanted = type(config).__name__, dict(config.rope_parameters)
+    _forget_legacy(config)
+    if getattr(config, "head_dim", 0) is None:  # several rules of transformers read it where it is stated
+        config.head_dim = config.hidden_size // config.num_attention_heads
+    share = {name: value for name, value in config.rope_parameters.items() if name == "partial_rotary_factor"}
+    config.rope_parameters = parameters | share
+    config.max_position_embeddings = maximum
+    config.longlora_rope = dataclasses.asdict(rope) if rope else None
+    family, method, wanted = type(config).__name__, parameters["rope_type"], dict(config.rope_parameters)
+    method = rope.method if rope else method
     try:
         read_back = type(config).from_dict(config.to_dict()).rope_parameters
     except Exception as error:  # each family checks its config in its own way, with its own kind of error
-        why = " ".join(str(error).split())
-        raise ValueError(f"rope must be a rule that {family} accepts, got {rope.method!r}: {why}") from None
+        raise ValueError(f"rope must be a rule that {family} accepts, got {method!r}: {in_a_line(error)}") from None
     if read_back != wanted:
-        raise ValueError(f"rope must be a rule that {family} keeps, got {rope.method!r}, read back as {read_back}")
+        raise ValueError(f"rope must be a rule that {family} keeps, got {method!r}, read back as {read_back}")
     rotary = {}
-    for name, module in _rotary_modules(model).items():
-        rotary[name] = built = type(module)(config).to(module.inv_freq.device)
-        follows = np.allclose(built.inv_freq.cpu().numpy(), rope.frequencies(), rtol=1e-5, atol=0)
-        if not (follows and np.isclose(built.attention_scaling, rope.attention_factor)):
-            raise ValueError(f"rope must be a rule that {type(module).__name__} follows, got {rope.method!r}")
-        built.train(module.training)
+    for name, module in rotary_modules(model).items():
+        try:
+            with torch.device("cpu"):  # the model itself may be an empty one
+                built = type(module)(config)
+                expected = _expected(config, rope)
+        except Exception as error:  # as above
+            kind = type(module).__name__
+            raise ValueError(f"rope must be a rule that {kind} computes, got {method!r}: {in_a_line(error)}") from None
+        found = built.inv_freq.double().numpy(), float(built.attention_scaling)
+        if found[0].shape != expected[0].shape or not all(
+            np.allclose(ours, theirs, rtol=1e-5, atol=0) for ours, theirs in zip(expected, found, strict=True)
+        ):
+            raise ValueError(f"rope must be a rule that {type(module).__name__} follows, got {method!r}")
+        rotary[name] = built.to(module.inv_freq.device).train(module.training)
     return Positions(config, rotary)
 
 
-def _rotary_modules(model: PreTrainedModel) -> dict[str, nn.Module]:
-    parameters = getattr(model.config, "rope_parameters", None) or {}
-    if several := [name for name, value in parameters.items() if isinstance(value, dict)]:
-        raise ValueError(f"rope_parameters must be one rule for all layers, got one each for {', '.join(several)}")
+def rotary_modules(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """The modules of a model that turn positions into angles, by name.
+
+    Raises:
+        ValueError: for a model without any.
+    """
     found = {name: part for name, part in model.named_modules() if hasattr(part, "inv_freq")}
-    if not found or not parameters:
+    if not found or not getattr(model.config, "rope_parameters", None):
         raise ValueError(
             f"model must have rotary positions (RoPE) that its rope_parameters rule, got {type(model).__name__}"
         )
     return found
+
+
+def forget_lengths(model: PreTrainedModel) -> PreTrainedModel:
+    """Make *dynamic* positions depend on the length at hand alone. Returns `model`.
+
+    transformers keeps the frequencies of the longest text so far until one comes that is shorter than the trained
+    length, so a loss would depend on what was read before it.
+    """
+    for part in model.modules():
+        if getattr(part, "rope_type", None) == "dynamic" and _forget not in part._forward_pre_hooks.values():
+            part.register_forward_pre_hook(_forget)
+    return model
+
+
+def state_for_all_readers(config: PreTrainedConfig) -> None:
+    """Write the positions of a config in the words of transformers 4 too, and take out what only we read.
+
+    transformers 4 and engines built on it look for `rope_theta` and `rope_scaling` and would take 10,000 and no stretch
+    without them; transformers 5 reads `rope_scaling` first, so both say the same.
+    """
+    reach, rule = reach_of(config), stated_positions(config)["rope_parameters"]
+    own = vars(config)  # transformers 5 has a property of the name rope_scaling, which writes elsewhere
+    for name in ("longlora", "longlora_rope", *LEGACY):
+        own.pop(name, None)
+    stated = {name: config.rope_parameters[name] for name in LEGACY if config.rope_parameters.get(name) is not None}
+    for older, name in OTHER_NAMES.items():
+        if name in stated and type(config)(**{older: 0.5}).rope_parameters.get(name) == 0.5:
+            stated[older] = stated[name]
+    if reach.rule != "default":
+        stated["rope_scaling"] = {name: value for name, value in rule.items() if name != "rope_theta"}
+        stated["rope_scaling"]["type"] = reach.rule
+        if reach.origin not in (rule.get("original_max_position_embeddings"), config.max_position_embeddings):
+            stated["original_max_position_embeddings"] = reach.origin  # where transformers, too, looks for it
+    own.update(stated)
+
+
+def _forget_legacy(config: PreTrainedConfig) -> None:
+    """Take out older names, which would go on to state the positions of before."""
+    for name in (*LEGACY, *OTHER_NAMES):
+        vars(config).pop(name, None)
+
+
+def _turned(model: PreTrainedModel) -> int:
+    """How many features of a head are turned."""
+    return 2 * next(iter(rotary_modules(model).values())).inv_freq.numel()
+
+
+def _kept(model: PreTrainedModel, reach: Reach, head_dim: int) -> Positions:
+    config = copy.deepcopy(model.config)
+    try:
+        config.longlora_rope = dataclasses.asdict(reach.rope(head_dim))
+    except ValueError:  # a rule that Rope does not know can be kept all the same
+        config.longlora_rope = None
+    return Positions(config, {})
+
+
+def _expected(config: PreTrainedConfig, rope: Rope | None) -> tuple[np.ndarray, float]:
+    """Frequencies and attention factor of a rule: our own, or those of transformers' function for it."""
+    if rope is not None:
+        return rope.frequencies(), rope.attention_factor
+    frequencies, attention_factor = ROPE_INIT_FUNCTIONS[config.rope_parameters["rope_type"]](config)
+    return frequencies.double().numpy(), float(attention_factor)
+
+
+def _forget(rotary: nn.Module, _inputs: object) -> None:
+    rotary.inv_freq = rotary.original_inv_freq.to(rotary.inv_freq.device)
+    rotary.max_seq_len_cached = rotary.original_max_seq_len

@@ -12,7 +12,7 @@ import torch.distributed
 
 @contextmanager
 def process_group() -> Iterator[tuple[int, int]]:
-    """This process's rank and how many there are, in the group of torchrun if there is one."""
+    """Join the processes of torchrun, if there are any: this one's rank and their number."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield 0, 1

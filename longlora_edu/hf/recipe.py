@@ -13,18 +13,21 @@ from peft.utils.constants import EMBEDDING_LAYER_NAMES
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..longlora import ATTENTION_PROJECTIONS, EMBEDDINGS_AND_NORMS, LongLoRAConfig, stretched_rope
-from ..lora.files import CONFIG_FILE, WEIGHTS_FILE, check_tensors, existing_file, names_for_peft, read_weights
+from ..longlora import ATTENTION_PROJECTIONS, EMBEDDINGS_AND_NORMS, LongLoRAConfig
+from ..lora.files import CONFIG_FILE, WEIGHTS_FILE, check_tensors, names_for_peft, read_adapter_config, read_weights
 from ..lora.layers import checked_rank_and_alpha, ends_with, modules_to_free, named_parts, some
 from ..rope import Rope
 from ..runs.records import read_json
-from .positions import context_length, new_positions, rope_in, rope_of, stated_positions
+from .base_reach import reach_of, stated_positions
+from .positions import Positions, extended_positions, new_positions, rotary_modules, state_for_all_readers
 from .sparse_attention import use_dense, use_s2
 
 SIZES = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "head_dim", "tie_word_embeddings",
 )  # fmt: skip
+# transformers looks for weights of this name and says it where there are none.
+NOT_A_MODEL = "none, since this is an adapter: call longlora_edu.hf.load_longlora(base, folder)"
 
 
 class LongLoRAModel(PeftModelForCausalLM):
@@ -37,9 +40,19 @@ class LongLoRAModel(PeftModelForCausalLM):
     def save_pretrained(self, save_directory: str | Path, **options) -> None:
         """As PEFT's; `config.json` is written first, so that weights never stand without their positions."""
         if options.get("is_main_process", True):
-            self.get_base_model().config.save_pretrained(save_directory)
+            config = copy.deepcopy(self.get_base_model().config)
+            config.transformers_weights = NOT_A_MODEL
+            config.save_pretrained(save_directory)
         # "auto" would ask the hub whether the embedding changed; where it trains, the adapter holds it anyway.
         super().save_pretrained(str(save_directory), **{"save_embedding_layers": False} | options)
+
+    def resize_token_embeddings(self, *sizes: object, **options: object) -> None:
+        """Refuse another vocabulary: the trained copy of the embedding has the size of the base.
+
+        Raises:
+            ValueError: always, saying to resize the base first.
+        """
+        raise ValueError("the vocabulary must be resized before longlora wraps the model, got a wrapped one")
 
 
 def longlora(model: PreTrainedModel, config: LongLoRAConfig) -> PeftModel | PreTrainedModel:
@@ -55,27 +68,20 @@ def longlora(model: PreTrainedModel, config: LongLoRAConfig) -> PeftModel | PreT
     - Load the base in float32 and train under autocast: of a half-precision base, PEFT keeps only LoRA itself in
       float32, and small steps of embedding and norms are rounded away.
     - `train="all"` adds no LoRA: it returns `model` itself, whose own `save_pretrained` keeps the positions.
-    - Within the trained context there is nothing to stretch: `rope="default"` then leaves the positions as they are,
-      and the rest of the recipe stands.
+    - Within the context that a base reads already, `rope="default"` leaves the positions as they are, whatever their
+      rule, and the rest of the recipe stands. A base that is stretched already goes on by its own rule only.
+    - `rope="llama3"` goes on with a Llama 3.1 base: one rule with a larger factor. Its quality has not been measured.
 
     Source: arXiv 2309.12307, sections 3.2 and 3.3.
 
     Raises:
-        ValueError: before anything is changed, for a context not above the trained one, positions that are already
-            stretched by another rule, a rule that the family does not keep, names that are none of its modules,
-            tied weights that PEFT would tear apart, and attention that cannot be made sparse.
+        ValueError: before anything is changed, for a context within reach under another rule than "default", positions
+            that are already stretched by another rule or by one that cannot go on, a rule that the family does not
+            keep, names that are none of its modules, tied weights that PEFT would tear apart, and attention that
+            cannot be made sparse.
     """
     _check_plain(model)
-    rope = rope_of(model)
-    trained = config.trained_length or rope.trained_length
-    if trained is None:
-        raise ValueError(f"trained_length must be stated for a base already stretched by {rope.method!r}, got None")
-    if config.rope == rope.method == "default" and config.context_length <= trained:
-        maximum = model.config.max_position_embeddings
-    else:
-        rope = stretched_rope(rope, config.rope, trained_length=trained, target_length=config.context_length)
-        maximum = trained if config.rope == "dynamic" else config.context_length  # at the target it would do nothing
-    positions = new_positions(model, rope, maximum=maximum)
+    positions = extended_positions(model, config)
     adapter = _lora_config(model, config) if config.train == "adapters" else None
     record = {"base": stated_positions(model.config), "s2": dataclasses.asdict(config.pattern)}
     use_s2(model, **record["s2"])
@@ -101,8 +107,7 @@ def load_longlora(base: PreTrainedModel, folder: str | Path, *, trainable: bool 
         raise ValueError(
             f"{folder} must hold config.json, got none: PEFT's files alone lose the positions (LongLoRA thread #181)"
         )
-    saved, rope = _matching_config(base, folder / "config.json")
-    positions = new_positions(base, rope, maximum=saved.max_position_embeddings)
+    saved, positions = _saved_positions(base, folder / "config.json")
     adapter = _adapter_config(folder / CONFIG_FILE, trainable)
     tensors = read_weights(folder / WEIGHTS_FILE)
     try:
@@ -124,18 +129,22 @@ def load_longlora(base: PreTrainedModel, folder: str | Path, *, trainable: bool 
 def merge_longlora(model: PeftModel | PreTrainedModel) -> PreTrainedModel:
     """Fold everything into the base and return it: a plain, dense model at the new context that stock code loads.
 
-    Its `save_pretrained` writes `rope_parameters` and `max_position_embeddings`. `model` is used up.
+    Its `save_pretrained` writes `rope_parameters` and `max_position_embeddings`, and the same for transformers 4.
+    `model` is used up. `longlora.merge_longlora` does this to a TinyLlama.
 
     Raises:
-        ValueError: for a model that did not come from `longlora` or `load_longlora`.
+        ValueError: for a model that did not come from `longlora` or `load_longlora`, and for merged weights that are
+            not finite.
     """
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if not hasattr(base.config, "longlora"):
         raise ValueError(f"model must come from longlora or load_longlora, got a plain {type(base).__name__}")
     if isinstance(model, PeftModel):
         base = model.merge_and_unload()
+    if broken := [name for name, weight in base.named_parameters() if not weight.isfinite().all()]:
+        raise ValueError(f"merged weights must be finite, got NaN or infinity in {some(broken)}")
     use_dense(base)
-    del base.config.longlora
+    state_for_all_readers(base.config)
     return base.requires_grad_(True)
 
 
@@ -203,41 +212,63 @@ def _trains_tied_embedding(model: PreTrainedModel, parts: dict, targets: list[st
     return True
 
 
-def _matching_config(base: PreTrainedModel, path: Path) -> tuple[PreTrainedConfig, Rope]:
+def _saved_positions(base: PreTrainedModel, path: Path) -> tuple[PreTrainedConfig, Positions]:
+    """The config of an adapter folder and the positions that it gives to this base.
+
+    Raises:
+        ValueError: for a config that contradicts itself, and a base that is not the one trained on.
+    """
     values, own = read_json(path), base.config
-    if not isinstance(values, dict) or not isinstance(values.get("longlora_rope"), dict):
+    record = values.get("longlora") if isinstance(values, dict) else None
+    if not isinstance(values, dict) or not (record or values.get("longlora_rope")):
         raise ValueError(f"{path} must be the config of a model stretched by longlora, got none of its longlora_rope")
     if values.get("model_type") != own.model_type:
         raise ValueError(f"base must have model_type {values.get('model_type')!r} by {path}, got {own.model_type!r}")
-    saved = type(own).from_dict(values)
+    saved, head_dim = type(own).from_dict(values), 2 * next(iter(rotary_modules(base).values())).inv_freq.numel()
 
     def check(wanted: dict, got: dict) -> None:
         for name, value in wanted.items():
             if got[name] != value:
                 raise ValueError(f"base must have the {name} of the one trained on, {value} by {path}, got {got[name]}")
 
-    check(*({name: getattr(config, name, None) for name in SIZES} for config in (saved, own)))
+    check(_sizes(saved), _sizes(own))
     try:
-        rope = rope_in(saved, rope_of(base).head_dim)
+        reach = reach_of(saved)
     except ValueError as error:
         raise ValueError(f"{path} must fit the base: {error}") from None
-    if rope.method != "default" and context_length(saved) != (stretched := round(rope.trained_length * rope.factor)):
-        raise ValueError(f"{path} must reach {stretched} tokens by its longlora_rope, got {context_length(saved)}")
-    check(_trained_on(saved, rope), stated_positions(own))
-    return saved, rope
+    positions = stated_positions(saved)
+    try:
+        rope = reach.rope(head_dim)
+    except ValueError:  # a rule that only transformers knows
+        rope = None
+    if rope and reach.ours is None:
+        raise ValueError(f"{path} must be the config of a model stretched by longlora, got none of its longlora_rope")
+    trained_on = record["base"] if record else _unstretched(rope)
+    if positions != trained_on and rope and saved.max_position_embeddings not in (reach.length, reach.origin):
+        got = saved.max_position_embeddings
+        raise ValueError(f"{path} must reach {reach.length} tokens by its longlora_rope, got {got}")
+    check(trained_on, stated_positions(own))
+    if positions == trained_on:
+        return saved, Positions(copy.deepcopy(own), {})
+    maximum = positions["max_position_embeddings"]
+    return saved, new_positions(base, positions["rope_parameters"], rope, maximum=maximum)
 
 
-def _trained_on(saved: PreTrainedConfig, rope: Rope) -> dict:
-    if record := getattr(saved, "longlora", None):
-        return record["base"]
-    unstretched = Rope(rope.head_dim, rope.base).rope_parameters()
-    return {"rope_parameters": unstretched, "max_position_embeddings": rope.trained_length}
+def _sizes(config: PreTrainedConfig) -> dict:
+    sizes = {name: getattr(config, name, None) for name in SIZES}
+    if sizes["head_dim"] is None:  # new positions state what some families leave open
+        sizes["head_dim"] = sizes["hidden_size"] // sizes["num_attention_heads"]
+    return sizes
+
+
+def _unstretched(rope: Rope) -> dict:
+    """The positions of the base that `lora.save_adapter` trained on, which it does not state."""
+    parameters = Rope(rope.head_dim, rope.base).rope_parameters()
+    return {"rope_parameters": parameters, "max_position_embeddings": rope.trained_length}
 
 
 def _adapter_config(path: Path, trainable: bool) -> LoraConfig:
-    values = read_json(existing_file(path))
-    if not isinstance(values, dict) or values.get("peft_type") != "LORA":
-        raise ValueError(f"{path} must be the config of a LoRA adapter, with peft_type 'LORA', got {values!r:.60}")
+    read_adapter_config(path)  # refuses what would change the meaning of the weights
     config = LoraConfig.from_pretrained(path.parent)
     config.inference_mode = not trainable
     return config

@@ -1,6 +1,7 @@
-"""Did it work on a real model? Perplexity by length and position, passkeys by length and depth, answers word for word.
+"""Scores of a real model: perplexity by length and position, passkeys by length and depth, answers word for word.
 
-Everything here runs with the attention that the model has in evaluation: dense, but for `use_s2(when="always")`.
+Everything here runs with the attention that the model has in evaluation: dense, but for `use_s2(when="always")`. A
+score depends on its texts alone: not on texts read before, nor on the settings of `generation_config.json`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from ..runs.records import Proportion
 from ..runs.validate import check_integer
@@ -20,6 +21,8 @@ from ..training.evaluate import DEPTHS, TAIL
 from ..training.passkey import DIGITS, QUESTION, STATEMENT
 from .loss import CHUNK, check_head
 from .pairs import Pair, tokenised_pair
+from .positions import forget_lengths
+from .tokens import following_ids, opening_ids, stop_ids, with_opening
 
 OnTokens = Callable[[int], None]
 
@@ -63,29 +66,31 @@ def score_perplexity(
     *,
     stride: int | None = None,
     most: int = 50,
+    opening: Sequence[int] = (),
     on_tokens: OnTokens = lambda tokens: None,
 ) -> NatsScore:
     """Score `lengths` on held-out texts. `stride` defaults to the longest length: windows that do not overlap.
 
-    At most `most` windows are taken, evenly out of all.
+    At most `most` windows are taken, evenly out of all. Each begins with the tokens of `opening`, among its length.
 
     Raises:
         ValueError: for lengths not above `TAIL`, texts that are too short, and a model that `check_head` refuses.
     """
-    if not lengths or min(lengths) <= TAIL:
-        raise ValueError(f"lengths must each be above {TAIL}, got {list(lengths)}")
+    if not lengths or min(lengths) <= TAIL + len(opening):
+        raise ValueError(f"lengths must each be above {TAIL + len(opening)}, got {list(lengths)}")
     longest = max(lengths)
     stride = longest if stride is None else stride
     check_integer("stride", stride, at_least=1)
     check_integer("windows", most, at_least=1)
-    rows = windows_of(texts, longest, stride)
+    rows = windows_of(texts, longest - len(opening), stride)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))]
-    check_head(model)
+    check_head(forget_lengths(model))
     sums = dict.fromkeys(sorted(lengths), 0.0)
     positions = np.zeros(longest - 1)
     for row in rows:
         for length in sums:
-            nats = _next_token_nats(model, torch.from_numpy(row[None, longest - length :]))[0]
+            window = with_opening(row[None, longest - length :], opening)
+            nats = _next_token_nats(model, torch.from_numpy(window))[0]
             sums[length] += float(nats[-TAIL:].mean()) / len(rows)
             if length == longest:
                 positions += nats.numpy() / len(rows)
@@ -113,7 +118,7 @@ def score_retrieval(
         ValueError: for lengths without room, texts that are too short, and a model that `check_head` refuses.
     """
     check_integer("trials", trials, at_least=1)
-    check_head(model)
+    check_head(forget_lengths(model))
     cells: dict[int, dict[float, Proportion]] = {}
     for length in sorted(lengths):
         for depth in depths:
@@ -130,29 +135,61 @@ def score_answers(
     pairs: Sequence[Pair],
     is_right: Callable[[str, str], bool],
     *,
+    context: int | None = None,
     on_tokens: OnTokens = lambda tokens: None,
-) -> Proportion:
-    """How many answers are right, written greedily, with a little more room than the right one needs."""
-    right = 0
+) -> tuple[Proportion, int]:
+    """The share of answers that are right, written greedily, with a little more room than the right one needs.
+
+    Pairs longer than `context` cannot be scored; the second number counts them, and they are no wrong answers.
+
+    Raises:
+        ValueError: when no pair fits.
+    """
+    right, scored = 0, 0
     for pair in pairs:
         ids, labels = tokenised_pair(pair, tokenizer)
-        prompt = ids[labels < 0]
-        said = answer(model, tokenizer, prompt, most=len(ids) - len(prompt) + 8)
-        right += bool(is_right(said, pair.output))
         on_tokens(len(ids))
-    return Proportion(right, len(pairs))
+        if context is not None and len(ids) > context:
+            continue
+        prompt = ids[labels < 0]
+        most = len(ids) - len(prompt) + 8
+        said = answer(model, tokenizer, prompt, most=most if context is None else min(most, context - len(prompt)))
+        right, scored = right + bool(is_right(said, pair.output)), scored + 1
+    if not scored:
+        raise ValueError(f"data must hold a pair of at most {context} tokens, the context, got none")
+    return Proportion(right, scored), len(pairs) - scored
 
 
 @torch.inference_mode()
 def answer(model: PreTrainedModel, tokenizer, prompt: np.ndarray, *, most: int) -> str:
-    """What the model writes after the prompt's ids, greedily, with a cache."""
-    device = next(model.parameters()).device
-    ids = torch.from_numpy(prompt[None]).to(device)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    written = model.eval().generate(
-        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False, pad_token_id=pad
+    """Text that the model writes after the prompt's ids, greedily, with a cache, up to the end of its turn.
+
+    Raises:
+        ValueError: for a prompt without a token.
+    """
+    if not len(prompt):
+        raise ValueError("the question must have at least one token, got an empty text")
+    ids = torch.from_numpy(prompt[None]).to(next(model.parameters()).device)
+    stops = stop_ids(tokenizer) | _ids_in(model.generation_config) | _ids_in(model.config)
+    greedy = GenerationConfig(
+        max_new_tokens=most,
+        do_sample=False,
+        eos_token_id=sorted(stops) or None,
+        pad_token_id=min(stops, default=0) if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
     )
+    # transformers fills in what a config leaves open from the model's own, which may hold penalties and beams.
+    own, model.generation_config = model.generation_config, greedy
+    try:
+        written = forget_lengths(model).eval().generate(input_ids=ids, attention_mask=torch.ones_like(ids))
+    finally:
+        model.generation_config = own
     return tokenizer.decode(written[0, len(prompt) :], skip_special_tokens=True)
+
+
+def _ids_in(config: object) -> set[int]:
+    """The tokens that a config ends a text with: none, one or several."""
+    ids = getattr(config, "eos_token_id", None)
+    return set() if ids is None else {ids} if isinstance(ids, int) else set(ids)
 
 
 @torch.inference_mode()
@@ -171,13 +208,15 @@ def _next_token_nats(model: PreTrainedModel, ids: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _finds(model, tokenizer, texts, length: int, depth: float, rng: np.random.Generator) -> bool:
-    def ids_of(text: str) -> np.ndarray:
-        return np.array(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int64)
-
     key = "".join(map(str, rng.integers(10, size=DIGITS)))
-    # The space belongs to the answer: tokenizers that have words glue it to what follows.
-    parts = [ids_of(f"{STATEMENT.decode()}{key}\n"), ids_of(QUESTION.decode().rstrip()), ids_of(f" {key}")]
-    room = length - sum(map(len, parts))
+    # As they stand in a text: tokenizers put a space of their own before a text that begins.
+    _, stated = following_ids(tokenizer, "a", f"{STATEMENT.decode()}{key}\n")
+    asking = "a" + QUESTION.decode().rstrip()
+    (_, question), (_, asked) = (
+        following_ids(tokenizer, before, after) for before, after in (("a", asking[1:]), (asking, f" {key}"))
+    )
+    opening = opening_ids(tokenizer)
+    room = length - len(opening) - len(stated) - len(question) - len(asked)
     if room < 0:
         raise ValueError(f"lengths must each have room for a passkey, at least {length - room} tokens, got {length}")
     rows = [text for text in texts if len(text) >= room]
@@ -187,9 +226,8 @@ def _finds(model, tokenizer, texts, length: int, depth: float, rng: np.random.Ge
     row = rows[rng.integers(len(rows))]
     start = rng.integers(len(row) - room + 1)
     text, cut = row[start : start + room], round(depth * room)
-    ids = torch.from_numpy(np.concatenate([text[:cut], parts[0], text[cut:], parts[1], parts[2]]))[None]
-    ids = ids.to(next(model.parameters()).device)
-    asked = len(parts[2])
-    hidden = model.eval().base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state[:, -asked:]
+    parts = [np.array(part, dtype=np.int64) for part in (opening, text[:cut], stated, text[cut:], question, asked)]
+    ids = torch.from_numpy(np.concatenate(parts))[None].to(next(model.parameters()).device)
+    hidden = model.eval().base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state[:, -len(asked) :]
     guesses = model.get_output_embeddings()(hidden).argmax(-1)
-    return bool((guesses == ids[:, -asked:]).all())
+    return bool((guesses == ids[:, -len(asked) :]).all())

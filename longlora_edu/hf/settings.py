@@ -1,4 +1,4 @@
-"""What `longlora-edu train` can be told, checked at the door."""
+"""The settings of `longlora-edu train`, validated where they enter."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from ..longlora import LongLoRAConfig
 from ..rope import RopeMethod
 from ..runs.validate import check_integer
 from ..training.corpus import DocumentRule
+from .base_reach import Reach
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What `longlora-edu train` can be told.
+    """The settings of one run.
 
     A step is `accumulate` micro-batches of `batch` windows, over all processes together. `data` is a file or folder of
-    text, of which `document` says what is one, or a `.json`/`.jsonl` file of instruction pairs. `rope=None` is YaRN
-    where the context is stretched, and the model's own positions within its trained context. `dense=True` trains with
-    full attention, for comparison.
+    text, which `document` divides, or a `.json`/`.jsonl` file of instruction pairs. `rope=None` keeps the positions of
+    a model within the context that it reads already; beyond, the rule that has stretched it goes on, or YaRN begins.
+    `trained_length` is its original context, where its config states another. `dense=True` trains with full attention,
+    for comparison.
 
     Raises:
         ValueError: naming the field, its rule and the value.
@@ -46,6 +48,7 @@ class TrainingSettings:
     seed: int = 0
     threads: int | None = None
     checkpoint_every: int = 25
+    trained_length: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("context", "rank", "batch", "accumulate", "steps", "checkpoint_every"):
@@ -62,15 +65,15 @@ class TrainingSettings:
             )
         self.recipe()
 
-    def recipe(self, trained_context: int | None = None) -> LongLoRAConfig:
-        """The recipe of the run, on a model of this context."""
-        within = trained_context is not None and self.context <= trained_context
+    def recipe(self, reach: Reach | None = None) -> LongLoRAConfig:
+        """The recipe of the run, for a base that reads so far already."""
         return LongLoRAConfig(
             self.context,
             group_ratio=self.group_ratio,
             boundary=self.boundary,
-            rope=self.rope or ("default" if within else "yarn"),
+            rope=self.rope or (reach.default_method(self.context) if reach else "yarn"),
             rank=self.rank,
             alpha=2 * self.rank,
             train=self.train,
+            trained_length=self.trained_length,
         )

@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Literal, get_args
 from weakref import ref
 
+import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -96,7 +97,8 @@ def use_s2(
     - `"never"`: stock `sdpa` in both modes.
 
     Padding comes from a 2-D mask. Cells follow positions in the row, so padding on the left moves a document across
-    them. Packed documents come from `position_ids`, where stock transformers reads them: without mask and cache.
+    them. Packed documents come from `position_ids`, where stock transformers reads them: without mask and cache. With
+    one of the two their documents would hear each other, so such a call is refused.
 
     The model gets a copy of its config, so that models which share the old one stay as they are; one built from the
     new config is refused until it has its own `use_s2`. Copied and pickled models keep their settings; saved ones are
@@ -106,7 +108,8 @@ def use_s2(
 
     Raises:
         ValueError: for settings that `S2Settings` refuses, and for a model with anything S² would have to ignore.
-            What only a call tells is refused then: 4-D masks, fewer queries than keys, unknown keyword arguments.
+            Inputs known only at call time are checked then: 4-D masks, fewer queries than keys, packed rows that
+            transformers would not see, unknown keyword arguments.
     """
     settings = S2Settings(group_size, group_ratio, shift, boundary, when)
     target = transformer_of(model)
@@ -148,8 +151,8 @@ class _Switch(nn.Module):
     def __init__(self, base: PreTrainedModel, report: AttentionReport) -> None:
         super().__init__()
         self.config, self.settings, self.report = base.config, report.settings, report
-        # Some families do not hand `output_attentions` on to where attention could refuse it.
-        self.hook = base.register_forward_pre_hook(_refuse_attention_weights, with_kwargs=True)
+        # What a call says to the whole model, and to no attention layer in every family.
+        self.hook = base.register_forward_pre_hook(_check_call, with_kwargs=True)
         self.train(base.training)
         self._register()
 
@@ -179,11 +182,14 @@ _NOT_ITS_OWN = (
 
 
 def s2_attention_mask(*, config: PreTrainedConfig, **arguments) -> Tensor | None:
-    """What transformers calls for a mask: `sdpa`'s own while attention is dense, else `segments` (b n), or None.
+    """Make the mask that transformers asks for: `sdpa`'s own while attention is dense, else `segments` (b n), or None.
 
     None says one document a row and no padding. Nothing of n × n elements is built for S².
     """
-    return read_segments(**arguments) if _found(config).sparse else sdpa_mask(config=config, **arguments)
+    if not _found(config).sparse:
+        return sdpa_mask(config=config, **arguments)
+    no_windows = set(getattr(config, "layer_types", None) or ()) == {"full_attention"}
+    return read_segments(no_windows=no_windows, **arguments)
 
 
 def s2_attention_forward(
@@ -196,7 +202,7 @@ def s2_attention_forward(
     scaling: float | None = None,
     **arguments,
 ) -> tuple[Tensor, None]:
-    """What transformers calls for attention: (b n h d), and no weights. k and v come un-repeated, (b hk n d)."""
+    """Compute attention for transformers: (b n h d), and no weights. k and v come un-repeated, (b hk n d)."""
     if (switch := getattr(module, "s2_switch", None)) is None:
         raise ValueError(_NOT_ITS_OWN)
     if switch.settings.sparse(module.training) != switch.sparse:
@@ -233,9 +239,28 @@ def _detach(model: PreTrainedModel) -> None:
                 del layer.s2_switch
 
 
-def _refuse_attention_weights(base: nn.Module, args: tuple, arguments: dict) -> None:
+def _check_call(base: nn.Module, args: tuple, arguments: dict) -> None:
+    """Check what a whole model is called with under S².
+
+    Raises:
+        ValueError: for attention weights, and for packed documents that a mask or a cache would hide.
+    """
     if arguments.get("output_attentions"):
         raise ValueError("output_attentions must be off under use_s2, whose attention has no weights to give, got True")
+    positions, mask = arguments.get("position_ids"), arguments.get("attention_mask")
+    if positions is None or positions.ndim != 2 or torch.compiler.is_compiling() or not _found(base.config).sparse:
+        return
+    begins = positions[:, 1:] != positions[:, :-1] + 1
+    if isinstance(mask, Tensor) and mask.shape == positions.shape:  # padding may have any positions
+        begins = begins & mask[:, 1:].bool() & mask[:, :-1].bool()
+    caches = arguments.get("use_cache")
+    caches = base.config.use_cache if caches is None else caches
+    if (mask is not None or caches) and begins.any():
+        hidden_by = "an attention_mask" if mask is not None else "use_cache=True, the default"
+        raise ValueError(
+            "packed documents must come with use_cache=False and without attention_mask under S²-Attn, or they would "
+            f"hear each other, got position_ids that begin anew and {hidden_by}"
+        )
 
 
 AttentionInterface.register(NAME, s2_attention_forward)

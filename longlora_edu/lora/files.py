@@ -100,7 +100,7 @@ def load_adapter(model: nn.Module, folder: Path) -> LoRAReport:
             would change the meaning of the weights, keys or shapes that do not fit.
     """
     config_path, weights_path = Path(folder) / CONFIG_FILE, Path(folder) / WEIGHTS_FILE
-    config, tensors = _read_config(config_path), read_weights(weights_path)
+    config, tensors = read_adapter_config(config_path), read_weights(weights_path)
     parts = named_parts(model)
     try:
         rank, alpha = checked_rank_and_alpha(config.get("r"), config.get("lora_alpha"))
@@ -137,7 +137,13 @@ def load_adapter(model: nn.Module, folder: Path) -> LoRAReport:
     return replace(report, freed=tuple(freed))
 
 
-def _read_config(path: Path) -> dict:
+def read_adapter_config(path: Path) -> dict:
+    """Read `adapter_config.json` if it describes plain LoRA. The one list of what is taken, here and for PEFT.
+
+    Raises:
+        ValueError: naming the file and the entry, for another method, a variant that would change the meaning of the
+            weights, a rank or alpha that LoRA cannot use.
+    """
     config = read_json(existing_file(path))
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold a JSON object, got {type(config).__name__}")
@@ -155,6 +161,10 @@ def _read_config(path: Path) -> dict:
         names = config.get(name)
         if not (names is None and empty or isinstance(names, list) and all(isinstance(n, str) and n for n in names)):
             raise ValueError(f"{path} must have a list of names as {name}, got {names!r}")
+    try:
+        checked_rank_and_alpha(config.get("r"), config.get("lora_alpha"))
+    except ValueError as error:
+        raise ValueError(f"{path} must fit the model: {error}") from None
     return config
 
 

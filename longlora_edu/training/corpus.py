@@ -6,11 +6,13 @@ are defined early and used late. Nothing is downloaded.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import json
 import platform
 import sysconfig
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +23,16 @@ import numpy as np
 from ..runs.validate import check_positive
 
 DocumentRule = Literal["file", "package"]
+# UTF-32 stands before UTF-16, whose mark begins its own.
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
 HELD_OUT_SHARE = 16  # one document in sixteen is never trained on
+LINE = "#"  # between the name of a .jsonl file and the number of a line
 NOT_SOURCE = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
 
 
@@ -40,11 +51,15 @@ class Document:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents to train on and documents held out. Windows are cut inside a document, never across two."""
+    """Documents to train on and documents held out. Windows are cut inside a document, never across two.
+
+    `left_out` names the files that hold no text: empty, binary, or `.json`. Hidden ones are not looked at.
+    """
 
     source: str
     train: tuple[Document, ...]
     held_out: tuple[Document, ...]
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def hash(self) -> str:
@@ -84,7 +99,7 @@ class Corpus:
 def standard_library() -> Corpus:
     """Read the source of the running Python's standard library, tests left out."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    return _corpus("standard library", _read_tree(root, "*.py"))
+    return _corpus("standard library", _texts(_files(root, "*.py")))
 
 
 def package_document(name: str) -> Document:
@@ -107,37 +122,59 @@ def package_document(name: str) -> Document:
 def read_corpus(path: Path, document: DocumentRule = "file") -> Corpus:
     """Read the user's own text: a file, or a folder of text files (hidden and binary files are left out).
 
-    A file is a document. With `document="package"` a Python package is one, as in `package_document`: the outermost
-    folder that holds `__init__.py`, the source of all files in it. Files outside of packages stay documents each.
+    A file is a document, and so is each line of a `.jsonl` file, which must hold a `text`. Text is UTF-8, or UTF-16 and
+    UTF-32 that say so by their first bytes. With `document="package"` a Python package is one document, as in
+    `package_document`: the outermost folder that holds `__init__.py`, the source of all files in it. Files outside of
+    packages stay documents each.
     A single document, or a folder whose hash holds nothing out, is cut in two: its last tenth is held out.
 
     Raises:
-        ValueError: when the path holds no text; for another rule.
+        ValueError: when the path holds no text; for another rule; for text in another encoding and for a line of
+            `.jsonl` without text, naming file and line.
     """
     path = Path(path)
     if document not in get_args(DocumentRule):
         raise ValueError(f"document must be one of {', '.join(get_args(DocumentRule))}, got {document!r}")
+    packages: dict[str, Path] = {}
     if path.is_file():
-        documents = _texts([(path.name, path)])
+        files = [(path.name, path)]
     elif path.is_dir():
         packages = _packages(path) if document == "package" else {}
         # A reader's own folder may well be called "test".
-        documents = _read_tree(path, "*", skip=frozenset(), besides=frozenset(packages.values()))
-        joined = (Document(name, _joined_source(home)) for name, home in packages.items())
-        documents += [package for package in joined if package.data]
+        files = _files(path, "*", skip=frozenset(), besides=frozenset(packages.values()))
     else:
         raise ValueError(f"corpus must be a file or a folder, got {path}, which does not exist")
+    documents = _texts(files)
+    read = {document.name.partition(LINE)[0] for document in documents}
+    left_out = tuple(name for name, _ in files if name not in read)
+    joined = (Document(name, _joined_source(home)) for name, home in packages.items())
+    documents += [package for package in joined if package.data]
     if not documents:
         raise ValueError(f"corpus must hold at least one text file, got {path} with none")
-    corpus = _corpus(str(path), documents)
+    corpus = replace(_corpus(str(path), documents), left_out=left_out)
     if corpus.train and corpus.held_out:
         return corpus
-    cuts = [(document, len(document.data) * 9 // 10) for document in documents]
-    return Corpus(
-        str(path),
-        tuple(Document(document.name, document.data[:cut]) for document, cut in cuts),
-        tuple(Document(document.name, document.data[cut:]) for document, cut in cuts),
+    cuts = [(document, _nine_tenths(document.data)) for document in documents]
+    return replace(
+        corpus,
+        train=tuple(Document(document.name, document.data[:cut]) for document, cut in cuts),
+        held_out=tuple(Document(document.name, document.data[cut:]) for document, cut in cuts),
     )
+
+
+def as_utf8(data: bytes, name: str | Path) -> bytes:
+    """Text as UTF-8 without a byte-order mark, from UTF-8, or from UTF-16 and UTF-32 that begin with theirs.
+
+    Raises:
+        ValueError: naming the text, the line and the byte, for another encoding.
+    """
+    mark, encoding = next(((mark, name) for mark, name in MARKS.items() if data.startswith(mark)), (b"", "utf-8"))
+    data = data[len(mark) :]
+    try:
+        return data.decode(encoding).encode()
+    except UnicodeDecodeError as error:
+        line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
+        raise ValueError(f"{name}, line {line}, must be {encoding.upper()}, got byte {byte:#04x}") from None
 
 
 class Windows:
@@ -182,23 +219,53 @@ def _packages(root: Path) -> dict[str, Path]:
 
 
 def _joined_source(package: Path) -> bytes:
-    return b"\n".join(document.data for document in _read_tree(package, "*.py"))
+    return b"\n".join(document.data for document in _texts(_files(package, "*.py")))
 
 
-def _read_tree(
+def _files(
     root: Path, pattern: str, skip: frozenset[str] = NOT_SOURCE, besides: frozenset[Path] = frozenset()
-) -> list[Document]:
+) -> list[tuple[str, Path]]:
     paths = (path for path in root.rglob(pattern) if path.is_file() and besides.isdisjoint(path.parents))
     names = sorted(path.relative_to(root).as_posix() for path in paths)
     kept = [name for name in names if not any(part in skip or part.startswith(".") for part in name.split("/"))]
-    return _texts([(name, root / name) for name in kept])
+    return [(name, root / name) for name in kept]
 
 
 def _texts(files: Iterable[tuple[str, Path]]) -> list[Document]:
-    """Read the named files as documents, without empty and binary ones. Lines end in one byte on all systems."""
-    # One at a time: binaries may be huge. Windows may keep the same standard library with two bytes at each line's end.
-    documents = (Document(name, path.read_bytes().replace(b"\r\n", b"\n")) for name, path in files)
+    """Read the named files as documents, without those that hold no text. Lines end in one byte on all systems."""
+    documents = []
+    for name, path in files:  # one at a time: binaries may be huge
+        data = path.read_bytes()
+        marked = data.startswith(tuple(MARKS))
+        if name.endswith(".json") or (b"\0" in data and not marked):
+            continue
+        # Windows may keep the same standard library with two bytes at each line's end.
+        text = as_utf8(data, path).replace(b"\r\n", b"\n")
+        documents += _lines(name, path, text) if name.endswith(".jsonl") else [Document(name, text)]
     return [document for document in documents if document.data and b"\0" not in document.data]
+
+
+def _lines(name: str, path: Path, text: bytes) -> list[Document]:
+    """The texts in the lines of a `.jsonl` file, each a document."""
+    documents = []
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if line.strip():
+            try:
+                found = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}, line {number}, must be JSON: {error.msg}") from None
+            if not isinstance(found, dict) or not isinstance(found.get("text"), str):
+                raise ValueError(f"{path}, line {number}, must have the text 'text', got {str(found)[:60]}")
+            documents.append(Document(f"{name}{LINE}{number}", found["text"].encode(errors="replace")))
+    return documents
+
+
+def _nine_tenths(data: bytes) -> int:
+    """Where the last tenth of a text begins, not inside a character."""
+    cut = len(data) * 9 // 10
+    while cut < len(data) and 0x80 <= data[cut] < 0xC0:
+        cut -= 1
+    return cut
 
 
 def _corpus(source: str, documents: list[Document]) -> Corpus:

@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 
 from longlora_edu.cli import app
 from longlora_edu.hf import longlora
-from longlora_edu.hf.configs import read_config
+from longlora_edu.hf.configs import causal_config
 from longlora_edu.hf.data import TokenWindows, length_histogram, read_data, tokenised
-from longlora_edu.hf.loading import check_family, load_model, load_tokenizer
+from longlora_edu.hf.loading import check_family, load_causal_model, load_tokenizer
 from longlora_edu.hf.loss import NextTokenLoss, check_head
 from longlora_edu.hf.measure import with_adapter
 from longlora_edu.hf.pairs import IGNORED, Pair, read_pairs, tokenised_pair
@@ -489,10 +489,10 @@ def test_a_model_that_is_not_there_is_refused_with_what_to_bring(tmp_path, monke
             "couldn't connect to .* Without the hub, bring config.json of someone/model-7b .with its weights",
         ),
     ):
-        for door in (read_config, load_model, load_tokenizer, check_family):
+        for door in (causal_config, load_causal_model, load_tokenizer, check_family):
             with pytest.raises(ValueError, match=message):
                 door(str(model))
-    for door in (read_config, load_model, check_family):
+    for door in (causal_config, load_causal_model, check_family):
         with pytest.raises(ValueError, match=r"damaged.gguf must be a GGUF file that transformers reads"):
             door(str(tmp_path / "damaged.gguf"))
 
@@ -502,20 +502,20 @@ def test_damaged_files_of_a_model_are_named(copied):
     whole = weights.read_bytes()
     weights.write_bytes(whole[:100_000])
     with pytest.raises(ValueError, match="the weights must be readable, got .*bring the files again, whole"):
-        load_model(str(copied))
+        load_causal_model(str(copied))
     tensors = load_file(MODEL + "/model.safetensors")
     save_file({name: value for name, value in tensors.items() if name != "model.norm.weight"}, weights)
     with pytest.raises(ValueError, match="without 1 of them, model.norm.weight among those: bring all its files"):
-        load_model(str(copied))
+        load_causal_model(str(copied))
     save_file(tensors | {"model.norm.weight": torch.ones(3)}, weights)
     with pytest.raises(ValueError, match="the weights must be readable"):
-        load_model(str(copied))
+        load_causal_model(str(copied))
     weights.unlink()
     with pytest.raises(ValueError, match="the weights must be readable, got .*no file named model.safetensors"):
-        load_model(str(copied))
+        load_causal_model(str(copied))
     (copied / "config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json must be JSON, got .* line 1 column 2"):
-        load_model(str(copied))
+        load_causal_model(str(copied))
 
 
 def test_a_tokenizer_that_is_missing_empty_or_of_another_model_is_refused(copied, text, tmp_path, threads):
@@ -590,7 +590,7 @@ def test_what_is_lowered_already_is_not_named_again(text, tmp_path, monkeypatch,
 
 def test_memory_is_said_to_be_full_by_every_command(text, copied, monkeypatch):
     for module in ("measure", "run_training"):
-        monkeypatch.setattr(f"longlora_edu.hf.{module}.load_model", lambda *at, **how: torch.empty(10**16))
+        monkeypatch.setattr(f"longlora_edu.hf.{module}.load_causal_model", lambda *at, **how: torch.empty(10**16))
     given = {
         "evaluate": ["--data", text],
         "generate": ["--question", "?"],
@@ -605,7 +605,7 @@ def test_weights_too_large_for_memory_are_not_taken_for_damaged_ones(monkeypatch
     full = RuntimeError("unable to mmap: Cannot allocate memory (12)")
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda **how: _raise(full))
     with pytest.raises(RuntimeError, match="Cannot allocate memory"):
-        load_model(MODEL)
+        load_causal_model(MODEL)
     done = invoke("generate", "--model", MODEL, "--question", "?")
     assert "out of memory; in this order, try --bf16, a shorter --file, a smaller model" in done.stderr
 
@@ -633,7 +633,7 @@ def test_windows_begin_every_stride():
 
 def test_perplexity_is_that_of_the_logits(tokenizer, text, monkeypatch):
     monkeypatch.setattr("longlora_edu.hf.scores.CHUNK", 50)
-    model = load_model(MODEL)
+    model = load_causal_model(MODEL)
     texts = tokenised([Document("a", text.read_bytes())], tokenizer)
     score = score_perplexity(model, texts, [160, 256], most=3)
     rows = torch.from_numpy(windows_of(texts, 256, 256))
@@ -659,7 +659,7 @@ def test_perplexity_is_that_of_the_logits(tokenizer, text, monkeypatch):
 
 
 def test_the_small_model_finds_passkeys_within_its_context(tokenizer, text):
-    model = load_model(MODEL)
+    model = load_causal_model(MODEL)
     texts = tokenised([Document("a", text.read_bytes())], tokenizer)
     cells = score_retrieval(model, tokenizer, texts, [256], depths=(0.0, 0.5), trials=4)
     assert sum(cell.successes for cell in cells[256].values()) >= 7
