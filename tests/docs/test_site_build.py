@@ -21,6 +21,7 @@ PAGES = [
     "explorer",
     "docs/claims",
     "docs/compared",
+    "docs/proof",
     "docs/real_models",
     "benchmarks/README",
     "INSTRUCTOR",
