@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedConfig
 
@@ -55,7 +56,7 @@ class Reach:
         except ValueError as error:
             raise ValueError(f"model must have positions that can be stretched: {error}") from None
 
-    def default_method(self, context: int) -> str:
+    def default_method(self, context: int) -> Any:
         """The rule for `context` tokens where none is asked for: none within reach, then its own, or YaRN."""
         if context <= self.length:
             return "default"
@@ -111,14 +112,14 @@ def reach_of(config: PreTrainedConfig, trained_length: int | None = None) -> Rea
     return Reach(length, origin, rule, factor, parameters, ours)
 
 
-def _number(name: str, value: object) -> float:
+def _number(name: str, value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value < 1:
         raise ValueError(f"{name} must be a number, at least 1, got {value!r}")
     return value
 
 
-def _checked(fields: object, parameters: dict, maximum: int) -> Rope:
+def _checked(fields: Any, parameters: dict, maximum: Any) -> Rope:
     """Our own entry in a config, if it agrees with the rule that transformers reads."""
     head_dim = fields.get("head_dim") if isinstance(fields, dict) else None
     read = Rope.from_rope_parameters(

@@ -101,7 +101,7 @@ def find_config(model: str) -> Path:
     try:
         from transformers.utils import cached_file
 
-        return Path(cached_file(model, "config.json"))
+        return Path(str(cached_file(model, "config.json")))
     except (OSError, ImportError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(

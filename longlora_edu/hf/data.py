@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from transformers import PreTrainedModel
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..training.corpus import Document, Windows, as_utf8, read_corpus
 from .pairs import PairData, read_pairs, tokenised_pair
@@ -70,7 +72,7 @@ class TextData:
         return ids, ids
 
 
-def read_data(settings: TrainingSettings, tokenizer) -> TextData | PairData:
+def read_data(settings: TrainingSettings, tokenizer: PreTrainedTokenizerBase) -> TextData | PairData:
     """Read and tokenise the data of a run.
 
     Raises:
@@ -94,7 +96,7 @@ def read_data(settings: TrainingSettings, tokenizer) -> TextData | PairData:
     return TextData(windows, tuple(texts), tuple(held_out), corpus.left_out)
 
 
-def tokenised(documents: Sequence[Document], tokenizer) -> list[np.ndarray]:
+def tokenised(documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase) -> list[np.ndarray]:
     """int64 (n,) a document, with the tokenizer's end-of-text token after it where it has one."""
     end = closing_ids(tokenizer)
     texts = (as_utf8(document.data, document.name).decode() for document in documents)
@@ -108,7 +110,7 @@ def check_ids(texts: Sequence[np.ndarray], model: PreTrainedModel) -> None:
         ValueError: naming the highest.
     """
     rows, highest = (
-        model.get_input_embeddings().num_embeddings,
+        cast(nn.Embedding, model.get_input_embeddings()).num_embeddings,
         max((int(ids.max(initial=0)) for ids in texts), default=0),
     )
     if highest >= rows:
@@ -117,11 +119,11 @@ def check_ids(texts: Sequence[np.ndarray], model: PreTrainedModel) -> None:
 
 def length_histogram(lengths: Sequence[int], context: int) -> list[tuple[int, int, int]]:
     """`(longest, documents, tokens)` for documents up to 1/16, 1/8 … of the context, the whole of it, and beyond."""
-    lengths = np.asarray(lengths)
-    edges = [round(edge * context) for edge in EDGES] + [max(int(lengths.max(initial=0)), context)]
+    sizes = np.asarray(lengths)
+    edges = [round(edge * context) for edge in EDGES] + [max(int(sizes.max(initial=0)), context)]
     rows, below = [], 0
     for edge in edges:
-        inside = lengths[(lengths > below) & (lengths <= edge)]
+        inside = sizes[(sizes > below) & (sizes <= edge)]
         rows.append((edge, len(inside), int(inside.sum())))
         below = edge
     return rows

@@ -103,7 +103,7 @@ def read_segments(
     use_vmap: bool = False,
     local_size: int | None = None,
     no_windows: bool = False,
-    **_,
+    **_: object,
 ) -> Tensor | None:
     """Read the arguments of a mask function as segments (b n), int32; None is one document a row, no padding.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from .base_reach import reach_of
 from .configs import causal_config, find_config, gguf_config, in_a_line
@@ -73,7 +74,7 @@ def load_causal_model(model: str, *, bf16: bool = False) -> PreTrainedModel:
     return forget_lengths(loaded)
 
 
-def load_tokenizer(model: str):
+def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
     """Load the tokenizer that belongs to a model; see `load_causal_model`.
 
     Raises:
@@ -82,7 +83,7 @@ def load_tokenizer(model: str):
     find_config(model)
     files = "bring its files, mostly tokenizer.json and tokenizer_config.json"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**_source(model))
+        tokenizer: Any = AutoTokenizer.from_pretrained(**_source(model))
     except UNREADABLE as error:
         raise ValueError(f"{_unreadable('the tokenizer', model, error)}: {files}") from None
     if not tokenizer("a", add_special_tokens=False)["input_ids"]:  # of some families, no files are an empty one
@@ -93,7 +94,7 @@ def load_tokenizer(model: str):
 
 def save_tokenizer(model: str, folder: Path, context: int) -> None:
     """Write the tokenizer of a model for a longer context, which it would otherwise cut texts to."""
-    tokenizer = AutoTokenizer.from_pretrained(**_source(model))  # as it is: load_tokenizer marks control tokens
+    tokenizer: Any = AutoTokenizer.from_pretrained(**_source(model))  # as it is: load_tokenizer marks control tokens
     tokenizer.model_max_length = max(tokenizer.model_max_length, context)
     for name in ("is_local", "local_files_only"):  # how it was loaded here
         tokenizer.init_kwargs.pop(name, None)

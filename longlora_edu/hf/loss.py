@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,7 +54,7 @@ def check_head(model: PreTrainedModel) -> None:
     Raises:
         ValueError: for logits that are soft-capped, scaled or made of something else, naming what the config says.
     """
-    was_training, head = model.training, model.get_output_embeddings()
+    was_training, head = model.training, cast(nn.Module, model.get_output_embeddings())
     ids = torch.arange(2, device=next(model.parameters()).device)[None]
     half = any(weight.dtype == torch.bfloat16 for weight in model.parameters())
     model.eval()

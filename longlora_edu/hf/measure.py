@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,8 @@ def with_adapter(model: str, adapter: Path | None, *, bf16: bool = False) -> Pre
 
 def on_device(model: PreTrainedModel) -> PreTrainedModel:
     """The model, moved to the GPU if there is one."""
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    device: Any = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device)
 
 
 def measure_text(

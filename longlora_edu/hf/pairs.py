@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from ..training.corpus import as_utf8
 from .tokens import turn_ids
@@ -77,7 +78,7 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
-def tokenised_pair(pair: Pair, tokenizer) -> tuple[np.ndarray, np.ndarray]:
+def tokenised_pair(pair: Pair, tokenizer: PreTrainedTokenizerBase) -> tuple[np.ndarray, np.ndarray]:
     """Ids and labels int64 (n,): the prompt's labels are ignored, the answer ends as a turn and as a text does."""
     prompt, answer = turn_ids(tokenizer, pair.instruction, pair.output)
     ids = np.array([*prompt, *answer], dtype=np.int64)

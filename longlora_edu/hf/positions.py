@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -32,7 +32,7 @@ class Positions:
     """New positions for one model: what its config will say, and the rotary modules that follow it, by name."""
 
     config: PreTrainedConfig
-    rotary: dict[str, nn.Module]
+    rotary: dict[str, Any]
 
     def give_to(self, model: PreTrainedModel) -> None:
         """Put the positions in place. `model` keeps its config object, in which every module of it reads."""
@@ -122,7 +122,7 @@ def new_positions(model: PreTrainedModel, parameters: dict, rope: Rope | None, *
     return Positions(config, rotary)
 
 
-def rotary_modules(model: PreTrainedModel) -> dict[str, nn.Module]:
+def rotary_modules(model: PreTrainedModel) -> dict[str, Any]:
     """The modules of a model that turn positions into angles, by name.
 
     Raises:
@@ -160,7 +160,8 @@ def state_for_all_readers(config: PreTrainedConfig) -> None:
         own.pop(name, None)
     stated = {name: config.rope_parameters[name] for name in LEGACY if config.rope_parameters.get(name) is not None}
     for older, name in OTHER_NAMES.items():
-        if name in stated and type(config)(**{older: 0.5}).rope_parameters.get(name) == 0.5:
+        older_name: dict[str, Any] = {older: 0.5}
+        if name in stated and type(config)(**older_name).rope_parameters.get(name) == 0.5:
             stated[older] = stated[name]
     if reach.rule != "default":
         stated["rope_scaling"] = {name: value for name, value in rule.items() if name != "rope_theta"}
@@ -198,6 +199,6 @@ def _expected(config: PreTrainedConfig, rope: Rope | None) -> tuple[np.ndarray, 
     return frequencies.double().numpy(), float(attention_factor)
 
 
-def _forget(rotary: nn.Module, _inputs: object) -> None:
+def _forget(rotary: Any, _inputs: object) -> None:
     rotary.inv_freq = rotary.original_inv_freq.to(rotary.inv_freq.device)
     rotary.max_seq_len_cached = rotary.original_max_seq_len

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, PeftModelForCausalLM, get_peft_model_state_dict, set_peft_model_state_dict
@@ -37,14 +38,15 @@ class LongLoRAModel(PeftModelForCausalLM):
     compute something else. Whatever saves through this method keeps them, `transformers.Trainer` included.
     """
 
-    def save_pretrained(self, save_directory: str | Path, **options) -> None:
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # pyrefly: ignore[bad-override]
         """As PEFT's; `config.json` is written first, so that weights never stand without their positions."""
         if options.get("is_main_process", True):
-            config = copy.deepcopy(self.get_base_model().config)
+            config: Any = copy.deepcopy(self.get_base_model().config)
             config.transformers_weights = NOT_A_MODEL
             config.save_pretrained(save_directory)
         # "auto" would ask the hub whether the embedding changed; where it trains, the adapter holds it anyway.
-        super().save_pretrained(str(save_directory), **{"save_embedding_layers": False} | options)
+        saving: dict[str, Any] = {"save_embedding_layers": False} | options
+        super().save_pretrained(str(save_directory), **saving)
 
     def resize_token_embeddings(self, *sizes: object, **options: object) -> None:
         """Refuse another vocabulary: the trained copy of the embedding has the size of the base.
@@ -136,7 +138,7 @@ def merge_longlora(model: PeftModel | PreTrainedModel) -> PreTrainedModel:
         ValueError: for a model that did not come from `longlora` or `load_longlora`, and for merged weights that are
             not finite.
     """
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     if not hasattr(base.config, "longlora"):
         raise ValueError(f"model must come from longlora or load_longlora, got a plain {type(base).__name__}")
     if isinstance(model, PeftModel):
@@ -174,7 +176,7 @@ def _lora_config(model: PreTrainedModel, config: LongLoRAConfig) -> LoraConfig:
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=rank,
-        lora_alpha=int(alpha) if alpha.is_integer() else alpha,
+        lora_alpha=int(alpha) if alpha.is_integer() else alpha,  # pyrefly: ignore[bad-argument-type] (scales alike)
         target_modules=names_for_peft(targets, parts, ends_with),
         modules_to_save=names_for_peft(freed, parts, str.endswith) or None,
         ensure_weight_tying=_trains_tied_embedding(model, parts, targets, freed),
@@ -255,13 +257,13 @@ def _saved_positions(base: PreTrainedModel, path: Path) -> tuple[PreTrainedConfi
 
 
 def _sizes(config: PreTrainedConfig) -> dict:
-    sizes = {name: getattr(config, name, None) for name in SIZES}
+    sizes: dict[str, Any] = {name: getattr(config, name, None) for name in SIZES}
     if sizes["head_dim"] is None:  # new positions state what some families leave open
         sizes["head_dim"] = sizes["hidden_size"] // sizes["num_attention_heads"]
     return sizes
 
 
-def _unstretched(rope: Rope) -> dict:
+def _unstretched(rope: Any) -> dict:
     """The positions of the base that `lora.save_adapter` trained on, which it does not state."""
     parameters = Rope(rope.head_dim, rope.base).rope_parameters()
     return {"rope_parameters": parameters, "max_position_embeddings": rope.trained_length}
@@ -269,6 +271,6 @@ def _unstretched(rope: Rope) -> dict:
 
 def _adapter_config(path: Path, trainable: bool) -> LoraConfig:
     read_adapter_config(path)  # refuses what would change the meaning of the weights
-    config = LoraConfig.from_pretrained(path.parent)
+    config: Any = LoraConfig.from_pretrained(str(path.parent))
     config.inference_mode = not trainable
     return config

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ def rehearse(settings: TrainingSettings) -> Reach:
 def recompute_activations(model: nn.Module) -> None:
     """Gradient checkpointing: layers keep their inputs only and compute the rest again in the backward pass."""
     # The second is its older name, which transformers 6 will not know.
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable: Any = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
 
 
@@ -187,7 +188,7 @@ def _save(run: _Run, result: TrainResult, folder: Path) -> dict:
     context = reach_of(model.config).length
     out = folder / ("adapter" if settings.train == "adapters" else "model")
     # All weights trained make a model like any other.
-    (model if settings.train == "adapters" else merge_longlora(model)).save_pretrained(out)
+    (model if settings.train == "adapters" else merge_longlora(model)).save_pretrained(str(out))
     save_tokenizer(settings.model, out, context)
     record = as_json(
         {

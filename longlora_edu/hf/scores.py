@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel
+from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..runs.records import Proportion
 from ..runs.validate import check_integer
@@ -100,7 +101,7 @@ def score_perplexity(
 
 def score_retrieval(
     model: PreTrainedModel,
-    tokenizer,
+    tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[np.ndarray],
     lengths: Sequence[int],
     *,
@@ -131,7 +132,7 @@ def score_retrieval(
 
 def score_answers(
     model: PreTrainedModel,
-    tokenizer,
+    tokenizer: PreTrainedTokenizerBase,
     pairs: Sequence[Pair],
     is_right: Callable[[str, str], bool],
     *,
@@ -161,7 +162,7 @@ def score_answers(
 
 
 @torch.inference_mode()
-def answer(model: PreTrainedModel, tokenizer, prompt: np.ndarray, *, most: int) -> str:
+def answer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: np.ndarray, *, most: int) -> str:
     """Text that the model writes after the prompt's ids, greedily, with a cache, up to the end of its turn.
 
     Raises:
@@ -180,10 +181,11 @@ def answer(model: PreTrainedModel, tokenizer, prompt: np.ndarray, *, most: int) 
     # transformers fills in what a config leaves open from the model's own, which may hold penalties and beams.
     own, model.generation_config = model.generation_config, greedy
     try:
-        written = forget_lengths(model).eval().generate(input_ids=ids, attention_mask=torch.ones_like(ids))
+        generate: Any = forget_lengths(model).eval().generate
+        written = generate(input_ids=ids, attention_mask=torch.ones_like(ids))
     finally:
         model.generation_config = own
-    return tokenizer.decode(written[0, len(prompt) :], skip_special_tokens=True)
+    return str(tokenizer.decode(written[0, len(prompt) :], skip_special_tokens=True))
 
 
 def _ids_in(config: object) -> set[int]:
@@ -198,7 +200,7 @@ def _next_token_nats(model: PreTrainedModel, ids: Tensor) -> Tensor:
     model.eval()
     ids = ids.to(next(model.parameters()).device)
     hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-    head, parts = model.get_output_embeddings(), []
+    head, parts = cast(nn.Module, model.get_output_embeddings()), []
     for start in range(0, hidden.shape[1], CHUNK):
         logits = head(hidden[:, start : start + CHUNK]).float()
         targets = ids[:, 1 + start : 1 + start + logits.shape[1]]
@@ -207,7 +209,9 @@ def _next_token_nats(model: PreTrainedModel, ids: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _finds(model, tokenizer, texts, length: int, depth: float, rng: np.random.Generator) -> bool:
+def _finds(
+    model, tokenizer: PreTrainedTokenizerBase, texts, length: int, depth: float, rng: np.random.Generator
+) -> bool:
     key = "".join(map(str, rng.integers(10, size=DIGITS)))
     # As they stand in a text: tokenizers put a space of their own before a text that begins.
     _, stated = following_ids(tokenizer, "a", f"{STATEMENT.decode()}{key}\n")

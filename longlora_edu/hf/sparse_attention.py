@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 from weakref import ref
 
 import torch
@@ -48,7 +48,7 @@ class S2Settings:
         if (size is None) == (ratio is None):
             raise ValueError(f"exactly one of group_size and group_ratio must be given, got {size} and {ratio}")
         if size is None:
-            group_size_from_ratio(1, ratio)
+            group_size_from_ratio(1, ratio)  # pyrefly: ignore[bad-argument-type] (given, as size is not)
             # Only the sequence tells which group it will be: here, any that the shift fits into.
             size = self.shift + 1 if isinstance(self.shift, int) and self.shift > 0 else 1
         S2Pattern(size, self.shift, self.boundary)
@@ -61,7 +61,7 @@ class S2Settings:
 
     def geometry(self, seq_len: int, num_heads: int) -> S2Geometry:
         """The settings laid over `seq_len` tokens and `num_heads` query heads."""
-        size = self.group_size or group_size_from_ratio(seq_len, self.group_ratio)
+        size = self.group_size or group_size_from_ratio(seq_len, self.group_ratio)  # pyrefly: ignore[bad-argument-type]
         return S2Geometry(seq_len, size, num_heads, self.shift, self.boundary)
 
 
@@ -114,7 +114,7 @@ def use_s2(
     settings = S2Settings(group_size, group_ratio, shift, boundary, when)
     target = transformer_of(model)
     layers = attention_layers(target)
-    before = target.config._attn_implementation
+    before: Any = target.config._attn_implementation
     if before == NAME:
         before = switch.report.before if (switch := _switch_of(target)) else "sdpa"
     _detach(target)
@@ -125,7 +125,7 @@ def use_s2(
                 setattr(part, name, copy.deepcopy(value, copies))
     target.set_attn_implementation(NAME)
     report = AttentionReport(type(target).__name__, len(layers), before, NAME, settings)
-    switch = _Switch(target.base_model, report)
+    switch = _Switch(cast(PreTrainedModel, target.base_model), report)
     for layer in layers:
         layer.s2_switch = switch
     return report
@@ -150,7 +150,7 @@ class _Switch(nn.Module):
 
     def __init__(self, base: PreTrainedModel, report: AttentionReport) -> None:
         super().__init__()
-        self.config, self.settings, self.report = base.config, report.settings, report
+        self.config, self.settings, self.report = base.config, cast(S2Settings, report.settings), report
         # What a call says to the whole model, and to no attention layer in every family.
         self.hook = base.register_forward_pre_hook(_check_call, with_kwargs=True)
         self.train(base.training)
@@ -181,7 +181,7 @@ _NOT_ITS_OWN = (
 )
 
 
-def s2_attention_mask(*, config: PreTrainedConfig, **arguments) -> Tensor | None:
+def s2_attention_mask(*, config: PreTrainedConfig, **arguments: Any) -> Tensor | None:
     """Make the mask that transformers asks for: `sdpa`'s own while attention is dense, else `segments` (b n), or None.
 
     None says one document a row and no padding. Nothing of n × n elements is built for S².
@@ -200,7 +200,7 @@ def s2_attention_forward(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    **arguments,
+    **arguments: Any,
 ) -> tuple[Tensor, None]:
     """Compute attention for transformers: (b n h d), and no weights. k and v come un-repeated, (b hk n d)."""
     if (switch := getattr(module, "s2_switch", None)) is None:
@@ -239,7 +239,7 @@ def _detach(model: PreTrainedModel) -> None:
                 del layer.s2_switch
 
 
-def _check_call(base: nn.Module, args: tuple, arguments: dict) -> None:
+def _check_call(base: Any, args: tuple, arguments: dict) -> None:
     """Check what a whole model is called with under S².
 
     Raises:

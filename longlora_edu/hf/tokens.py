@@ -7,16 +7,17 @@ letters; control tokens come from the tokenizer and its chat template alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tokenizers import AddedToken
+from transformers import PreTrainedTokenizerBase
 
 # Private characters that stand for a control token spelled in a message, and for the answer, while a template renders.
 OPEN, CLOSE, ANSWER = "\ue000", "\ue001", "\ue002"
 
 
-def mark_controls(tokenizer) -> None:
+def mark_controls(tokenizer: PreTrainedTokenizerBase) -> None:
     """Let a tokenizer know all its control tokens: some mark turns with tokens that it does not call special."""
     template, backend = str(getattr(tokenizer, "chat_template", None) or ""), getattr(tokenizer, "_tokenizer", None)
     turns = [
@@ -28,24 +29,26 @@ def mark_controls(tokenizer) -> None:
         backend.add_special_tokens([AddedToken(content, special=True, normalized=False) for content in turns])
 
 
-def plain_ids(tokenizer, text: str) -> list[int]:
+def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Encode text as text: no control token comes out of it, and nothing is put before or after it."""
     return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
 
 
-def opening_ids(tokenizer) -> list[int]:
+def opening_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The tokens that a tokenizer puts before every text, such as BOS; what it puts after one is left out."""
     bare, whole = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (False, True))
     starts = (start for start in range(len(whole) - len(bare) + 1) if whole[start : start + len(bare)] == bare)
     return whole[: next(starts, 0)]
 
 
-def closing_ids(tokenizer) -> list[int]:
+def closing_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The end-of-text token of a tokenizer that has one."""
     return [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
 
 
-def following_ids(tokenizer, before: str, text: str, encode=plain_ids) -> tuple[list[int], list[int]]:
+def following_ids(
+    tokenizer: PreTrainedTokenizerBase, before: str, text: str, encode: Callable = plain_ids
+) -> tuple[list[int], list[int]]:
     """The ids of `before`, and those of `text` as it follows them: a leading space is then whatever it is in a text.
 
     Where the two share a token, `text` is encoded by itself instead, since `before` is what a model is given.
@@ -54,7 +57,7 @@ def following_ids(tokenizer, before: str, text: str, encode=plain_ids) -> tuple[
     return first, whole[len(first) :] if whole[: len(first)] == first else encode(tokenizer, text)
 
 
-def turn_ids(tokenizer, instruction: str, output: str) -> tuple[list[int], list[int]]:
+def turn_ids(tokenizer: PreTrainedTokenizerBase, instruction: str, output: str) -> tuple[list[int], list[int]]:
     """The ids of a prompt and of the answer to it, up to the end of the turn and of the text.
 
     A chat template writes both where there is one. Without one, the answer follows the instruction directly.
@@ -71,7 +74,7 @@ def turn_ids(tokenizer, instruction: str, output: str) -> tuple[list[int], list[
     whole = _rendered(tokenizer, [asked, {"role": "assistant", "content": ANSWER}], add_generation_prompt=False)
     after = whole.partition(ANSWER)[2]
 
-    def encode(tokenizer, text: str) -> list[int]:
+    def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
         return _template_ids(tokenizer, text, controls)
 
     prompt, answer = following_ids(tokenizer, before, _shielded(output, controls) + after, encode)
@@ -79,14 +82,14 @@ def turn_ids(tokenizer, instruction: str, output: str) -> tuple[list[int], list[
     return prompt, answer if set(ends) & set(answer) else answer + ends
 
 
-def stop_ids(tokenizer) -> set[int]:
+def stop_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """The tokens that end an answer: the end of text, and the control token with which the template ends a turn."""
     _, answer = turn_ids(tokenizer, "a", "a")
-    controls = set(tokenizer.convert_tokens_to_ids(_controls(tokenizer)))
+    controls = {tokenizer.convert_tokens_to_ids(control) for control in _controls(tokenizer)}
     return {*closing_ids(tokenizer), *[token for token in answer if token in controls][:1]}
 
 
-def named(tokenizer, ids: Sequence[int]) -> str | None:
+def named(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str | None:
     """Tokens by name, for a report; None for none."""
     return " ".join(map(str, tokenizer.convert_ids_to_tokens(list(ids)))) or None
 
@@ -96,7 +99,7 @@ def with_opening(rows: np.ndarray, opening: Sequence[int]) -> np.ndarray:
     return np.concatenate([np.tile(np.asarray(opening, rows.dtype), (len(rows), 1)), rows], axis=1)
 
 
-def _controls(tokenizer) -> list[str]:
+def _controls(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """All control tokens by their letters, the longest first."""
     backend = getattr(tokenizer, "_tokenizer", None)
     added = backend.get_added_tokens_decoder() if backend is not None else tokenizer.added_tokens_decoder
@@ -110,7 +113,7 @@ def _shielded(text: str, controls: Sequence[str]) -> str:
     return text
 
 
-def _template_ids(tokenizer, text: str, controls: Sequence[str]) -> list[int]:
+def _template_ids(tokenizer: PreTrainedTokenizerBase, text: str, controls: Sequence[str]) -> list[int]:
     """What a template wrote, with its control tokens; stand-ins become letters again."""
     ids = []
     for part in re.split(f"({OPEN}\\d+{CLOSE})", text):
@@ -121,8 +124,9 @@ def _template_ids(tokenizer, text: str, controls: Sequence[str]) -> list[int]:
     return ids
 
 
-def _rendered(tokenizer, turns: list[dict], *, add_generation_prompt: bool) -> str:
+def _rendered(tokenizer: PreTrainedTokenizerBase, turns: list[dict], *, add_generation_prompt: bool) -> str:
     try:
-        return tokenizer.apply_chat_template(turns, add_generation_prompt=add_generation_prompt, tokenize=False)
+        text = tokenizer.apply_chat_template(turns, add_generation_prompt=add_generation_prompt, tokenize=False)
+        return str(text)
     except Exception as error:  # templates are programs, and raise what they like
         raise ValueError(f"the chat template must accept a question and its answer, got {error}") from None
