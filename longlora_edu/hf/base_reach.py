@@ -64,9 +64,15 @@ class Reach:
 
 
 def stated_positions(config: PreTrainedConfig) -> dict:
-    """What a config says of positions, in a form that can be compared and written as JSON."""
+    """The positions that a config states, in a form that can be compared and written as JSON.
+
+    Raises:
+        ValueError: for several rules, one for each kind of layer.
+    """
     stated = (getattr(config, "rope_parameters", None) or {}).items()
     parameters = {name: value for name, value in stated if name not in ASIDE and value is not None}
+    if several := [name for name, value in parameters.items() if isinstance(value, dict)]:
+        raise ValueError(f"rope_parameters must be one rule for all layers, got one each for {', '.join(several)}")
     return {"rope_parameters": parameters, "max_position_embeddings": getattr(config, "max_position_embeddings", None)}
 
 
@@ -84,8 +90,6 @@ def reach_of(config: PreTrainedConfig, trained_length: int | None = None) -> Rea
         stated["rope_parameters"],
         _number("max_position_embeddings", stated["max_position_embeddings"]),
     )
-    if several := [name for name, value in parameters.items() if isinstance(value, dict)]:
-        raise ValueError(f"rope_parameters must be one rule for all layers, got one each for {', '.join(several)}")
     rule, factor = parameters.get("rope_type", "default"), parameters.get("factor")
     beside = getattr(config, "original_max_position_embeddings", None)
     origin = parameters.get("original_max_position_embeddings", beside)

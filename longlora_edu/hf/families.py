@@ -154,6 +154,8 @@ def _dispatches(kind: type[nn.Module]) -> bool:
 def _not_honoured(model: PreTrainedModel, config: PreTrainedConfig, layers: list[nn.Module]) -> dict[str, object]:
     """List what S² does not compute: a name and, where the model has it, something that is true."""
     kinds = getattr(config, "layer_types", None)
+    heads, kv_heads = (getattr(config, f"num_{kind}_heads", None) for kind in ("attention", "key_value"))
+    uneven = isinstance(heads, int) and isinstance(kv_heads, int) and (kv_heads < 1 or heads % kv_heads)
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
     return {
         "parts with configs of their own (give use_s2 its text decoder)": [
@@ -161,6 +163,7 @@ def _not_honoured(model: PreTrainedModel, config: PreTrainedConfig, layers: list
         ],
         "an encoder and a decoder, is_encoder_decoder": config.is_encoder_decoder,
         "cross-attention, add_cross_attention": getattr(config, "add_cross_attention", False),
+        "query heads that key heads do not divide": f"{heads} and {kv_heads}" if uneven else None,
         "attention that is not causal": sorted(
             {type(layer).__name__ for layer in layers if getattr(layer, "is_causal", False) is not True}
         ),

@@ -59,7 +59,8 @@ def extended_positions(model: PreTrainedModel, recipe: LongLoRAConfig) -> Positi
         ValueError: for a context within reach under another rule than the model's own; beyond, for a rule that the
             model was not stretched by, and for one that cannot go on.
     """
-    reach, target, head_dim = reach_of(model.config, recipe.trained_length), recipe.context_length, _turned(model)
+    head_dim, target = _turned(model), recipe.context_length
+    reach = reach_of(model.config, recipe.trained_length)
     if target <= reach.length:
         if recipe.rope in ("default", reach.rule):
             return _kept(model, reach, head_dim)
@@ -126,10 +127,11 @@ def rotary_modules(model: PreTrainedModel) -> dict[str, Any]:
     """The modules of a model that turn positions into angles, by name.
 
     Raises:
-        ValueError: for a model without any.
+        ValueError: for a model without any, or with several rules.
     """
+    stated = stated_positions(model.config)["rope_parameters"]
     found = {name: part for name, part in model.named_modules() if hasattr(part, "inv_freq")}
-    if not found or not getattr(model.config, "rope_parameters", None):
+    if not found or not stated:
         raise ValueError(
             f"model must have rotary positions (RoPE) that its rope_parameters rule, got {type(model).__name__}"
         )
