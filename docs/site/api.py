@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-MODULE = re.compile(r"^\| `(\w+)` \| (.+?) \|$", re.MULTILINE)
+MODULE = re.compile(r"^\| `(\w+)/?` \| (.+?) \|$", re.MULTILINE)
 
 
 def modules(root: Path) -> dict[str, str]:
-    """Each public module in reading order, with what it answers, as the README's table has them."""
+    """Each room of the package with its subject, in the order of the README's three shelves."""
     return dict(MODULE.findall((root / "README.md").read_text(encoding="utf-8")))
 
 
 def reference(root: Path) -> dict[str, str]:
     """The pages by name: an index, and one for each module."""
     answers_of = modules(root)
-    intro = "Each module imports only from those above it: read them in this order. Each page leads to the source."
+    intro = "The method first, in reading order; then its uses, then the machinery. Each page leads to the source."
     rows = "\n".join(f"| [{name}]({name}.md) | {answers} |" for name, answers in answers_of.items())
-    table = f"| module | what it answers |\n|---|---|\n{rows}\n"
+    table = f"| module | subject |\n|---|---|\n{rows}\n"
     names = "\n".join(answers_of)
     pages = {"index": f"# The library\n\n{intro}\n\n{table}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"}
     for name in answers_of:
@@ -28,9 +28,12 @@ def reference(root: Path) -> dict[str, str]:
 
 
 def _documented(module: Path) -> list[str]:
-    """A module, and the folders in it that name what is public in them."""
+    """A module; the folders in it that name what is public in them; and its files, where it does not do so itself."""
     folders = sorted(module.glob("*/__init__.py"))
     public = [path.parent.name for path in folders if "__all__" in path.read_text(encoding="utf-8")]
+    own = module / "__init__.py"
+    if own.exists() and "__all__" not in own.read_text(encoding="utf-8"):
+        public += [path.stem for path in sorted(module.glob("*.py")) if not path.stem.startswith("_")]
     return [f"longlora_edu.{module.name}", *(f"longlora_edu.{module.name}.{part}" for part in public)]
 
 

@@ -1,6 +1,8 @@
 """Everything that lessons share: predictions, quizzes, tables, recorded runs, the environment; checks; the editions."""
 
-from ..runs.records import recorded, recorded_line
+# Of runs, whose page documents them; lessons take them from here.
+from ..runs.records import recorded as recorded
+from ..runs.records import recorded_line as recorded_line
 from .notebook.environment import check_environment, require
 from .notebook.html_tables import show_table
 from .notebook.journal import Journal
@@ -16,8 +18,6 @@ __all__ = [
     "overview",
     "predict",
     "quiz",
-    "recorded",
-    "recorded_line",
     "require",
     "reveal",
     "show_study",

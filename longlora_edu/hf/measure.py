@@ -22,7 +22,7 @@ from .loading import load_causal_model, load_tokenizer, save_tokenizer
 from .pairs import Pair, read_pairs, tokenised_pair
 from .recipe import load_longlora, merge_longlora
 from .scores import answer, score_answers, score_perplexity, score_retrieval
-from .tokens import named, opening_ids
+from .tokens import opening_ids, token_names
 
 
 def with_adapter(model: str, adapter: Path | None, *, bf16: bool = False) -> PreTrainedModel:
@@ -81,7 +81,7 @@ def measure_text(
         "adapter": str(adapter) if adapter else None,
         "windows": score.windows,
         "stride": score.stride,
-        "windows_begin_with": named(tokenizer, opening),
+        "windows_begin_with": token_names(tokenizer, opening),
         "files_left_out": len(corpus.left_out),
         "perplexity": score.perplexity,
         "nats_by_position": [round(float(nats), 4) for nats in score.by_position],

@@ -34,7 +34,7 @@ from .processes import own_device, process_group
 from .recipe import longlora, merge_longlora
 from .settings import TrainingSettings
 from .sparse_attention import use_dense
-from .tokens import named, opening_ids
+from .tokens import opening_ids, token_names
 
 __all__ = ["TrainingSettings", "recompute_activations", "rehearse", "run_training"]
 
@@ -133,7 +133,7 @@ def _load(settings: TrainingSettings, on_data: OnData | None) -> _Loaded:
     model = load_causal_model(settings.model, bf16=settings.bf16 and settings.train == "adapters")
     check_ids(data.texts, model)
     opening = opening_ids(tokenizer) if isinstance(data, TextData) else []
-    return _Loaded(model, data, reach, named(tokenizer, opening))
+    return _Loaded(model, data, reach, token_names(tokenizer, opening))
 
 
 def _prepare(settings: TrainingSettings, base: _Loaded, rank: int, world: int) -> _Run:

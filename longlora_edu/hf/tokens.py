@@ -89,7 +89,7 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     return {*closing_ids(tokenizer), *[token for token in answer if token in controls][:1]}
 
 
-def named(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str | None:
+def token_names(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str | None:
     """Tokens by name, for a report; None for none."""
     return " ".join(map(str, tokenizer.convert_ids_to_tokens(list(ids)))) or None
 

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 SETTINGS_FILE = "settings.json"
 PACKAGES = ("longlora_edu", "numpy", "torch", "transformers", "peft", "safetensors")
@@ -49,13 +50,13 @@ def replace_file(path: Path, data: bytes) -> None:
         raise
 
 
-def write_json(path: Path, value) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write records, mappings and lists as indented JSON. A NaN is refused: JSON has no word for it."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
     replace_file(path, (text + "\n").encode())
 
 
-def as_json(value):
+def as_json(value: object) -> Any:
     """`value` as `write_json` and `read_json` would give it back: keys are text, records are mappings."""
     return json.loads(json.dumps(value, allow_nan=False, default=_plain))
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
-def is_integer(value) -> bool:
+def is_integer(value: Any) -> bool:
     """Return whether `value` is an integer of Python or NumPy. True is an int to Python and a mistake here."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def check_integer(name: str, value, *, at_least: int | None = None) -> int:
+def check_integer(name: str, value: Any, *, at_least: int | None = None) -> int:
     """Return `value` as a plain int.
 
     Raises:
@@ -22,7 +24,7 @@ def check_integer(name: str, value, *, at_least: int | None = None) -> int:
     return int(value)
 
 
-def check_positive(name: str, value) -> int:
+def check_positive(name: str, value: Any) -> int:
     """Return `value` as a plain int, if it is an integer above 0; the message says which of the two it is not.
 
     Raises:
@@ -33,7 +35,7 @@ def check_positive(name: str, value) -> int:
     return number
 
 
-def check_size(name: str, value) -> int:
+def check_size(name: str, value: Any) -> int:
     """Return `value` as a plain int, if it is a positive integer, as sizes and counts of a model are.
 
     Raises:
@@ -44,7 +46,7 @@ def check_size(name: str, value) -> int:
     return int(value)
 
 
-def set_integers(settings, *names: str, at_least: int = 1) -> None:
+def set_integers(settings: Any, *names: str, at_least: int = 1) -> None:
     """Check fields of a frozen dataclass and store them as plain ints, so that they can be written as JSON.
 
     Raises:

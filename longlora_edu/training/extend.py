@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from ..longlora import LongLoRAReport, merge_to_dense
 from ..model import TinyLlama
@@ -43,7 +44,7 @@ def extend_model(
     merge: Callable[[TinyLlama], TinyLlama] = merge_to_dense,
     stop: Callable[[], bool] = lambda: False,
     interrupt_stops: bool = False,
-    **options,
+    **options: Any,
 ) -> Extension:
     """Extend `model` in place and return it merged, in evaluation mode.
 

@@ -4,6 +4,7 @@ The explorer of groups draws in the browser (`explorer`, needs anywidget); the o
 around a function that returns a `Picture`.
 """
 
-from .display import Picture, show
+from .display import Picture as Picture  # from plots, whose page documents it
+from .display import show
 
-__all__ = ["Picture", "show"]
+__all__ = ["show"]

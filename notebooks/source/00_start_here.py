@@ -171,7 +171,6 @@ for boundary in ("split", "wrap"):
 # | 08 | [Did it work?](08_did_it_work.ipynb) | how to know whether a longer context is used | 45 | 07 |
 # | 09 | [A real model](09_real_model.ipynb) | the recipe inside transformers and peft | 60 | 07 |
 # | 10 | [The bug gallery, and the critics](10_bug_gallery_and_critics.ipynb) | how it goes wrong, and what later studies found | 60 | 02 |
-# | 12 | [Read the sheet](12_read_the_sheet.ipynb) | the whole method as one NumPy program, line by line | 30 | 02 |
 #
 # In a hurry: 00, 02, 07, 08. For a pull request to your own framework: 02, 03, 04, 09, 10. To teach it:
 # [INSTRUCTOR.md](../INSTRUCTOR.md) has routes of 20, 50 and 90 minutes. Every term is in the [glossary](glossary.md).

@@ -35,7 +35,6 @@ NAMES = [
     "08_did_it_work",
     "09_real_model",
     "10_bug_gallery_and_critics",
-    "12_read_the_sheet",
 ]
 each_lesson = pytest.mark.parametrize("name", NAMES)
 
@@ -55,7 +54,7 @@ def outputs_of(notebook):
 # Their form.
 
 
-def test_the_course_is_these_twelve_lessons():
+def test_the_course_is_these_eleven_lessons():
     assert list(LESSONS) == NAMES
     assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == NAMES
 

@@ -41,7 +41,7 @@ def test_threads_come_back_after_an_error_too(threads):
 
 
 def test_no_repeats_are_refused():
-    with pytest.raises(ValueError, match="repeats must be positive, got 0"):
+    with pytest.raises(ValueError, match="repeats must be an integer, at least 1, got 0"):
         median_seconds({}, repeats=0)
 
 
