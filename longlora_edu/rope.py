@@ -74,9 +74,9 @@ class Rope:
 
     def frequencies(self, seq_len: int | None = None) -> np.ndarray:
         """Compute the frequencies, float64 (d/2,), in radians per token; only *dynamic* depends on `seq_len`."""
-        base = self.stretched_base
-        if self.method == "dynamic" and seq_len is not None and seq_len > self.trained_length:
-            base = self._ntk_base(self.factor * seq_len / self.trained_length - (self.factor - 1))
+        base, trained = self.stretched_base, self.trained_length or math.inf  # dynamic has a trained length
+        if self.method == "dynamic" and seq_len is not None and seq_len > trained:
+            base = self._ntk_base(self.factor * seq_len / trained - (self.factor - 1))
         frequencies = base ** -(np.arange(0, self.head_dim, 2) / self.head_dim)
         if self.method == "linear":
             return frequencies / self.factor
@@ -131,7 +131,7 @@ class Rope:
         rope = cls(head_dim, float(parameters.pop("rope_theta")), kind, factor, trained)
         if kind == "yarn":
             parameters.pop("finetuned", None)
-            constants = {"beta_fast": BETA_FAST, "beta_slow": BETA_SLOW, "truncate": TRUNCATE}
+            constants: dict[str, float] = {"beta_fast": BETA_FAST, "beta_slow": BETA_SLOW, "truncate": TRUNCATE}
             constants["attention_factor"] = rope.attention_factor
             parameters = {name: value for name, value in parameters.items() if not _same(value, constants.get(name))}
         if parameters:
@@ -155,9 +155,11 @@ class Rope:
         training, so longer texts would show them new angles: they are interpolated. The ramp between is straight in i.
         """
 
+        trained = self.trained_length or 1  # YaRN has a trained length
+
         def index_of(turns: float) -> float:
             # Solve turns = trained_length * base ** (-2 i / head_dim) / (2 pi) for i.
-            return self.head_dim * math.log(self.trained_length / (turns * 2 * math.pi)) / (2 * math.log(self.base))
+            return self.head_dim * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(self.base))
 
         low = max(math.floor(index_of(BETA_FAST)), 0)
         high = min(math.ceil(index_of(BETA_SLOW)), self.head_dim - 1)

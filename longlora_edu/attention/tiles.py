@@ -101,7 +101,7 @@ class _Cut(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # pyrefly: ignore[bad-override]
         return _filled(ctx.shape, ctx.tiles, grads), None
 
 
@@ -113,7 +113,7 @@ class _Join(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, *tuple[Tensor, ...]]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, *tuple[Tensor, ...]]:  # pyrefly: ignore[bad-override]
         return None, None, *(_piece(grad, tile) for tile in ctx.tiles)
 
 

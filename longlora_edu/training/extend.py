@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ..longlora import LongLoRAReport, merge_to_dense
 from ..model import TinyLlama
@@ -59,7 +59,7 @@ def extend_model(
     training = TrainResult(())
     if settings is not None:
         with _until_interrupted(stop) if interrupt_stops else nullcontext(stop) as stopped:
-            training = finetune(model, windows, settings, stop=stopped, **options)
+            training = finetune(model, cast(Windows, windows), settings, stop=stopped, **options)
     save(model)
     model = merge(model).eval()
     return Extension(model, report, training, before, measure(model, "after"), trained if settings else 0, every)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..runs.records import replace_file
 
-Metrics = dict[str, float]
+Metrics = dict[str, Any]  # numbers, and None where there was nothing to measure
 Objective = Callable[[int, int], tuple[Tensor, Metrics]]
 
 
@@ -209,7 +209,7 @@ def _rates_times(factor: float, optimizers: Sequence[torch.optim.Optimizer]) -> 
 
 def _settings(settings: TrainSettings, optimizers: Sequence[torch.optim.Optimizer]) -> dict:
     """What two processes must agree on to be one run, as JSON gives it back."""
-    values = dataclasses.asdict(settings)
+    values: dict[str, Any] = dataclasses.asdict(settings)
     for index, optimizer in enumerate(optimizers):
         values[f"optimizer {index}"] = type(optimizer).__name__
         for number, group in enumerate(optimizer.state_dict()["param_groups"]):
