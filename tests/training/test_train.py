@@ -288,8 +288,8 @@ def uninterrupted():
 @pytest.mark.parametrize("where", ["from outside", "in the third save"])
 def test_a_killed_run_ends_at_the_same_bits(tmp_path, uninterrupted, where):
     checkpoint = tmp_path / "c"
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (here, here.parent, here.parents[1])))}
     process = subprocess.Popen([sys.executable, "-c", RUN, str(checkpoint), where], env=environment)
     try:
         deadline = time.monotonic() + 120
