@@ -1,10 +1,30 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+# Two processes with two threads each would wait for one another: under xdist a process has one. Before torch is loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import Phase, settings
 
 # For `pytest --hypothesis-profile=mutation`: every example is still tried, but no red one shrunk for a reader.
 settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], deadline=None, derandomize=True)
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Whole folders are shared among processes; a file or two run in this one, which starts faster."""
+    files = all(Path(argument.partition("::")[0]).is_file() for argument in config.args)
+    return 0 if files else min(os.cpu_count() or 1, 4)
+
+
+def pytest_collection_modifyitems(items):
+    """A file stays in one process, so that what it builds once is built once; lessons are spread one by one."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture
