@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import need
-from small_models import folders, logits
+from page_models import folders, logits
 
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.runs.records import write_json

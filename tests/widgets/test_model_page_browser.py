@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import chromium_session, serious_faults
-from small_models import folders, logits
+from page_models import folders, logits
 
 from longlora_edu.widgets.model_page import Packed, Sample, model_page, pack
 from longlora_edu.widgets.model_page.bundle import module, worker
