@@ -7,6 +7,7 @@ from gguf import GGUFWriter
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 SIZES = {
     "vocab_size": 280, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -23,8 +24,7 @@ def small_llama(seed=0, **changes):
 
 def byte_level_tokenizer(*, begins=False, ends=False, merges=(), **special):
     """A tokenizer of 256 bytes, `<eos>` 256 and `<bos>` 257, which it may put around every text."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {letter: number for number, letter in enumerate(alphabet)}
+    vocabulary = {letter: byte for byte, letter in bytes_to_unicode().items()}
     for left, right in merges:
         vocabulary[left + right] = 270 + len(vocabulary) - 256
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))

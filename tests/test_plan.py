@@ -121,7 +121,9 @@ def test_memory_counts_what_learns_more_than_what_is_frozen():
 @pytest.mark.parametrize(
     ("options", "verdict"),
     [
-        ({"context": 4097}, "train dense with YaRN instead"),
+        ({"context": 4097}, "^train dense with YaRN instead"),
+        ({"context": 4096}, "nothing to stretch: the model reads 4096 tokens already; train dense instead"),
+        ({"context": 512}, "nothing to stretch: the model reads 4096 tokens already; train dense instead"),
         ({"context": 16384}, "S² pays a little"),
         ({"context": 32768}, "S² pays: "),
         (
@@ -143,7 +145,6 @@ def test_the_verdict_says_what_to_do(options, verdict):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"context": 4096}, "context must be above the trained context of 4096, got 4096"),
         ({"steps": 0}, "steps must be a positive integer, got 0"),
         ({"batch": 1.5}, "batch must be a positive integer, got 1.5"),
         ({"memory": 0}, "memory must be positive and finite, got 0"),
@@ -218,5 +219,5 @@ def test_the_command_says_which_file_to_bring(tmp_path, folder, monkeypatch):
         done = run("--model", model, "--context", 8192)
         assert done.exit_code == 1
         assert message in done.output
-    done = run("--model", folder, "--context", 4096)
-    assert (done.exit_code, "context must be above the trained context of 4096" in done.output) == (1, True)
+    done = run("--model", folder, "--context", 4096, "--tflops", 1)
+    assert (done.exit_code, "nothing to stretch: the model reads 4096 tokens already" in done.output) == (0, True)

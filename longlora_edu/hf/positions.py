@@ -165,9 +165,9 @@ def state_for_all_readers(config: PreTrainedConfig) -> None:
         older_name: dict[str, Any] = {older: 0.5}
         if name in stated and type(config)(**older_name).rope_parameters.get(name) == 0.5:
             stated[older] = stated[name]
-    if reach.rule != "default":
+    if rule["rope_type"] != "default":
         stated["rope_scaling"] = {name: value for name, value in rule.items() if name != "rope_theta"}
-        stated["rope_scaling"]["type"] = reach.rule
+        stated["rope_scaling"]["type"] = rule["rope_type"]
         if reach.origin not in (rule.get("original_max_position_embeddings"), config.max_position_embeddings):
             stated["original_max_position_embeddings"] = reach.origin  # where transformers, too, looks for it
     own.update(stated)

@@ -18,7 +18,7 @@ from ..longlora import ATTENTION_PROJECTIONS, EMBEDDINGS_AND_NORMS, LongLoRAConf
 from ..lora.files import CONFIG_FILE, WEIGHTS_FILE, check_tensors, names_for_peft, read_adapter_config, read_weights
 from ..lora.layers import checked_rank_and_alpha, ends_with, modules_to_free, named_parts, some
 from ..rope import Rope
-from ..runs.records import read_json
+from ..runs.records import read_json, write_json
 from .base_reach import reach_of, stated_positions
 from .positions import Positions, extended_positions, new_positions, rotary_modules, state_for_all_readers
 from .sparse_attention import use_dense, use_s2
@@ -41,9 +41,9 @@ class LongLoRAModel(PeftModelForCausalLM):
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # pyrefly: ignore[bad-override]
         """As PEFT's; `config.json` is written first, so that weights never stand without their positions."""
         if options.get("is_main_process", True):
-            config: Any = copy.deepcopy(self.get_base_model().config)
-            config.transformers_weights = NOT_A_MODEL
-            config.save_pretrained(save_directory)
+            self.get_base_model().config.save_pretrained(save_directory)
+            path = Path(save_directory) / "config.json"
+            write_json(path, read_json(path) | {"transformers_weights": NOT_A_MODEL})
         # "auto" would ask the hub whether the embedding changed; where it trains, the adapter holds it anyway.
         saving: dict[str, Any] = {"save_embedding_layers": False} | options
         super().save_pretrained(str(save_directory), **saving)

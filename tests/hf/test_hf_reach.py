@@ -355,7 +355,9 @@ def family_of(name, **more):
     [
         ("mixtral", MOE),
         ("minimax", MOE | {"layer_types": ["full_attention"] * 2}),
-        ("phimoe", MOE | {"sliding_window": None}),
+        ("mixtral", MOE | {"num_attention_heads": 2, "num_key_value_heads": 1}),
+        ("mixtral", MOE | {"hidden_size": 64}),
+        ("minimax", MOE | {"layer_types": ["full_attention"] * 2, "hidden_size": 64}),
         ("qwen2_moe", MOE | {"shared_expert_intermediate_size": 16}),
     ],
 )

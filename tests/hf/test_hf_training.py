@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -159,20 +160,15 @@ def test_the_prompt_is_left_out_of_the_loss(tokenizer):
     assert labels.tolist() == [IGNORED] * (len(ids) - len(answer)) + answer
 
 
-def test_a_chat_template_is_used_where_there_is_one():
-    class Chat:
-        chat_template, eos_token_id = "there", 9
-
-        def apply_chat_template(self, turns, add_generation_prompt, tokenize):
-            assert (add_generation_prompt, tokenize) == (True, False)
-            return f"<{turns[0]['content']}>"
-
-        def __call__(self, text, **options):
-            return {"input_ids": [ord(letter) for letter in text]}
-
-    ids, labels = tokenised_pair(Pair("q", "a"), Chat())
-    assert ids.tolist() == [ord(letter) for letter in "<q>a"] + [9]
-    assert labels.tolist() == [IGNORED] * 3 + [ord("a"), 9]
+def test_a_chat_template_is_used_where_there_is_one(tokenizer):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m.content }}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
+    )
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    ids, labels = tokenised_pair(Pair("q", "a"), tokenizer)
+    assert ids.tolist() == [*b"<q>a", *end]
+    assert labels.tolist() == [IGNORED] * 3 + [ord("a"), *end]
 
 
 # The loss.

@@ -78,6 +78,7 @@ function open({ model, root, engine, header }) {
     status,
     busy,
     job,
+    halt,
   };
 
   // One long job at a time, with its progress and a way to stop it; the promise is null where it was stopped.
@@ -85,6 +86,7 @@ function open({ model, root, engine, header }) {
   function job(name, args, { hear = () => {}, says = "Computing" } = {}) {
     running?.stop();
     const call = engine.call(name, args, (news) => {
+      if (running !== call) return; // what was stopped may still have sent something
       if (news.share !== undefined) busy(news.share, says);
       hear(news);
     });
@@ -100,6 +102,11 @@ function open({ model, root, engine, header }) {
     );
   }
   const stop = () => running?.stop();
+  function halt() {
+    stop();
+    running = null;
+    busy(null);
+  }
 
   function busy(share, says = "") {
     const bar = root.querySelector("progress");

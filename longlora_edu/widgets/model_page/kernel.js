@@ -26,14 +26,29 @@ export function multiply(A, aFirst, aStep, B, bFirst, bStep, C, cFirst, cStep, r
       C[c] = keep ? C[c] + s20 : s20; C[c + 1] = keep ? C[c + 1] + s21 : s21; c += cStep;
       C[c] = keep ? C[c] + s30 : s30; C[c + 1] = keep ? C[c + 1] + s31 : s31;
     }
-  for (let i = 0; i < rows; i++)
-    for (let j = i < wholeRows ? wholeColumns : 0; j < columns; j++) {
+  for (let i = 0; i < rows; i++) {
+    let j = i < wholeRows ? wholeColumns : 0;
+    // Rows that are left over, as when one byte is typed: four sums at once, since each waits for its last addition.
+    for (; j + 4 <= columns; j += 4) {
+      let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+      let a = aFirst + i * aStep;
+      let b0 = bFirst + j * bStep, b1 = b0 + bStep, b2 = b1 + bStep, b3 = b2 + bStep;
+      for (const end = a + inner; a < end; a++, b0++, b1++, b2++, b3++) {
+        const x = A[a];
+        s0 += x * B[b0]; s1 += x * B[b1]; s2 += x * B[b2]; s3 += x * B[b3];
+      }
+      const c = cFirst + i * cStep + j;
+      C[c] = keep ? C[c] + s0 : s0; C[c + 1] = keep ? C[c + 1] + s1 : s1;
+      C[c + 2] = keep ? C[c + 2] + s2 : s2; C[c + 3] = keep ? C[c + 3] + s3 : s3;
+    }
+    for (; j < columns; j++) {
       let sum = 0;
       const [a, b] = [aFirst + i * aStep, bFirst + j * bStep];
       for (let e = 0; e < inner; e++) sum += A[a + e] * B[b + e];
       const c = cFirst + i * cStep + j;
       C[c] = keep ? C[c] + sum : sum;
     }
+  }
 }
 
 // A row of x over its root mean square, times a weight a feature.

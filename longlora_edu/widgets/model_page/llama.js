@@ -19,6 +19,8 @@ export function newCache({ shape }, capacity) {
     length: 0,
     layers: Array.from({ length: layers }, layer),
     logits: new Float32Array(capacity * vocabulary),
+    nats: new Float32Array(capacity), // what each next byte cost, as far as `priced`
+    priced: 0,
   };
 }
 

@@ -38,6 +38,7 @@ export function newReading(page) {
     const [model, pattern] = [page.model, page.pattern()];
     current = keyOf(model, pattern);
     if (usable(pattern, page.ids.length) < 2) {
+      page.halt();
       page.status(
         pattern.name === "wrap"
           ? `Wrap takes whole groups: write at least ${pattern.group} bytes, or take a smaller group.`

@@ -20,6 +20,7 @@ export function newSession({ header, models, capacity = header.context }) {
     while (shared < Math.min(known.cache.length, ids.length) && known.ids[shared] === ids[shared]) shared++;
     const whole = shared === ids.length && known.cache.length === ids.length;
     known.cache.length = (keeps(pattern) || whole) && !anew ? shared : 0;
+    known.cache.priced = Math.min(known.cache.priced, Math.max(0, known.cache.length - 1));
     known.ids = Uint8Array.from(ids);
     return known.cache;
   }
@@ -33,9 +34,11 @@ export function newSession({ header, models, capacity = header.context }) {
     const fresh = ids.length - cache.length;
     if (fresh > 0) yield* forward(models[model], cache, ids, pattern);
     const { vocabulary } = header.shape;
-    const nats = new Float32Array(Math.max(0, ids.length - 1));
-    for (let at = 0; at < nats.length; at++)
-      nats[at] = surprise(cache.logits, at * vocabulary, vocabulary, ids[at + 1]);
+    const last = Math.max(0, ids.length - 1);
+    for (let at = Math.min(cache.priced, last); at < last; at++)
+      cache.nats[at] = surprise(cache.logits, at * vocabulary, vocabulary, ids[at + 1]);
+    cache.priced = last;
+    const nats = cache.nats.slice(0, last);
     return { cache, used: ids.length, fresh, nats };
   }
 
