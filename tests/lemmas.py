@@ -64,15 +64,15 @@ class Lemma:
     state: Callable
     faults: dict[str, tuple[str, ...]]
 
-    def check(self, boundary: str, kind: type[S2Geometry], *, group: int | None = None, values=None) -> None:
-        """Prove it; or, with `values`, run it on these numbers. `group=None` is any group size.
+    def check(self, boundary: str, kind: type[S2Geometry], *, group=None, below=None, values=None) -> None:
+        """Prove it for any group and length, or this group and lengths `below`; or run it on these `values`.
 
         Raises:
             Refuted: with a counterexample.
             Undecided: when z3 gives up.
         """
         world = Symbolic() if values is None else Chosen(values)
-        self.state(world, _maker(world, kind, group), boundary)
+        self.state(world, _maker(world, kind, group, below), boundary)
 
 
 def lemma(**faults: tuple[str, ...]) -> Callable:
@@ -85,11 +85,11 @@ def lemma(**faults: tuple[str, ...]) -> Callable:
     return enter
 
 
-def _maker(world, kind: type[S2Geometry], group: int | None) -> Callable:
+def _maker(world, kind: type[S2Geometry], group: int | None, below: int | None) -> Callable:
     def make(boundary: str, **given):
         """A geometry about which only the boundary and `given` are known, and what the constructor refuses."""
         size = world.integer("group_size", at_least=1) if group is None else group
-        length = world.integer("seq_len", at_least=1)
+        length = world.integer("seq_len", at_least=1, below=below)
         if boundary != "split":
             world.assume(length == world.integer("num_groups", at_least=1) * size)
         settings = {"seq_len": length, "group_size": size}

@@ -86,7 +86,7 @@ def noticed_by(module: types.ModuleType, cases: list[tuple[str, str]]) -> tuple[
     """The first lemma that is false of this geometry.py, or cannot be stated of it; None if all hold."""
     for name, boundary in cases:
         try:
-            LEMMAS[name].check(boundary, module.S2Geometry, group=4)
+            LEMMAS[name].check(boundary, module.S2Geometry, group=4, below=16)
         except (Refuted, TypeError):  # a TypeError: this code does with integers what it should not
             return name, boundary
     return None
