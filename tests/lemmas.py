@@ -41,7 +41,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "shift longer than the text": ("min(self.shift, length)", "self.shift"),
     "wrapped cell counted as split": ('if self.boundary == "split" else 0', 'if self.boundary != "masked" else 0'),
     "masked cell counted as split": ('if self.boundary == "split" else 0', 'if self.boundary != "wrap" else 0'),
-    "leak of half a group": ("self.shift * (self.group_size - self.shift)", "self.shift * self.shift"),
+    "leak of half a group": ("* shift * (self.group_size - shift)", "* shift * shift"),
     "last cell too long": ("min(start + group, length)", "start + group"),
     "first cell lost": ("((head,), *cells) if first", "((head,), *cells) if first > 1"),
     "wrapped cell turned": ("(tail, head) if", "(head, tail) if"),
