@@ -72,6 +72,15 @@ def test_hooks_need_no_network_and_are_run_by_lint():
     assert "\npre-commit run --all-files" in (ROOT / ".ci/lint").read_text(encoding="utf-8")
 
 
+def test_nothing_of_the_package_is_ignored_by_git_and_so_by_ruff():
+    """`build/` without a slash in front once meant `longlora_edu/course/build` too, which no linter saw."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs a checkout")
+    command = ["git", "check-ignore", "--no-index", *map(str, FILES)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == []
+
+
 # Notebooks.
 
 FAULTS = runpy.run_path(str(ROOT / ".ci/notebooks.py"))["faults"]

@@ -43,7 +43,7 @@ def execute(notebook: nbformat.NotebookNode, *, timeout: int = 600) -> dict[str,
     }
 
 
-def portable(output: NotebookNode) -> dict | None:
+def portable(output: nbformat.NotebookNode) -> dict | None:
     """An output without what only lives in a running kernel; None where nothing is left.
 
     Raises:

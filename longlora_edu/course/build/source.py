@@ -133,7 +133,9 @@ def problems(lesson: Lesson) -> list[str]:
     found += [f"has no section {section!r}" for section in SECTIONS if section not in kinds]
     for text in prose:
         statement = "\n".join(line for line in text.splitlines() if not line.startswith(">"))
-        found += [f"says {match.group()!r} in its text" for match in QUANTITY.finditer(re.sub(r"`[^`]*`", "", statement))]
+        found += [
+            f"says {match.group()!r} in its text" for match in QUANTITY.finditer(re.sub(r"`[^`]*`", "", statement))
+        ]
     names = [cell.metadata.get("exercise") for cell in lesson.cells if "exercise" in cell.metadata]
     checks = [cell.metadata.get("check") for cell in lesson.cells if "check" in cell.metadata]
     if names != checks or sorted(names) != sorted(lesson.hints):
