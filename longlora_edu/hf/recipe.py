@@ -41,7 +41,8 @@ class LongLoRAModel(PeftModelForCausalLM):
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # pyrefly: ignore[bad-override]
         """As PEFT's; `config.json` is written first, so that weights never stand without their positions."""
         if options.get("is_main_process", True):
-            self.get_base_model().config.save_pretrained(save_directory)
+            config: Any = self.get_base_model().config
+            config.save_pretrained(save_directory)
             path = Path(save_directory) / "config.json"
             write_json(path, read_json(path) | {"transformers_weights": NOT_A_MODEL})
         # "auto" would ask the hub whether the embedding changed; where it trains, the adapter holds it anyway.

@@ -531,7 +531,7 @@ import einops
 from longlora_edu.hf import configs, measure, run_training
 
 start = MODEL or str(work / "base")
-own = configs.read_config(start)["max_position_embeddings"]
+own = configs.causal_config(start).max_position_embeddings
 target = CONTEXT or 2 * own
 text = Path(einops.__file__).parent
 del real, prepared  # room for the next one
