@@ -213,5 +213,5 @@ def test_padding_may_have_any_positions(padding):
     use_s2(model, group_size=32)
     mask = torch.ones(1, 96, dtype=torch.long)
     mask[:, :padding] = 0
-    positions = (mask.cumsum(1) - 1).clamp(min=1)
+    positions = (mask.cumsum(1) - 1).masked_fill(mask == 0, 1)
     model.train()(torch.zeros(1, 96, dtype=torch.long), position_ids=positions, attention_mask=mask)
