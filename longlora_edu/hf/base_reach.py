@@ -77,7 +77,7 @@ def stated_positions(config: PreTrainedConfig) -> dict:
 
 
 def reach_of(config: PreTrainedConfig, trained_length: int | None = None) -> Reach:
-    """How far a model reads already, and from where.
+    """Read from a config how far a model reads already, and from where.
 
     `trained_length` is the original context where the config does not state it, or of an unstretched model the one to
     count from. Without it, the maximum beside a *linear* factor is taken for the original one, as transformers advises.

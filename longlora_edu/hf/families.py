@@ -1,4 +1,4 @@
-"""Which transformers models and inputs S²-Attn can honour, and a refusal by name for all that it would ignore."""
+"""Checks of models and inputs: anything of transformers that S²-Attn would ignore is refused by name."""
 
 from __future__ import annotations
 

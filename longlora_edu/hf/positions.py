@@ -180,7 +180,7 @@ def _forget_legacy(config: PreTrainedConfig) -> None:
 
 
 def _turned(model: PreTrainedModel) -> int:
-    """How many features of a head are turned."""
+    """Count the features of a head that are turned."""
     return 2 * next(iter(rotary_modules(model).values())).inv_freq.numel()
 
 

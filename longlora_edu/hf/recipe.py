@@ -133,7 +133,7 @@ def merge_longlora(model: PeftModel | PreTrainedModel) -> PreTrainedModel:
     """Fold everything into the base and return it: a plain, dense model at the new context that stock code loads.
 
     Its `save_pretrained` writes `rope_parameters` and `max_position_embeddings`, and the same for transformers 4.
-    `model` is used up. `longlora.merge_longlora` does this to a TinyLlama.
+    `model` is used up. `longlora.merge_to_dense` does this to a TinyLlama.
 
     Raises:
         ValueError: for a model that did not come from `longlora` or `load_longlora`, and for merged weights that are
@@ -198,7 +198,11 @@ def _embedding_and_norms(model: PreTrainedModel, parts: dict[str, nn.Module]) ->
 
 
 def _trains_tied_embedding(model: PreTrainedModel, parts: dict, targets: list[str], freed: list[str]) -> bool:
-    """Does the embedding train while other modules share its weight? Refuses what PEFT would leave untied."""
+    """Tell whether the embedding trains while other modules share its weight.
+
+    Raises:
+        ValueError: for tied weights that PEFT would tear apart.
+    """
     embedding = model.get_input_embeddings()
     sharing = [name for name, part in parts.items() if getattr(part, "weight", None) is embedding.weight]
     own = [name for name in sharing if parts[name] is embedding]

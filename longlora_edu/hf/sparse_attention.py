@@ -31,7 +31,7 @@ When = Literal["training", "always", "never"]
 
 @dataclass(frozen=True)
 class S2Settings:
-    """How the attention of a model is made sparse, as a value; the fields are the arguments of `use_s2`.
+    """Settings of sparse attention, as a value; the fields are the arguments of `use_s2`.
 
     Raises:
         ValueError: naming the field, its rule and the value.
@@ -56,7 +56,7 @@ class S2Settings:
             raise ValueError(f"when must be one of {', '.join(get_args(When))}, got {self.when!r}")
 
     def sparse(self, training: bool) -> bool:
-        """Is attention S² while the model is in this mode?"""
+        """Tell whether attention is S² while the model is in this mode."""
         return self.when == "always" or (self.when == "training" and training)
 
     def geometry(self, seq_len: int, num_heads: int) -> S2Geometry:
@@ -67,7 +67,7 @@ class S2Settings:
 
 @dataclass(frozen=True)
 class AttentionReport:
-    """What `use_s2` or `use_dense` did: to a model of which class, to how many layers, and their attention by name."""
+    """Result of `use_s2` or `use_dense`: the class of the model, its layers, and their attention before and after."""
 
     model: str
     layers: int

@@ -114,7 +114,7 @@ def _shielded(text: str, controls: Sequence[str]) -> str:
 
 
 def _template_ids(tokenizer: PreTrainedTokenizerBase, text: str, controls: Sequence[str]) -> list[int]:
-    """What a template wrote, with its control tokens; stand-ins become letters again."""
+    """Encode the text of a template, with its control tokens; stand-ins become letters again."""
     ids = []
     for part in re.split(f"({OPEN}\\d+{CLOSE})", text):
         if found := re.fullmatch(f"{OPEN}(\\d+){CLOSE}", part):

@@ -144,9 +144,10 @@ def test_the_loss_of_a_step_is_the_mean_over_its_tokens_however_they_are_divided
     assert record["curve"][0]["loss"] == pytest.approx(nats / labels, rel=1e-6)
 
 
-@pytest.mark.parametrize("dropout", [0.1, 0.3])
-@pytest.mark.parametrize("stop", [1, 2, 3])
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize(
+    ("dropout", "stop", "checkpointing"),
+    [(0.1, 1, False), (0.3, 2, True), (0.1, 3, False), (0.3, 1, True), (0.5, 2, False)],
+)
 def test_a_resumed_run_drops_what_the_whole_one_drops(dropout, stop, checkpointing, tmp_path, monkeypatch, threads):
     model = a_model(tmp_path / "model", attention_dropout=dropout)
     options = {"steps": 4, "accumulate": 2, "checkpoint_every": 1, "threads": 1, "warmup": 0, "rate": 1e-2}
@@ -212,5 +213,5 @@ def test_padding_may_have_any_positions(padding):
     use_s2(model, group_size=32)
     mask = torch.ones(1, 96, dtype=torch.long)
     mask[:, :padding] = 0
-    positions = (mask.cumsum(1) - 1).clamp(min=1)
+    positions = (mask.cumsum(1) - 1).masked_fill(mask == 0, 1)
     model.train()(torch.zeros(1, 96, dtype=torch.long), position_ids=positions, attention_mask=mask)

@@ -117,6 +117,7 @@ def test_transformers_4_reads_the_same_positions(merged, tmp_path):
         subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True, timeout=1800)
     code = """
 import sys, torch, transformers
+from pathlib import Path
 from safetensors.torch import save_file
 assert transformers.__version__.startswith("4.57"), transformers.__version__
 logits = {}
