@@ -98,7 +98,7 @@ def in_cells(x: Tensor, tile: Tile) -> Tensor:
 class _Whole:
     """Shape (b, n, h) of a tensor and the tiles in it, as one value: torch.func would take a list of them apart."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     tiles: list[Tile]
 
 
@@ -120,7 +120,7 @@ class _Cut(torch.autograd.Function):
         return _Join.apply(ctx.whole, *grads), None
 
     @staticmethod
-    def jvp(ctx: Any, direction: Tensor, _: None) -> tuple[Tensor, ...]:
+    def jvp(ctx: Any, direction: Tensor, _: None) -> tuple[Tensor, ...]:  # pyrefly: ignore[bad-override]
         return _Cut.apply(direction, ctx.whole)
 
 
@@ -142,7 +142,7 @@ class _Join(torch.autograd.Function):
         return None, *_Cut.apply(grad, ctx.whole)
 
     @staticmethod
-    def jvp(ctx: Any, _: None, *directions: Tensor) -> Tensor:
+    def jvp(ctx: Any, _: None, *directions: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
         return _Join.apply(ctx.whole, *directions)
 
 

@@ -38,5 +38,5 @@ def _hash_tokens(data: TextData | PairData) -> str:
     for part in parts:  # ids, or ids and labels
         for ids in part:
             digest.update(f"{len(ids)}\0".encode())
-            digest.update(np.ascontiguousarray(ids))
+            digest.update(np.ascontiguousarray(ids).data)
     return digest.hexdigest()[:16]

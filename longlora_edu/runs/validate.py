@@ -83,7 +83,7 @@ def check_number(
     if within is not None:
         rule = f"from {within[0]} to {within[1]}"
     else:
-        rule = {None: "finite", 0: "positive and finite"}.get(above, f"above {above} and finite")
+        rule = "finite" if above is None else "positive and finite" if above == 0 else f"above {above} and finite"
     low, high = within or (-LARGEST_NUMBER, LARGEST_NUMBER)
     number = value.item() if isinstance(value, (np.integer, np.floating)) else value
     real = isinstance(number, (int, float)) and not isinstance(number, bool)

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
@@ -180,7 +180,8 @@ def _state_of_step(optimizer: torch.optim.Optimizer, group: dict, parameter: Ten
     small = torch.zeros([2] * parameter.dim(), dtype=parameter.dtype, device=parameter.device, requires_grad=True)
     small.grad = torch.zeros_like(small)
     options = {name: value for name, value in group.items() if name != "params"}
-    trial = type(optimizer)([{**options, "params": [small]}], lr=group["lr"])
+    make: Any = type(optimizer)  # each kind has arguments of its own
+    trial = make([{**options, "params": [small]}], lr=group["lr"])
     trial.step()
     state = {field: torch.as_tensor(value) for field, value in trial.state[small].items()}
     return {
@@ -202,5 +203,5 @@ def _digest(text: str, state: Mapping[str, Tensor]) -> str:
     for name in sorted(state):
         tensor = state[name]
         digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -34,10 +34,12 @@ def sort_files(root: Path, paths: Iterable[Path], *, follow: bool) -> tuple[list
 
 def read_text(path: Path) -> bytes | None:
     """Read a file to its end; None for a binary one, as soon as a chunk of it holds a NUL."""
-    chunks = []
+    chunks: list[bytes] = []
+    wide = False
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK):
-            if b"\0" in chunk and not (chunks or [chunk])[0].startswith(WIDE_MARKS):
+            wide = wide or (not chunks and chunk.startswith(WIDE_MARKS))
+            if b"\0" in chunk and not wide:
                 return None
             chunks.append(chunk)
     return b"".join(chunks)

@@ -91,9 +91,8 @@ def test_hostile_weights_are_refused(tmp_path, table):
             return (marker.write_text, ("boom",))
 
     shutil.copy(bundled_folder() / "model.safetensors", tmp_path / "outside.safetensors")
-    for number, shard in enumerate(
-        ("../outside.safetensors", str(tmp_path / "outside.safetensors"), "a/b", "..", 3, None)
-    ):
+    outside = ("../outside.safetensors", str(tmp_path / "outside.safetensors"), "a/b", "..", 3, None)
+    for number, shard in enumerate(outside):
         folder = tmp_path / f"index{number}"
         shutil.copytree(bundled_folder(), folder)
         (folder / "model.safetensors").unlink()
@@ -101,9 +100,8 @@ def test_hostile_weights_are_refused(tmp_path, table):
         (folder / "model.safetensors.index.json").write_text(json.dumps(index))
         said = refusal(lambda folder=folder: load_causal_model(str(folder)))
         outcomes.append(None if "must name files beside it" in said else f"{shard}: {said}")
-    for number, content in enumerate(
-        (pickle.dumps(Bomb()), pickle.dumps({"lm_head.weight": Bomb()}), b"", b"\x80junk")
-    ):
+    pickles = (pickle.dumps(Bomb()), pickle.dumps({"lm_head.weight": Bomb()}), b"", b"\x80junk")
+    for number, content in enumerate(pickles):
         folder = tmp_path / f"pickle{number}"
         shutil.copytree(bundled_folder(), folder)
         (folder / "model.safetensors").unlink()
@@ -142,7 +140,7 @@ def test_new_files_follow_the_umask_and_a_copy_is_whole_or_not_there(tmp_path, m
         "a file for docs": lambda folder: (folder / "docs").write_text("mine"),
         "a file for notebooks": lambda folder: (
             (folder / "notebooks").rmdir(),
-            (folder / "notebooks").write_text("mine"),
+            (folder / "notebooks").touch(),
         ),
         "a full disk": lambda folder: None,
         "Ctrl-C": lambda folder: None,
@@ -178,11 +176,13 @@ def test_new_files_follow_the_umask_and_a_copy_is_whole_or_not_there(tmp_path, m
 
 
 @POSIX
-def test_closed_streams_are_no_errors(tmp_path, table):
+@sizes(sample=2, full=8)
+def test_closed_streams_are_no_errors(tmp_path, table, count):
     python = f"{sys.executable} -m longlora_edu.cli"
     plan = f"{python} plan --model {bundled_folder()} --context 1024 --tflops 1"
     trials = {
         f"{python} --version >&-": 0,
+        f"{python} lab /nowhere 2>&-": 1,
         f"{plan} >&-": 0,
         f"{plan} 2>&-": 0,
         f"{plan} >&- 2>&-": 0,
@@ -191,7 +191,7 @@ def test_closed_streams_are_no_errors(tmp_path, table):
         f"({plan}; echo $? >&2) | true": 0,
     }
     outcomes, environment = [], os.environ | {"PYTHONPATH": str(ROOT)}
-    for command, codes in trials.items():
+    for command, codes in list(trials.items())[:count]:
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, cwd=tmp_path)
         right = done.returncode in (codes if isinstance(codes, tuple) else (codes,))
         quiet = not any(word in done.stderr for word in ("Traceback", "Errno", "BrokenPipe", "Exception ignored"))
@@ -203,9 +203,10 @@ LAB = "import os, sys, time, pathlib; pathlib.Path({!r}).write_text(str(os.getpi
 
 
 @POSIX
-def test_jupyterlab_ends_with_the_command_that_opened_it(tmp_path, table):
+@sizes(sample=1, full=3)
+def test_jupyterlab_ends_with_the_command_that_opened_it(tmp_path, table, count):
     outcomes = []
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)[:count]:
         home = tmp_path / str(int(number))
         (home / "jupyterlab").mkdir(parents=True)
         (home / "00_start_here.ipynb").touch()
@@ -304,12 +305,9 @@ def test_a_nan_where_a_token_may_not_look_never_changes_it(table, count):
         clean, token = some_qkv(geometry, generator), geometry.seq_len // 2
         dirty = [x.clone() for x in clean]
         which = int(torch.randint(0, 3, (), generator=generator))
-        dirty[which][:, :, token] = (torch.nan, torch.inf, -torch.inf)[
-            int(torch.randint(0, 3, (), generator=generator))
-        ]
-        sees = torch.from_numpy(geometry.mask()[:, :, token] | geometry.mask()[:, token, :])
-        for cells in (geometry.cells(shifted=shifted) for shifted in (False, True)):
-            assert sum(len(part) for cell in cells for part in cell) == geometry.seq_len
+        bad = (torch.nan, torch.inf, -torch.inf)[int(torch.randint(0, 3, (), generator=generator))]
+        dirty[which][:, :, token] = bad
+        sees = torch.zeros(geometry.num_heads, geometry.seq_len, dtype=torch.bool)
         for head in range(geometry.num_heads):  # earlier tokens of the same cell may change
             for cell in geometry.cells(shifted=head in geometry.shifted_heads):
                 if any(token in part for part in cell):
