@@ -33,8 +33,9 @@ from longlora_edu.hf.measure import on_device, with_adapter
 from longlora_edu.hf.pairs import Pair
 from longlora_edu.hf.run_training import TrainingSettings, run_training
 from longlora_edu.hf.scores import score_answers
+from longlora_edu.runs.claim import started_settings
 from longlora_edu.runs.progress import Terminal
-from longlora_edu.runs.records import Proportion, provenance, read_json, started_settings, write_json
+from longlora_edu.runs.records import Proportion, provenance, read_json, write_json
 from longlora_edu.training.corpus import standard_library
 from longlora_edu.training.longqa import LongQuestion, is_exact, make_questions, write_questions
 from longlora_edu.training.pretrain import thinned

@@ -47,8 +47,9 @@ from longlora_edu.hf.measure import measure_text
 from longlora_edu.hf.run_training import TrainingSettings, recompute_activations, run_training
 from longlora_edu.longlora import LongLoRAConfig
 from longlora_edu.model import bundled_model, save_tiny_llama
+from longlora_edu.runs.claim import started_settings
 from longlora_edu.runs.progress import Terminal
-from longlora_edu.runs.records import provenance, read_json, started_settings, write_json
+from longlora_edu.runs.records import provenance, read_json, write_json
 from longlora_edu.runs.timing import seconds_of
 from longlora_edu.training.corpus import package_document, read_corpus
 from research.bench import StepSettings, bench_step, peak_of

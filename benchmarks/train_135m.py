@@ -27,8 +27,9 @@ from longlora_edu.hf.loading import load_tokenizer
 from longlora_edu.hf.measure import on_device, with_adapter
 from longlora_edu.hf.run_training import TrainingSettings, run_training
 from longlora_edu.hf.scores import score_perplexity
+from longlora_edu.runs.claim import started_settings
 from longlora_edu.runs.progress import Terminal
-from longlora_edu.runs.records import provenance, started_settings, write_json
+from longlora_edu.runs.records import provenance, write_json
 from longlora_edu.training.corpus import read_corpus
 
 CONTEXT, WINDOWS = 4096, 4

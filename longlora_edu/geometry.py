@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .runs.validate import check_integer, check_positive
+from .runs.validate import check_choice, check_integer, check_positive
 
 Boundary = Literal["split", "wrap", "masked"]
 Cell = tuple[range, ...]
@@ -60,8 +60,7 @@ class S2Geometry:
         if not 0 <= shift < self.group_size:
             raise ValueError(f"shift must be from 0 to group_size - 1 = {self.group_size - 1}, got {shift}")
         object.__setattr__(self, "shift", shift)
-        if self.boundary not in get_args(Boundary):
-            raise ValueError(f"boundary must be one of {', '.join(get_args(Boundary))}, got {self.boundary!r}")
+        check_choice("boundary", self.boundary, get_args(Boundary))
         if self.boundary != "split" and self.seq_len % self.group_size:
             raise ValueError(
                 f"seq_len must be a multiple of group_size under boundary={self.boundary!r}, "
@@ -179,6 +178,7 @@ class S2Pattern:
         shift = S2Geometry(
             check_positive("group_size", self.group_size), self.group_size, 1, self.shift, self.boundary
         ).shift
+        object.__setattr__(self, "group_size", int(self.group_size))
         object.__setattr__(self, "shift", shift)
 
     def geometry(self, seq_len: int, num_heads: int) -> S2Geometry:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from .geometry import Boundary, S2Pattern, group_size_from_ratio
 from .lora import add_lora, free_modules, merge_lora
-from .lora.layers import lora_layers, modules_to_free
+from .lora.layers import checked_rank_and_alpha, lora_layers, modules_to_free
 from .model import TinyLlama
 from .rope import Rope, RopeMethod
-from .runs.validate import check_positive
+from .runs.validate import check_choice, check_integer, check_number, check_positive, check_text
 
 ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 EMBEDDINGS_AND_NORMS = ("embed_tokens", "input_layernorm", "post_attention_layernorm", "norm")
@@ -52,17 +53,26 @@ class LongLoRAConfig:
     trained_length: int | None = None
 
     def __post_init__(self) -> None:
-        check_positive("context_length", self.context_length)
-        if self.train not in ("adapters", "all"):
+        object.__setattr__(self, "context_length", check_positive("context_length", self.context_length))
+        if not isinstance(self.train, str) or self.train not in ("adapters", "all"):
             raise ValueError(f"train must be 'adapters' or 'all', got {self.train!r}")
-        if self.trained_length is not None:
-            check_positive("trained_length", self.trained_length)
+        check_choice("rope", self.rope, get_args(RopeMethod))
+        object.__setattr__(self, "rank", checked_rank_and_alpha(self.rank, self.alpha)[0])
+        object.__setattr__(self, "alpha", check_number("alpha", self.alpha, above=0))
+        for name in ("trained_length", "group_size", "shift"):
+            if (value := getattr(self, name)) is not None:
+                check = check_integer if name == "shift" else check_positive
+                object.__setattr__(self, name, check(name, value))
         # A whole sequence of one head: every geometry field is checked by the geometry itself.
         self.pattern.geometry(self.context_length, 1)
         for name in ("targets", "also_train"):
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a list of names, got the text {getattr(self, name)!r}")
+            if not isinstance(getattr(self, name), (Sequence, Set)):
+                raise ValueError(f"{name} must be a list of names, got {getattr(self, name)!r}")
             object.__setattr__(self, name, tuple(getattr(self, name)))
+            for each in getattr(self, name):
+                check_text(f"each of {name}", each)
 
     @property
     def pattern(self) -> S2Pattern:

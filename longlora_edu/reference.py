@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike as Array
 
 from .geometry import S2Geometry
+from .runs.validate import check_number
 
 
 def full_attention(
@@ -172,10 +173,10 @@ def _segments(segments: Array | None, batch: int, length: int) -> np.ndarray:
 
 
 def _scale(scale: float | None) -> float:
-    number = isinstance(scale, (int, float, np.integer, np.floating)) and not isinstance(scale, bool)
-    if not number or not 0 < scale < math.inf:
-        raise ValueError(f"scale must be a positive finite number, got {scale!r}")
-    return float(scale)
+    try:
+        return float(check_number("scale", scale, above=0))
+    except ValueError:
+        raise ValueError(f"scale must be a positive finite number, got {scale!r}") from None
 
 
 def _geometry(geometry: object) -> S2Geometry:

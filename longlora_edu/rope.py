@@ -12,6 +12,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from .runs.validate import LARGEST_COUNT, check_choice, check_integer, check_number, check_positive
+
 RopeMethod = Literal["default", "linear", "ntk", "dynamic", "yarn"]
 # YaRN's constants: turns within the trained length, and whether the ramp between them begins at whole pairs.
 BETA_FAST, BETA_SLOW, TRUNCATE = 32, 1, True
@@ -44,13 +46,15 @@ class Rope:
     trained_length: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "head_dim", check_integer("head_dim", self.head_dim, at_most=LARGEST_COUNT))
         if self.head_dim < 2 or self.head_dim % 2:
             raise ValueError(f"head_dim must be even and at least 2, got {self.head_dim}")
-        if not (math.isfinite(self.base) and self.base > 1):
+        object.__setattr__(self, "base", check_number("base", self.base))
+        if self.base <= 1:
             raise ValueError(f"base must be finite and above 1, got {self.base}")
-        if self.method not in get_args(RopeMethod):
-            raise ValueError(f"method must be one of {', '.join(get_args(RopeMethod))}, got {self.method!r}")
-        if not (math.isfinite(self.factor) and self.factor >= 1):
+        check_choice("method", self.method, get_args(RopeMethod))
+        object.__setattr__(self, "factor", check_number("factor", self.factor))
+        if self.factor < 1:
             raise ValueError(f"factor must be finite and at least 1, got {self.factor}")
         if self.method == "default" and self.factor != 1:
             raise ValueError(f"factor must be 1 for method='default', which stretches nothing, got {self.factor}")
@@ -59,8 +63,8 @@ class Rope:
         if self.trained_length is None:
             if self.method in ("dynamic", "yarn"):
                 raise ValueError(f"trained_length must be given for method={self.method!r}, got None")
-        elif self.trained_length <= 0:
-            raise ValueError(f"trained_length must be positive, got {self.trained_length}")
+        else:
+            object.__setattr__(self, "trained_length", check_positive("trained_length", self.trained_length))
 
     @property
     def stretched_base(self) -> float:

@@ -70,3 +70,14 @@ def finished_demo(tmp_path_factory):
     report = run_demo(settings, folder / "demo")
     torch.set_num_threads(before)
     return settings, folder / "demo", report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what the attacks of tests/attack tried and survived."""
+    reports = [report for name in ("passed", "failed") for report in terminalreporter.stats.get(name, [])]
+    rows = [row for report in reports for name, row in report.user_properties if name == "attack"]
+    if rows:
+        terminalreporter.section("attacks")
+        terminalreporter.write_line(f"{'attack':<76}{'tried':>8}{'survived':>10}")
+        for name, tried, survived in rows:
+            terminalreporter.write_line(f"{name:<76}{tried:>8,}{survived:>10,}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import S2Geometry
-from .arguments import check_arguments, check_equal
+from .arguments import check_arguments, check_geometry
 from .dense_mask import dense_mask_attention
 from .flex import flex_attention
 from .grouped import grouped_attention
@@ -74,6 +74,13 @@ def s2_attention(
     - `impl="flex"`: FlexAttention compiled for the geometry's own rule; elsewhere than on CUDA, forward only.
     - `impl="auto"`: what `choose_impl` says.
 
+    A token that holds a NaN or an infinity, in q, k or v, changes no token of another cell, another document or of
+    padding, nor its gradient, under any impl. Within a cell it changes the later tokens, and may change earlier ones:
+    there only finite values are kept from the past.
+
+    Second derivatives and forward mode need PyTorch's own attention to have them, which its fused kernels do not: they
+    raise, and work under `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`. The transforms of torch.func work alike.
+
     Source: LongLoRA (arXiv 2309.12307) section 3.2, cut into cells instead of rolled.
 
     Raises:
@@ -81,13 +88,11 @@ def s2_attention(
             Segments below -1 are refused on CPU; compiled, or where reading them means waiting, they are padding.
     """
     check_arguments(q, k, v, segments, scale, dropout)
-    check_equal("q must have as many heads as the geometry", q.shape[1], geometry.num_heads)
-    check_equal("q must have as many tokens as the geometry", q.shape[2], geometry.seq_len)
-    check_equal("k must have as many tokens as q", k.shape[2], q.shape[2])
-    if impl == "auto":
+    check_geometry(geometry, q, k)
+    if isinstance(impl, str) and impl == "auto":
         capability = torch.cuda.get_device_capability(q.device) if q.is_cuda else None
         impl = choose_impl(q.device.type, capability, q.dtype, dropout)
-    if impl not in _IMPLS:
+    if not isinstance(impl, str) or impl not in _IMPLS:
         raise ValueError(f"impl must be one of auto, {', '.join(_IMPLS)}, got {impl!r}")
     return _IMPLS[impl](q, k, v, geometry, segments, scale, dropout)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+
+from ..geometry import S2Geometry
+from ..runs.validate import check_number
 
 
 def check_arguments(
@@ -29,9 +30,9 @@ def check_arguments(
     check_equal("v must have as many heads as k", v.shape[1], k.shape[1])
     if q.shape[1] % k.shape[1]:
         raise ValueError(f"num kv heads must divide num heads, got {k.shape[1]} and {q.shape[1]}")
-    if scale is not None and not 0 < scale < math.inf:
-        raise ValueError(f"scale must be positive and finite, got {scale}")
-    if not 0 <= dropout < 1:
+    if scale is not None:
+        check_number("scale", scale, above=0)
+    if not _is_number(dropout) or not 0 <= dropout < 1:
         raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
     if segments is None:
         return
@@ -39,8 +40,31 @@ def check_arguments(
         raise ValueError(f"segments must hold signed integers, got {getattr(segments, 'dtype', type(segments))}")
     check_equal("segments must be on the device of q", segments.device, q.device)
     check_equal("segments must be shaped (b n), as k", tuple(segments.shape), (k.shape[0], k.shape[2]))
-    if segments.device.type == "cpu" and not torch.compiler.is_compiling() and segments.min() < -1:
-        raise ValueError(f"segments must be -1 for padding or a document's number from 0, got {segments.min()}")
+    if (lowest := _lowest(segments)) is not None and lowest < -1:
+        raise ValueError(f"segments must be -1 for padding or a document's number from 0, got {lowest}")
+
+
+def _lowest(segments: Tensor) -> int | None:
+    """Return the smallest number; None where finding it means waiting, and under torch.func, where it has none yet."""
+    if segments.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    try:
+        return int(segments.min())
+    except RuntimeError:
+        return None
+
+
+def check_geometry(geometry, q: Tensor, k: Tensor) -> None:
+    """Refuse what is no geometry, or the geometry of other heads or another length."""
+    if not isinstance(geometry, S2Geometry):
+        raise ValueError(f"geometry must be an S2Geometry, got {geometry!r}")
+    check_equal("q must have as many heads as the geometry", q.shape[1], geometry.num_heads)
+    check_equal("q must have as many tokens as the geometry", q.shape[2], geometry.seq_len)
+    check_equal("k must have as many tokens as q", k.shape[2], q.shape[2])
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def check_equal(rule: str, value: object, expected: object) -> None:

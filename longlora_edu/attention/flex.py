@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import S2Geometry
-from .sdpa import zero_at_padding
+from .sdpa import lost_tokens, may_hold, zero_at_padding
 
 
 def flex_attention(
@@ -41,9 +42,14 @@ def flex_attention(
             return geometry.allows(head, query, key) & (segments[row, query] == segments[row, key])
 
         blocks = _plan(rule, q.shape[0], geometry, q.device)
+    lost_q, lost = lost_tokens(q), lost_tokens(k) | lost_tokens(v)
+    if careful := may_hold(lost_q, lost):
+        # Forbidden scores are replaced, not added to, so a NaN among the keys reaches those who may see it and no
+        # others. Among the values it would reach all: 0 * NaN is NaN.
+        q, k, v = q.masked_fill(lost_q, 0), k.masked_fill(lost, math.nan), v.masked_fill(lost, 0)
     attend = _compiled() if q.is_cuda and not torch.compiler.is_compiling() else flex.flex_attention
     out = attend(q, k, v, block_mask=blocks, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
-    return zero_at_padding(out, segments)
+    return zero_at_padding(out.masked_fill(lost_q, math.nan) if careful else out, segments)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,16 +14,16 @@ from .tiles import cut, in_cells, join, tiles_of, tiles_of_documents
 def grouped_attention(
     q: Tensor, k: Tensor, v: Tensor, geometry: S2Geometry, segments: Tensor | None, scale: float | None, dropout: float
 ) -> Tensor:
-    """Compute (b h n d). On CPU documents cut the cells; elsewhere, where reading them means waiting, a mask does.
+    """Compute (b h n d). On CPU documents cut the cells; where they cannot be read at once, a mask does.
 
     Raises:
         ValueError: for dropout on CPU, where only a mask has it.
     """
     if dropout > 0 and q.device.type == "cpu":
         raise ValueError(f"dropout must be 0 on cpu under impl='grouped', got {dropout}: use impl='dense_mask'")
-    documents_cut = segments is not None and q.device.type == "cpu" and not torch.compiler.is_compiling()
-    if documents_cut:
-        tiles, masked = tiles_of_documents(geometry, segments.numpy()), None
+    documents = None if segments is None else _read(segments)
+    if documents is not None:
+        tiles, masked = tiles_of_documents(geometry, documents), None
     else:
         tiles, masked = tiles_of(geometry, q.shape[0]), segments
     if not tiles or masked is not None:
@@ -40,3 +41,13 @@ def grouped_attention(
     ]
     joined = join(out, tiles, (q.shape[0], q.shape[2], q.shape[1])).transpose(1, 2)
     return zero_at_padding(joined, masked)
+
+
+def _read(segments: Tensor) -> np.ndarray | None:
+    """Return the numbers of the documents; None where they cannot be read at once."""
+    if segments.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    try:
+        return segments.numpy()
+    except RuntimeError:  # a transform of torch.func is at work, under which no tensor has numbers yet
+        return None

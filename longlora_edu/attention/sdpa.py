@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from einops import repeat
 from torch import Tensor
@@ -10,8 +13,36 @@ from torch import Tensor
 def scaled_dot_product(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None, dropout: float
 ) -> Tensor:
-    """Call PyTorch's attention: (b h n d). No mask means causal, which is faster than a causal mask."""
-    return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=mask is None, scale=scale)
+    """Call PyTorch's attention: (b h n d). No mask means causal, which is faster than a causal mask.
+
+    Under a mask, a key or value that is not finite makes NaN of the tokens that see it and of no others. PyTorch alone
+    would spread it to all tokens: their weight for it is 0, and 0 * NaN is NaN.
+    """
+    if mask is None:
+        return F.scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True, scale=scale)
+    lost_q, lost_k, lost_v = (lost_tokens(x) for x in (q, k, v))
+    lost = lost_k | lost_v
+    if not may_hold(lost_q, lost):
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale)
+    q, k, v = q.masked_fill(lost_q, 0), k.masked_fill(lost, 0), v.masked_fill(lost, 0)
+    out = F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale)
+    sees_lost = mask.to(out.dtype) @ lost.to(out.dtype) > 0
+    return out.masked_fill(lost_q | sees_lost, math.nan)
+
+
+def lost_tokens(x: Tensor) -> Tensor:
+    """bool (b h n 1): tokens of x (b h n d) that hold a NaN or an infinity."""
+    return ~x.isfinite().all(dim=-1, keepdim=True)
+
+
+def may_hold(*marks: Tensor) -> bool:
+    """Is one of these true anywhere? Also yes where finding out means waiting: compiled, or on another device."""
+    if marks[0].device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    try:
+        return any(bool(mark.any()) for mark in marks)
+    except RuntimeError:  # a transform of torch.func is at work, under which no tensor has numbers yet
+        return True
 
 
 def as_read_by(heads: range, x: Tensor, q: Tensor) -> Tensor:

@@ -34,7 +34,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..geometry import Cell, S2Geometry
 
@@ -75,7 +74,9 @@ def tiles_of_documents(geometry: S2Geometry, segments: np.ndarray) -> list[Tile]
 
 def cut(x: Tensor, tiles: list[Tile]) -> tuple[Tensor, ...]:
     """Cut x (b n h d) into pieces (c h g d), one a tile: views where ranges and memory allow."""
-    return _Cut.apply(x, tiles) if len(tiles) > 1 else tuple(_piece(x, tile) for tile in tiles)
+    if len(tiles) == 1:
+        return (_piece(x, tiles[0]),)
+    return (_CompiledCut if torch.compiler.is_compiling() else _Cut).apply(x, _Whole(x.shape[:3], tiles))
 
 
 def join(pieces: Iterable[Tensor], tiles: list[Tile], shape: tuple[int, int, int]) -> Tensor:
@@ -83,7 +84,7 @@ def join(pieces: Iterable[Tensor], tiles: list[Tile], shape: tuple[int, int, int
     pieces = tuple(pieces)
     if len(tiles) == len(tiles[0].ranges) == 1 and _covered(tiles) == math.prod(shape):
         return _tokens(pieces[0], tiles[0])  # a view
-    return _Join.apply(shape, tiles, *pieces)
+    return (_CompiledJoin if torch.compiler.is_compiling() else _Join).apply(_Whole(shape, tiles), *pieces)
 
 
 def in_cells(x: Tensor, tile: Tile) -> Tensor:
@@ -93,42 +94,95 @@ def in_cells(x: Tensor, tile: Tile) -> Tensor:
     return tokens.unflatten(1, (-1, tile.size)).flatten(0, 1)
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """Shape (b, n, h) of a tensor and the tiles in it, as one value: torch.func would take a list of them apart."""
+
+    shape: tuple[int, ...]
+    tiles: list[Tile]
+
+
 class _Cut(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, tiles: list[Tile]) -> tuple[Tensor, ...]:
-        ctx.tiles, ctx.shape = tiles, x.shape
-        return tuple(_piece(x, tile) for tile in tiles)
+    """Cut a tensor into tiles. Linear, so its backward is `_Join`, and its derivative in any direction is itself."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    @once_differentiable
+    def forward(x: Tensor, whole: _Whole) -> tuple[Tensor, ...]:
+        return tuple(_piece(x, tile) for tile in whole.tiles)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, _Whole], output: tuple[Tensor, ...]) -> None:
+        ctx.whole = inputs[1]
+
+    @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # pyrefly: ignore[bad-override]
-        return _filled(ctx.shape, ctx.tiles, grads), None
+        return _Join.apply(ctx.whole, *grads), None
+
+    @staticmethod
+    def jvp(ctx: Any, direction: Tensor, _: None) -> tuple[Tensor, ...]:  # pyrefly: ignore[bad-override]
+        return _Cut.apply(direction, ctx.whole)
 
 
 class _Join(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, shape: tuple[int, int, int], tiles: list[Tile], *pieces: Tensor) -> Tensor:
-        ctx.tiles = tiles
-        return _filled((*shape, pieces[0].shape[-1]), tiles, pieces)
+    """Put tiles together. Linear, so its backward is `_Cut`; room between tiles takes no part."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, *tuple[Tensor, ...]]:  # pyrefly: ignore[bad-override]
-        return None, None, *(_piece(grad, tile) for tile in ctx.tiles)
+    def forward(whole: _Whole, *pieces: Tensor) -> Tensor:
+        return _filled(whole, pieces)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.whole = inputs[0]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, *tuple[Tensor, ...]]:  # pyrefly: ignore[bad-override]
+        return None, *_Cut.apply(grad, ctx.whole)
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *directions: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
+        return _Join.apply(ctx.whole, *directions)
+
+
+# The same for torch.compile, which takes neither forward mode nor, without a gradient, `setup_context`.
+class _CompiledCut(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, whole: _Whole) -> tuple[Tensor, ...]:
+        ctx.whole = whole
+        return tuple(_piece(x, tile) for tile in whole.tiles)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # pyrefly: ignore[bad-override]
+        return _filled(ctx.whole, grads), None
+
+
+class _CompiledJoin(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, whole: _Whole, *pieces: Tensor) -> Tensor:
+        ctx.whole = whole
+        return _filled(whole, pieces)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, *tuple[Tensor, ...]]:  # pyrefly: ignore[bad-override]
+        return None, *(_piece(grad, tile) for tile in ctx.whole.tiles)
 
 
 def _piece(x: Tensor, tile: Tile) -> Tensor:
     return in_cells(x[:, :, tile.heads.start : tile.heads.stop], tile).transpose(1, 2)
 
 
-def _filled(shape: tuple[int, ...], tiles: list[Tile], pieces: tuple[Tensor, ...]) -> Tensor:
-    whole = (pieces[0].new_empty if _covered(tiles) == math.prod(shape[:3]) else pieces[0].new_zeros)(shape)
+def _filled(whole: _Whole, pieces: tuple[Tensor, ...]) -> Tensor:
+    tiles, shape = whole.tiles, (*whole.shape, pieces[0].shape[-1])
+    full = _covered(tiles) == math.prod(whole.shape)
+    filled = (pieces[0].new_empty if full else pieces[0].new_zeros)(shape)
     for tile, piece in zip(tiles, pieces, strict=True):
         tokens = _tokens(piece, tile)
-        place = whole[tile.rows.start : tile.rows.stop, :, tile.heads.start : tile.heads.stop]
+        place = filled[tile.rows.start : tile.rows.stop, :, tile.heads.start : tile.heads.stop]
         for part, values in zip(tile.ranges, tokens.split([len(r) for r in tile.ranges], dim=1), strict=True):
             place[:, part.start : part.stop] = values
-    return whole
+    return filled
 
 
 def _tokens(piece: Tensor, tile: Tile) -> Tensor:

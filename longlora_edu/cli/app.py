@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,10 @@ def _main(
     ] = False,
 ) -> None:
     """Learn LongLoRA by running it: shifted sparse attention, and a small model that reads eight times further."""
+    # A closed stream is None to Python. Writing there must not fail, and no file may get its number.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (open as long as the process runs)
     # On Windows the encoding of a pipe may lack a letter: print "?" instead of failing.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
@@ -48,9 +53,20 @@ def clear_errors(command: str, out: Path) -> Iterator[None]:
         lost = f"Only the steps since the last checkpoint are lost; continue with:\n  {again}"
         typer.echo(f"\nStopped. {lost if resumable else 'Nothing had been done yet.'}", err=True)
         raise typer.Exit(130) from None
+    except BrokenPipeError:  # nobody reads on, as behind `| head -1`
+        for descriptor in (1, 2):  # or Python would complain when it flushes at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        raise typer.Exit(141) from None  # as a shell calls the end by SIGPIPE
     except (ValueError, OSError, FloatingPointError) as error:
         typer.echo(f"longlora-edu: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def show_left_out(names: Sequence[str]) -> None:
+    """Print one line about files of a corpus that were not read."""
+    if names:
+        shown = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        typer.echo(f"{len(names)} files of the corpus were left out: {shown}", err=True)
 
 
 def check_device(device: str) -> None:

@@ -188,8 +188,8 @@ def train_command(
     """Extend a pretrained model with S²-Attn and LoRA; with torchrun, on all its devices."""
     with clear_errors("train", out), no_notes():
         from ..hf.run_training import TrainingSettings, run_training
+        from ..runs.claim import started_settings
         from ..runs.progress import Silent, Terminal
-        from ..runs.records import started_settings
 
         started = fields_of(TrainingSettings, started_settings(out) if resume else None)
         chosen = started | options_given(ctx, TrainingSettings)

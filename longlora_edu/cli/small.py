@@ -10,7 +10,7 @@ import typer
 
 from ..geometry import Boundary
 from ..rope import RopeMethod
-from .app import app, check_device, clear_errors, fields_of, options_given
+from .app import app, check_device, clear_errors, fields_of, options_given, show_left_out
 
 
 @app.command()
@@ -41,13 +41,14 @@ def demo(
     """Extend the small model from 256 to 2,048 bytes with LongLoRA, and measure before and after."""
     with clear_errors("demo", out):
         from ..demo.run import QUICK, DemoSettings, run_demo
+        from ..runs.claim import started_settings
         from ..runs.progress import Terminal
-        from ..runs.records import started_settings
 
         # A resumed run keeps its settings; run_demo refuses an option that differs.
         started = fields_of(DemoSettings, started_settings(out) if resume else None)
         settings = DemoSettings(**started | (QUICK if quick else {}) | options_given(ctx, DemoSettings))
         report = run_demo(settings, out, resume=resume, progress=Terminal())
+        show_left_out(report["corpus"].get("left_out", ()))
         _show_demo(report, out)
 
 
@@ -76,8 +77,8 @@ def pretrain_command(
     """Pretrain the small model from scratch (the one in the package took over an hour on two cores)."""
     with clear_errors("pretrain", out):
         check_device(device)
+        from ..runs.claim import started_settings
         from ..runs.progress import Terminal
-        from ..runs.records import started_settings
         from ..training.corpus import read_corpus, standard_library
         from ..training.pretrain import PretrainConfig, run_pretraining
 
@@ -85,6 +86,7 @@ def pretrain_command(
         config = PretrainConfig(**fields_of(PretrainConfig, started) | options_given(ctx, PretrainConfig))
         source = str(corpus.resolve()) if corpus else started.get("corpus", "standard library")
         text = standard_library() if source == "standard library" else read_corpus(Path(source))
+        show_left_out(text.left_out)
         threads = threads or started.get("threads")
         options = {"threads": threads, "resume": resume, "device": device, "progress": Terminal()}
         record = run_pretraining(config, text, out, **options)

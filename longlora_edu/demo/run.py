@@ -17,16 +17,29 @@ from ..geometry import Boundary
 from ..longlora import LongLoRAConfig, apply_longlora, merge_to_dense, stretched_rope
 from ..lora import save_adapter
 from ..model import TinyLlama, bundled_model, save_tiny_llama
+from ..model.folder import bundled_folder
 from ..rope import RopeMethod
+from ..runs.claim import claimed_folder
 from ..runs.progress import Progress, Silent
-from ..runs.records import as_json, claim_folder, peak_memory, provenance, read_json, replace_file, write_json
-from ..runs.validate import set_integers
+from ..runs.records import (
+    as_json,
+    hash_files,
+    peak_memory,
+    provenance,
+    read_json,
+    read_sealed,
+    replace_file,
+    write_json,
+    write_sealed,
+)
+from ..runs.validate import LARGEST_THREADS, check_text, set_integers
 from ..training.corpus import Corpus, Windows, read_corpus, standard_library
 from ..training.evaluate import doubled_lengths, evaluation_tokens, score_passkeys, score_text
 from ..training.extend import Extension, extend_model
 from ..training.finetune import FinetuneSettings
 from .report import render_report
 
+CHECKPOINT = "checkpoint.safetensors"
 # A look in under half a minute: a shorter target, few steps, small samples.
 QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 4}
 # Fields of the LongLoRAReport that report.json states as its recipe.
@@ -72,10 +85,16 @@ class DemoSettings:
     def __post_init__(self) -> None:
         set_integers(self, "context", "windows", "trials")
         if self.threads is not None:
-            set_integers(self, "threads")
+            set_integers(self, "threads", at_most=LARGEST_THREADS)
+        if self.corpus is not None:
+            check_text("corpus", self.corpus)
         # Made here only to be checked: a bad field must be refused before any work.
         self.recipe()
-        self.finetune()
+        kept = self.finetune()
+        for name in ("steps", "batch", "seed", "passkey_share", "passkey_weight"):  # as plain numbers
+            object.__setattr__(self, name, getattr(kept, name))
+        if self.rate is not None:
+            object.__setattr__(self, "rate", kept.rate)
 
     def recipe(self) -> LongLoRAConfig:
         return LongLoRAConfig(
@@ -109,9 +128,26 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     stretched_rope(bundled.config.rope, recipe.rope, trained_length=trained, target_length=settings.context)
     corpus = _corpus_of(settings, folder)
     windows = Windows(corpus.train, settings.context + 1)
-    identity = {"run": "demo", **dataclasses.asdict(settings), "text": corpus.hash[:16]}
-    if claim_folder(folder, identity, result="report.json", resume=resume):
-        return read_json(folder / "report.json")
+    identity = {"run": "demo", **dataclasses.asdict(settings)}
+    claim = {"result": "report.json", "resume": resume, "scratch": (CHECKPOINT,)}
+    inputs = {"text": corpus.hash[:16], "model": hash_files(bundled_folder().iterdir())}
+    with claimed_folder(folder, identity, inputs=inputs, **claim) as finished:
+        if finished:
+            return read_json(folder / "report.json")
+        return _demo_in(folder, settings, bundled, corpus, windows, resume=resume, progress=progress)
+
+
+def _demo_in(
+    folder: Path,
+    settings: DemoSettings,
+    bundled: TinyLlama,
+    corpus: Corpus,
+    windows: Windows,
+    *,
+    resume: bool,
+    progress: Progress,
+) -> dict:
+    recipe = settings.recipe()
 
     def save(model: TinyLlama) -> None:
         if settings.train == "adapters":
@@ -126,10 +162,10 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
         """Measure a stage, or read its file if an earlier process got as far."""
         path = folder / f"{when}.json"
         if not path.exists():
-            write_json(path, measure(model, corpus, settings, progress, when))
-        return read_json(path)
+            write_sealed(path, measure(model, corpus, settings, progress, when))
+        return read_sealed(path)
 
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / CHECKPOINT
     extension = extend_model(
         bundled,
         windows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -11,13 +12,25 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..runs.records import read_json
 from .base_reach import reach_of
 from .configs import causal_config, find_config, gguf_config, in_a_line
 from .families import attention_layers
 from .positions import forget_lengths, rotary_modules
 from .tokens import mark_controls
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    SafetensorError,
+    UnpicklingError,
+    EOFError,
+)
 
 
 def empty_model(model: str) -> PreTrainedModel:
@@ -59,6 +72,7 @@ def load_causal_model(model: str, *, bf16: bool = False) -> PreTrainedModel:
             the weights, which transformers would fill at random.
     """
     causal_config(model)
+    _check_shards(model)
     options = _source(model) | _unpacked(model) | {"dtype": torch.bfloat16 if bf16 else torch.float32}
     try:
         loaded, about = AutoModelForCausalLM.from_pretrained(**options, output_loading_info=True)
@@ -105,6 +119,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Recognise an error about full memory, on a GPU or beside it: each library words it in its own way."""
     full = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return full or any(words in str(error) for words in ("can't allocate memory", "Cannot allocate memory"))
+
+
+def _check_shards(model: str) -> None:
+    """Refuse an index of shards that names a file outside of the model's folder: transformers would read it."""
+    folder = Path(model)
+    for index in sorted(folder.glob("*.index.json")) if folder.is_dir() else ():
+        found = read_json(index)
+        shards = found.get("weight_map") if isinstance(found, dict) else None
+        if not isinstance(shards, dict):
+            raise ValueError(f"{index} must hold a weight_map, got none: bring the files again, whole")
+        for shard in shards.values():
+            if not isinstance(shard, str) or Path(shard).name != shard or "\\" in shard:
+                raise ValueError(f"{index} must name files beside it, got {shard!r}, which is not one of the model's")
 
 
 def _source(model: str) -> dict:

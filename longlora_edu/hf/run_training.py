@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +23,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
+from ..runs.claim import check_folder, claimed_folder, started_settings
 from ..runs.progress import Progress, Silent, step_by_step
-from ..runs.records import as_json, claim_folder, peak_memory, provenance, read_json, started_settings, write_json
+from ..runs.records import as_json, peak_memory, provenance, read_json, write_json
 from ..training.train import Metrics, TrainResult, TrainSettings, train
 from .base_reach import Reach, reach_of
 from .data import TextData, check_ids, length_histogram, read_data
+from .inputs import input_hashes
 from .loading import check_family, load_causal_model, load_tokenizer, save_tokenizer
 from .loss import NextTokenLoss
 from .pairs import IGNORED, PairData
@@ -58,14 +61,17 @@ def run_training(
             holds a run already.
         FloatingPointError: when a loss is not finite; the last good checkpoint stays.
     """
-    with process_group() as (rank, world):
+    with process_group() as (rank, world), ExitStack() as held:
         if settings.accumulate % world:
             raise ValueError(f"accumulate must be a multiple of the {world} processes, got {settings.accumulate}")
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         identity = {"run": "train", **dataclasses.asdict(settings), "threads": torch.get_num_threads()}
         # What a folder holds already is known before anything is loaded.
-        if started_settings(folder) is not None and claim_folder(folder, identity, result="run.json", resume=resume):
+        claim = {"result": "run.json", "resume": resume}
+        if started_settings(folder) is not None and check_folder(folder, identity, **claim):
+            if rank == 0:
+                (folder / CHECKPOINT).unlink(missing_ok=True)  # a process that was killed may have left it
             return read_json(folder / "run.json")
         if world > 1:
             torch.distributed.barrier()  # the first process may write there once all have looked
@@ -74,7 +80,10 @@ def run_training(
         if resume:
             _check_readable(folder / CHECKPOINT)
         if rank == 0:
-            claim_folder(folder, identity, result="run.json", resume=resume)
+            inputs = input_hashes(settings.model, loaded.data)
+            hold = claimed_folder(folder, identity, inputs=inputs, scratch=(CHECKPOINT,), **claim)
+            if held.enter_context(hold):
+                raise ValueError(f"{folder} must not be finished meanwhile, got a result: see it with --resume")
         result = _train(run, folder, resume, progress if rank == 0 else None)
         return _save(run, result, folder) if rank == 0 else {}
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ..geometry import Boundary, group_size_from_ratio
 from ..longlora import LongLoRAConfig
 from ..rope import RopeMethod
-from ..runs.validate import check_integer
+from ..runs.validate import (
+    LARGEST_SEED,
+    LARGEST_THREADS,
+    check_choice,
+    check_flag,
+    check_number,
+    check_text,
+    set_integers,
+)
 from ..training.corpus import DocumentRule
 from .base_reach import Reach
 
@@ -51,12 +58,20 @@ class TrainingSettings:
     trained_length: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("context", "rank", "batch", "accumulate", "steps", "checkpoint_every"):
-            check_integer(name, getattr(self, name), at_least=1)
-        for name in ("warmup", "seed"):
-            check_integer(name, getattr(self, name), at_least=0)
-        if not 0 < self.rate < math.inf:
-            raise ValueError(f"rate must be positive and finite, got {self.rate}")
+        check_text("model", self.model)
+        check_text("data", self.data, may_be_empty=True)  # `plan` reads none
+        set_integers(self, "context", "rank", "batch", "accumulate", "steps", "checkpoint_every")
+        set_integers(self, "warmup", at_least=0)
+        set_integers(self, "seed", at_least=0, at_most=LARGEST_SEED)
+        if self.threads is not None:
+            set_integers(self, "threads", at_most=LARGEST_THREADS)
+        object.__setattr__(self, "rate", check_number("rate", self.rate, above=0))
+        check_choice("document", self.document, get_args(DocumentRule))
+        check_choice("rope", self.rope, (*get_args(RopeMethod), None))
+        check_choice("boundary", self.boundary, get_args(Boundary))
+        check_choice("train", self.train, ("adapters", "all"))
+        for name in ("bf16", "gradient_checkpointing", "dense"):
+            check_flag(name, getattr(self, name))
         group = group_size_from_ratio(self.context, self.group_ratio)
         if self.boundary != "split" and self.context % group:
             raise ValueError(

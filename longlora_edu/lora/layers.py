@@ -6,13 +6,12 @@ import difflib
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..runs.validate import check_size
+from ..runs.validate import check_number, check_size
 
 
 class LoRALinear(nn.Module):
@@ -148,8 +147,10 @@ def merge_lora(model: nn.Module) -> MergeReport:
 def checked_rank_and_alpha(rank: object, alpha: Any) -> tuple[int, float]:
     """Return both as plain numbers, if LoRA can use them. A rank above the layer's sizes is wasteful, not wrong."""
     rank = check_size("rank", rank)
-    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha < math.inf:  # pyrefly: ignore
-        raise ValueError(f"alpha must be a number above 0, got {alpha!r}")
+    try:
+        alpha = check_number("alpha", alpha, above=0)
+    except ValueError:
+        raise ValueError(f"alpha must be a number above 0, got {alpha!r:.60}") from None
     return rank, float(alpha)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..rope import Rope
-from ..runs.validate import check_size
+from ..runs.validate import check_flag, check_number, check_size
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,10 @@ class LlamaConfig:
     def __post_init__(self) -> None:
         for name, size in _check_sizes(vars(self)).items():
             object.__setattr__(self, name, size)
+        if not isinstance(self.rope, Rope):
+            raise ValueError(f"rope must be a Rope, got {self.rope!r}")
+        object.__setattr__(self, "rms_norm_eps", check_number("rms_norm_eps", self.rms_norm_eps, above=0))
+        check_flag("tie_word_embeddings", self.tie_word_embeddings)
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
                 f"num_key_value_heads must divide num_attention_heads = {self.num_attention_heads}, "

@@ -54,4 +54,9 @@ def load_tiny_llama(folder: Path) -> TinyLlama:
 
 def bundled_model() -> TinyLlama:
     """Load the small model of the package: trained at 256 bytes on the standard library's source."""
-    return load_tiny_llama(Path(str(files("longlora_edu") / "assets" / "model")))
+    return load_tiny_llama(bundled_folder())
+
+
+def bundled_folder() -> Path:
+    """Return the folder of the small model that travels with the package."""
+    return Path(str(files("longlora_edu") / "assets" / "model"))

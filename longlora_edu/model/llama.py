@@ -146,6 +146,8 @@ class TinyLlama(nn.Module):
             ValueError: for a sequence longer than the context, ids of another shape, `last` not from 1 to n, or
                 positions that are not one a token.
         """
+        if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+            raise ValueError(f"ids must be a tensor of integers, got {getattr(ids, 'dtype', ids)!r:.60}")
         if ids.dim() != 2:
             raise ValueError(f"ids must have shape (b, n), got {tuple(ids.shape)}")
         length = ids.shape[1]

@@ -6,14 +6,17 @@ A file appears whole or not at all, and a rate never stands without its uncertai
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
 import platform
+import re
+import secrets
 import shlex
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,12 +24,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-SETTINGS_FILE = "settings.json"
+from .validate import is_integer
+
+LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # of `replace_file`
 PACKAGES = ("longlora_edu", "numpy", "torch", "transformers", "peft", "safetensors")
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write `data` to a temporary file beside `path`, then rename: a reader sees the old or the new, whole.
+
+    The file has the permissions that the user's umask gives to new files. A process that is killed in between leaves
+    the temporary file, which `remove_leftovers` knows by its name.
 
     Raises:
         OSError: with the path in its message, when the folder cannot be written or the disk is full.
@@ -35,25 +43,85 @@ def replace_file(path: Path, data: bytes) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
+        temporary = _temporary_file(path)
+        with open(temporary, "xb") as file:  # unlike tempfile's, whose files are private whatever the umask says
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files private; results are for sharing
         os.replace(temporary, path)
     except BaseException as error:  # Ctrl-C too must leave no temporary file
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
         raise
 
 
+def _temporary_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Delete temporary files of `replace_file` in `folder` and below, left by killed processes; returns the paths.
+
+    Call it while nobody else writes there: a file that is being written has the same kind of name.
+    """
+    leftovers = [path for path in Path(folder).rglob(".*.part") if LEFTOVER.fullmatch(path.name)]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return leftovers
+
+
 def write_json(path: Path, value: object) -> None:
-    """Write records, mappings and lists as indented JSON. A NaN is refused: JSON has no word for it."""
+    """Write records, mappings and lists as indented JSON.
+
+    Raises:
+        ValueError: for a NaN or an infinity, which JSON has no word for, and for text that UTF-8 cannot write.
+        OSError: as `replace_file`.
+    """
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=_plain)
-    replace_file(path, (text + "\n").encode())
+    try:
+        data = (text + "\n").encode()
+    except UnicodeEncodeError as error:
+        wrong = error.object[error.start : error.end]
+        raise ValueError(f"a record must be text that UTF-8 can write, got {wrong!r} for {path}") from None
+    replace_file(path, data)
+
+
+def write_sealed(path: Path, value: object) -> None:
+    """Write a value as JSON beside its own SHA-256, for `read_sealed`."""
+    value = as_json(value)
+    write_json(path, {"sha256": _seal(value), "value": value})
+
+
+def read_sealed(path: Path) -> Any:
+    """Return the value in a file of `write_sealed`.
+
+    Raises:
+        ValueError: for a file that is damaged or of another kind: its numbers are not those that were written.
+    """
+    path = Path(path)
+    try:
+        found = read_json(path)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or set(found) != {"sha256", "value"} or found["sha256"] != _seal(found["value"]):
+        raise ValueError(f"{path} must be as this run wrote it, got a damaged or another file: delete it and resume")
+    return found["value"]
+
+
+def _seal(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """Return 16 hexadecimal digits of a SHA-256 over the names and bytes of files, in order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(map(Path, paths), key=lambda path: path.name):
+        with open(path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.name}\0{content}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 def as_json(value: object) -> Any:
@@ -75,56 +143,6 @@ def read_json(path: Path):
         raise ValueError(f"{path} must be JSON, got bytes that are no UTF-8") from None
 
 
-def started_settings(folder: Path) -> dict | None:
-    """What the run in `folder` was started with; None where no run was started.
-
-    Raises:
-        ValueError: when the file of that name is not one of `claim_folder`.
-    """
-    path = Path(folder) / SETTINGS_FILE
-    if not path.is_file():
-        return None
-    stated = read_json(path)
-    if not (isinstance(stated, dict) and isinstance(stated.get("longlora_edu"), dict)):
-        raise ValueError(f"{path} must be of a run of longlora_edu, got another file: choose another folder with --out")
-    return stated["longlora_edu"]
-
-
-def claim_folder(folder: Path, settings: dict, *, result: str, resume: bool) -> bool:
-    """Make `folder` the place of the run with these settings. Is it finished, its last file `result` there?
-
-    A run begins in a new or empty folder. `resume` goes on with the run that is there, if any.
-
-    Raises:
-        ValueError: for a folder that holds other files, a run without `resume`, or a run with other settings,
-            naming those.
-    """
-    folder = Path(folder)
-    then, now = started_settings(folder), as_json(settings)
-    if then is None:
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"{folder} must be a folder, got a file: choose another with --out")
-        if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise ValueError(f"{folder} must be empty or new, got a folder with other files: choose another with --out")
-        write_json(folder / SETTINGS_FILE, {"longlora_edu": now})
-        return False
-    finished = (folder / result).exists()
-    if not resume and finished:
-        raise ValueError(
-            f"{folder} must not hold a finished run, got one: choose another folder with --out, "
-            "or see its result again with --resume"
-        )
-    if not resume:
-        raise ValueError(
-            f"{folder} must be a new folder, got one with an unfinished run: go on with --resume, "
-            "or choose another with --out"
-        )
-    if changed := [name for name in now | then if then.get(name) != now.get(name)]:
-        changes = ", ".join(f"{name} {then.get(name)} then, {now.get(name)} now" for name in changed)
-        raise ValueError(f"{folder} must be resumed with the settings it was started with, got {changes}")
-    return finished
-
-
 def quoted(word: str, *, windows: bool = sys.platform == "win32") -> str:
     """One word of a command as the user's shell wants it: cmd knows no single quotes."""
     return subprocess.list2cmdline([word]) if windows else shlex.quote(word)
@@ -138,8 +156,11 @@ class Proportion:
     trials: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.successes <= self.trials or self.trials == 0:
+        whole = is_integer(self.successes) and is_integer(self.trials)
+        if not whole or not 0 <= self.successes <= self.trials or self.trials == 0:
             raise ValueError(f"successes must be from 0 to trials > 0, got {self.successes} of {self.trials}")
+        for name in ("successes", "trials"):
+            object.__setattr__(self, name, int(getattr(self, name)))
 
     @property
     def rate(self) -> float:

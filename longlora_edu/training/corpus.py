@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
+import os
 import platform
 import sysconfig
 from collections.abc import Iterable, Sequence
@@ -20,7 +21,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..runs.validate import check_positive
+from ..runs.validate import check_positive, check_text
+from .text_files import read_text, sort_files
 
 DocumentRule = Literal["file", "package"]
 # UTF-32 stands before UTF-16, whose mark begins its own.
@@ -53,7 +55,8 @@ class Document:
 class Corpus:
     """Documents to train on and documents held out. Windows are cut inside a document, never across two.
 
-    `left_out` names the files that hold no text: empty, binary, or `.json`. Hidden ones are not looked at.
+    `left_out` names the files that hold no text, empty, binary, or `.json`, and, each with its reason, links that lead
+    out of the folder, pipes and names that are no UTF-8. Hidden ones are not looked at.
     """
 
     source: str
@@ -93,6 +96,7 @@ class Corpus:
             "held_out_documents": len(self.held_out),
             "held_out_bytes": sum(len(document.data) for document in self.held_out),
             "shared_lines": self.shared_lines(),
+            "left_out": list(self.left_out),
         }
 
 
@@ -136,17 +140,21 @@ def read_corpus(path: Path, document: DocumentRule = "file") -> Corpus:
     if document not in get_args(DocumentRule):
         raise ValueError(f"document must be one of {', '.join(get_args(DocumentRule))}, got {document!r}")
     packages: dict[str, Path] = {}
+    others: list[str] = []
     if path.is_file():
+        check_text("corpus", path.name)
         files = [(path.name, path)]
     elif path.is_dir():
         packages = _packages(path) if document == "package" else {}
         # A reader's own folder may well be called "test".
-        files = _files(path, "*", skip=frozenset(), besides=frozenset(packages.values()))
+        homes = frozenset(packages.values())
+        files = _files(path, "*", skip=frozenset(), besides=homes, follow=False, left_out=others)
     else:
-        raise ValueError(f"corpus must be a file or a folder, got {path}, which does not exist")
+        what = "which is neither" if os.path.lexists(path) else "which does not exist"
+        raise ValueError(f"corpus must be a file or a folder, got {path}, {what}")
     documents = _texts(files)
     read = {document.name.partition(LINE)[0] for document in documents}
-    left_out = tuple(name for name, _ in files if name not in read)
+    left_out = (*(name for name, _ in files if name not in read), *others)
     joined = (Document(name, _joined_source(home)) for name, home in packages.items())
     documents += [package for package in joined if package.data]
     if not documents:
@@ -223,11 +231,20 @@ def _joined_source(package: Path) -> bytes:
 
 
 def _files(
-    root: Path, pattern: str, skip: frozenset[str] = NOT_SOURCE, besides: frozenset[Path] = frozenset()
+    root: Path,
+    pattern: str,
+    skip: frozenset[str] = NOT_SOURCE,
+    besides: frozenset[Path] = frozenset(),
+    *,
+    follow: bool = True,
+    left_out: list[str] | None = None,
 ) -> list[tuple[str, Path]]:
-    paths = (path for path in root.rglob(pattern) if path.is_file() and besides.isdisjoint(path.parents))
-    names = sorted(path.relative_to(root).as_posix() for path in paths)
-    kept = [name for name in names if not any(part in skip or part.startswith(".") for part in name.split("/"))]
+    """List files by name and path, hidden and skipped ones aside. Installed ones may be linked from elsewhere."""
+    paths = (path for path in root.rglob(pattern) if besides.isdisjoint({path, *path.parents}))
+    seen = (path for path in paths if not any(p in skip or p.startswith(".") for p in path.relative_to(root).parts))
+    kept, others = sort_files(root, seen, follow=follow)
+    if left_out is not None:
+        left_out += others
     return [(name, root / name) for name in kept]
 
 
@@ -235,9 +252,8 @@ def _texts(files: Iterable[tuple[str, Path]]) -> list[Document]:
     """Read the named files as documents, without those that hold no text. Lines end in one byte on all systems."""
     documents = []
     for name, path in files:  # one at a time: binaries may be huge
-        data = path.read_bytes()
-        marked = data.startswith(tuple(MARKS))
-        if name.endswith(".json") or (b"\0" in data and not marked):
+        data = None if name.endswith(".json") else read_text(path)
+        if data is None:
             continue
         # Windows may keep the same standard library with two bytes at each line's end.
         text = as_utf8(data, path).replace(b"\r\n", b"\n")

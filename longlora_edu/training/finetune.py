@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from ..model import TinyLlama
 from ..runs.progress import Progress, Silent, step_by_step
-from ..runs.validate import set_integers
+from ..runs.validate import LARGEST_SEED, check_number, set_integers
 from .corpus import Windows
 from .objective import LanguageModelObjective
 from .passkey import PasskeyMix
@@ -21,7 +20,7 @@ from .train import Metrics, TrainResult, TrainSettings, train
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """How long and how fast. A step is `batch` windows, one at a time: the memory of one.
+    """Length and pace of a fine-tuning. A step is `batch` windows, one at a time: the memory of one.
 
     `passkey_share` of the windows carry a passkey, whose digits weigh `passkey_weight` in the loss. The
     learning rate rises over ten steps and falls along a cosine.
@@ -39,10 +38,11 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         set_integers(self, "steps", "batch")
-        set_integers(self, "seed", at_least=0)
-        if not 0 < self.rate < math.inf:
-            raise ValueError(f"rate must be positive and finite, got {self.rate}")
-        PasskeyMix(self.passkey_share, self.passkey_weight)
+        set_integers(self, "seed", at_least=0, at_most=LARGEST_SEED)
+        object.__setattr__(self, "rate", check_number("rate", self.rate, above=0))
+        mix = PasskeyMix(self.passkey_share, self.passkey_weight)
+        object.__setattr__(self, "passkey_share", mix.share)
+        object.__setattr__(self, "passkey_weight", mix.weight)
 
 
 def finetune(
@@ -57,7 +57,7 @@ def finetune(
     on_step: Callable[[int, Metrics], None] = lambda step, metrics: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainResult:
-    """Train what `apply_longlora` left trainable, on windows of the target length plus one, in place.
+    """Train the parameters that `apply_longlora` left trainable, on windows of the target length plus one, in place.
 
     The attention is the model's own in training: S² after `apply_longlora`. Leaves the model in evaluation mode.
     `forward` gives the logits where not the plain model does; `on_step` and `stop` are those of `train`.

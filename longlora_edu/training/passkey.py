@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..runs.validate import check_number
 from .corpus import Windows
 
 DIGITS = 5
@@ -48,10 +48,8 @@ class PasskeyMix:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share must be from 0 to 1, got {self.share}")
-        if not 0 < self.weight < math.inf:
-            raise ValueError(f"weight must be positive and finite, got {self.weight}")
+        object.__setattr__(self, "share", check_number("share", self.share, within=(0, 1)))
+        object.__setattr__(self, "weight", check_number("weight", self.weight, above=0))
 
     def batch(self, windows: Windows, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw `count` windows of n bytes, uint8 (b, n), and tell which end in a passkey's answer, bool (b,)."""

@@ -1,26 +1,37 @@
-"""How the small model that travels with the package is made: from scratch, at a short context, on one machine."""
+"""Pretraining of the small model that travels with the package: from scratch, at a short context, on one machine."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 from ..model import LlamaConfig, TinyLlama, save_tiny_llama
 from ..rope import Rope
+from ..runs.claim import claimed_folder
 from ..runs.progress import Progress, Silent, step_by_step
-from ..runs.records import claim_folder, provenance, read_json, write_json
-from ..runs.validate import set_integers
+from ..runs.records import provenance, read_json, write_json
+from ..runs.validate import (
+    LARGEST_NUMBER,
+    LARGEST_SEED,
+    LARGEST_THREADS,
+    check_flag,
+    check_integer,
+    check_number,
+    set_integers,
+)
 from .corpus import Corpus, Windows
 from .evaluate import TAIL, evaluation_tokens, score_passkeys, score_text
 from .objective import LanguageModelObjective
 from .passkey import PasskeyMix
 from .train import Metrics, TrainResult, TrainSettings, mean_metrics, train
 
+VOCABULARY = 256
+CHECKPOINT = "checkpoint.safetensors"
 WINDOWS, TRIALS = 2000, 200  # how many held-out windows, and passkeys at each depth, measure the result
 
 
@@ -55,15 +66,20 @@ class PretrainConfig:
     compile: bool = True
 
     def __post_init__(self) -> None:
-        set_integers(self, "layers", "heads", "steps", "batch")
+        set_integers(self, "hidden_size", "intermediate_size", "layers", "heads", "steps", "batch")
         set_integers(self, "context", at_least=TAIL + 1)  # `score_text` needs as much
-        set_integers(self, "warmup", "seed", at_least=0)
+        set_integers(self, "warmup", at_least=0)
+        set_integers(self, "seed", at_least=0, at_most=LARGEST_SEED)
         for name in ("muon_rate", "adam_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+            object.__setattr__(self, name, check_number(name, getattr(self, name), above=0))
+        decay = check_number("weight_decay", self.weight_decay, within=(0, LARGEST_NUMBER))
+        object.__setattr__(self, "weight_decay", decay)
+        check_flag("bf16", self.bf16)
+        check_flag("compile", self.compile)
         # Made here only to be checked: a bad field must be refused before any work.
-        self.shape()
-        self.mix()
+        object.__setattr__(self, "rope_base", self.shape().rope.base)
+        object.__setattr__(self, "passkey_share", self.mix().share)
+        object.__setattr__(self, "passkey_weight", self.mix().weight)
 
     def shape(self) -> LlamaConfig:
         rope = Rope(self.hidden_size // self.heads, self.rope_base, trained_length=self.context)
@@ -81,7 +97,7 @@ class PretrainConfig:
         return PasskeyMix(self.passkey_share, self.passkey_weight)
 
     def model(self) -> TinyLlama:
-        """A fresh model of this shape, from the seed."""
+        """Make a fresh model of this shape, from the seed."""
         return TinyLlama(self.shape(), generator=torch.Generator().manual_seed(self.seed))
 
 
@@ -130,23 +146,46 @@ def run_pretraining(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict:
-    """`pretrain`, measure, and leave a model folder with its record, `pretraining.json`; returns the record.
+    """Pretrain, measure, and leave a model folder with its record, `pretraining.json`; returns the record.
 
     Raises:
         ValueError: before any work, for a folder that holds other files, a model, an unfinished run without
-            `resume` or one with other settings, and for a corpus without a document long enough.
+            `resume`, one with other settings or another text, or one that another process runs, and for a corpus
+            without a document long enough.
     """
     progress = progress or Silent()
     folder = Path(folder)
     if threads is not None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(check_integer("threads", threads, at_least=1, at_most=LARGEST_THREADS))
+    _check_memory(config)
     for documents in (corpus.train, corpus.held_out):
         Windows(documents, config.context + 1)
     identity = {"run": "pretrain", **dataclasses.asdict(config), "threads": torch.get_num_threads()}
-    identity |= {"corpus": corpus.source, "text": corpus.hash[:16]}
-    if claim_folder(folder, identity, result="pretraining.json", resume=resume):
+    identity |= {"corpus": corpus.source}
+    claim = {"result": "pretraining.json", "resume": resume, "inputs": {"text": corpus.hash[:16]}}
+    with claimed_folder(folder, identity, scratch=(CHECKPOINT,), **claim) as finished:
+        if not finished:
+            _pretrain_in(folder, config, corpus, resume=resume, device=device, progress=progress)
         return read_json(folder / "pretraining.json")
-    checkpoint = folder / "checkpoint.safetensors"
+
+
+def _check_memory(config: PretrainConfig) -> None:
+    """Refuse a run of which the weights or the logits alone are more than the machine holds."""
+    shape = config.hidden_size * (4 * config.hidden_size + 3 * config.intermediate_size)
+    weights = config.layers * shape + 2 * VOCABULARY * config.hidden_size
+    # Each weight with its gradient and AdamW's two averages, and one number a possible next byte, four bytes each.
+    needed = 16 * weights + 4 * VOCABULARY * config.batch * config.context
+    if needed > (total := psutil.virtual_memory().total):
+        raise ValueError(
+            f"the run must fit into the {total / 1e9:.0f} GB of this machine, got settings that need at least "
+            f"{needed / 1e9:,.0f} GB: lower layers, widths, batch or context"
+        )
+
+
+def _pretrain_in(
+    folder: Path, config: PretrainConfig, corpus: Corpus, *, resume: bool, device: str, progress: Progress
+) -> None:
+    checkpoint = folder / CHECKPOINT
     tokens = config.batch * config.context
     with progress.stage("Pretraining", config.steps * tokens, "B") as advance:
         on_step = step_by_step(advance, tokens, "bits/byte", "bits_per_byte")
@@ -172,9 +211,8 @@ def run_pretraining(
     save_tiny_llama(model, folder)
     write_json(folder / "pretraining.json", record)  # last: its presence says that the run is finished
     checkpoint.unlink()
-    return read_json(folder / "pretraining.json")
 
 
 def thinned(curve: Sequence[Metrics], every: int) -> list[Metrics]:
-    """The curve with each `every` steps averaged into one: for records that stay small."""
+    """Average each `every` steps of a curve into one point: for records that stay small."""
     return [mean_metrics(curve[start : start + every]) for start in range(0, len(curve), every)]

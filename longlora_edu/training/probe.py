@@ -20,7 +20,7 @@ from ..geometry import S2Geometry, S2Pattern
 from ..model import LlamaConfig, TinyLlama
 from ..rope import Rope
 from ..runs.records import Proportion
-from ..runs.validate import set_integers
+from ..runs.validate import check_choice, set_integers
 from .train import Metrics, TrainSettings, train
 
 Place = Literal["inside", "across", "far"]
@@ -58,8 +58,7 @@ class ProbeSettings:
         set_integers(self, "layers", "steps", "batch")
         set_integers(self, "seed", at_least=0)
         set_integers(self, "seq_len", at_least=2 * self.group_size)
-        if self.place not in get_args(Place):
-            raise ValueError(f"place must be one of {', '.join(get_args(Place))}, got {self.place!r}")
+        check_choice("place", self.place, get_args(Place))
         object.__setattr__(self, "shift", self.pattern.shift)
 
     @property

@@ -57,6 +57,7 @@ def without_times(report):
 def test_the_folder_holds_report_adapter_and_merged_model(finished_demo):
     _, folder, report = finished_demo
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
+        ".lock",
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
         "adapter/config.json",
@@ -368,7 +369,7 @@ def no_work(monkeypatch):
         ({"context": 256}, "context_length must be above the trained context of 256, got 256"),
         ({"context": 64}, "context_length must be above the trained context of 256, got 64"),
         ({"context": 10**9}, "corpus must hold a document of at least 1000000001 bytes, got 7200 as the longest"),
-        ({"rope": "longrope"}, "method must be one of default, linear, ntk, dynamic, yarn, got 'longrope'"),
+        ({"rope": "longrope"}, "rope must be one of default, linear, ntk, dynamic, yarn, got 'longrope'"),
     ],
 )
 def test_a_run_that_cannot_work_is_refused(small, no_work, tmp_path, changes, message):
@@ -511,7 +512,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(small, tmp_
             run_demo(small, tmp_path / "out")
     # A run that could not even begin does not stand in the way of the next.
     run_demo(small, tmp_path / "out", resume=after > 0)
-    assert not list((tmp_path / "out").glob(".*"))
+    assert [path.name for path in (tmp_path / "out").rglob(".*")] == [".lock"]
 
 
 def test_a_loss_that_is_no_number_stops_at_the_last_good_checkpoint(small, tmp_path, monkeypatch):

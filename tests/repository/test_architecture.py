@@ -23,12 +23,13 @@ READING_ORDER = [
     "runs", "runs.validate", "geometry", "reference", "rope",
     "attention.arguments", "attention.sdpa", "attention.tiles", "attention.dense_mask", "attention.grouped",
     "attention.varlen", "attention.flex", "attention",
-    "runs.records",
+    "runs.records", "runs.claim",
     "lora.layers", "lora.files", "lora", "model.config", "model.llama", "model.folder", "model", "longlora", "adapter",
     "cost", "plan",
     "runs.progress", "runs.timing",
-    "training", "training.corpus", "training.passkey", "training.longqa", "training.train", "training.objective",
-    "training.evaluate", "training.finetune", "training.extend", "training.pretrain", "training.probe",
+    "training", "training.text_files", "training.corpus", "training.passkey", "training.longqa", "training.checkpoint",
+    "training.train", "training.objective", "training.evaluate", "training.finetune", "training.extend",
+    "training.pretrain", "training.probe",
     "hf", "plots", "widgets", "demo", "course", "cli",
 ]  # fmt: skip
 WHOLE = ["hf", "plots", "widgets", "demo", "course", "cli"]
@@ -41,7 +42,7 @@ NEVERS = [
 ]
 NUMPY_ONLY = [
     "geometry", "reference", "rope", "cost", "plan", "runs.validate", "runs.records", "runs.progress",
-    "runs.timing", "training.corpus", "training.passkey", "training.longqa",
+    "runs.timing", "runs.claim", "training.text_files", "training.corpus", "training.passkey", "training.longqa",
 ]  # fmt: skip
 TWICE = {}  # module names that two files share, each with the reason
 # Public functions and classes that two files share, each with the reason; `main` of an entry point aside.

@@ -5,14 +5,25 @@ import json
 import math
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from longlora_edu.runs.records import Proportion, peak_memory, provenance, read_json, replace_file, write_json
+from longlora_edu.runs import records
+from longlora_edu.runs.records import (
+    Proportion,
+    hash_files,
+    peak_memory,
+    provenance,
+    read_json,
+    read_sealed,
+    remove_leftovers,
+    replace_file,
+    write_json,
+    write_sealed,
+)
 
 
 def names(folder):
@@ -33,13 +44,61 @@ def test_a_file_is_written_with_its_folders(tmp_path):
     assert names(path.parent) == ["file.bin"]
 
 
-def test_a_file_is_replaced_whole_and_readable_by_all(tmp_path):
-    path = tmp_path / "file"
-    replace_file(path, b"a longer old text")
-    replace_file(path, b"new")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_a_file_is_replaced_whole_and_readable_by_whom_the_umask_says(tmp_path, umask):
+    path, before = tmp_path / "file", os.umask(umask)
+    try:
+        replace_file(path, b"a longer old text")
+        replace_file(path, b"new")
+    finally:
+        os.umask(before)
     assert path.read_bytes() == b"new"
     if os.name == "posix":
-        assert path.stat().st_mode & 0o777 == 0o644
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_what_a_killed_process_left_half_written_is_known_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda new, old: None)  # as if it had been killed just before
+    for path in (tmp_path / "file", tmp_path / "deep" / "weights.bin"):
+        replace_file(path, b"new")
+    others = [".hidden", ".notes.part", ".a.0123456.part", "a.01234567.part"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"mine")
+    assert sorted(path.name.rpartition(".")[2] for path in remove_leftovers(tmp_path)) == ["part", "part"]
+    assert names(tmp_path) == sorted([*others, "deep"])
+    assert names(tmp_path / "deep") == []
+
+
+def test_a_sealed_value_is_given_back_and_a_changed_one_noticed(tmp_path):
+    path = tmp_path / "x.json"
+    write_sealed(path, {"bits": [1.5, Proportion(1, 2)], 3: None})
+    assert read_sealed(path)["bits"][0] == 1.5
+    assert read_sealed(path)["3"] is None
+    text = path.read_text()
+    for damaged in (text.replace("1.5", "1.25"), "{}", "[1]", text[:-5], '{"sha256": "0", "value": 1}', ""):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match="must be as this run wrote it, got a damaged or another file: delete"):
+            read_sealed(path)
+
+
+def test_a_hash_of_files_changes_with_a_byte_and_a_name_and_not_with_their_order(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_bytes(b"1")
+    second.write_bytes(b"2")
+    whole = hash_files([first, second])
+    assert hash_files([second, first]) == whole
+    assert hash_files([first]) != whole
+    second.write_bytes(b"3")
+    assert hash_files([first, second]) != whole
+    second.write_bytes(b"2")
+    second.rename(tmp_path / "c")
+    assert hash_files([first, tmp_path / "c"]) != whole
+
+
+def test_text_that_no_file_can_hold_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a record must be text that UTF-8 can write, got '\\udcff' for "):
+        write_json(tmp_path / "x.json", {"corpus": "text-\udcff"})
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("place", ["fsync", "replace"])
@@ -72,7 +131,8 @@ def test_the_old_file_stands_until_the_new_one_is_complete_beside_it(tmp_path, m
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", failing(PermissionError(errno.EACCES, "Permission denied")))
+    refused = failing(PermissionError(errno.EACCES, "Permission denied"))
+    monkeypatch.setattr(records, "open", refused, raising=False)
     with pytest.raises(PermissionError, match=f"cannot write {re.escape(str(tmp_path / 'file'))}: Permission denied"):
         replace_file(tmp_path / "file", b"new")
 

@@ -33,6 +33,7 @@ def weights_of(folder):
 def test_the_folder_holds_a_model_that_transformers_loads_and_the_record_of_the_run(corpus, tmp_path):
     record = run_pretraining(SMALL, corpus, tmp_path / "out", threads=1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".lock",
         "config.json",
         "model.safetensors",
         "pretraining.json",
@@ -135,8 +136,8 @@ def test_a_text_that_is_too_short_is_refused_before_any_work(corpus, tmp_path, s
         ({"layers": 0}, "layers must be an integer, at least 1, got 0"),
         ({"heads": 0}, "heads must be an integer, at least 1, got 0"),
         ({"heads": 200}, "head_dim must be even and at least 2, got 0"),
-        ({"hidden_size": 0}, "head_dim must be even and at least 2, got 0"),
-        ({"intermediate_size": 0}, "intermediate_size must be a positive integer, got 0"),
+        ({"hidden_size": 0}, "hidden_size must be an integer, at least 1, got 0"),
+        ({"intermediate_size": 0}, "intermediate_size must be an integer, at least 1, got 0"),
         ({"steps": 0}, "steps must be an integer, at least 1, got 0"),
         ({"batch": 2.0}, "batch must be an integer, at least 1, got 2.0"),
         ({"warmup": -1}, "warmup must be an integer, at least 0, got -1"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -12,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
-from longlora_edu.training.train import TrainSettings, load_checkpoint, save_checkpoint, train
+from longlora_edu.training import checkpoint as checkpoint_module
+from longlora_edu.training.checkpoint import load_checkpoint, save_checkpoint
+from longlora_edu.training.train import TrainSettings, train
 
 OPTIMIZERS = {
     "adamw": lambda p: [torch.optim.AdamW(p.values(), lr=0.05, weight_decay=0.1)],
@@ -100,11 +104,11 @@ def test_a_schedule_may_be_all_warmup(decay):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps must be positive, got 0"),
-        ({"steps": 1, "accumulate": 0}, "accumulate must be positive, got 0"),
-        ({"steps": 1, "clip": 0.0}, "clip must be positive, got 0.0"),
-        ({"steps": 1, "clip": math.nan}, "clip must be positive, got nan"),
-        ({"steps": 1, "checkpoint_every": -1}, "checkpoint_every must be positive, got -1"),
+        ({"steps": 0}, "steps must be an integer, at least 1, got 0"),
+        ({"steps": 1, "accumulate": 0}, "accumulate must be an integer, at least 1, got 0"),
+        ({"steps": 1, "clip": 0.0}, "clip must be positive and finite, got 0.0"),
+        ({"steps": 1, "clip": math.nan}, "clip must be positive and finite, got nan"),
+        ({"steps": 1, "checkpoint_every": -1}, "checkpoint_every must be an integer, at least 1, got -1"),
         ({"steps": 3, "warmup": 4}, "warmup must be from 0 to steps = 3, got 4"),
         ({"steps": 3, "warmup": -1}, "warmup must be from 0 to steps = 3, got -1"),
         ({"steps": 3, "decay": "step"}, "decay must be one of constant, linear, cosine, got 'step'"),
@@ -431,15 +435,89 @@ def test_a_checkpoint_of_other_optimizers_is_refused_by_name(checkpoint):
 def test_a_checkpoint_of_other_parameters_is_refused_by_name(checkpoint):
     toy = Toy()
     toy.parameters["bias"] = toy.parameters.pop("offset")
-    assert_refused(checkpoint, r"must hold the parameters of this run only, got parameter.offset", toy)
+    assert_refused(checkpoint, "missing parameter.bias, not expected parameter.offset: bring a copy", toy)
     toy.parameters["offset"] = torch.nn.Parameter(torch.zeros(3))
-    assert_refused(checkpoint, r"must hold bias of shape \(3,\), got no such tensor", toy)
+    assert_refused(checkpoint, "missing parameter.bias, not expected none: bring a copy", toy)
 
 
 def test_a_checkpoint_of_another_shape_is_refused_by_name(checkpoint):
     toy = Toy()
     toy.parameters["matrix"] = torch.nn.Parameter(torch.zeros(5, 3))
-    assert_refused(checkpoint, r"must hold matrix of shape \(5, 3\), got shape \(4, 3\)", toy)
+    assert_refused(
+        checkpoint,
+        r"must hold parameter.matrix as torch.float32 of shape \(5, 3\), got torch.float32 of shape \(4, 3\)",
+        toy,
+    )
+
+
+def rewritten(checkpoint, change):
+    """Change description or tensors of a checkpoint and give it a valid digest again, as damage never could."""
+    with safe_open(checkpoint, framework="pt") as file:
+        about = json.loads(file.metadata()["longlora_edu"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    text = json.dumps(change(about, state) or about)
+    metadata = {"longlora_edu": text, "sha256": checkpoint_module._digest(text, state)}
+    save_file(state, checkpoint, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about, state: state.pop("optimizer.0.1.exp_avg"), "missing optimizer.0.1.exp_avg, not expected none: "),
+        (lambda about, state: state.update(more=torch.ones(1)), "missing none, not expected more: bring a copy"),
+        (
+            lambda about, state: state.update({"optimizer.0.0.exp_avg": torch.ones(2, 2)}),
+            r"must hold optimizer.0.0.exp_avg as torch.float32 of shape \(4, 3\), got torch.float32 of shape \(2, 2\)",
+        ),
+        (
+            lambda about, state: state.update({"parameter.offset": state["parameter.offset"].double()}),
+            r"must hold parameter.offset as torch.float32 of shape \(3,\), got torch.float64",
+        ),
+        (
+            lambda about, state: about.update(curve=about["curve"][1:]),
+            "must have a curve of at most 8 steps, one after",
+        ),
+        (
+            lambda about, state: about["curve"].append(about["curve"][-1] | {"step": 9}),
+            "must have a curve of at most 8 steps, one after the other, got 9 points: bring a copy",
+        ),
+        (lambda about, state: about["curve"][3].pop("seconds"), "must have seconds at each point of its curve"),
+        (lambda about, state: about.pop("curve"), "must describe its run, got another description: bring a copy"),
+        (lambda about, state: [1], "must describe its run, got another description"),
+        (lambda about, state: about.update(format=3), "must be of format 2, got 3: use its own version"),
+    ],
+)
+def test_a_checkpoint_with_a_valid_digest_is_compared_with_the_run(checkpoint, change, message):
+    def keep(about, state):
+        changed = change(about, state)
+        return changed if isinstance(changed, list) else None
+
+    rewritten(checkpoint, keep)
+    assert_refused(checkpoint, message)
+
+
+def test_a_checkpoint_of_an_older_version_is_refused_with_what_to_do(checkpoint):
+    save_file({"parameter.matrix": torch.zeros(4, 3)}, checkpoint, metadata={"longlora_edu": "{}"})
+    assert_refused(checkpoint, "must hold a digest, got one of an older version: finish its run with that version, or")
+
+
+def test_a_changed_byte_of_a_tensor_is_noticed(checkpoint):
+    data = bytearray(checkpoint.read_bytes())
+    data[-5] ^= 1
+    checkpoint.write_bytes(data)
+    assert_refused(checkpoint, "must be as it was written, got one that was damaged since: bring a copy of it, or del")
+
+
+def test_a_parameter_that_never_had_a_gradient_has_no_state_to_miss(tmp_path):
+    whole, cut = Toy(), Toy()
+    for toy in (whole, cut):
+        toy.parameters["idle"] = torch.nn.Parameter(torch.zeros(2))
+        toy.optimizers = OPTIMIZERS["adamw"](toy.parameters)
+    whole.train()
+    with pytest.raises(InterruptedError):
+        cut.train(checkpoint=tmp_path / "c", on_step=stop_after(4))
+    cut.train(checkpoint=tmp_path / "c", resume=True)
+    assert_bitwise_equal(cut.weights(), whole.weights())
 
 
 def test_a_checkpoint_is_one_file_with_its_curve(tmp_path):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from types import FrameType
 
 FIRST = "00_start_here.ipynb"
 # Where JupyterLab would look for, and leave, what its user has set.
@@ -36,7 +39,46 @@ def open_lab(folder: Path, *, browser: bool = True) -> int:
         raise ValueError("jupyterlab must be installed, got none: python -m pip install 'longlora-edu[lab]'")
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"]
     command += [f"--LabApp.default_url=/lab/tree/{FIRST}", *([] if browser else ["--no-browser"])]
-    return subprocess.run(command, env=lab_environment(dict(os.environ)), check=False).returncode
+    process = subprocess.Popen(command, env=lab_environment(dict(os.environ)))
+    with _ended_by_signals():
+        try:
+            return process.wait()
+        finally:
+            _end(process)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Leave the block when somebody ends this process, which would else leave its children behind.
+
+    Only a main thread gets signals; on Windows there are none to wait for.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, _leave) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)  # as a shell calls the end by a signal
+
+
+def _end(process: subprocess.Popen, *, seconds: float = 30) -> None:
+    """End a JupyterLab with its kernels, by force if it does not."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def lab_environment(environment: dict[str, str]) -> dict[str, str]:
@@ -70,8 +112,7 @@ def served_lab(folder: Path, home: Path, environment: Mapping[str, str] | None =
             _wait_for(f"http://127.0.0.1:{port}/api", process, home / "log.txt")
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.terminate()
-            process.wait(timeout=30)
+            _end(process)
 
 
 def _wait_for(address: str, process: subprocess.Popen, log: Path, *, seconds: float = 120) -> None:
