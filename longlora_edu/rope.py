@@ -49,13 +49,9 @@ class Rope:
         object.__setattr__(self, "head_dim", check_integer("head_dim", self.head_dim, at_most=LARGEST_COUNT))
         if self.head_dim < 2 or self.head_dim % 2:
             raise ValueError(f"head_dim must be even and at least 2, got {self.head_dim}")
-        object.__setattr__(self, "base", check_number("base", self.base))
-        if self.base <= 1:
-            raise ValueError(f"base must be finite and above 1, got {self.base}")
+        object.__setattr__(self, "base", check_number("base", self.base, above=1))
         check_choice("method", self.method, get_args(RopeMethod))
-        object.__setattr__(self, "factor", check_number("factor", self.factor))
-        if self.factor < 1:
-            raise ValueError(f"factor must be finite and at least 1, got {self.factor}")
+        object.__setattr__(self, "factor", check_number("factor", self.factor, at_least=1))
         if self.method == "default" and self.factor != 1:
             raise ValueError(f"factor must be 1 for method='default', which stretches nothing, got {self.factor}")
         if self.method in ("ntk", "dynamic") and self.head_dim < 4:

@@ -322,7 +322,6 @@ def assert_refused(model, config, message):
         ({"context_length": TRAINED}, "context_length must be above the trained context of 16, got 16"),
         ({"context_length": 8}, "context_length must be above the trained context of 16, got 8"),
         ({"trained_length": 64}, "context_length must be above the trained context of 64, got 64"),
-        ({"rope": "longrope"}, "method must be one of default, linear, ntk, dynamic, yarn, got 'longrope'"),
         (
             {"targets": ["q_prj"]},
             r"targets must name modules of the model, got 'q_prj' \(near it: q_proj, .*; in the model",
@@ -334,12 +333,25 @@ def assert_refused(model, config, message):
             r"also_train must name modules of the model, got 'embed' \(near it: .*embed_tokens",
         ),
         ({"also_train": ["self_attn"]}, "also_train must name modules without LoRA layers inside, got model.layers.0"),
-        ({"rank": 0}, "rank must be a positive integer, got 0"),
-        ({"alpha": -1.0}, "alpha must be a number above 0, got -1.0"),
     ],
 )
 def test_a_recipe_that_does_not_fit_the_model_changes_nothing(fields, message):
     assert_refused(some_model(), LongLoRAConfig(**{"context_length": TARGET} | fields), message)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rope": "longrope"}, "rope must be one of default, linear, ntk, dynamic, yarn, got 'longrope'"),
+        ({"rank": 0}, "rank must be a positive integer, got 0"),
+        ({"alpha": -1.0}, "alpha must be a number above 0, got -1.0"),
+        ({"targets": [3]}, "each of targets must be a text, got 3"),
+        ({"also_train": 3}, "also_train must be a list of names, got 3"),
+    ],
+)
+def test_fields_that_fit_no_model_are_refused_at_once(fields, message):
+    with pytest.raises(ValueError, match=message):
+        LongLoRAConfig(TARGET, **fields)
 
 
 def test_a_model_with_lora_layers_is_not_extended_again():

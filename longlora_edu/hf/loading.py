@@ -30,6 +30,7 @@ UNREADABLE = (
     SafetensorError,
     UnpicklingError,
     EOFError,
+    IndexError,
 )
 
 

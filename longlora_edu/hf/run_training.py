@@ -29,7 +29,7 @@ from ..runs.records import as_json, peak_memory, provenance, read_json, write_js
 from ..training.train import Metrics, TrainResult, TrainSettings, train
 from .base_reach import Reach, reach_of
 from .data import TextData, check_ids, length_histogram, read_data
-from .inputs import input_hashes
+from .input_hashes import input_hashes
 from .loading import check_family, load_causal_model, load_tokenizer, save_tokenizer
 from .loss import NextTokenLoss
 from .pairs import IGNORED, PairData

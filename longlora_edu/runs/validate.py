@@ -70,9 +70,14 @@ def set_integers(settings: Any, *names: str, at_least: int = 1, at_most: int = L
 
 
 def check_number(
-    name: str, value: Any, *, above: float | None = None, within: tuple[float, float] | None = None
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    within: tuple[float, float] | None = None,
 ) -> float:
-    """Return `value` as a plain int or float: finite, above `above`, from the first to the last of `within`.
+    """Return `value` as a plain int or float: finite, and above, at least or within what is given.
 
         check_number("rate", 2e-4, above=0)            2e-4 passes, 0 and inf do not
         check_number("share", 1, within=(0, 1))        0, 0.5 and 1 pass, nan does not
@@ -82,9 +87,11 @@ def check_number(
     """
     if within is not None:
         rule = f"from {within[0]} to {within[1]}"
+    elif above is not None:
+        rule = "positive and finite" if above == 0 else f"finite and above {above}"
     else:
-        rule = "finite" if above is None else "positive and finite" if above == 0 else f"above {above} and finite"
-    low, high = within or (-LARGEST_NUMBER, LARGEST_NUMBER)
+        rule = "finite" if at_least is None else f"finite and at least {at_least}"
+    low, high = within or (-LARGEST_NUMBER if at_least is None else at_least, LARGEST_NUMBER)
     number = value.item() if isinstance(value, (np.integer, np.floating)) else value
     real = isinstance(number, (int, float)) and not isinstance(number, bool)
     if not real or not low <= number <= high or (above is not None and number <= above):

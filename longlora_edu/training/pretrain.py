@@ -16,7 +16,6 @@ from ..runs.claim import claimed_folder
 from ..runs.progress import Progress, Silent, step_by_step
 from ..runs.records import provenance, read_json, write_json
 from ..runs.validate import (
-    LARGEST_NUMBER,
     LARGEST_SEED,
     LARGEST_THREADS,
     check_flag,
@@ -72,7 +71,7 @@ class PretrainConfig:
         set_integers(self, "seed", at_least=0, at_most=LARGEST_SEED)
         for name in ("muon_rate", "adam_rate"):
             object.__setattr__(self, name, check_number(name, getattr(self, name), above=0))
-        decay = check_number("weight_decay", self.weight_decay, within=(0, LARGEST_NUMBER))
+        decay = check_number("weight_decay", self.weight_decay, at_least=0)
         object.__setattr__(self, "weight_decay", decay)
         check_flag("bf16", self.bf16)
         check_flag("compile", self.compile)

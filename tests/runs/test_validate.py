@@ -87,7 +87,8 @@ def test_a_number_is_given_back_plain(value):
     [
         ({}, "finite"),
         ({"above": 0}, "positive and finite"),
-        ({"above": 1}, "above 1 and finite"),
+        ({"above": 1}, "finite and above 1"),
+        ({"at_least": 1}, "finite and at least 1"),
         ({"within": (0, 1)}, "from 0 to 1"),
     ],
 )
