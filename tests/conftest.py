@@ -20,6 +20,7 @@ def pytest_xdist_auto_num_workers(config):
     return 0 if files else min(os.cpu_count() or 1, 4)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook
 def pytest_collection_modifyitems(items):
     """A file stays in one process, so that what it builds once is built once; lessons are spread one by one."""
     for item in items:
