@@ -20,11 +20,14 @@ def pytest_xdist_auto_num_workers(config):
     return 0 if files else min(os.cpu_count() or 1, 4)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook
 def pytest_collection_modifyitems(items):
-    """A file stays in one process, so that what it builds once is built once; lessons are spread one by one."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    """A file stays in one process, so that what it builds once is built once; what takes longest begins first."""
+    own = [item for item in items if item.get_closest_marker("xdist_group")]
+    rest = [item for item in items if not item.get_closest_marker("xdist_group")]
+    for item in rest:
+        item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items[:] = own + sorted(rest, key=lambda item: item.get_closest_marker("browser") is None)
 
 
 @pytest.fixture

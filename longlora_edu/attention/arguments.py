@@ -54,7 +54,7 @@ def _lowest(segments: Tensor) -> int | None:
         return None
 
 
-def check_geometry(geometry, q: Tensor, k: Tensor) -> None:
+def check_geometry(geometry: object, q: Tensor, k: Tensor) -> None:
     """Refuse what is no geometry, or the geometry of other heads or another length."""
     if not isinstance(geometry, S2Geometry):
         raise ValueError(f"geometry must be an S2Geometry, got {geometry!r}")

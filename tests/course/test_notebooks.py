@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -37,6 +38,7 @@ NAMES = [
     "10_bug_gallery_and_critics",
 ]
 each_lesson = pytest.mark.parametrize("name", NAMES)
+KINDS = ["student", "solution"]
 
 
 def committed(name):
@@ -196,40 +198,59 @@ def test_links_between_lessons_and_into_the_glossary_resolve(name):
 # That they run.
 
 
-def run(notebook, folder):
-    """Run one notebook by nbmake, as a reader's machine would with the least work; returns it with its outputs."""
-    options = {
-        "LONGLORA_EDU_PROFILE": "ci",
-        "OMP_NUM_THREADS": "1",
-        "LONGLORA_EDU_PROGRESS": str(folder / "progress.json"),
-    }
-    command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", "-q", "-p", "no:cacheprovider", notebook.name]
-    done = subprocess.run(command, cwd=folder, env=os.environ | options, capture_output=True, text=True, timeout=600)
-    return done, nbformat.read(notebook, 4)
+def run(paths, report):
+    """Run notebooks by nbmake, as a reader's machine would with the least work: what went wrong, by the name of each.
+
+    One pytest for all, without the plugins that happen to be installed: starting it takes as long as a short lesson.
+    Each notebook has a kernel and a folder of its own, where its journal is kept.
+    """
+    options = {"LONGLORA_EDU_PROFILE": "ci", "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-m", "pytest", "-p", "nbmake.pytest_plugin", "--nbmake", "--overwrite", "-q"]
+    command += ["-p", "no:cacheprovider", f"--junitxml={report}", *map(str, paths)]
+    clean = {name: value for name, value in os.environ.items() if name != "LONGLORA_EDU_PROGRESS"}
+    done = subprocess.run(
+        command, cwd=report.parent, env=clean | options, capture_output=True, text=True, timeout=600 * len(paths)
+    )
+    wrong = dict.fromkeys((path.stem for path in paths), done.stdout + done.stderr)
+    for case in ElementTree.parse(report).iter("testcase") if report.exists() else ():
+        faults = [part for part in case if part.tag in ("failure", "error", "skipped")]
+        wrong[Path(case.get("name")).stem] = "\n".join(f"{part.get('message')} {part.text}" for part in faults)
+    return wrong
 
 
 @pytest.fixture(scope="session")
 def runs(request, tmp_path_factory):
-    """The runs that this session asks for, two at a time: most of a short run is the start of a kernel."""
-    wanted = {
-        (item.callspec.params["kind"], item.callspec.params["name"])
-        for item in request.session.items
-        if "runs" in getattr(item, "fixturenames", ())
-    }
-    folders = {pair: tmp_path_factory.mktemp("-".join(pair)) for pair in sorted(wanted)}
+    """Gives the run of a lesson: what went wrong, and the notebook with its outputs.
+
+    All lessons of an edition that this session asks for run when the first is asked for. One process runs both
+    editions side by side, most of a short run being the start of a kernel; under xdist each process has one of them.
+    """
+    items = [item for item in request.session.items if "runs" in getattr(item, "fixturenames", ())]
+    wanted = sorted({(item.callspec.params["kind"], item.callspec.params["name"]) for item in items})
+    paths, started = {}, {}
+
+    def start(kind):
+        for name in [name for other, name in wanted if other == kind]:
+            folder = tmp_path_factory.mktemp(f"{kind}-{name}")
+            (paths[kind, name],) = build(NOTEBOOKS / "source", folder, kind, wanted=(name,), run=False)
+        every = [path for (other, _), path in paths.items() if other == kind]
+        started[kind] = pool.submit(run, every, tmp_path_factory.mktemp("report") / f"{kind}.xml")
+
+    def finished(kind, name):
+        if kind not in started:
+            for each in {kind} if "PYTEST_XDIST_WORKER" in os.environ else {kind for kind, _ in wanted}:
+                start(each)
+        return started[kind].result()[name], nbformat.read(paths[kind, name], 4)
+
     with ThreadPoolExecutor(2) as pool:
-        futures = {}
-        for (kind, name), folder in folders.items():
-            (path,) = build(NOTEBOOKS / "source", folder, kind, wanted=(name,), run=False)
-            futures[kind, name] = pool.submit(run, path, folder)
-        yield futures
+        yield finished
 
 
-@pytest.mark.parametrize("kind", ["student", "solution"])
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in KINDS])
 @each_lesson
 def test_it_runs(kind, name, runs):
-    done, notebook = runs[kind, name].result()
-    assert done.returncode == 0, done.stdout[-4000:]
+    wrong, notebook = runs(kind, name)
+    assert wrong == ""
     assert swallowed_errors(notebook) == []
     errors = [output.ename for output in outputs_of(notebook) if output.output_type == "error"]
     exercises = [cell for cell in LESSONS[name].cells if "exercise" in cell.metadata]
