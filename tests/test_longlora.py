@@ -342,7 +342,7 @@ def test_a_recipe_that_does_not_fit_the_model_changes_nothing(fields, message):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"rope": "longrope"}, "rope must be one of default, linear, ntk, dynamic, yarn, got 'longrope'"),
+        ({"rope": "longrope"}, "rope must be one of default, linear, ntk, dynamic, yarn, llama3, got 'longrope'"),
         ({"rank": 0}, "rank must be a positive integer, got 0"),
         ({"alpha": -1.0}, "alpha must be a number above 0, got -1.0"),
         ({"targets": [3]}, "each of targets must be a text, got 3"),

@@ -26,7 +26,7 @@ CHAPTERS = {
     "What is true": ["docs/claims.md", "docs/proof.md", "docs/evidence.md", "benchmarks/README.md"],
     "For teachers": ["INSTRUCTOR.md", "slides.md"],
     "The library": ["api/index.md"],
-    "The project": ["CONTRIBUTING.md", "CHANGELOG.md"],
+    "The project": ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
 }
 OWN = {"explorer.md", "model.md", "slides.md"}  # pages that only the site has
 # The parts of MathJax that typeset TeX as SVG, without its speech engine, which would look for more on the network.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ..geometry import S2Geometry
 from ..runs.validate import check_number
 
 
@@ -54,9 +55,10 @@ def _lowest(segments: Tensor) -> int | None:
         return None
 
 
-def check_geometry(geometry: object, q: Tensor, k: Tensor) -> None:
+def check_geometry(geometry: Any, q: Tensor, k: Tensor) -> None:
     """Refuse what is no geometry, or the geometry of other heads or another length."""
-    if not isinstance(geometry, S2Geometry):
+    # Relatives of S²-Attn, as the studies have them, need only the rule and its sizes.
+    if not all(hasattr(geometry, name) for name in ("allows", "num_heads", "seq_len")):
         raise ValueError(f"geometry must be an S2Geometry, got {geometry!r}")
     check_equal("q must have as many heads as the geometry", q.shape[1], geometry.num_heads)
     check_equal("q must have as many tokens as the geometry", q.shape[2], geometry.seq_len)
