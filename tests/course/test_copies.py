@@ -27,7 +27,7 @@ def test_the_student_edition_is_copied_with_its_outputs_and_what_it_links_to(tmp
     paths = copy_course(tmp_path / "mine")
     found = contents(tmp_path / "mine")
     assert sorted(path.relative_to(tmp_path / "mine").as_posix() for path in paths) == sorted(found)
-    assert sum(name.endswith(".ipynb") for name in found) == 12
+    assert sum(name.endswith(".ipynb") for name in found) == 11
     assert all(content == (ROOT / name).read_bytes() for name, content in found.items())
     # A lesson may also name a file of the package, and the guide for teachers what only a checkout has.
     links = re.compile(r"\]\((?!http|#|\.\./longlora_edu)([^)#\s\\]+)")

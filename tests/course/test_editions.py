@@ -324,15 +324,21 @@ def test_the_lab_opens_at_the_first_lesson_with_the_settings_of_the_course(check
     started = []
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "mine")
 
-    def run(command, **options):
-        started.append((command, options))
-        return lab.subprocess.CompletedProcess(command, 0)
+    class Process:
+        def __init__(self, command, **options):
+            started.append((command, options))
 
-    monkeypatch.setattr(lab.subprocess, "run", run)
+        def wait(self, timeout=None):
+            return 0
+
+        poll = wait
+
+    monkeypatch.setattr(lab.subprocess, "Popen", Process)
+    monkeypatch.setattr(lab.os, "geteuid", lambda: 0)
     assert lab.open_lab(checkout / "notebooks", browser=False) == 0
     ((command, options),) = started
     assert "--LabApp.default_url=/lab/tree/00_start_here.ipynb" in command
-    assert "--no-browser" in command
+    assert {"--no-browser", "--allow-root"} <= set(command)
     ours, theirs = options["env"]["JUPYTER_CONFIG_PATH"].split(lab.os.pathsep)
     assert theirs == "mine"
     settings = json.loads((lab.Path(ours) / "labconfig/default_setting_overrides.json").read_text())
