@@ -23,7 +23,8 @@ from nbclient import NotebookClient
 from rich.console import Console
 from rich.table import Table
 
-from longlora_edu.course.build import edition, lessons
+from longlora_edu.course.build.assemble import edition
+from longlora_edu.course.build.source import lessons
 from longlora_edu.runs.records import read_json, write_json
 
 ROOT = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from longlora_edu import plots
-from longlora_edu.course.build import Lesson, lessons
+from longlora_edu.course.build.source import Lesson, lessons
 from longlora_edu.course.notebook.environment import Profile
 from longlora_edu.plots import PROJECTOR, SCREEN, Picture
 

@@ -54,7 +54,7 @@ def build_command(
 ) -> None:
     """Build an edition of the lessons from their source."""
     with clear_errors("course build", out):
-        from ..course.build import build
+        from ..course.build.assemble import build
 
         if edition != "student" and out.resolve() == source.resolve().parent:
             raise ValueError(f"out must not be where the student edition is kept for {edition}, got {out}")
@@ -75,7 +75,8 @@ def links(
 ) -> None:
     """Write the repository's address into every badge and the first cell of every notebook, without running them."""
     with clear_errors("course links", root):
-        from ..course.build import Repository, read_repository, stamp
+        from ..course.build.repository import Repository, read_repository
+        from ..course.build.stamp import stamp
 
         if unset and (repository or ref):
             raise ValueError(f"repository and ref must not be given with --unset, got {repository or ref!r}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from longlora_edu.course import Journal, require
-from longlora_edu.course.build import lessons
+from longlora_edu.course.build.source import lessons
 from longlora_edu.course.notebook.overview import overview, standing
 
 SOURCE = Path(__file__).parents[2] / "notebooks" / "source"

@@ -6,10 +6,10 @@ import re
 import nbformat
 import pytest
 
-from longlora_edu.course.build import build, edition, execute, lessons, problems, read_lesson
+from longlora_edu.course.build.assemble import build, edition
 from longlora_edu.course.build.frame import set_up
-from longlora_edu.course.build.outputs import portable, swallowed_errors
-from longlora_edu.course.build.source import QUANTITY, stub
+from longlora_edu.course.build.outputs import execute, portable, swallowed_errors
+from longlora_edu.course.build.source import QUANTITY, lessons, problems, read_lesson, stub
 
 HEADER = """# ---
 # jupyter:

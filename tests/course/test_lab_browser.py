@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import CHROMIUM_OPTIONS, chromium, need
 
-from longlora_edu.course.build import build
+from longlora_edu.course.build.assemble import build
 from longlora_edu.course.build.lab import served_lab
 
 pytestmark = pytest.mark.browser

@@ -15,11 +15,11 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 
-from longlora_edu.course.build import build, edition, lessons, problems, read_repository
-from longlora_edu.course.build.assemble import LARGEST
+from longlora_edu.course.build.assemble import LARGEST, build, edition
 from longlora_edu.course.build.frame import set_up
 from longlora_edu.course.build.outputs import LOCAL_PATH, swallowed_errors
-from longlora_edu.course.build.source import sections, slug
+from longlora_edu.course.build.repository import read_repository
+from longlora_edu.course.build.source import lessons, problems, sections, slug
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"

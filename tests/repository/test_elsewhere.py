@@ -9,7 +9,9 @@ import pytest
 from helpers import ROOT, RUN_NOTEBOOKS, clean_copy, elsewhere, environment, run
 
 from longlora_edu import __version__
-from longlora_edu.course.build import Repository, build, stamp
+from longlora_edu.course.build.assemble import build
+from longlora_edu.course.build.repository import Repository
+from longlora_edu.course.build.stamp import stamp
 
 COLAB = ROOT / "tests" / "constraints-colab.txt"
 

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from longlora_edu import __version__
 from longlora_edu.cli import app
-from longlora_edu.course.build import Repository, edition, lessons, read_repository, stamp
-from longlora_edu.course.build.stamp import blocks_of
+from longlora_edu.course.build.assemble import edition
+from longlora_edu.course.build.repository import Repository, read_repository
+from longlora_edu.course.build.source import lessons
+from longlora_edu.course.build.stamp import blocks_of, stamp
 
 ROOT = Path(__file__).parents[2]
 HERE = Repository("someone/long-lora", "v1.2.0")
