@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ...runs.records import replace_file
 
 if TYPE_CHECKING:
-    from . import Edition
+    from .assemble import Edition
 
 # Whatever a notebook links to, at the same place beside it.
 BESIDE = (
@@ -46,7 +46,7 @@ def copy_course(folder: Path, edition: Edition = "student") -> list[Path]:
     else:
         if importlib.util.find_spec("jupytext") is None:
             raise ValueError(f"jupytext must be installed for the {edition} edition, got none: pip install jupytext")
-        from . import build  # what a plain install cannot import
+        from .assemble import build  # what a plain install cannot import
 
         with tempfile.TemporaryDirectory() as built:
             paths = build(origin / "notebooks" / "source", Path(built), edition, run=False)
