@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -324,11 +325,11 @@ def test_the_lab_opens_at_the_first_lesson_with_the_settings_of_the_course(check
     started = []
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "mine")
 
-    def run(command, **options):
+    def opened(command, **options):
         started.append((command, options))
-        return lab.subprocess.CompletedProcess(command, 0)
+        return SimpleNamespace(wait=lambda: 0, poll=lambda: 0)
 
-    monkeypatch.setattr(lab.subprocess, "run", run)
+    monkeypatch.setattr(lab.subprocess, "Popen", opened)
     assert lab.open_lab(checkout / "notebooks", browser=False) == 0
     ((command, options),) = started
     assert "--LabApp.default_url=/lab/tree/00_start_here.ipynb" in command
