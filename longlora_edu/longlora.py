@@ -19,8 +19,8 @@ from .runs.validate import check_choice, check_integer, check_number, check_posi
 ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 EMBEDDINGS_AND_NORMS = ("embed_tokens", "input_layernorm", "post_attention_layernorm", "norm")
 
-
-RULES_OF_BASES = ("llama3",)  # a rule that some bases of transformers bring, and that hf/ continues
+# Rules that only bases in transformers have: `hf` goes on with the first, and refuses the second where it stands.
+OF_TRANSFORMERS = ("llama3", "longrope")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class LongLoRAConfig:
         object.__setattr__(self, "context_length", check_positive("context_length", self.context_length))
         if not isinstance(self.train, str) or self.train not in ("adapters", "all"):
             raise ValueError(f"train must be 'adapters' or 'all', got {self.train!r}")
-        check_choice("rope", self.rope, (*get_args(RopeMethod), *RULES_OF_BASES))
+        check_choice("rope", self.rope, (*get_args(RopeMethod), *OF_TRANSFORMERS))
         object.__setattr__(self, "rank", checked_rank_and_alpha(self.rank, self.alpha)[0])
         object.__setattr__(self, "alpha", check_number("alpha", self.alpha, above=0))
         for name in ("trained_length", "group_size", "shift"):

@@ -322,6 +322,7 @@ def assert_refused(model, config, message):
         ({"context_length": TRAINED}, "context_length must be above the trained context of 16, got 16"),
         ({"context_length": 8}, "context_length must be above the trained context of 16, got 8"),
         ({"trained_length": 64}, "context_length must be above the trained context of 64, got 64"),
+        ({"rope": "longrope"}, "method must be one of default, linear, ntk, dynamic, yarn, got 'longrope'"),
         (
             {"targets": ["q_prj"]},
             r"targets must name modules of the model, got 'q_prj' \(near it: q_proj, .*; in the model",
@@ -342,7 +343,7 @@ def test_a_recipe_that_does_not_fit_the_model_changes_nothing(fields, message):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"rope": "longrope"}, "rope must be one of default, linear, ntk, dynamic, yarn, llama3, got 'longrope'"),
+        ({"rope": "junk"}, "rope must be one of default, linear, ntk, dynamic, yarn, llama3, longrope, got 'junk'"),
         ({"rank": 0}, "rank must be a positive integer, got 0"),
         ({"alpha": -1.0}, "alpha must be a number above 0, got -1.0"),
         ({"targets": [3]}, "each of targets must be a text, got 3"),

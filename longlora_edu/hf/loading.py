@@ -131,7 +131,7 @@ def _check_shards(model: str) -> None:
         if not isinstance(shards, dict):
             raise ValueError(f"{index} must hold a weight_map, got none: bring the files again, whole")
         for shard in shards.values():
-            if not isinstance(shard, str) or Path(shard).name != shard or shard == ".." or "\\" in shard:
+            if not isinstance(shard, str) or shard in ("", ".", "..") or Path(shard).name != shard or "\\" in shard:
                 raise ValueError(f"{index} must name files beside it, got {shard!r}, which is not one of the model's")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ..geometry import Boundary, group_size_from_ratio
-from ..longlora import LongLoRAConfig
+from ..longlora import OF_TRANSFORMERS, LongLoRAConfig
 from ..rope import RopeMethod
 from ..runs.validate import (
     LARGEST_SEED,
@@ -58,8 +58,8 @@ class TrainingSettings:
     trained_length: int | None = None
 
     def __post_init__(self) -> None:
-        check_text("model", self.model)
-        check_text("data", self.data, may_be_empty=True)  # `plan` reads none
+        check_text("model", self.model, may_be_empty=True)  # a recipe alone needs neither
+        check_text("data", self.data, may_be_empty=True)
         set_integers(self, "context", "rank", "batch", "accumulate", "steps", "checkpoint_every")
         set_integers(self, "warmup", at_least=0)
         set_integers(self, "seed", at_least=0, at_most=LARGEST_SEED)
@@ -67,7 +67,7 @@ class TrainingSettings:
             set_integers(self, "threads", at_most=LARGEST_THREADS)
         object.__setattr__(self, "rate", check_number("rate", self.rate, above=0))
         check_choice("document", self.document, get_args(DocumentRule))
-        check_choice("rope", self.rope, (*get_args(RopeMethod), None))
+        check_choice("rope", self.rope, (*get_args(RopeMethod), *OF_TRANSFORMERS, None))
         check_choice("boundary", self.boundary, get_args(Boundary))
         check_choice("train", self.train, ("adapters", "all"))
         for name in ("bf16", "gradient_checkpointing", "dense"):

@@ -1,4 +1,4 @@
-"""How long work shows itself: a bar on a terminal, plain lines elsewhere, nothing when silent."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, nothing when silent."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Advance = Callable[..., None]
 
 
 class Progress(Protocol):
-    """Something that can show a stage of work. `advance(amount, text="")` moves it on."""
+    """Display of a stage of work. `advance(amount, text="")` moves it on."""
 
     def stage(self, what: str, total: int, unit: str) -> AbstractContextManager[Advance]: ...
 
 
 def step_by_step(advance: Advance, amount: int, name: str, metric: str) -> Callable[[int, dict], None]:
-    """An `on_step` for `train`: `amount` on for each step, at once for those that a resumed run had done before."""
+    """Make an `on_step` for `train` that advances by `amount` a step, at once by all that a resumed run had done."""
     done = 0
 
     def on_step(step: int, metrics: dict) -> None:
@@ -30,7 +30,7 @@ def step_by_step(advance: Advance, amount: int, name: str, metric: str) -> Calla
 
 
 class Silent:
-    """Shows nothing."""
+    """Progress that shows nothing."""
 
     @contextmanager
     def stage(self, what: str, total: int, unit: str) -> Iterator[Advance]:

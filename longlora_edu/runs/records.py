@@ -1,4 +1,4 @@
-"""What experiments leave behind: JSON files that say what was run, where, with which versions.
+"""Records of experiments: JSON files that say what was run, where, with which versions.
 
 A file appears whole or not at all, and a rate never stands without its uncertainty.
 """
@@ -125,12 +125,12 @@ def hash_files(paths: Iterable[Path]) -> str:
 
 
 def as_json(value: object) -> Any:
-    """`value` as `write_json` and `read_json` would give it back: keys are text, records are mappings."""
+    """Convert to what `write_json` and `read_json` would give back: keys are text, records are mappings."""
     return json.loads(json.dumps(value, allow_nan=False, default=_plain))
 
 
 def read_json(path: Path):
-    """The value in a JSON file.
+    """Return the value in a JSON file.
 
     Raises:
         ValueError: naming the file, line and column where it is no JSON.
@@ -144,7 +144,7 @@ def read_json(path: Path):
 
 
 def quoted(word: str, *, windows: bool = sys.platform == "win32") -> str:
-    """One word of a command as the user's shell wants it: cmd knows no single quotes."""
+    """Quote one word of a command for the user's shell: cmd knows no single quotes."""
     return subprocess.list2cmdline([word]) if windows else shlex.quote(word)
 
 
@@ -183,7 +183,7 @@ class Proportion:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a number comes from: command, machine, versions, date. Every record carries one."""
+    """Origin of a number: command, machine, versions, date. Every record carries one."""
 
     command: str
     date: str
@@ -192,7 +192,7 @@ class Provenance:
 
 
 def provenance(*, threads: int | None = None, command: str | None = None) -> Provenance:
-    """The provenance of a run that happens now, in this process."""
+    """Return the provenance of a run that happens now, in this process."""
     return Provenance(
         command=command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -236,7 +236,7 @@ def _plain(value):
 
 
 def peak_memory() -> int:
-    """The most bytes this process has held in memory so far (resident set)."""
+    """Return the most bytes this process has held in memory so far (resident set)."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss would count what the parent held before exec
         for line in status.read_text().splitlines():
@@ -249,7 +249,7 @@ def peak_memory() -> int:
 
 
 def recorded(name: str) -> dict:
-    """The record `name`, as the command that it names wrote it.
+    """Return the record `name`, as the command that it names wrote it.
 
     Raises:
         ValueError: naming the records there are.
@@ -263,7 +263,7 @@ def recorded(name: str) -> dict:
 
 
 def recorded_line(name: str) -> str:
-    """Where the numbers of a record come from, for the line under its picture."""
+    """Describe where the numbers of a record come from, for the line under its picture."""
     record = recorded(name)
     machine, torch = record["machine"], record["versions"]["torch"]
     threads = f", {machine['threads']} threads" if machine.get("threads") else ""

@@ -277,7 +277,7 @@ def _lines(name: str, path: Path, text: bytes) -> list[Document]:
 
 
 def _nine_tenths(data: bytes) -> int:
-    """Where the last tenth of a text begins, not inside a character."""
+    """Return where the last tenth of a text begins, not inside a character."""
     cut = len(data) * 9 // 10
     while cut < len(data) and 0x80 <= data[cut] < 0xC0:
         cut -= 1

@@ -1,4 +1,4 @@
-"""Which files of a folder are text to read, and which are left out, each with its reason.
+"""Files of a folder: those to read as text, and those to leave out, each with its reason.
 
 A folder from elsewhere may hold a pipe that would be waited for, a binary larger than memory, or a link to a file that
 nobody meant to share.

@@ -64,7 +64,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The curve of a run, one mapping a step: `loss`, `seconds` since the start, and what the objective measured."""
+    """Curve of a run, one mapping a step: `loss`, `seconds` since the start, and what the objective measured."""
 
     curve: tuple[Metrics, ...]
 
@@ -134,7 +134,7 @@ def train(
 
 @contextmanager
 def _rates_times(factor: float, optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[None]:
-    """Learning rates scaled for one step. They are the caller's, who may use the optimizers again."""
+    """Scale learning rates for one step. They are the caller's, who may use the optimizers again."""
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     rates = [group["lr"] for group in groups]
     try:

@@ -104,7 +104,7 @@ def test_a_bit_flipped_in_header_or_metadata_is_noticed(checkpoint, tmp_path, ta
 
 
 def changes_of_a_checkpoint():
-    """What an editor could do to a checkpoint and give it a valid digest again, by name."""
+    """Changes that an editor could make to a checkpoint, with a valid digest afterwards, by name."""
     yield "no metadata", lambda about, state: None
     yield "foreign metadata", lambda about, state: {"format": "pt"}
     for about in ("[]", "3", "null", '"text"', "{}", json.dumps({"settings": {}}), "[" * 5000):

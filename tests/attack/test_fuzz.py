@@ -157,7 +157,7 @@ def training_settings():
     from longlora_edu.hf.settings import TrainingSettings
 
     return TrainingSettings, ({"model": "m", "data": "d", "context": 64}, {
-        "model": text(), "data": text(empty=True), "context": COUNT, "document": one_of("file", "package"),
+        "model": text(empty=True), "data": text(empty=True), "context": COUNT, "document": one_of("file", "package"),
         "rope": one_of(None, *METHODS), "boundary": one_of(*BOUNDARIES), "train": one_of("adapters", "all"),
         "rank": COUNT, "bf16": flag, "gradient_checkpointing": flag, "dense": flag, "batch": COUNT, "accumulate": COUNT,
         "rate": POSITIVE, "warmup": integer(0), "steps": COUNT, "seed": SEED, "threads": integer(1, 1024, none=True),

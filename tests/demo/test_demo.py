@@ -369,7 +369,7 @@ def no_work(monkeypatch):
         ({"context": 256}, "context_length must be above the trained context of 256, got 256"),
         ({"context": 64}, "context_length must be above the trained context of 256, got 64"),
         ({"context": 10**9}, "corpus must hold a document of at least 1000000001 bytes, got 7200 as the longest"),
-        ({"rope": "longrope"}, "rope must be one of default, linear, ntk, dynamic, yarn, got 'longrope'"),
+        ({"rope": "longrope"}, "method must be one of default, linear, ntk, dynamic, yarn, got 'longrope'"),
     ],
 )
 def test_a_run_that_cannot_work_is_refused(small, no_work, tmp_path, changes, message):

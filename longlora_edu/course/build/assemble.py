@@ -6,15 +6,17 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
-
-import nbformat
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ...runs.records import replace_file
 from .frame import foot, head, set_up
 from .outputs import execute
 from .repository import Repository, read_repository
 from .source import DIRECTIVE, Lesson, lessons, read_lesson, sections, slug, stub, without_marks
+
+if TYPE_CHECKING:
+    import nbformat
+
 
 Edition = Literal["student", "solution", "instructor"]
 EDITIONS = get_args(Edition)
@@ -27,6 +29,8 @@ def edition(lesson: Lesson, kind: Edition, *, neighbours: Sequence[Lesson] = ())
     Raises:
         ValueError: for an unknown edition, or a source that refers to what is not there.
     """
+    import nbformat
+
     if kind not in EDITIONS:
         raise ValueError(f"edition must be one of {', '.join(EDITIONS)}, got {kind!r}")
     repository = read_repository(lesson.root)
@@ -65,6 +69,8 @@ def build(source: Path, out: Path, kind: Edition, *, wanted: tuple[str, ...] = (
         ValueError: for a source with problems of form, or a notebook past the largest size that travels well.
         nbclient.exceptions.CellExecutionError: when a solution fails.
     """
+    import nbformat
+
     everything = [read_lesson(path) for path in sorted(source.glob("[0-9][0-9]_*.py"))]
     written = []
     for lesson in lessons(source, wanted):
@@ -91,6 +97,8 @@ def as_text(notebook: nbformat.NotebookNode) -> str:
 
 
 def _cell(lesson: Lesson, source, after, kind: Edition) -> nbformat.NotebookNode:
+    import nbformat
+
     marks = source.metadata
     if "hints" in marks:
         return _text(_folded_hints(lesson, marks["hints"]), source.source)
@@ -161,12 +169,16 @@ def _rating(cell) -> str:
 
 
 def _set_up(repository: Repository | None) -> nbformat.NotebookNode:
+    import nbformat
+
     cell = nbformat.v4.new_code_cell(set_up(repository), metadata={"cellView": "form", "tags": ["set-up"]})
     cell.id = set_up(None)  # the same cell, wherever the repository lives
     return cell
 
 
 def _text(text: str, key: str) -> nbformat.NotebookNode:
+    import nbformat
+
     cell = nbformat.v4.new_markdown_cell(text)
     cell.id = key
     return cell

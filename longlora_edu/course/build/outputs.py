@@ -6,10 +6,13 @@ import os
 import re
 import tempfile
 from pathlib import Path
-
-import nbformat
+from typing import TYPE_CHECKING
 
 from ...widgets.display import WIDGET_VIEW
+
+if TYPE_CHECKING:
+    import nbformat
+
 
 # Home folders, temporary ones, site-packages: nothing that a reader elsewhere could have.
 LOCAL_PATH = re.compile(r"(?:/(?:home|root|tmp|work|opt|usr|Users|private|mnt)/|[A-Z]:\\\\?Users)[\w./\\-]*")
@@ -25,6 +28,7 @@ def execute(notebook: nbformat.NotebookNode, *, timeout: int = 600) -> dict[str,
         nbclient.exceptions.CellExecutionError: when a cell fails.
         ValueError: for an output that names a path of this machine, or a widget that swallowed an error.
     """
+    import nbformat
     from nbclient import NotebookClient
 
     running = nbformat.from_dict(notebook)
@@ -49,6 +53,8 @@ def portable(output: nbformat.NotebookNode) -> dict | None:
     Raises:
         ValueError: for a path of this machine.
     """
+    import nbformat
+
     if output.output_type == "stream":
         if output.name == "stderr":
             return None

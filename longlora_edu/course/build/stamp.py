@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import nbformat
-
 from ...runs.records import replace_file
 from .assemble import as_text, edition
 from .repository import Repository
@@ -22,6 +20,8 @@ def stamp(root: Path, repository: Repository | None) -> list[Path]:
     Raises:
         ValueError: for a file without the marks between which its addresses stand.
     """
+    import nbformat
+
     texts = {root / name: _marked(root / name, blocks) for name, blocks in blocks_of(repository).items()}
     changed = [path for path, text in texts.items() if _write(path, text)]  # pyproject.toml first: lessons read it
     everything = lessons(root / "notebooks" / "source")
