@@ -54,7 +54,10 @@ def check_folder(
     if then is None:
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"{folder} must be a folder, got a file: choose another with --out")
-        if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        if SETTINGS_FILE in names:  # another process has begun since the line above
+            return check_folder(folder, settings, result=result, resume=resume, inputs=inputs)
+        if any(not name.startswith(".") for name in names):
             raise ValueError(f"{folder} must be empty or new, got a folder with other files: choose another with --out")
         return False
     finished = (folder / result).exists()
