@@ -22,7 +22,7 @@ from helpers import tiny_bundled_model
 from longlora_edu.demo import run as demo
 from longlora_edu.runs.claim import claimed_folder
 
-SETTINGS = {"context": 280, "steps": 21, "batch": 1, "threads": 1, "windows": 2, "trials": 1, "seed": 5}
+SETTINGS = {"context": 280, "steps": 12, "batch": 1, "threads": 1, "windows": 2, "trials": 1, "seed": 5}
 EVENTS = {os: ("fsync", "replace", "unlink", "mkdir"), builtins: ("open",)}
 
 
@@ -121,6 +121,7 @@ def claim(request: dict) -> dict:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     demo.bundled_model = tiny_bundled_model
+    demo.render_report = lambda report: "pictures would take most of the time"
     print("ready", flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
