@@ -18,7 +18,7 @@ from longlora_edu.hf import run_training as training
 from longlora_edu.hf.loss import NextTokenLoss
 from longlora_edu.hf.pairs import Pair
 from longlora_edu.hf.run_training import TrainingSettings, run_training
-from longlora_edu.hf.scores import answer, score_answers, score_perplexity, score_retrieval
+from longlora_edu.hf.scores import answer, score_answers, score_perplexity
 from longlora_edu.longlora import LongLoRAConfig
 
 
@@ -40,24 +40,28 @@ def model_of(rule):
 
 
 @pytest.mark.parametrize("rule", ["dynamic", "linear", "ntk", "yarn", "longrope"])
-@pytest.mark.parametrize("before", [[], [512], [512, 300], [140, 512]])
-def test_the_perplexity_of_a_text_does_not_depend_on_what_was_read_before(rule, before):
-    text = np.random.default_rng(0).integers(0, 256, 512)
-    model = model_of(rule)
-    for length in before:
-        score_perplexity(model, [text], [length], most=1)
-    score = score_perplexity(model, [text[-200:]], [200])
-    assert score.by_length[200] == score_perplexity(model_of(rule), [text[-200:]], [200]).by_length[200]
+@pytest.mark.parametrize("beside", [[], [512], [300, 512], [140, 512], [201, 250]])
+def test_the_perplexity_of_a_text_does_not_depend_on_the_lengths_that_are_measured_beside_it(rule, beside):
+    texts = np.random.default_rng(0).integers(0, 256, (3, 512))
+    rows = [text[-max([200, *beside]) :] for text in texts]
+    score = score_perplexity(model_of(rule), rows, [200, *beside], stride=512)
+    alone = score_perplexity(model_of(rule), [text[-200:] for text in texts], [200], stride=512)
+    assert score.windows == alone.windows == 3
+    assert score.by_length[200] == alone.by_length[200]
 
 
-@pytest.mark.parametrize("lengths", [[200], [200, 512], [200, 300, 512]])
-def test_passkeys_losses_and_answers_forget_lengths_too(lengths):
-    tokenizer, text = byte_level_tokenizer(), np.random.default_rng(0).integers(97, 123, 600)
+@pytest.mark.parametrize("lengths", [[150, 512], [100, 300, 512], [512], [70, 90, 512], [400]])
+def test_losses_and_answers_forget_lengths_too(lengths):
+    tokenizer, text = byte_level_tokenizer(), np.random.default_rng(0).integers(97, 123, 512)
     model, fresh = model_of("dynamic"), model_of("dynamic")
-    score_retrieval(model, tokenizer, [text], lengths, depths=(0.5,), trials=1)
-    ids = torch.from_numpy(text[None, :150])
-    losses = [NextTokenLoss(each)(ids, ids)[0].item() for each in (model, fresh)]
-    assert losses[0] == losses[1]
+    measured = [NextTokenLoss(each) for each in (model, fresh)]  # two tokens are read here, which makes them forget
+    ids = torch.from_numpy(text[None])
+    with torch.no_grad():
+        for length in lengths:
+            measured[0](ids[:, :length], ids[:, :length])
+        losses = [loss(ids[:, :80], ids[:, :80])[0].item() for loss in measured]
+        assert losses[0] == losses[1]
+        measured[0](ids, ids)
     assert answer(model, tokenizer, text[:90], most=9) == answer(fresh, tokenizer, text[:90], most=9)
 
 
