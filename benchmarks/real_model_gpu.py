@@ -78,7 +78,7 @@ class Sizes:
 
 
 TOY = Sizes(
-    lengths=(160, 320), windows=2, trials=1, steps=2, accumulate=1, texts=(400_000, 20_000, 40_000), speed=(320,),
+    lengths=(160, 640), windows=2, trials=1, steps=2, accumulate=1, texts=(400_000, 20_000, 40_000), speed=(640,),
     repeats=1, shapes=(("1b", TINY), ("7b", TINY)), contexts=(64, 128),
 )  # fmt: skip
 

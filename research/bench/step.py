@@ -136,13 +136,13 @@ def _small(settings: StepSettings, context: int) -> Stepper:
 
 def _real(settings: StepSettings, context: int) -> Stepper:
     from longlora_edu.hf import longlora, use_dense, use_s2  # transformers only where it is needed
+    from longlora_edu.hf.base_reach import reach_of
     from longlora_edu.hf.loading import load_causal_model
     from longlora_edu.hf.loss import NextTokenLoss
-    from longlora_edu.hf.positions import context_length
 
     model = load_causal_model(settings.model, bf16=settings.bf16 and settings.train == "adapters")
     shape, _ = shape_from_config(json.loads(model.config.to_json_string()))
-    rope = "default" if context <= context_length(model.config) else "yarn"
+    rope = reach_of(model.config).default_method(context)
     config = LongLoRAConfig(context, group_ratio=settings.group_ratio, rank=RANK, train=settings.train, rope=rope)
     model = longlora(model, config)
     for weight in model.parameters():

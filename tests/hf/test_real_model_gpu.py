@@ -31,9 +31,9 @@ def test_every_part_is_done_once_and_gathered(tmp_path):
     assert set(record) == PARTS
     assert all(part["toy"] and part["versions"]["torch"] for part in record.values())
     for part in ("before", "stretched", "after"):
-        assert set(record[part]["result"]["perplexity"]) == set(record[part]["result"]["passkey"]) == {"160", "320"}
+        assert set(record[part]["result"]["perplexity"]) == set(record[part]["result"]["passkey"]) == {"160", "640"}
     assert record["train"]["result"]["attention"] == "S2"
-    assert {row["context"] for way in record["speed"]["result"].values() for row in way["rows"]} == {320}
+    assert {row["context"] for way in record["speed"]["result"].values() for row in way["rows"]} == {640}
     for part in ("1b-s2", "1b-dense", "7b-s2", "7b-dense"):
         assert all(row["tokens_per_second"] > 0 for row in record[part]["result"]["rows"].values())
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("real_model_gpu.*.json")}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_models import small_llama
 from typer.testing import CliRunner
 
 from longlora_edu.cli import app
@@ -140,6 +141,27 @@ def test_a_step_learns_and_the_two_attentions_differ():
     sparse, dense = stepper.step(True), stepper.step(False)
     assert sparse != dense and math.isfinite(sparse)
     assert stepper.step(True) < sparse
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"rope_type": "default"},
+        {"rope_type": "linear", "factor": 2.0},
+        {"rope_type": "dynamic", "factor": 2.0},
+        {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 64},
+        {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+         "original_max_position_embeddings": 32},
+    ],
+    ids=lambda rule: rule["rope_type"],
+)  # fmt: skip
+def test_a_step_of_a_real_model_within_its_context_and_beyond(rule, tmp_path, monkeypatch):
+    monkeypatch.setattr("research.bench.step.peak_bytes", lambda settings, context, sparse: 2**30)
+    small_llama(rope_parameters={"rope_theta": 1e4} | rule).save_pretrained(tmp_path / "model")
+    for train in ("adapters", "all"):
+        result = bench_step(StepSettings(str(tmp_path / "model"), train=train), [48, 320], repeats=1)
+        assert [row["context"] for row in result["rows"]] == [48, 320]
+        assert all(row["tokens_a_second"]["s2"] > 0 for row in result["rows"])
 
 
 def a_record(kind):
