@@ -106,8 +106,14 @@ def elsewhere(python, **settings):
 
 def clean_copy(folder):
     """The files of this checkout, without what git ignores."""
-    leave = (".git", "build", "dist", "*.egg-info", "longlora-demo", "__pycache__", ".*_cache", ".ipynb_checkpoints")
-    return shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*leave))
+    everywhere = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache", ".ipynb_checkpoints", ".hypothesis")
+    # Only of the root, as in .gitignore: the package has a folder build too.
+    at_root = {".git", "build", "dist", "longlora-demo", "pretrained", ".venv", ".device", ".whl", ".work"}
+
+    def leave(parent: str, names: list[str]) -> set[str]:
+        return everywhere(parent, names) | (at_root & set(names) if Path(parent) == ROOT else set())
+
+    return shutil.copytree(ROOT, folder, ignore=leave)
 
 
 # Runs the notebooks of a folder, or those named after it, and fails with whatever failed.

@@ -216,13 +216,13 @@ def test_jupyterlab_ends_with_the_command_that_opened_it(tmp_path, table, count)
         command = [sys.executable, "-m", "longlora_edu.cli", "lab", str(home), "--no-browser"]
         process = subprocess.Popen(command, env=environment, cwd=home, stderr=subprocess.DEVNULL)
         try:
-            deadline = time.monotonic() + 120
-            while not (home / "pid").exists() and time.monotonic() < deadline:
+            pid, deadline = home / "pid", time.monotonic() + 300
+            while not (pid.exists() and pid.read_text()):
+                assert process.poll() is None and time.monotonic() < deadline
                 time.sleep(0.05)
-            time.sleep(0.2)
-            child = int((home / "pid").read_text())
+            child = int(pid.read_text())
             process.send_signal(number)
-            code = process.wait(timeout=60)
+            code = process.wait(timeout=300)
         finally:
             process.kill()
         alive = Path(f"/proc/{child}").exists() if Path("/proc").exists() else False

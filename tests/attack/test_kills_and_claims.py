@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ class Server:
 
     def close(self) -> None:
         self.process.stdin.close()
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=600)
         self.process.stdout.close()
 
 
@@ -66,22 +67,30 @@ def test_killed_runs_end_at_the_same_bits_and_leave_nothing_behind(server, tmp_p
     assert whole["status"] == 0
     expected, rng = result_of(tmp_path / "whole"), random.Random(count)
     # Half at file events, just before or just after, evenly over all of them; half at random moments.
-    events = [{"event": (2 * number + 1) * whole["events"] / count // 0.5 * 0.5} for number in range(-(-count // 2))]
-    moments = [{"seconds": rng.uniform(0, whole["seconds"])} for _ in range(count // 2)]
-    outcomes, killed = [], 0
-    for number, kill in enumerate([*events, *moments]):
+    half = -(-count // 2)
+    events = [(2 * number + 1) * whole["events"] / (2 * half) // 0.5 * 0.5 for number in range(half)]
+    outcomes = []
+    for number, event in enumerate([*events, *[None] * (count - half)]):
         folder = tmp_path / f"killed{number}"
         options = {"folder": str(folder), "corpus": text}
-        died = server.ask("run", resume=False, **options, **kill)["status"]
-        killed += died == -signal.SIGKILL
-        if number % 3 == 0 and died:  # some are killed again on the way
+        status, longest = 0, whole["seconds"]
+        while status == 0:  # a run can end before its moment, where the machine is busier at one time than at another
+            shutil.rmtree(folder, ignore_errors=True)
+            longest = rng.uniform(0, longest)
+            kill = {"seconds": longest} if event is None else {"event": event}
+            status = server.ask("run", resume=False, **options, **kill)["status"]
+            if event is not None:
+                break
+        if status != -signal.SIGKILL:
+            outcomes.append(f"{kill} did not kill it: {status}")
+            continue
+        if number % 3 == 0:  # some are killed again on the way
             server.ask("run", resume=True, **options, seconds=rng.uniform(0, whole["seconds"]))
         done = server.ask("run", resume=True, **options)["status"]
         if done:
             outcomes.append(f"{kill} was not resumed: {done}")
         else:
             outcomes.append(None if result_of(folder) == expected else f"{kill} ended elsewhere")
-    assert killed >= 0.5 * count, "most must have died on the way, on a busy machine too"
     table.row("kill -9 at file events and random moments, then --resume: same bits", outcomes)
 
 
