@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..model import TinyLlama
-from ..runs.records import check_integer
+from ..runs.validate import check_integer
 from .corpus import Document, Windows
 
 COUNT = 72  # bytes to write

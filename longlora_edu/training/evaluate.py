@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from ..model import TinyLlama
-from ..runs.records import Proportion, check_integer
+from ..runs.records import Proportion
+from ..runs.validate import check_integer
 from .corpus import Document, Windows
 from .objective import NATS_PER_BIT, next_byte_nats
 from .passkey import DIGITS, hide_passkey

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..runs.records import check_integer
+from ..runs.validate import check_integer
 from .corpus import Windows
 
 DIGITS = 5
