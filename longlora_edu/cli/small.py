@@ -35,6 +35,10 @@ def demo(
         int | None, typer.Option(min=1, help="CPU threads; their number changes results in the last bits.")
     ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A file or folder of your own text.")] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(help="Train another arm on the same text: short (no shift) or full; may be repeated."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Run a small version in half a minute.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in --out.")] = False,
 ) -> None:
@@ -101,22 +105,22 @@ def _show_demo(report: dict, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ..demo.ladder import ladder_rows
+
     # Under a pipe rich would guess 80 columns and break lines.
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    before, after = report["before"], report["after"]
-    table = Table(title=f"From {report['model']['trained_context']} to {report['target_context']} bytes of context")
-    table.add_column("context")
-    for heading in ("bits/byte before", "after", "passkey before", "after"):
+    table = Table(title=f"From {report['model']['trained_context']:,} to {report['target_context']:,} bytes of context")
+    table.add_column("dense attention, the same last bytes")
+    for heading in ("bits/byte", "references within G", "G to 2G", "beyond 2G"):
         table.add_column(heading, justify="right")
-    for length in after["bits_per_byte"]:
-        table.add_row(
-            str(length),
-            f"{before['bits_per_byte'][length]:.3f}",
-            f"{after['bits_per_byte'][length]:.3f}",
-            f"{before['passkey'][length]:.1%}",
-            f"{after['passkey'][length]:.1%}",
-        )
+    for row in ladder_rows(report):
+        table.add_row(*row)
     console.print(table)
+    console.print(report["sentence"], soft_wrap=True)
+    typer.echo(f"\nThe model goes on after …{report['writing']['prompt_end'][-60:]!r}")
+    for name in ("before", "stretched", "after"):
+        typer.echo(f"  {name + ':':<10} {report['writing'][name]!r}")
+    typer.echo("")
     recipe, run = report["recipe"], report["train"]
     typer.echo(
         f"trained {recipe['trainable_share']:.1%} of the weights ({recipe['train']}) for {run['steps']} steps in "

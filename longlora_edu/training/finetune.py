@@ -46,7 +46,7 @@ class FinetuneSettings:
         set_integers(self, "steps", "batch")
         set_integers(self, "seed", at_least=0, at_most=LARGEST_SEED)
         object.__setattr__(self, "rate", check_number("rate", self.rate, above=0))
-        object.__setattr__(self, "plain_share", check_number("plain_share", self.plain_share, at_least=0, at_most=1))
+        object.__setattr__(self, "plain_share", check_number("plain_share", self.plain_share, within=(0, 1)))
         passkeys, references = self.passkeys(), self.references()
         object.__setattr__(self, "passkey_share", passkeys.share)
         object.__setattr__(self, "passkey_weight", passkeys.weight)

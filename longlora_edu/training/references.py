@@ -73,19 +73,17 @@ def lay_references(
     if length < 4 * group:
         raise ValueError(f"length must be at least four groups of {group}, got {length}")
     draw = _free_place if layout == "free" else _aligned_place
-    taken: list[int] = []
-    places = []
-    for kind in kinds:
-        for _ in range(1000):
-            pair = draw(length, group, kind, rng)
-            if all(abs(one - other) >= LINE for one in pair for other in taken):
+    for _ in range(100):  # early lines can take all the room that a later one needs
+        places: list[tuple[int, int]] = []
+        for kind in kinds:
+            tries = (draw(length, group, kind, rng) for _ in range(50))
+            if (pair := next((pair for pair in tries if _is_free(pair, places)), None)) is None:
                 break
+            places.append(pair)
         else:
-            raise ValueError(f"length must have room for {len(kinds)} references, got {length}")
-        taken += pair
-        places.append(pair)
-    sets = [first for first, _ in places]
-    return tuple(Reference(first, second, any(first < other < second for other in sets)) for first, second in places)
+            sets = [first for first, _ in places]
+            return tuple(Reference(*pair, any(pair[0] < other < pair[1] for other in sets)) for pair in places)
+    raise ValueError(f"length must have room for {len(kinds)} references, got {length}")
 
 
 def hide_references(
@@ -133,20 +131,15 @@ class ReferenceMix:
 
     def places(self, length: int, rng: np.random.Generator) -> tuple[Reference, ...]:
         """Choose the places of one training window of `length` bytes."""
-        taken: list[int] = []
-        chosen = []
-        for _ in range(COUNT):
-            while True:
-                if rng.random() < self.aligned:
-                    pair = _aligned_place(length, self.group, "<=G", rng)
-                else:
-                    distance = _log_uniform(NEAREST, length - LINE, rng)
-                    pair = _placed(length, distance, rng)
-                if all(abs(one - other) >= LINE for one in pair for other in taken):
-                    break
-            taken += pair
-            chosen.append(Reference(*pair))
-        return tuple(chosen)
+        places: list[tuple[int, int]] = []
+        while len(places) < COUNT:
+            if rng.random() < self.aligned:
+                pair = _aligned_place(length, self.group, "<=G", rng)
+            else:
+                pair = _placed(length, _log_uniform(NEAREST, length - LINE, rng), rng)
+            if _is_free(pair, places):
+                places.append(pair)
+        return tuple(Reference(*pair) for pair in places)
 
     def batch(self, windows: Windows, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw `count` windows of n bytes, uint8 (b, n), and mark the digits asked for, bool (b, n)."""
@@ -158,6 +151,11 @@ class ReferenceMix:
             for place in places:
                 answers[row, place.get_at : place.get_at + DIGITS] = True
         return ids, answers
+
+
+def _is_free(pair: tuple[int, int], places: Sequence[tuple[int, int]]) -> bool:
+    """Return whether the lines of `pair` overlap none of those of `places`."""
+    return all(abs(one - other) >= LINE for one in pair for place in places for other in place)
 
 
 def _free_place(length: int, group: int, kind: str, rng: np.random.Generator) -> tuple[int, int]:

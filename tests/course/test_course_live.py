@@ -127,7 +127,7 @@ def small_run(settings, *, on_step, stop, progress):
             curve.append({"step": step + 1, "loss": 2.0 - step / 4, "bits_per_byte": 2.0, "seconds": 1.0 + step})
             advance(1, f"loss {curve[-1]['loss']:.3f}")
             on_step(step, curve[-1])
-    return ExtendResult(settings, None, None, tuple(curve), {}, {}, 5.0)
+    return ExtendResult(settings, None, None, tuple(curve), {}, {}, {}, 5.0)
 
 
 def test_the_button_runs_in_the_background_and_the_cell_takes_its_result(settings):
