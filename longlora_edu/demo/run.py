@@ -150,7 +150,8 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     corpus = _corpus_of(settings, folder)
     windows = Windows(corpus.train, settings.context + 1)
     identity = {"run": "demo", **dataclasses.asdict(settings)}
-    claim = {"result": "report.json", "resume": resume, "scratch": tuple(CHECKPOINT.format(arm) for arm in ("s2", *settings.compare))}
+    scratch = tuple(CHECKPOINT.format(arm) for arm in ("s2", *settings.compare))
+    claim = {"result": "report.json", "resume": resume, "scratch": scratch}
     inputs = {"text": corpus.hash[:16], "model": hash_files(bundled_folder().iterdir())}
     with claimed_folder(folder, identity, inputs=inputs, **claim) as finished:
         if finished:
