@@ -42,7 +42,7 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Run a small version in half a minute.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in --out.")] = False,
 ) -> None:
-    """Extend the small model from 256 to 2,048 bytes with LongLoRA, and measure before and after."""
+    """Extend the small model from 512 to 2,048 bytes with LongLoRA, and measure before and after."""
     with clear_errors("demo", out):
         from ..demo.run import QUICK, DemoSettings, run_demo
         from ..runs.claim import started_settings
@@ -62,7 +62,7 @@ def pretrain_command(
     out: Annotated[Path, typer.Option(help="Folder for the model and the record of the run.")] = Path("pretrained"),
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     batch: Annotated[int | None, typer.Option(help="Windows per step.")] = None,
-    context: Annotated[int | None, typer.Option(help="Bytes of a window; 256 by default.")] = None,
+    context: Annotated[int | None, typer.Option(help="Bytes of a window; 512 by default.")] = None,
     hidden_size: Annotated[int | None, typer.Option("--width", help="Width of the model; 192 by default.")] = None,
     intermediate_size: Annotated[
         int | None, typer.Option("--ffn-width", help="Feed-forward width; 512 by default.")
@@ -78,7 +78,7 @@ def pretrain_command(
     corpus: Annotated[Path | None, typer.Option(help="A file or folder of your own text.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run in --out.")] = False,
 ) -> None:
-    """Pretrain the small model from scratch (the one in the package took over an hour on two cores)."""
+    """Pretrain the small model from scratch (the one in the package took over two hours on one core)."""
     with clear_errors("pretrain", out):
         check_device(device)
         from ..runs.claim import started_settings

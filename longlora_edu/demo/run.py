@@ -169,7 +169,7 @@ def _demo_in(
     resume: bool,
     progress: Progress,
 ) -> dict:
-    recipe = settings.recipe()
+    recipe, trained = settings.recipe(), bundled.config.trained_context
 
     def measured(model: TinyLlama, when: str) -> dict:
         """Measure a step, or read its file if an earlier process got as far."""
