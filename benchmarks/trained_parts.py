@@ -1,7 +1,8 @@
 """What must be trained? LoRA alone, with norms, with embeddings, with both, all weights; and does a higher rank help?
 
 Every arm extends the small model of the studies from 256 to 2,048 bytes with S²-Attn and YaRN on the same windows;
-only what trains differs. A method is no worse than its best learning rate, so those that are compared most try more than one.
+only what trains differs. A method is no worse than its best learning rate, so those that are compared most try more
+than one.
 alpha is twice the rank, so that the side path counts the same at every rank.
 
 Writes `longlora_edu/assets/results/trained_parts.json` after each run; started again, it goes on where it stopped.

@@ -1,7 +1,8 @@
 """How much of a full update could a low rank keep? The singular values behind the rank explorer.
 
 Fine-tunes all weights of the small model of the studies from 256 to 2,048 bytes with S²-Attn and YaRN,
-as the arm "all weights" of `trained_parts.py`, and takes the difference of the weights after and before, matrix by matrix.
+as the arm "all weights" of `trained_parts.py`, and takes the difference of the weights after and before, matrix by
+matrix.
 
 Writes `longlora_edu/assets/results/update_spectra.json`. About two minutes on two cores.
 """

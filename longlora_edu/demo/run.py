@@ -38,9 +38,8 @@ from ..training.finetune import FinetuneSettings
 from .ladder import ladder_sentence, measure_step, page_of, prompt_end
 from .report import render_report
 
-CHECKPOINT = "checkpoint_{}.safetensors"  # of an arm
 # A look in under half a minute: a shorter target, few steps, small samples.
-QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 4, "references": 12}
+QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 2, "references": 12}
 ARMS = ("short", "full")
 # Fields of the LongLoRAReport, and of the settings, that report.json states as the recipe.
 REPORTED = ("train", "rank", "alpha", "targets", "also_train", "trainable_parameters", "trainable_share")
@@ -61,8 +60,8 @@ class DemoSettings:
 
     `windows` held-out windows measure the text, `trials` passkeys at each length and depth and `references` named
     references of each distance the retrieval. `compare` names further arms, trained on the same windows: "short" (no
-    shift) and "full" (full attention). The learning rate is 4e-3 for adapters and 1.5e-3 for all weights unless
-    `rate` says otherwise; the rest is `LongLoRAConfig`'s and `FinetuneSettings`'s.
+    shift) and "full" (full attention). The learning rate is 3e-3 for adapters and 8e-4 for all weights unless
+    `rate` says otherwise, alpha is twice the rank; the rest is `LongLoRAConfig`'s and `FinetuneSettings`'s.
 
     Raises:
         ValueError: naming the field, its rule and the value.
@@ -73,19 +72,20 @@ class DemoSettings:
     rope: RopeMethod = "yarn"
     boundary: Boundary = "split"
     train: str = "adapters"
-    steps: int = 80
+    rank: int = 64
+    steps: int = 110
     batch: int = 4
     rate: float | None = None
     seed: int = 0
     threads: int | None = None
     corpus: str | None = None
-    passkey_share: float = 0.05
-    passkey_weight: float = 5.0
+    passkey_share: float = 0.1
+    passkey_weight: float = 6.0
     reference_share: float = 0.6
-    reference_weight: float = 5.0
-    plain_share: float = 0.1
-    windows: int = 200
-    trials: int = 16
+    reference_weight: float = 6.0
+    plain_share: float = 0.15
+    windows: int = 100
+    trials: int = 5
     references: int = 200
     compare: tuple[str, ...] = ()
 
@@ -98,23 +98,30 @@ class DemoSettings:
         object.__setattr__(self, "compare", tuple(self.compare))
         if unknown := [name for name in self.compare if name not in ARMS]:
             raise ValueError(f"compare must be among {', '.join(ARMS)}, got {unknown[0]!r}")
+        set_integers(self, "rank")
         # Made here only to be checked: a bad field must be refused before any work.
         self.recipe()
         kept = self.finetune()
-        for name in ("steps", "batch", "seed", "passkey_share", "passkey_weight"):  # as plain numbers
+        for name in ("steps", "batch", "seed", *CHOSEN):  # as plain numbers
             object.__setattr__(self, name, getattr(kept, name))
         if self.rate is not None:
             object.__setattr__(self, "rate", kept.rate)
 
     def recipe(self) -> LongLoRAConfig:
         return LongLoRAConfig(
-            self.context, group_ratio=self.group_ratio, boundary=self.boundary, rope=self.rope, train=self.train
+            self.context,
+            group_ratio=self.group_ratio,
+            boundary=self.boundary,
+            rope=self.rope,
+            train=self.train,
+            rank=self.rank,
+            alpha=2 * self.rank,
         )
 
     def finetune(self) -> FinetuneSettings:
         rate = self.rate
         if rate is None:
-            rate = 4e-3 if self.train == "adapters" else 1.5e-3
+            rate = 3e-3 if self.train == "adapters" else 8e-4
         return FinetuneSettings(
             self.steps,
             self.batch,
@@ -150,7 +157,7 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     corpus = _corpus_of(settings, folder)
     windows = Windows(corpus.train, settings.context + 1)
     identity = {"run": "demo", **dataclasses.asdict(settings)}
-    scratch = tuple(CHECKPOINT.format(arm) for arm in ("s2", *settings.compare))
+    scratch = tuple(_checkpoint(arm) for arm in ("s2", *settings.compare))
     claim = {"result": "report.json", "resume": resume, "scratch": scratch}
     inputs = {"text": corpus.hash[:16], "model": hash_files(bundled_folder().iterdir())}
     with claimed_folder(folder, identity, inputs=inputs, **claim) as finished:
@@ -194,7 +201,7 @@ def _demo_in(
             windows,
             settings.finetune(),
             prepare=lambda model: _prepare(model, settings, arm),
-            checkpoint=folder / CHECKPOINT.format(arm),
+            checkpoint=folder / _checkpoint(arm),
             resume=resume,
             progress=progress,
             **options,
@@ -209,8 +216,12 @@ def _demo_in(
     replace_file(folder / "report.html", render_report(report).encode())
     write_json(folder / "report.json", report)  # last: its presence says that the run is finished
     for arm in ("s2", *settings.compare):
-        (folder / CHECKPOINT.format(arm)).unlink()
+        (folder / _checkpoint(arm)).unlink()
     return report
+
+
+def _checkpoint(arm: str) -> str:
+    return "checkpoint.safetensors" if arm == "s2" else f"checkpoint_{arm}.safetensors"
 
 
 def _prepare(model: TinyLlama, settings: DemoSettings, arm: str) -> LongLoRAReport:

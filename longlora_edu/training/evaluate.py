@@ -17,7 +17,7 @@ from ..runs.validate import check_integer
 from .corpus import Document, Windows
 from .objective import NATS_PER_BIT, next_byte_nats
 from .passkey import DIGITS, hide_passkey
-from .references import CLASSES, Layout, Reference, hide_references, lay_references
+from .references import CLASSES, Layout, Reference, hide_references, lay_references, references_in
 
 TAIL = 128
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -125,7 +125,7 @@ def score_passkeys(
 
 
 # Near references more often: between some of them no other number is set, and those do not count.
-KINDS = ("<=G", "<=G", "<=G", "<=G", "G-2G", "G-2G", ">2G", ">2G")
+KINDS = ("<=G", "G-2G", ">2G", "<=G", "<=G", "G-2G", ">2G", "<=G")
 
 
 def reference_windows(
@@ -143,13 +143,13 @@ def reference_windows(
     """
     check_integer("trials", trials, at_least=1)
     rng = np.random.default_rng([seed, 5, LAYOUTS.index(layout)])
-    source = Windows(documents, length)
+    source, kinds = Windows(documents, length), KINDS[: references_in(length)]
     texts, laid, missing = [], [], dict.fromkeys(CLASSES, trials)
     while any(number > 0 for number in missing.values()):
-        places = lay_references(length, group, KINDS, rng, layout)
+        places = lay_references(length, group, kinds, rng, layout)
         texts.append(hide_references(source.draw(rng, 1)[0], places, rng, held_out=True))
         laid.append(places)
-        for place, kind in zip(places, KINDS, strict=True):
+        for place, kind in zip(places, kinds, strict=True):
             missing[kind] -= place.counts
     return np.stack(texts), laid
 
@@ -176,7 +176,7 @@ def score_references(
         logits = _logits(model, ids[:, :-1], None)
         losses, ranked = next_byte_nats(logits, ids), logits.argmax(dim=-1)
         for row, places in enumerate(laid[done : done + len(ids)]):
-            for place, kind in zip(places, KINDS, strict=True):
+            for place, kind in zip(places, KINDS, strict=False):
                 if place.counts:
                     digits = slice(place.get_at, place.get_at + DIGITS)
                     before = slice(place.get_at - 1, place.get_at - 1 + DIGITS)

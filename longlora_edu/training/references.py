@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -73,17 +73,14 @@ def lay_references(
     if length < 4 * group:
         raise ValueError(f"length must be at least four groups of {group}, got {length}")
     draw = _free_place if layout == "free" else _aligned_place
-    for _ in range(100):  # early lines can take all the room that a later one needs
-        places: list[tuple[int, int]] = []
-        for kind in kinds:
-            tries = (draw(length, group, kind, rng) for _ in range(50))
-            if (pair := next((pair for pair in tries if _is_free(pair, places)), None)) is None:
-                break
-            places.append(pair)
-        else:
-            sets = [first for first, _ in places]
-            return tuple(Reference(*pair, any(pair[0] < other < pair[1] for other in sets)) for pair in places)
-    raise ValueError(f"length must have room for {len(kinds)} references, got {length}")
+    places = _apart([lambda kind=kind: draw(length, group, kind, rng) for kind in kinds], length)
+    sets = [first for first, _ in places]
+    return tuple(Reference(*pair, any(pair[0] < other < pair[1] for other in sets)) for pair in places)
+
+
+def references_in(length: int) -> int:
+    """Return the number of references in a window of `length` bytes: eight, fewer where text would have no room."""
+    return max(len(CLASSES), min(COUNT, length // (7 * LINE)))
 
 
 def hide_references(
@@ -110,7 +107,7 @@ def hide_references(
 
 @dataclass(frozen=True)
 class ReferenceMix:
-    """References in training text: `share` of the windows carry eight; each digit asked for weighs `weight`.
+    """References in training text: `share` of the windows carry `references_in`; each digit asked for weighs `weight`.
 
     Half of them are laid across the border of a page (`"aligned"`, to the next page), half at log-uniform distances
     over the whole window. The gain of a shift depends on this: it trains on more of what crosses a border.
@@ -131,15 +128,13 @@ class ReferenceMix:
 
     def places(self, length: int, rng: np.random.Generator) -> tuple[Reference, ...]:
         """Choose the places of one training window of `length` bytes."""
-        places: list[tuple[int, int]] = []
-        while len(places) < COUNT:
+
+        def draw() -> tuple[int, int]:
             if rng.random() < self.aligned:
-                pair = _aligned_place(length, self.group, "<=G", rng)
-            else:
-                pair = _placed(length, _log_uniform(NEAREST, length - LINE, rng), rng)
-            if _is_free(pair, places):
-                places.append(pair)
-        return tuple(Reference(*pair) for pair in places)
+                return _aligned_place(length, self.group, "<=G", rng)
+            return _placed(length, _log_uniform(NEAREST, length - LINE, rng), rng)
+
+        return tuple(Reference(*pair) for pair in _apart([draw] * references_in(length), length))
 
     def batch(self, windows: Windows, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw `count` windows of n bytes, uint8 (b, n), and mark the digits asked for, bool (b, n)."""
@@ -151,6 +146,19 @@ class ReferenceMix:
             for place in places:
                 answers[row, place.get_at : place.get_at + DIGITS] = True
         return ids, answers
+
+
+def _apart(draws: Sequence[Callable[[], tuple[int, int]]], length: int) -> list[tuple[int, int]]:
+    """Draw places one after the other, each until its two lines overlap none before it."""
+    for _ in range(100):  # early lines can take all the room that a later one needs
+        places: list[tuple[int, int]] = []
+        for draw in draws:
+            if (pair := next((pair for pair in (draw() for _ in range(50)) if _is_free(pair, places)), None)) is None:
+                break
+            places.append(pair)
+        else:
+            return places
+    raise ValueError(f"length must have room for {len(draws)} references, got {length}")
 
 
 def _is_free(pair: tuple[int, int], places: Sequence[tuple[int, int]]) -> bool:

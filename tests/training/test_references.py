@@ -18,6 +18,7 @@ from longlora_edu.training.references import (
     ReferenceMix,
     hide_references,
     lay_references,
+    references_in,
 )
 
 LENGTH, GROUP = 1024, 256
@@ -99,6 +100,16 @@ def test_training_windows_mark_the_digits_asked_for():
         asked = sorted(match.group(3) for match in LINES.finditer(row.tobytes()) if match.group(1) == b"get")
         runs = np.flatnonzero(marks).reshape(COUNT, DIGITS)
         assert sorted(row[run].tobytes() for run in runs) == asked
+
+
+@pytest.mark.parametrize(("length", "group"), [(320, 80), (513, 128), (640, 160), (1025, 256)])
+def test_short_windows_carry_as_many_as_have_room(length, group):
+    rng = np.random.default_rng(0)
+    assert references_in(1024) == COUNT and references_in(100) == len(CLASSES)
+    for _ in range(50):
+        assert len(ReferenceMix(group, 1.0).places(length, rng)) == references_in(length)
+        for layout in ("free", "aligned"):
+            assert len(lay_references(length, group, KINDS[: references_in(length)], rng, layout)) <= COUNT
 
 
 @pytest.mark.parametrize(("aligned", "crosses"), [(1.0, (1.0, 1.0)), (0.0, (0.2, 0.8))])
