@@ -50,12 +50,12 @@ class ExtendResult:
 
 
 def live_settings(profile: Profile) -> DemoSettings:
-    """The demo on this kind of machine: ×8 on a laptop or a GPU, ×4 on Binder's one core, ×2 in a look of seconds."""
+    """The demo on this kind of machine: ×4 on a laptop or a GPU, ×2 on Binder's one core and in a look of seconds."""
     return profile.choose(
         laptop=DemoSettings(context=2048, steps=40, windows=32, trials=3, references=32),
         gpu=DemoSettings(context=2048, windows=100, trials=8, references=100),
         binder=DemoSettings(context=1024, steps=32, windows=20, trials=2, references=12),
-        ci=DemoSettings(context=512, steps=6, batch=2, windows=8, trials=1, references=4),
+        ci=DemoSettings(context=1024, steps=6, batch=1, windows=8, trials=1, references=4),
     )
 
 
