@@ -1,7 +1,8 @@
 """What must be trained? LoRA alone, with norms, with embeddings, with both, all weights; and does a higher rank help?
 
-Every arm extends the bundled model from 256 to 2,048 bytes with S²-Attn and YaRN on the same windows; only what
-trains differs. A method is no worse than its best learning rate, so those that are compared most try more than one.
+Every arm extends the small model of the studies from 256 to 2,048 bytes with S²-Attn and YaRN on the same windows;
+only what trains differs. A method is no worse than its best learning rate, so those that are compared most try more
+than one.
 alpha is twice the rank, so that the side path counts the same at every rank.
 
 Writes `longlora_edu/assets/results/trained_parts.json` after each run; started again, it goes on where it stopped.
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 
 from longlora_edu.longlora import EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_to_dense
-from longlora_edu.model import bundled_model
+from longlora_edu.model import load_tiny_llama
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, read_json, write_json
 from longlora_edu.training.corpus import Windows, standard_library
@@ -25,6 +26,7 @@ from longlora_edu.training.evaluate import score_passkeys, score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 
 TARGET, WINDOWS, TRIALS = 2048, 100, 16
+BASE = Path(__file__).parent / "models" / "base256"  # the small model of the studies
 OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "trained_parts.json"
 EMBEDDINGS, *NORMS = EMBEDDINGS_AND_NORMS
 RATES = (2e-3, 4e-3, 8e-3)
@@ -48,7 +50,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     corpus = standard_library()
     windows = Windows(corpus.train, TARGET + 1)
-    base = bundled_model()
+    base = load_tiny_llama(BASE)
     context = base.config.trained_context
     settings = {"steps": arguments.steps, "target_context": TARGET, "windows": WINDOWS, "trials": TRIALS}
     rows = []
@@ -63,7 +65,7 @@ def main() -> None:
         for rate in rates:
             if (name, rate) in done:
                 continue
-            model = bundled_model()
+            model = load_tiny_llama(BASE)
             config = LongLoRAConfig(TARGET, train="all")
             if rank is not None:
                 config = LongLoRAConfig(TARGET, rank=rank, alpha=2 * rank, also_train=besides)

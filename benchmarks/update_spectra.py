@@ -1,7 +1,8 @@
 """How much of a full update could a low rank keep? The singular values behind the rank explorer.
 
-Fine-tunes all weights of the bundled model from 256 to 2,048 bytes with S²-Attn and YaRN, as the arm "all weights" of
-`trained_parts.py`, and takes the difference of the weights after and before, matrix by matrix.
+Fine-tunes all weights of the small model of the studies from 256 to 2,048 bytes with S²-Attn and YaRN,
+as the arm "all weights" of `trained_parts.py`, and takes the difference of the weights after and before, matrix by
+matrix.
 
 Writes `longlora_edu/assets/results/update_spectra.json`. About two minutes on two cores.
 """
@@ -16,13 +17,14 @@ import numpy as np
 import torch
 
 from longlora_edu.longlora import ATTENTION_PROJECTIONS, LongLoRAConfig, apply_longlora
-from longlora_edu.model import bundled_model
+from longlora_edu.model import load_tiny_llama
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, write_json
 from longlora_edu.training.corpus import Windows, standard_library
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 
 TARGET = 2048
+BASE = Path(__file__).parent / "models" / "base256"  # the small model of the studies
 OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "update_spectra.json"
 
 
@@ -33,7 +35,7 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=2)
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
-    corpus, model = standard_library(), bundled_model()
+    corpus, model = standard_library(), load_tiny_llama(BASE)
     settings = FinetuneSettings(arguments.steps, rate=1e-3)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     apply_longlora(model, LongLoRAConfig(TARGET, train="all"))

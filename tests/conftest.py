@@ -68,7 +68,17 @@ def finished_demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     text = write_text(folder / "text.py")
     settings = DemoSettings(
-        context=320, steps=24, batch=1, seed=3, threads=1, corpus=str(text), windows=4, trials=1, passkey_share=0.5
+        context=640,
+        rank=8,
+        steps=24,
+        batch=1,
+        seed=3,
+        threads=1,
+        corpus=str(text),
+        windows=4,
+        trials=1,
+        references=3,
+        passkey_share=0.5,
     )
     report = run_demo(settings, folder / "demo")
     torch.set_num_threads(before)

@@ -15,10 +15,13 @@ import numpy as np
 from .. import plots
 from ..geometry import S2Geometry
 from ..plots import percent, png
-from ..runs.records import as_json
+from ..runs.records import Proportion, as_json
 from ..training.passkey import DIGITS, STATEMENT
+from ..training.references import COUNT, GET, SET
+from .ladder import TITLES, ladder_rows
 
-WHEN = ("before", "after")
+WHEN = ("before", "stretched", "after")
+LAYOUTS = {"references": "free", "references_aligned": "aligned to pages"}
 BOUNDARIES = {
     "split": "nothing wraps; shifted heads have a short group at each end, and no token looks at the future",
     "wrap": "in shifted heads the first and the last tokens share a group, and the first look at the last, which are "
@@ -43,6 +46,7 @@ caption { text-align: left; font-weight: 600; padding-bottom: 0.25rem }
 th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.7rem 0.3rem 0; text-align: left; vertical-align: top }
 th { font-weight: 600 } th[scope=row] { font-weight: 400; min-width: 6em; overflow-wrap: anywhere }
 .facts td { overflow-wrap: anywhere }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid var(--line); padding-left: 0.7rem }
 details { margin-top: 2.5rem } summary { cursor: pointer; font-weight: 600 }
 """
 
@@ -55,7 +59,10 @@ def render_report(report: dict) -> str:
     """
     report = as_json(report)
     title = f"From a context of {report['model']['trained_context']:,} bytes to {report['target_context']:,}"
-    sections = (_summary, _long_text, _passkeys, _training, _attention, _trained_parts, _numbers, _provenance)
+    sections = (
+        *(_summary, _writing, _long_text, _references, _passkeys),
+        *(_training, _attention, _trained_parts, _numbers, _provenance),
+    )
     return _document(title, (section(report) for section in sections))
 
 
@@ -68,44 +75,107 @@ def scaled_down(context: int, group_size: int, shift: int, boundary: str) -> S2G
 
 
 def _summary(report: dict) -> str:
-    """Sum up the run in one sentence, above a table of its main numbers."""
-    trained, target = str(report["model"]["trained_context"]), str(report["target_context"])
-    scores = [report[when]["bits_per_byte"] for when in WHEN]
-    found = [report[when]["passkey_overall"][target] for when in WHEN]
-    train = report["train"]
-    lead = (
-        f"{train['steps']:,} steps of training with shifted sparse attention took {_duration(train['seconds'])}. "
-        f"With full attention and {int(target):,} bytes of text that it was not trained on, the model went from "
-        f"{_bits(scores[0][target])} to {_bits(scores[1][target])} bits per byte, and from {found[0]['successes']} to "
-        f"{found[1]['successes']} of {found[1]['trials']} hidden passkeys found."
-    )
-    rows = [[f"bits per byte at {int(n):,} bytes", *(_bits(score[n]) for score in scores)] for n in (trained, target)]
-    rows.append([f"passkeys found at {int(target):,} bytes", *(_proportion(count) for count in found)])
+    """Show the ladder as a table, and in one sentence what each step brought."""
+    head = [
+        "full attention, the same last bytes",
+        "bits per byte",
+        *(f"references {name}" for name in _distances(report)),
+    ]
     note = (
-        "Bits per byte say how much the model still has to be told to know the next byte: lower is better, 8 is "
-        "knowing nothing. In square brackets: the 95\N{NO-BREAK SPACE}% interval (Wilson)."
+        "Bits per byte measure how badly the model predicts the next byte: lower is better, 8 is guessing. The first "
+        "row is what a sceptic asks for: the same bytes, predicted by the base from its own window, without any "
+        "extension. References are explained below."
     )
-    return "\n".join([_paragraph(lead, kind="lead"), _table(["full attention", *WHEN], rows), _paragraph(note)])
+    return "\n".join([_paragraph(report["sentence"], kind="lead"), _table(head, ladder_rows(report)), _paragraph(note)])
+
+
+def _writing(report: dict) -> str:
+    """Show how the model continues the same held-out text at each step."""
+    writing = report["writing"]
+    words = (
+        "The same held-out text, longer than the base's context, was continued by the likeliest byte, again and again. "
+        "Its last lines:"
+    )
+    steps = (f"{_paragraph(TITLES[when] + ':')}\n<pre>{escape(writing[when])}</pre>" for when in WHEN)
+    return "\n".join(
+        [_heading("What it writes"), _paragraph(words), f"<pre>{escape(writing['prompt_end'])}</pre>", *steps]
+    )
 
 
 def _long_text(report: dict) -> str:
     """Plot bits per byte by length and by position."""
     trained = report["model"]["trained_context"]
-    lengths = [report[when]["bits_per_byte"] for when in WHEN]
-    positions = [report[when]["bits_per_byte_by_position"] for when in WHEN]
-    by_length = _figure(
-        plots.plot_bits_by_length(*lengths, trained_context=trained),
-        plots.describe_bits_by_length(*lengths, trained_context=trained),
-        f"The same last bytes of {report['after']['bits_per_byte_windows']:,} held-out windows, given more and more "
-        "of the text before them: only the context differs.",
+
+    def of_steps(name: str) -> dict:
+        return {when: report[when][name] for when in WHEN} | {"trained_context": trained}
+
+    by_length, by_position = of_steps("bits_per_byte"), of_steps("bits_per_byte_by_position")
+    figures = (
+        _figure(
+            plots.plot_bits_by_length(**by_length),
+            plots.describe_bits_by_length(**by_length),
+            f"The same last bytes of {report['after']['bits_per_byte_windows']:,} held-out windows, given more and "
+            "more of the text before them: only the context differs.",
+        ),
+        _figure(
+            plots.plot_bits_by_position(**by_position),
+            plots.describe_bits_by_position(**by_position),
+            "Every byte of the longest windows, given all bytes before it. To the right of the dotted line stand "
+            "positions that the model had never met before this run.",
+        ),
     )
-    by_position = _figure(
-        plots.plot_bits_by_position(*positions, trained_context=trained),
-        plots.describe_bits_by_position(*positions, trained_context=trained),
-        "Every byte of the longest windows, given all bytes before it. To the right of the dotted line stand "
-        "positions that the model had never met before this run.",
+    return f"{_heading('Does it read long text?')}\n{_side_by_side(*figures)}"
+
+
+def _references(report: dict) -> str:
+    """Explain named references and how they are laid, and show the share found, by distance."""
+    recipe, page = report["recipe"], report["recipe"]["reference_page"]
+    taught = "No training window carried any."
+    if recipe["reference_share"]:
+        taught = (
+            f"Of the training windows {percent(recipe['reference_share'])} carried {COUNT}, half of them across the "
+            f"border of two pages of {page:,} bytes, half at distances up to the whole window; each digit asked for "
+            f"counted {recipe['reference_weight']:g} times as much as another byte. The last "
+            f"{percent(recipe['plain_share'])} of the steps saw none."
+        )
+    words = (
+        f"A reference is a line “{SET.decode().strip()} kqz 48213” and, further on, “{GET.decode().strip()} kqz 48213” "
+        f"in held-out source code. {COUNT} stand in a window, so the model must match the name and look back as far as "
+        f"its number stands. A reference counts only where another number is set in between, and as found only if all "
+        f"five digits are ranked first; picking one of the numbers set before would find "
+        f"{percent(report['after']['references_chance'])}. Names and numbers are never those of the training. {taught}"
     )
-    return f"{_heading('Does it read long text?')}\n{_side_by_side(by_length, by_position)}"
+    steps = {name: report[name] for name in ("stretched", "after")} | report["arms"]
+    free = {name: step["references"] for name, step in steps.items()}
+    layouts = (
+        "Laid freely, a distance is drawn first and the place after it. Aligned, a number is set in the last half of "
+        f"one page of {page:,} bytes, a group, and asked for in the first half of a later one: the next, the one after "
+        "it, or further on. Groups without a shift see nothing across a border."
+    )
+    rows = [
+        [f"{TITLES[name]}, {words}", *(_share_of(cell) for cell in step[layout].values())]
+        for layout, words in LAYOUTS.items()
+        for name, step in steps.items()
+    ]
+    return "\n".join(
+        [
+            _heading("Does it find what is asked for by name?"),
+            _paragraph(words),
+            _figure(
+                plots.plot_references(free),
+                plots.describe_references(free),
+                "References found, laid freely, by the distance between the number and its question. The lines are "
+                "95\N{NO-BREAK SPACE}% intervals (Wilson).",
+            ),
+            _paragraph(layouts),
+            _table(["references found", *_distances(report)], rows),
+        ]
+    )
+
+
+def _distances(report: dict) -> list[str]:
+    page = report["recipe"]["reference_page"]
+    return [f"up to {page:,} apart", f"up to {2 * page:,}", "beyond"]
 
 
 def _passkeys(report: dict) -> str:
@@ -120,14 +190,14 @@ def _passkeys(report: dict) -> str:
     example = f"{STATEMENT.decode().strip()} 48213"
     words = (
         f"A passkey is a random number of {DIGITS} digits that is hidden in held-out text as a line “{example}”, and "
-        f"asked for again at the end. It counts as found if the model ranks each of the {DIGITS} digits first. {taught}"
+        f"asked for again at the end. There is one number to find, so a model whose positions work finds it: that is a "
+        f"test of the positions, not of the training. {taught} The base met passkeys in its pretraining."
     )
     figures = [
         _figure(
             plots.plot_passkeys(report[when]["passkey_by_depth"], title=when.capitalize()),
-            f"{when.capitalize()}. {plots.describe_passkeys(report[when]['passkey_by_depth'])}",
-            f"{when.capitalize()} the training: the share of passkeys found, by the length of the text and by where "
-            "in it the key stood.",
+            f"{TITLES[when]}. {plots.describe_passkeys(report[when]['passkey_by_depth'])}",
+            f"{TITLES[when]}: the share of passkeys found, by the length of the text and by where in it the key stood.",
         )
         for when in WHEN
     ]
@@ -138,12 +208,12 @@ def _training(report: dict) -> str:
     """Plot the loss, explain why its passkey part says little, and state the position rule."""
     train, rope = report["train"], report["rope"]
     caption = f"{train['tokens']:,} bytes in windows of {report['target_context']:,}; everything is in bits."
-    if "passkey" in plots.loss_series(train["curve"]):
+    if {"passkey", "reference"} & set(plots.loss_series(train["curve"])):
         drawn, layers = _drawn(train, report["target_context"]), report["model"]["layers"]
         one, through_all = (percent(drawn.reach(count)[-1].mean()) for count in (1, layers))
         caption += (
-            " The passkey's digits can cost as much as guessing here although the model finds passkeys in use: under "
-            "shifted sparse attention the key often stands outside every group that can reach the question. The end of "
+            " Digits asked for can cost as much as guessing here although the model finds them in use: under shifted "
+            "sparse attention a number often stands outside every group that can reach the question. The end of "
             f"a window hears about {one} of it through one layer and {through_all} through all {layers}; in use, all."
         )
     position = (
@@ -203,6 +273,9 @@ def _numbers(report: dict) -> str:
         _table(["context, bytes", *WHEN], by_length, caption="Bits per byte by length"),
         _table(["position", *WHEN], by_position, caption="Bits per byte by position, means"),
     ]
+    target = str(report["target_context"])
+    found = [[TITLES[when], _proportion(report[when]["passkey_overall"][target])] for when in WHEN]
+    tables.append(_table([f"passkeys at {int(target):,} bytes", "found"], found))
     for when in WHEN:
         lengths, depths, rates = plots.passkey_rates(report[when]["passkey_by_depth"])
         rows = [[f"{depth:g}", *map(percent, row)] for depth, row in zip(depths, rates, strict=True)]
@@ -213,13 +286,13 @@ def _numbers(report: dict) -> str:
 
 
 def _loss_table(curve: list[dict]) -> str:
-    names = ("text", "passkey", "loss")
+    names = ("text", "passkey", "reference", "loss")
     rows = []
     for part in np.array_split(np.array(curve, dtype=object), min(10, len(curve))):
         series = plots.loss_series(list(part))
         means = [float(series[name][1].mean()) if name in series else None for name in names]
         rows.append([f"{part[0]['step']:,} to {part[-1]['step']:,}", *map(_bits, means)])
-    head = ["steps", "text, per byte", "passkey, per digit", "weighted loss"]
+    head = ["steps", "text, per byte", "passkey, per digit", "reference, per digit", "weighted loss"]
     return _table(head, rows, caption="Training, bits, means")
 
 
@@ -233,7 +306,7 @@ def _provenance(report: dict) -> str:
         ["machine", ", ".join([machine["processor"], machine["architecture"], machine["system"]])],
         ["threads", f"{machine['threads']}, on {machine['cores']} cores"],
         ["versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())],
-        ["time", f"{_duration(train['seconds'])} of training, {_duration(report['seconds'])} with both measurements"],
+        ["time", f"{_duration(train['seconds'])} of training, {_duration(report['seconds'])} with all measurements"],
         ["speed", f"{train['tokens_per_second']:,.0f} bytes per second of training"],
         ["peak memory", f"{train['peak_rss_bytes'] / 2**20:,.0f} MiB, the whole process"],
         [
@@ -326,6 +399,11 @@ def _proportion(count: dict) -> str:
     low, high = count["interval_95"]
     interval = f"[{100 * low:.0f}\N{WORD JOINER}–\N{WORD JOINER}{percent(high)}]"
     return f"{percent(count['rate'])} {interval} ({count['successes']} of {count['trials']})"
+
+
+def _share_of(cell: dict) -> str:
+    """Format references found as JSON holds them, with their interval."""
+    return _proportion(Proportion(cell["found"], cell["of"]).as_json())
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The main job in one call: the small model, extended eight times on real text, measured before and after.
+"""The main job in one call: the small model, extended four times on real text, measured step by step.
 
 The folder it leaves holds `report.html`, `report.json`, the adapter in PEFT's file format and the merged model
 as transformers loads it. Each stage writes its result when it is done, so an interrupted run can go on.
@@ -7,14 +7,13 @@ as transformers loads it. Each stage writes its result when it is done, so an in
 from __future__ import annotations
 
 import dataclasses
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ..geometry import Boundary
-from ..longlora import LongLoRAConfig, apply_longlora, merge_to_dense, stretched_rope
+from ..longlora import LongLoRAConfig, LongLoRAReport, apply_longlora, merge_to_dense, stretched_rope
 from ..lora import save_adapter
 from ..model import TinyLlama, bundled_model, save_tiny_llama
 from ..model.folder import bundled_folder
@@ -34,16 +33,17 @@ from ..runs.records import (
 )
 from ..runs.validate import LARGEST_THREADS, check_text, set_integers
 from ..training.corpus import Corpus, Windows, read_corpus, standard_library
-from ..training.evaluate import doubled_lengths, evaluation_tokens, score_passkeys, score_text
 from ..training.extend import Extension, extend_model
 from ..training.finetune import FinetuneSettings
+from .ladder import ladder_sentence, measure_step, page_of, prompt_end
 from .report import render_report
 
-CHECKPOINT = "checkpoint.safetensors"
 # A look in under half a minute: a shorter target, few steps, small samples.
-QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 4}
-# Fields of the LongLoRAReport that report.json states as its recipe.
+QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 2, "references": 12}
+ARMS = ("short", "full")
+# Fields of the LongLoRAReport, and of the settings, that report.json states as the recipe.
 REPORTED = ("train", "rank", "alpha", "targets", "also_train", "trainable_parameters", "trainable_share")
+CHOSEN = ("passkey_share", "passkey_weight", "reference_share", "reference_weight", "plain_share")
 WHY_ROPE = {
     "default": "positions are not stretched at all: a control, not a recipe",
     "linear": "the paper's own rule; at a large factor it squeezes the near distances too, by which this model reads",
@@ -58,9 +58,10 @@ WHY_ROPE = {
 class DemoSettings:
     """Settings of `longlora-edu demo`. `corpus=None` is the standard library's own source.
 
-    `windows` held-out windows measure the text, `trials` passkeys at each length and depth the retrieval. The
-    learning rate is 2e-3 for adapters and 1e-3 for all weights unless `rate` says otherwise; the rest is
-    `LongLoRAConfig`'s and `FinetuneSettings`'s.
+    `windows` held-out windows measure the text, `trials` passkeys at each length and depth and `references` named
+    references of each distance the retrieval. `compare` names further arms, trained on the same windows: "short" (no
+    shift) and "full" (full attention). The learning rate is 3e-3 for adapters and 8e-4 for all weights unless
+    `rate` says otherwise, alpha is twice the rank; the rest is `LongLoRAConfig`'s and `FinetuneSettings`'s.
 
     Raises:
         ValueError: naming the field, its rule and the value.
@@ -71,41 +72,68 @@ class DemoSettings:
     rope: RopeMethod = "yarn"
     boundary: Boundary = "split"
     train: str = "adapters"
-    steps: int = 80
+    rank: int = 64
+    steps: int = 110
     batch: int = 4
     rate: float | None = None
     seed: int = 0
     threads: int | None = None
     corpus: str | None = None
-    passkey_share: float = 0.25
-    passkey_weight: float = 5.0
-    windows: int = 200
-    trials: int = 40
+    passkey_share: float = 0.1
+    passkey_weight: float = 6.0
+    reference_share: float = 0.6
+    reference_weight: float = 6.0
+    plain_share: float = 0.15
+    windows: int = 100
+    trials: int = 5
+    references: int = 200
+    compare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        set_integers(self, "context", "windows", "trials")
+        set_integers(self, "context", "windows", "trials", "references")
         if self.threads is not None:
             set_integers(self, "threads", at_most=LARGEST_THREADS)
         if self.corpus is not None:
             check_text("corpus", self.corpus)
+        object.__setattr__(self, "compare", tuple(self.compare))
+        if unknown := [name for name in self.compare if name not in ARMS]:
+            raise ValueError(f"compare must be among {', '.join(ARMS)}, got {unknown[0]!r}")
+        set_integers(self, "rank")
         # Made here only to be checked: a bad field must be refused before any work.
         self.recipe()
         kept = self.finetune()
-        for name in ("steps", "batch", "seed", "passkey_share", "passkey_weight"):  # as plain numbers
+        for name in ("steps", "batch", "seed", *CHOSEN):  # as plain numbers
             object.__setattr__(self, name, getattr(kept, name))
         if self.rate is not None:
             object.__setattr__(self, "rate", kept.rate)
 
     def recipe(self) -> LongLoRAConfig:
         return LongLoRAConfig(
-            self.context, group_ratio=self.group_ratio, boundary=self.boundary, rope=self.rope, train=self.train
+            self.context,
+            group_ratio=self.group_ratio,
+            boundary=self.boundary,
+            rope=self.rope,
+            train=self.train,
+            rank=self.rank,
+            alpha=2 * self.rank,
         )
 
     def finetune(self) -> FinetuneSettings:
         rate = self.rate
         if rate is None:
-            rate = 2e-3 if self.train == "adapters" else 1e-3
-        return FinetuneSettings(self.steps, self.batch, rate, self.seed, self.passkey_share, self.passkey_weight)
+            rate = 3e-3 if self.train == "adapters" else 8e-4
+        return FinetuneSettings(
+            self.steps,
+            self.batch,
+            rate,
+            self.seed,
+            self.passkey_share,
+            self.passkey_weight,
+            self.reference_share,
+            self.reference_weight,
+            page_of(self.context, self.recipe().pattern.group_size),
+            self.plain_share,
+        )
 
 
 def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, progress: Progress | None = None) -> dict:
@@ -129,7 +157,8 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     corpus = _corpus_of(settings, folder)
     windows = Windows(corpus.train, settings.context + 1)
     identity = {"run": "demo", **dataclasses.asdict(settings)}
-    claim = {"result": "report.json", "resume": resume, "scratch": (CHECKPOINT,)}
+    scratch = tuple(_checkpoint(arm) for arm in ("s2", *settings.compare))
+    claim = {"result": "report.json", "resume": resume, "scratch": scratch}
     inputs = {"text": corpus.hash[:16], "model": hash_files(bundled_folder().iterdir())}
     with claimed_folder(folder, identity, inputs=inputs, **claim) as finished:
         if finished:
@@ -147,7 +176,15 @@ def _demo_in(
     resume: bool,
     progress: Progress,
 ) -> dict:
-    recipe = settings.recipe()
+    recipe, trained = settings.recipe(), bundled.config.trained_context
+
+    def measured(model: TinyLlama, when: str) -> dict:
+        """Measure a step, or read its file if an earlier process got as far."""
+        path = folder / f"{when}.json"
+        if not path.exists():
+            asks = when != "before"
+            write_sealed(path, measure_step(model, corpus, settings, progress, when, trained=trained, references=asks))
+        return read_sealed(path)
 
     def save(model: TinyLlama) -> None:
         if settings.train == "adapters":
@@ -158,30 +195,44 @@ def _demo_in(
         save_tiny_llama(merge_to_dense(model), folder / "merged")
         return model
 
-    def measured(model: TinyLlama, when: str) -> dict:
-        """Measure a stage, or read its file if an earlier process got as far."""
-        path = folder / f"{when}.json"
-        if not path.exists():
-            write_sealed(path, measure(model, corpus, settings, progress, when))
-        return read_sealed(path)
+    def extend(arm: str, **options) -> Extension:
+        return extend_model(
+            bundled_model(),
+            windows,
+            settings.finetune(),
+            prepare=lambda model: _prepare(model, settings, arm),
+            checkpoint=folder / _checkpoint(arm),
+            resume=resume,
+            progress=progress,
+            **options,
+        )
 
-    checkpoint = folder / CHECKPOINT
-    extension = extend_model(
-        bundled,
-        windows,
-        settings.finetune(),
-        prepare=lambda model: apply_longlora(model, recipe, generator=torch.Generator().manual_seed(settings.seed)),
-        measure=measured,
-        save=save,
-        merge=merge,
-        checkpoint=checkpoint,
-        resume=resume,
-        progress=progress,
-    )
-    report = as_json(_report(settings, corpus, extension))
+    extension = extend("s2", measure=measured, save=save, merge=merge)
+    arms = {}
+    for arm in settings.compare:
+        other = extend(arm, measure=lambda model, when, arm=arm: measured(model, arm) if when == "after" else None)
+        arms[arm] = other.after | {"train_seconds": other.training.seconds, "curve": other.training.curve}
+    report = as_json(_report(settings, corpus, extension, arms))
     replace_file(folder / "report.html", render_report(report).encode())
     write_json(folder / "report.json", report)  # last: its presence says that the run is finished
-    checkpoint.unlink()
+    for arm in ("s2", *settings.compare):
+        (folder / _checkpoint(arm)).unlink()
+    return report
+
+
+def _checkpoint(arm: str) -> str:
+    return "checkpoint.safetensors" if arm == "s2" else f"checkpoint_{arm}.safetensors"
+
+
+def _prepare(model: TinyLlama, settings: DemoSettings, arm: str) -> LongLoRAReport:
+    """Apply the recipe of one arm: every other choice, and every draw, is the same."""
+    recipe = settings.recipe()
+    if arm == "short":
+        recipe = dataclasses.replace(recipe, shift=0)
+    report = apply_longlora(model, recipe, generator=torch.Generator().manual_seed(settings.seed))
+    if arm == "full":
+        for attention in model.attention_layers:
+            attention.sparse = None
     return report
 
 
@@ -201,31 +252,13 @@ def _corpus_of(settings: DemoSettings, folder: Path) -> Corpus:
     return corpus
 
 
-def measure(model: TinyLlama, corpus: Corpus, settings: DemoSettings, progress: Progress, when: str) -> dict:
-    """Measure bits per byte and passkeys at the lengths of `settings`; `when` is "before" or "after"."""
-    lengths = doubled_lengths(model.config.trained_context, settings.context)
-    total = evaluation_tokens(lengths, windows=settings.windows, trials=settings.trials)
-    began = time.perf_counter()
-    with progress.stage(f"{when.capitalize()}: dense attention, up to {settings.context} bytes", total, "B") as advance:
-        how = {"seed": settings.seed, "on_batch": advance}
-        text = score_text(model, corpus.held_out, lengths, windows=settings.windows, **how)
-        keys = score_passkeys(model, corpus.held_out, lengths, trials=settings.trials, **how)
-    return {
-        "bits_per_byte": text.by_length,
-        "bits_per_byte_windows": text.windows,
-        "bits_per_byte_by_position": [round(float(bits), 4) for bits in text.by_position],
-        "passkey": {length: keys.at(length).rate for length in lengths},
-        "passkey_overall": {length: keys.at(length) for length in lengths},
-        "passkey_by_depth": keys.cells,
-        "seconds": time.perf_counter() - began,
-    }
-
-
-def _report(settings: DemoSettings, corpus: Corpus, extension: Extension) -> dict:
+def _report(settings: DemoSettings, corpus: Corpus, extension: Extension, arms: dict) -> dict:
     model, changed, result = extension.model, extension.report, extension.training
     rope, pattern, config = changed.rope, changed.pattern, model.config
     tokens = settings.steps * settings.batch * settings.context
-    return {
+    trained = str(changed.trained_context)
+    steps = {"before": extension.before, "stretched": extension.stretched, "after": extension.after}
+    report = {
         "model": {
             "name": "TinyLlama, byte-level, in longlora_edu",
             "trained_context": changed.trained_context,
@@ -236,10 +269,18 @@ def _report(settings: DemoSettings, corpus: Corpus, extension: Extension) -> dic
         },
         "target_context": changed.target_context,
         "rope": {name: getattr(rope, name) for name in ("method", "factor", "base")} | {"why": WHY_ROPE[rope.method]},
-        "recipe": {name: getattr(changed, name) for name in REPORTED}
-        | {"passkey_share": settings.passkey_share, "passkey_weight": settings.passkey_weight},
-        "before": extension.before,
-        "after": extension.after,
+        "recipe": {
+            **{name: getattr(changed, name) for name in REPORTED},
+            **{name: getattr(settings, name) for name in CHOSEN},
+            "reference_page": settings.finetune().reference_group,
+        },
+        "own_window": {"bits_per_byte": {trained: extension.before["bits_per_byte"][trained]}},
+        **steps,
+        "arms": arms,
+        "writing": {
+            "prompt_end": prompt_end(corpus, changed.trained_context, settings.context, settings.seed),
+            **{name: step["writes"] for name, step in steps.items()},
+        },
         "train": {
             "steps": settings.steps,
             "tokens": tokens,
@@ -253,7 +294,8 @@ def _report(settings: DemoSettings, corpus: Corpus, extension: Extension) -> dic
         },
         "settings": dataclasses.asdict(settings),
         "corpus": corpus.describe(),
-        # Of all processes that took part.
-        "seconds": extension.before["seconds"] + result.seconds + extension.after["seconds"],
+        # Of all processes that took part; further arms apart.
+        "seconds": result.seconds + sum(step["seconds"] for step in steps.values()),
         **dataclasses.asdict(provenance(threads=settings.threads)),
     }
+    return report | {"sentence": ladder_sentence(report)}

@@ -53,7 +53,7 @@ def load_tiny_llama(folder: Path) -> TinyLlama:
 
 
 def bundled_model() -> TinyLlama:
-    """Load the small model of the package: trained at 256 bytes on the standard library's source."""
+    """Load the small model of the package: trained at 512 bytes on the standard library's source."""
     return load_tiny_llama(bundled_folder())
 
 

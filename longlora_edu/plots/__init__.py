@@ -64,12 +64,15 @@ from .masks import (
 )
 from .outcome import (
     describe_passkeys,
+    describe_references,
     describe_trainable,
     parameter_counts,
     passkey_rates,
     plot_passkeys,
+    plot_references,
     plot_trainable,
     show_passkeys,
+    show_references,
     show_trainable,
 )
 from .perturbation import describe_perturbation, plot_perturbation, show_perturbation
@@ -156,6 +159,7 @@ __all__ = [
     "describe_passkeys",
     "describe_perturbation",
     "describe_reach",
+    "describe_references",
     "describe_speed",
     "describe_tables",
     "describe_trainable",
@@ -194,6 +198,7 @@ __all__ = [
     "plot_passkeys",
     "plot_perturbation",
     "plot_reach",
+    "plot_references",
     "plot_speed",
     "plot_tables",
     "plot_trainable",
@@ -226,6 +231,7 @@ __all__ = [
     "show_passkeys",
     "show_perturbation",
     "show_reach",
+    "show_references",
     "show_rules_by_length",
     "show_scores",
     "show_shares",

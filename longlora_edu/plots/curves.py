@@ -1,4 +1,4 @@
-"""Bits per byte before and after, by context length and by position; and what training minimised."""
+"""Bits per byte before and after, by context length and by position; and the training loss."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from .picture import picture_of
-from .style import AFTER, BEFORE, INK, LOSS, PASSKEY, SCREEN, TEXT, Style, dress, new_axes
+from .style import AFTER, BEFORE, INK, LOSS, PASSKEY, REFERENCE, SCREEN, STRETCHED, TEXT, Style, dress, new_axes
 
 BITS_PER_NAT = 1 / math.log(2)
 GUESSED_DIGIT = math.log2(10)
 LINES = {
     "before": {"color": BEFORE, "linestyle": "--", "marker": "o", "markerfacecolor": "white"},
+    "stretched": {"color": STRETCHED, "linestyle": ":", "marker": "^"},
     "after": {"color": AFTER, "linestyle": "-", "marker": "s"},
 }
 
@@ -56,14 +57,19 @@ def means_between(values: Sequence[float], positions: Sequence[int]) -> dict[tup
 
 
 def loss_series(curve: Sequence[Mapping]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Steps and bits of `"loss"`, `"text"` and `"passkey"`: only the steps that measured them, only what was measured.
+    """Return steps and bits of `"loss"`, `"text"`, `"passkey"` and `"reference"`, where they were measured.
 
     Raises:
         ValueError: for an empty curve.
     """
     if not curve:
         raise ValueError("curve must hold at least one step, got none")
-    fields = {"loss": ("loss", BITS_PER_NAT), "text": ("bits_per_byte", 1), "passkey": ("passkey_nats", BITS_PER_NAT)}
+    fields = {
+        "loss": ("loss", BITS_PER_NAT),
+        "text": ("bits_per_byte", 1),
+        "passkey": ("passkey_nats", BITS_PER_NAT),
+        "reference": ("reference_nats", BITS_PER_NAT),
+    }
     series = {}
     for name, (field, scale) in fields.items():
         measured = [(point["step"], point[field] * scale) for point in curve if point.get(field) is not None]
@@ -73,19 +79,29 @@ def loss_series(curve: Sequence[Mapping]) -> dict[str, tuple[np.ndarray, np.ndar
 
 
 def plot_bits_by_length(
-    before: Mapping, after: Mapping, *, trained_context: int, style: Style = SCREEN, ax: Axes | None = None
+    before: Mapping,
+    after: Mapping,
+    *,
+    stretched: Mapping | None = None,
+    trained_context: int,
+    style: Style = SCREEN,
+    ax: Axes | None = None,
 ) -> Axes:
     """Bits per byte of the same bytes, given more and more context: does more context help, or break the model?
 
-    `before` and `after` map a length (a number, or its text) to bits per byte.
+    `before`, `stretched` (positions stretched, nothing trained) and `after` map a length (a number, or its text) to
+    bits per byte.
     """
     ax = new_axes(style)[0] if ax is None else ax
-    curves = {"before": by_length(before), "after": by_length(after)}
+    steps = _given(before, stretched, after)
+    curves = {name: by_length(scores) for name, scores in steps.items()}
     for name, (lengths, bits) in curves.items():
         line = LINES[name] | {"linewidth": style.line, "markersize": style.marker, "markeredgewidth": style.line}
         ax.plot(lengths, bits, label=name, zorder=3, **line)
     highest = max(curves, key=lambda name: curves[name][1][-1])
     for name, (lengths, bits) in curves.items():
+        if name == "stretched":
+            continue  # its end lies too near that after training for two numbers
         offset = (0, style.marker) if name == highest else (0, -style.marker - style.small)
         place = {"xytext": offset, "textcoords": "offset points", "ha": "center"}
         ax.annotate(f"{bits[-1]:.2f}", (lengths[-1], bits[-1]), fontsize=style.small, color=INK, **place)
@@ -102,6 +118,7 @@ def plot_bits_by_position(
     before: Sequence[float],
     after: Sequence[float],
     *,
+    stretched: Sequence[float] | None = None,
     trained_context: int,
     width: int = 64,
     style: Style = SCREEN,
@@ -113,7 +130,7 @@ def plot_bits_by_position(
     """
     ax = new_axes(style)[0] if ax is None else ax
     top = 0.0
-    for name, values in (("before", before), ("after", after)):
+    for name, values in _given(before, stretched, after).items():
         centres, means = running_mean(values, min(width, len(values)))
         line = {"color": LINES[name]["color"], "linestyle": LINES[name]["linestyle"], "linewidth": style.line}
         ax.plot(centres + 1, means, label=name, **line)
@@ -125,9 +142,10 @@ def plot_bits_by_position(
 
 
 def plot_loss(curve: Sequence[Mapping], *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """Plot the training loss, step by step, in bits: text and passkey digits apart, the weighted loss behind them.
+    """Plot the training loss, step by step, in bits: text and digits asked for apart, the weighted loss behind them.
 
-    `curve` is a list of mappings with `step`, `loss` (nats), and where measured `bits_per_byte` and `passkey_nats`.
+    `curve` is a list of mappings with `step`, `loss` (nats), and where measured `bits_per_byte`, `passkey_nats` and
+    `reference_nats`.
     """
     series = loss_series(curve)
     ax = new_axes(style)[0] if ax is None else ax
@@ -139,48 +157,64 @@ def plot_loss(curve: Sequence[Mapping], *, style: Style = SCREEN, ax: Axes | Non
             "passkey, per digit",
             {"color": PASSKEY, "linestyle": "", "marker": "D", "markersize": style.marker / 2},
         ),
+        "reference": (
+            "reference, per digit",
+            {"color": REFERENCE, "linestyle": "", "marker": "o", "markersize": style.marker / 2},
+        ),
     }
     for name, (steps, bits) in series.items():
         label, look = looks[name]
         ax.plot(steps, bits, label=label, **look)
-    if "passkey" in series:
+    digits = "passkey" in series or "reference" in series
+    if digits:
         ax.axhline(GUESSED_DIGIT, color=PASSKEY, linewidth=style.thin, linestyle="--", label="a guessed digit")
-    ax.set_ylim(0, 1.12 * max([bits.max() for _, bits in series.values()] + [GUESSED_DIGIT] * ("passkey" in series)))
+    ax.set_ylim(0, 1.12 * max([bits.max() for _, bits in series.values()] + [GUESSED_DIGIT] * digits))
     ax.legend(fontsize=style.small, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     return dress(ax, style, x="step", y="bits")
 
 
-def describe_bits_by_length(before: Mapping, after: Mapping, *, trained_context: int) -> str:
+def describe_bits_by_length(
+    before: Mapping, after: Mapping, *, stretched: Mapping | None = None, trained_context: int
+) -> str:
     """Describe `plot_bits_by_length` in a sentence with its numbers."""
-    lists = [
-        ", ".join(f"{bits:.2f} at {length:,}" for length, bits in zip(*by_length(scores), strict=True))
-        for scores in (before, after)
-    ]
-    return (
-        f"Bits per byte by context length in bytes, trained context {trained_context:,}. "
-        f"Before: {lists[0]}. After: {lists[1]}."
-    )
+    parts = []
+    for name, scores in _given(before, stretched, after).items():
+        values = (f"{bits:.2f} at {length:,}" for length, bits in zip(*by_length(scores), strict=True))
+        parts.append(f"{name.capitalize()}: {', '.join(values)}.")
+    return f"Bits per byte by context length in bytes, trained context {trained_context:,}. {' '.join(parts)}"
 
 
-def describe_bits_by_position(before: Sequence[float], after: Sequence[float], *, trained_context: int) -> str:
+def describe_bits_by_position(
+    before: Sequence[float], after: Sequence[float], *, stretched: Sequence[float] | None = None, trained_context: int
+) -> str:
     """Describe `plot_bits_by_position` in a sentence with its numbers."""
     positions = (0, trained_context, max(len(before), trained_context))
-    means = [means_between(values, positions) for values in (before, after)]
+    means = {name: means_between(values, positions) for name, values in _given(before, stretched, after).items()}
     parts = [
-        f"{means[0][a, b]:.2f} before and {means[1][a, b]:.2f} after over positions {a + 1:,} to {b:,}"
-        for a, b in means[0]
+        f"{', '.join(f'{mean[a, b]:.2f} {name}' for name, mean in means.items())} over positions {a + 1:,} to {b:,}"
+        for a, b in means["before"]
     ]
     return f"Bits per byte by position, trained context {trained_context:,} bytes: {'; '.join(parts)}."
 
 
 def describe_loss(curve: Sequence[Mapping]) -> str:
     """Describe `plot_loss` in a sentence with its numbers."""
-    names = {"text": "text, per byte", "passkey": "passkey digits, each", "loss": "the weighted loss"}
+    names = {
+        "text": "text, per byte",
+        "passkey": "passkey digits, each",
+        "reference": "reference digits, each",
+        "loss": "the weighted loss",
+    }
     parts = []
     for name, (_, bits) in loss_series(curve).items():
         count = max(1, len(bits) // 10)
         parts.append(f"{names[name]}: {bits[:count].mean():.2f} at first, {bits[-count:].mean():.2f} in the end")
     return f"Bits over {curve[-1]['step']:,} steps (means of a tenth of them). {'; '.join(parts).capitalize()}."
+
+
+def _given(before, stretched, after) -> dict:
+    """Name the steps that are given, in their order."""
+    return {name: step for name, step in zip(LINES, (before, stretched, after), strict=True) if step is not None}
 
 
 def _mark_trained(ax: Axes, trained_context: int, style: Style) -> None:

@@ -1,4 +1,4 @@
-"""Passkeys found by length and depth, and the share of parameters trained."""
+"""Passkeys found by length and depth, named references by distance, and the share of parameters trained."""
 
 from __future__ import annotations
 
@@ -7,8 +7,35 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
+from ..runs.records import Proportion
 from .picture import picture_of
-from .style import FROZEN, INK, MAGNITUDE, SCREEN, TRAINED, TRAINED_HATCH, Style, dress, new_axes, percent, readable_on
+from .style import (
+    AFTER,
+    DENSE,
+    FROZEN,
+    INK,
+    MAGNITUDE,
+    SCREEN,
+    SHIFTED,
+    STRETCHED,
+    TRAINED,
+    TRAINED_HATCH,
+    Style,
+    dress,
+    new_axes,
+    percent,
+    readable_on,
+)
+
+STEP_NAMES = {
+    "stretched": "stretched, nothing trained",
+    "after": "trained with S²",
+    "short": "trained without a shift",
+    "full": "trained with full attention",
+}
+STEP_COLOURS = {"stretched": STRETCHED, "after": AFTER, "short": SHIFTED, "full": DENSE}
+STEP_HATCHES = {"stretched": "....", "short": "////"}
+DISTANCES = {"<=G": "within a group", "G-2G": "one to two groups", ">2G": "beyond two"}
 
 
 def passkey_rates(cells: Mapping) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,6 +82,30 @@ def plot_passkeys(cells: Mapping, *, title: str = "", style: Style = SCREEN, ax:
     return dress(ax, style, title=title, x="context (bytes)", y="depth of the key\n(0: start, 1: end)", grid=False)
 
 
+def plot_references(steps: Mapping[str, Mapping], *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
+    """Plot the share of named references found, by distance: one bar a step, with its 95 % interval (Wilson).
+
+    `steps` maps a name (`"stretched"`, `"after"`, or an arm: `"short"`, `"full"`) to `{distance: {"found", "of"}}`.
+    """
+    ax = new_axes(style)[0] if ax is None else ax
+    width = 0.8 / len(steps)
+    for number, (name, found) in enumerate(steps.items()):
+        counts = [Proportion(cell["found"], cell["of"]) for cell in found.values()]
+        rates = np.array([count.rate for count in counts])
+        ends = np.abs(np.array([count.interval for count in counts]).T - rates)
+        places = np.arange(len(counts)) + (number - (len(steps) - 1) / 2) * width
+        look = {"color": STEP_COLOURS.get(name, DENSE), "hatch": STEP_HATCHES.get(name), "edgecolor": "white"}
+        ax.bar(places, rates, width, label=STEP_NAMES.get(name, name), **look)
+        ax.errorbar(places, rates, ends, fmt="none", color=INK, linewidth=style.thin)
+        for place, rate, high in zip(places, rates, ends[1], strict=True):
+            ax.text(place, rate + high + 0.02, percent(rate), ha="center", va="bottom", fontsize=style.small, color=INK)
+    names = list(next(iter(steps.values())))
+    ax.set(xticks=range(len(names)), xticklabels=[DISTANCES.get(name, name) for name in names], ylim=(0, 1.15))
+    ax.yaxis.set_major_formatter(lambda value, _: percent(value))
+    ax.legend(fontsize=style.small, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+    return dress(ax, style, x="distance from the number to its question", y="references found")
+
+
 def plot_trainable(recipe: Mapping, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
     """One bar: the share of all parameters that was trained, and the share that stayed frozen."""
     trained, frozen = parameter_counts(recipe)
@@ -82,6 +133,18 @@ def describe_passkeys(cells: Mapping) -> str:
     )
 
 
+def describe_references(steps: Mapping[str, Mapping]) -> str:
+    """Describe `plot_references` in a sentence with its numbers."""
+    parts = []
+    for name, found in steps.items():
+        counts = (
+            f"{percent(cell['found'] / cell['of'])} {DISTANCES.get(kind, kind)} ({cell['found']} of {cell['of']})"
+            for kind, cell in found.items()
+        )
+        parts.append(f"{STEP_NAMES.get(name, name)}: {', '.join(counts)}")
+    return f"Named references found, by distance. {'; '.join(parts)}."
+
+
 def describe_trainable(recipe: Mapping) -> str:
     """Describe `plot_trainable` in a sentence with its numbers."""
     trained, frozen = parameter_counts(recipe)
@@ -94,5 +157,6 @@ def _rate(cell) -> float:
     return float(getattr(cell, "rate", cell))
 
 
+show_references = picture_of(plot_references, describe_references)
 show_passkeys = picture_of(plot_passkeys, describe_passkeys)
 show_trainable = picture_of(plot_trainable, describe_trainable)

@@ -15,8 +15,8 @@ from matplotlib.typing import ColorType
 
 # Okabe and Ito's palette. Each name stands for one thing in all pictures, notebooks and widgets.
 PLAIN, SHIFTED, FUTURE = "#0072B2", "#E69F00", "#CC79A7"
-BEFORE, AFTER = "#D55E00", "#009E73"
-TEXT, PASSKEY, LOSS = "#56B4E9", "#000000", "#B4B4B4"
+BEFORE, STRETCHED, AFTER = "#D55E00", "#0072B2", "#009E73"
+TEXT, PASSKEY, REFERENCE, LOSS = "#56B4E9", "#000000", "#CC79A7", "#B4B4B4"
 TRAINED, FROZEN = "#F0E442", "#D0D0D0"
 DENSE, EMPTY, INK = "#666666", "#EFEFEF", "#222222"
 

@@ -13,13 +13,16 @@ import torch
 
 from ..model import TinyLlama
 from ..runs.records import Proportion
+from ..runs.validate import check_integer
 from .corpus import Document, Windows
 from .objective import NATS_PER_BIT, next_byte_nats
 from .passkey import DIGITS, hide_passkey
+from .references import CLASSES, Layout, Reference, hide_references, lay_references, references_in
 
 TAIL = 128
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BATCH_TOKENS = 4096
+LAYOUTS = ("free", "aligned")
 OnBatch = Callable[[int], None]
 
 
@@ -46,6 +49,18 @@ class PasskeyScore:
         """Pool all depths at one length."""
         first, *others = self.cells[length].values()
         return sum(others, first)
+
+
+@dataclass(frozen=True)
+class ReferenceScore:
+    """Named references found, by the class of their distance; `chance` is the share that a blind guess would find.
+
+    The guess takes one of the numbers set before the question at random. `nats` is the mean loss of a digit asked for.
+    """
+
+    found: dict[str, Proportion]
+    chance: float
+    nats: float
 
 
 def score_text(
@@ -107,6 +122,70 @@ def score_passkeys(
                 found += int((guesses == ids[:, -DIGITS:]).all(dim=1).sum())
             cells.setdefault(length, {})[depth] = Proportion(found, trials)
     return PasskeyScore(cells)
+
+
+# Near references more often: between some of them no other number is set, and those do not count.
+KINDS = ("<=G", "G-2G", ">2G", "<=G", "<=G", "G-2G", ">2G", "<=G")
+
+
+def reference_windows(
+    documents: tuple[Document, ...],
+    length: int,
+    group: int,
+    *,
+    layout: Layout = "free",
+    trials: int = 200,
+    seed: int = 0,
+) -> tuple[np.ndarray, list[tuple[Reference, ...]]]:
+    """Draw held-out windows, uint8 (b, length), and their references until each class has `trials` that count.
+
+    Names and numbers are never those of training.
+    """
+    check_integer("trials", trials, at_least=1)
+    rng = np.random.default_rng([seed, 5, LAYOUTS.index(layout)])
+    source, kinds = Windows(documents, length), KINDS[: references_in(length)]
+    texts, laid, missing = [], [], dict.fromkeys(CLASSES, trials)
+    while any(number > 0 for number in missing.values()):
+        places = lay_references(length, group, kinds, rng, layout)
+        texts.append(hide_references(source.draw(rng, 1)[0], places, rng, held_out=True))
+        laid.append(places)
+        for place, kind in zip(places, kinds, strict=True):
+            missing[kind] -= place.counts
+    return np.stack(texts), laid
+
+
+def score_references(
+    model: TinyLlama,
+    documents: tuple[Document, ...],
+    length: int,
+    group: int,
+    *,
+    layout: Layout = "free",
+    trials: int = 200,
+    seed: int = 0,
+    on_batch: OnBatch = lambda tokens: None,
+) -> ReferenceScore:
+    """Count the references found with dense attention: all five digits, each ranked first given those before it.
+
+    One forward pass decides all the references of a window. At least `trials` of each class count.
+    """
+    texts, laid = reference_windows(documents, length, group, layout=layout, trials=trials, seed=seed)
+    outcomes: dict[str, list[bool]] = {kind: [] for kind in CLASSES}
+    guesses, nats, done = [], [], 0
+    for ids in _batches(texts, on_batch):
+        logits = _logits(model, ids[:, :-1], None)
+        losses, ranked = next_byte_nats(logits, ids), logits.argmax(dim=-1)
+        for row, places in enumerate(laid[done : done + len(ids)]):
+            for place, kind in zip(places, KINDS, strict=False):
+                if place.counts:
+                    digits = slice(place.get_at, place.get_at + DIGITS)
+                    before = slice(place.get_at - 1, place.get_at - 1 + DIGITS)
+                    outcomes[kind].append(bool((ranked[row, before] == ids[row, digits]).all()))
+                    guesses.append(1 / sum(other.set_at < place.get_at for other in places))
+                    nats.append(float(losses[row, before].mean()))
+        done += len(ids)
+    found = {kind: Proportion(sum(results), len(results)) for kind, results in outcomes.items()}
+    return ReferenceScore(found, float(np.mean(guesses)), float(np.mean(nats)))
 
 
 def evaluation_tokens(

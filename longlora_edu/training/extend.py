@@ -20,14 +20,15 @@ from .train import TrainResult
 class Extension:
     """A merged, dense model, and how it came about.
 
-    `report` is what `prepare` returned, `before` and `after` what `measure` did. The counts of parameters are those
-    while training, LoRA's own included; without a step nothing was trained.
+    `report` is what `prepare` returned; `before`, `stretched` (prepared, nothing trained) and `after` what `measure`
+    did. The counts of parameters are those while training, LoRA's own included; without a step nothing was trained.
     """
 
     model: TinyLlama
     report: LongLoRAReport | None
     training: TrainResult
     before: dict | None
+    stretched: dict | None
     after: dict | None
     trained_parameters: int
     all_parameters: int
@@ -48,12 +49,14 @@ def extend_model(
 ) -> Extension:
     """Extend `model` in place and return it merged, in evaluation mode.
 
-    `prepare` applies the recipe; `measure` is called with "before" and "after"; `save` sees the trained model before
-    it is merged. `settings=None` trains nothing. With `interrupt_stops`, Ctrl-C during training ends it after the
-    step at hand, as `stop` does. Further options are those of `finetune`.
+    `prepare` applies the recipe. `measure` is called with "before", with "stretched" when the model is prepared and
+    nothing is trained, and with "after". `save` sees the trained model before it is merged. `settings=None` trains
+    nothing. With `interrupt_stops`, Ctrl-C during training ends it after the step at hand, as `stop` does. Further
+    options are those of `finetune`.
     """
     before = measure(model, "before")
     report = prepare(model)
+    stretched = measure(model, "stretched")
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     every = sum(parameter.numel() for parameter in model.parameters())
     training = TrainResult(())
@@ -62,7 +65,8 @@ def extend_model(
             training = finetune(model, cast(Windows, windows), settings, stop=stopped, **options)
     save(model)
     model = merge(model).eval()
-    return Extension(model, report, training, before, measure(model, "after"), trained if settings else 0, every)
+    after = measure(model, "after")
+    return Extension(model, report, training, before, stretched, after, trained if settings else 0, every)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from ..runs.validate import LARGEST_SEED, check_number, set_integers
 from .corpus import Windows
 from .objective import LanguageModelObjective
 from .passkey import PasskeyMix
+from .references import ReferenceMix
 from .train import Metrics, TrainResult, TrainSettings, train
 
 
@@ -22,8 +23,9 @@ from .train import Metrics, TrainResult, TrainSettings, train
 class FinetuneSettings:
     """Length and pace of a fine-tuning. A step is `batch` windows, one at a time: the memory of one.
 
-    `passkey_share` of the windows carry a passkey, whose digits weigh `passkey_weight` in the loss. The
-    learning rate rises over ten steps and falls along a cosine.
+    `passkey_share` of the windows carry a passkey, whose digits weigh `passkey_weight` in the loss, and
+    `reference_share` carry named references instead, laid in pages of `reference_group` bytes. The last `plain_share`
+    of the steps see no references. The learning rate rises over ten steps and falls along a cosine.
 
     Raises:
         ValueError: naming the field, its rule and the value.
@@ -35,14 +37,38 @@ class FinetuneSettings:
     seed: int = 0
     passkey_share: float = 0.25
     passkey_weight: float = 5.0
+    reference_share: float = 0.0
+    reference_weight: float = 5.0
+    reference_group: int | None = None
+    plain_share: float = 0.0
 
     def __post_init__(self) -> None:
         set_integers(self, "steps", "batch")
         set_integers(self, "seed", at_least=0, at_most=LARGEST_SEED)
         object.__setattr__(self, "rate", check_number("rate", self.rate, above=0))
-        mix = PasskeyMix(self.passkey_share, self.passkey_weight)
-        object.__setattr__(self, "passkey_share", mix.share)
-        object.__setattr__(self, "passkey_weight", mix.weight)
+        object.__setattr__(self, "plain_share", check_number("plain_share", self.plain_share, within=(0, 1)))
+        passkeys, references = self.passkeys(), self.references()
+        object.__setattr__(self, "passkey_share", passkeys.share)
+        object.__setattr__(self, "passkey_weight", passkeys.weight)
+        if references:
+            object.__setattr__(self, "reference_share", references.share)
+            object.__setattr__(self, "reference_weight", references.weight)
+
+    def passkeys(self) -> PasskeyMix:
+        """Build the mix of passkeys."""
+        return PasskeyMix(self.passkey_share, self.passkey_weight)
+
+    def references(self) -> ReferenceMix | None:
+        """Build the mix of named references; None where no window carries them.
+
+        Raises:
+            ValueError: for a share without a group to lay them in.
+        """
+        if not self.reference_share:
+            return None
+        if self.reference_group is None:
+            raise ValueError(f"reference_group must be stated with reference_share {self.reference_share}, got None")
+        return ReferenceMix(self.reference_group, self.reference_share, self.reference_weight)
 
 
 def finetune(
@@ -62,10 +88,18 @@ def finetune(
     The attention is the model's own in training: S² after `apply_longlora`. Leaves the model in evaluation mode.
     `forward` gives the logits where not the plain model does; `on_step` and `stop` are those of `train`.
     """
-    mix = PasskeyMix(settings.passkey_share, settings.passkey_weight)
     device = next(model.parameters()).device.type
     model.train()
-    objective = LanguageModelObjective(forward or model, windows, batch=1, seed=settings.seed, mix=mix, device=device)
+    objective = LanguageModelObjective(
+        forward or model,
+        windows,
+        batch=1,
+        seed=settings.seed,
+        mix=settings.passkeys(),
+        references=settings.references(),
+        references_until=settings.steps * (1 - settings.plain_share),
+        device=device,
+    )
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.rate, betas=(0.9, 0.95), weight_decay=0.0)
     schedule = TrainSettings(

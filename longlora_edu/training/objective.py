@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .corpus import Windows
 from .passkey import DIGITS, PasskeyMix
+from .references import ReferenceMix
 from .train import Metrics
 
 NATS_PER_BIT = float(np.log(2))
@@ -31,8 +32,10 @@ def next_byte_nats(logits: Tensor, ids: Tensor) -> Tensor:
 class LanguageModelObjective:
     """An objective for `train`: windows of `windows.length` bytes, drawn by (seed, step, part) alone.
 
-    `forward` gives logits for ids (b, n); `mix` says how many windows carry a passkey and what its digits
-    weigh. Metrics: `bits_per_byte` of ordinary text, and `passkey_nats` of the answer's digits if there are any.
+    `forward` gives logits for ids (b, n). `mix` says how many windows carry a passkey, `references` how many of the
+    windows before `references_until`, a step, carry named references instead; both say what a digit asked for weighs.
+    Metrics: `bits_per_byte` of ordinary text; `passkey_nats`, and with references `reference_nats`, of the digits,
+    None where there are none.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -40,22 +43,35 @@ class LanguageModelObjective:
     batch: int
     seed: int
     mix: PasskeyMix = field(default_factory=PasskeyMix)
+    references: ReferenceMix | None = None
+    references_until: float = float("inf")
     bf16: bool = False
     device: str = "cpu"
 
+    def batch_of(self, step: int, part: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Draw the windows of one micro-batch, uint8 (b, n), and mark the digits asked for, bool (b, n) a task."""
+        rng = np.random.default_rng([self.seed, step, part])
+        ids, carries = self.mix.batch(self.windows, rng, self.batch)
+        passkey, reference = np.zeros(ids.shape, dtype=bool), np.zeros(ids.shape, dtype=bool)
+        if self.references is not None and step < self.references_until:
+            others, reference = self.references.batch(self.windows, rng, self.batch)
+            replaced = reference.any(axis=1)
+            ids[replaced], carries = others[replaced], carries & ~replaced
+        passkey[carries, -DIGITS:] = True
+        return ids, {"passkey": passkey, "reference": reference}
+
     def __call__(self, step: int, part: int) -> tuple[Tensor, Metrics]:
-        ids, carries = self.mix.batch(self.windows, np.random.default_rng([self.seed, step, part]), self.batch)
-        ids, carries = torch.from_numpy(ids).to(self.device), torch.from_numpy(carries).to(self.device)
+        drawn, marked = self.batch_of(step, part)
+        ids = torch.from_numpy(drawn).to(self.device)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
             logits = self.forward(ids[:, :-1])
         nats = next_byte_nats(logits, ids)
-        is_answer = torch.zeros_like(nats, dtype=torch.bool)
-        is_answer[carries, -DIGITS:] = True
-        weights = torch.where(is_answer, self.mix.weight, 1.0)
+        weights, measured = torch.ones_like(nats), nats.detach()
+        plain, metrics = torch.ones_like(nats, dtype=torch.bool), {}
+        tasks = {"passkey": self.mix} | ({"reference": self.references} if self.references else {})
+        for task, mix in tasks.items():
+            digits = torch.from_numpy(marked[task][:, 1:]).to(self.device)
+            weights[digits], plain = mix.weight, plain & ~digits
+            metrics[f"{task}_nats"] = measured[digits].mean().item() if digits.any() else None
         loss = (nats * weights).sum() / weights.sum()
-        measured = nats.detach()
-        answers = measured[is_answer]
-        return loss, {
-            "bits_per_byte": measured[~is_answer].mean().item() / NATS_PER_BIT,
-            "passkey_nats": answers.mean().item() if len(answers) else None,
-        }
+        return loss, {"bits_per_byte": measured[plain].mean().item() / NATS_PER_BIT, **metrics}

@@ -46,20 +46,20 @@ class PretrainConfig:
         ValueError: naming the field, its rule and the value.
     """
 
-    context: int = 256
+    context: int = 512
     hidden_size: int = 192
     intermediate_size: int = 512
     layers: int = 4
     heads: int = 4
     rope_base: float = 10_000.0
-    steps: int = 3_500
-    batch: int = 64
+    steps: int = 3_000
+    batch: int = 32
     muon_rate: float = 3e-2
     adam_rate: float = 4e-3
     weight_decay: float = 0.02
     warmup: int = 100
-    passkey_share: float = 0.4
-    passkey_weight: float = 6.0
+    passkey_share: float = 0.1
+    passkey_weight: float = 10.0
     seed: int = 0
     bf16: bool = True
     compile: bool = True

@@ -22,7 +22,8 @@ from helpers import tiny_bundled_model
 from longlora_edu.demo import run as demo
 from longlora_edu.runs.claim import claimed_folder
 
-SETTINGS = {"context": 280, "steps": 12, "batch": 1, "threads": 1, "windows": 2, "trials": 1, "seed": 5}
+SETTINGS = {"context": 320, "steps": 12, "batch": 1, "threads": 1, "windows": 2, "trials": 1, "seed": 5}
+SETTINGS |= {"references": 2, "rank": 4}
 EVENTS = {os: ("fsync", "replace", "unlink", "mkdir"), builtins: ("open",)}
 
 

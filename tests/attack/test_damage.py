@@ -167,7 +167,9 @@ def test_inputs_of_a_demo_that_changed_are_refused_by_name(tmp_path, monkeypatch
     text, base = write_text(tmp_path / "text.py"), tmp_path / "base"
     shutil.copytree(demo.bundled_folder(), base)
     monkeypatch.setattr(demo, "bundled_folder", lambda: base)
-    settings = demo.DemoSettings(context=280, steps=2, batch=1, threads=1, windows=2, trials=1, corpus=str(text))
+    settings = demo.DemoSettings(
+        context=320, steps=2, batch=1, threads=1, windows=2, trials=1, references=2, corpus=str(text)
+    )
     with monkeypatch.context() as patch:
         patch.setattr(demo, "save_adapter", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):

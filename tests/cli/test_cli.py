@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from longlora_edu import __version__, cli
 from longlora_edu.demo import run as demo_module
+from longlora_edu.demo.ladder import ladder_rows
 from longlora_edu.demo.run import QUICK, DemoSettings
 from longlora_edu.model import load_tiny_llama
 from longlora_edu.runs.records import quoted, read_json
@@ -27,7 +28,7 @@ from longlora_edu.training.objective import LanguageModelObjective
 from longlora_edu.training.pretrain import PretrainConfig
 
 # What `--quick` means here, so that a whole run takes no time.
-VERY_QUICK = {"context": 320, "steps": 12, "batch": 1, "windows": 2, "trials": 1}
+VERY_QUICK = {"context": 320, "steps": 12, "batch": 1, "windows": 2, "trials": 1, "references": 2, "rank": 4}
 
 
 def run(*arguments):
@@ -82,7 +83,7 @@ def options(command):
 def test_the_help_of_the_demo_states_its_true_defaults():
     helps = {name: option.help for name, option in options("demo").items()}
     stated = {name for name, text in helps.items() if text and " by default." in text}
-    assert stated == {"context", "group_ratio", "rope", "boundary", "train", "steps", "seed"}
+    assert stated == {"context", "group_ratio", "rope", "boundary", "train", "rank", "steps", "seed"}
     for name in stated:
         assert helps[name].endswith(f"; {getattr(DemoSettings(), name)} by default.")
 
@@ -130,9 +131,11 @@ def test_without_options_the_demo_is_the_default(called):
 def test_every_option_arrives(called, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = "--context 512 --group-ratio 0.5 --rope ntk --boundary masked --train all --steps 7 --seed 5 --threads 2"
+    text += " --rank 4 --compare full --compare short"
     run("demo", *text.split(), "--corpus", "text.py", "--out", "here", "--resume")
     ((settings, folder, resume),) = called
     expected = {"context": 512, "group_ratio": 0.5, "rope": "ntk", "boundary": "masked", "train": "all", "steps": 7}
+    expected |= {"rank": 4, "compare": ("full", "short")}
     assert settings == DemoSettings(**expected, seed=5, threads=2, corpus=str(tmp_path / "text.py"))
     assert (folder.as_posix(), resume) == ("here", True)
 
@@ -161,23 +164,20 @@ def test_resume_keeps_the_settings_without_their_being_said_again(called, tmp_pa
 # What the demo says.
 
 
-def test_a_table_at_the_end_says_before_and_after(finished_demo):
+def test_a_table_at_the_end_shows_the_ladder(finished_demo):
     _, folder, report = finished_demo
     result = run("demo", "--resume", "--out", folder)
     assert result.exit_code == 0
-    assert "From 256 to 320 bytes of context" in result.stdout
+    assert "From 512 to 640 bytes of context" in result.stdout
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines() if "│" in line]
-    before, after = report["before"], report["after"]
-    assert rows == [
-        [
-            length,
-            f"{before['bits_per_byte'][length]:.3f}",
-            f"{after['bits_per_byte'][length]:.3f}",
-            f"{before['passkey'][length]:.1%}",
-            f"{after['passkey'][length]:.1%}",
-        ]
-        for length in ("256", "320")
+    assert rows == ladder_rows(report)
+    assert [row[1] for row in rows] == [
+        f"{report[step]['bits_per_byte'][length]:.3f}"
+        for step, length in [("own_window", "512"), *((step, "640") for step in ("before", "stretched", "after"))]
     ]
+    assert report["sentence"] in result.stdout
+    for step in ("before", "stretched", "after"):
+        assert repr(report["writing"][step]) in result.stdout
     assert f"trained {report['recipe']['trainable_share']:.1%} of the weights (adapters) for 24 steps" in result.stdout
     assert result.stdout.splitlines()[-1] == f"open {folder / 'report.html'}"
 
@@ -193,9 +193,10 @@ def test_plain_lines_on_stderr_say_what_is_done(quick):
     assert result.exit_code == 0
     lines = result.stderr.splitlines()
     assert [line for line in lines if line.endswith(" ...")] == [
-        "Before: dense attention, up to 320 bytes ...",
+        "The base as it is: dense attention, up to 320 bytes ...",
+        "Positions stretched, nothing trained: dense attention, up to 320 bytes ...",
         "Training ...",
-        "After: dense attention, up to 320 bytes ...",
+        "After training: dense attention, up to 320 bytes ...",
     ]
     for words in ("100%", "loss ", " B/s", " s left"):
         assert any(words in line for line in lines)
@@ -247,7 +248,7 @@ def test_a_folder_that_cannot_be_written_is_refused_in_a_sentence(quick, tmp_pat
 
 def test_a_full_disk_is_told_in_a_sentence_and_the_run_goes_on(quick, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        full_disk(patch, after=2)
+        full_disk(patch, after=3)
         result = run(*quick)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
@@ -303,7 +304,8 @@ CHILD = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
 import longlora_edu.demo.run as demo
-demo.QUICK = {"context": 320, "steps": 24, "batch": 1, "windows": 4, "trials": 1, "passkey_share": 0.5}
+demo.QUICK = {"context": 640, "rank": 8, "steps": 24, "batch": 1, "windows": 4, "trials": 1}
+demo.QUICK |= {"references": 3, "passkey_share": 0.5}
 demo.save_tiny_llama = lambda model, folder: time.sleep(600)  # whoever stops it comes in time
 from longlora_edu.cli import app
 app()
@@ -347,7 +349,7 @@ def test_a_run_stopped_by_ctrl_c_and_by_kill_9_ends_at_the_same_bits(tmp_path, f
     again = ["demo", "--resume", "--out", folder]
     code, errors = stopped_at_a_new_checkpoint(signal.SIGKILL, *again)
     assert code == -signal.SIGKILL
-    assert "Before" not in errors, "what had been measured is not measured again"
+    assert "The base as it is" not in errors, "what had been measured is not measured again"
     assert not (folder / "merged").exists()
 
     assert run(*again).exit_code == 0
@@ -419,7 +421,7 @@ def test_pretraining_goes_on_as_it_was_started(pretrained, tmp_path):
         (["--seed", "-1"], "seed must be an integer, at least 0, got -1"),
         (["--rope-base", "1"], "base must be finite and above 1, got 1.0"),
         (["--corpus", "missing.txt"], "missing.txt, which does not exist"),
-        (["--corpus", "short.txt"], "corpus must hold a document of at least 257 bytes, got 100 as the longest"),
+        (["--corpus", "short.txt"], "corpus must hold a document of at least 513 bytes, got 100 as the longest"),
     ],
 )
 def test_pretraining_that_cannot_work_is_refused_in_a_sentence(tmp_path, monkeypatch, arguments, message):

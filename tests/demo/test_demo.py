@@ -12,18 +12,21 @@ import pytest
 import torch
 from helpers import tiny_bundled_model, write_text
 
+from longlora_edu.demo import ladder as ladder_module
 from longlora_edu.demo import run as demo_module
+from longlora_edu.demo.ladder import ladder_rows, ladder_sentence
 from longlora_edu.demo.run import QUICK, WHY_ROPE, DemoSettings, run_demo
 from longlora_edu.longlora import apply_longlora
 from longlora_edu.model import bundled_model, load_tiny_llama
-from longlora_edu.runs.records import read_json
+from longlora_edu.runs.records import as_json, read_json
 from longlora_edu.training import finetune as finetune_module
-from longlora_edu.training.corpus import Windows, read_corpus
-from longlora_edu.training.evaluate import doubled_lengths
+from longlora_edu.training.corpus import Windows, read_corpus, standard_library
+from longlora_edu.training.evaluate import doubled_lengths, score_references, score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.training.objective import LanguageModelObjective
 
-SMALL = {"context": 320, "steps": 12, "batch": 1, "threads": 1, "windows": 2, "trials": 1}
+SMALL = {"context": 320, "steps": 12, "batch": 1, "threads": 1, "windows": 2, "trials": 1, "references": 2, "rank": 4}
+STEPS = ("before", "stretched", "after")
 METHODS = ["default", "linear", "ntk", "dynamic", "yarn"]
 
 
@@ -45,7 +48,7 @@ def weights_of(folder):
 def without_times(report):
     """A report without what no two runs have in common."""
     report = json.loads(json.dumps(report))
-    for record in (report, report["before"], report["after"], report["train"], *report["train"]["curve"]):
+    for record in (report, *(report[step] for step in STEPS), report["train"], *report["train"]["curve"]):
         for name in ("seconds", "tokens_per_second", "peak_rss_bytes", "date", "command"):
             record.pop(name, None)
     return report
@@ -70,6 +73,7 @@ def test_the_folder_holds_report_adapter_and_merged_model(finished_demo):
         "report.html",
         "report.json",
         "settings.json",
+        "stretched.json",
     ]
     assert (folder / "report.html").read_text(encoding="utf-8").lower().startswith("<!doctype html>")
     assert report == read_json(folder / "report.json")
@@ -89,8 +93,17 @@ PROMISED = {
     "recipe.trainable_share": float,
     "before.bits_per_byte": dict,
     "before.passkey": dict,
+    "own_window.bits_per_byte": dict,
+    "stretched.bits_per_byte": dict,
+    "stretched.passkey": dict,
+    "stretched.references": dict,
+    "stretched.references_aligned": dict,
     "after.bits_per_byte": dict,
     "after.passkey": dict,
+    "after.references": dict,
+    "after.references_aligned": dict,
+    "writing.prompt_end": str,
+    "sentence": str,
     "train.steps": int,
     "train.tokens": int,
     "train.seconds": float,
@@ -118,33 +131,33 @@ def test_the_report_says_what_was_done(finished_demo):
     merged = load_tiny_llama(folder / "merged")
     assert report["model"]["trained_context"] == bundled_model().config.trained_context
     assert report["model"]["parameters"] == sum(parameter.numel() for parameter in merged.parameters())
-    assert report["target_context"] == 320
+    assert report["target_context"] == 640
     assert (report["rope"]["method"], report["rope"]["factor"]) == ("yarn", 1.25)
     recipe = report["recipe"]
     assert (recipe["train"], recipe["rank"], recipe["alpha"]) == ("adapters", 8, 16)
     assert recipe["targets"] == ["q_proj", "k_proj", "v_proj", "o_proj"]
     assert recipe["also_train"] == ["embed_tokens", "input_layernorm", "post_attention_layernorm", "norm"]
     assert 0 < recipe["trainable_share"] < 0.5
-    assert report["train"]["attention"] == "S2 (split), groups of 80, shift 40; evaluation dense"
-    assert (report["train"]["steps"], report["train"]["tokens"]) == (24, 24 * 320)
+    assert report["train"]["attention"] == "S2 (split), groups of 160, shift 80; evaluation dense"
+    assert (report["train"]["steps"], report["train"]["tokens"]) == (24, 24 * 640)
     assert [point["step"] for point in report["train"]["curve"]] == list(range(1, 25))
-    assert report["train"]["tokens_per_second"] == pytest.approx(24 * 320 / report["train"]["seconds"])
+    assert report["train"]["tokens_per_second"] == pytest.approx(24 * 640 / report["train"]["seconds"])
     assert 50e6 < report["train"]["peak_rss_bytes"] < 4e9
-    assert report["settings"] == dataclasses.asdict(settings)
+    assert report["settings"] == as_json(dataclasses.asdict(settings))
     assert report["machine"]["threads"] == 1
     assert {"python", "torch", "longlora_edu"} <= set(report["versions"])
     assert datetime.datetime.fromisoformat(report["date"]).tzinfo is not None
-    stages = report["before"]["seconds"] + report["train"]["seconds"] + report["after"]["seconds"]
+    stages = report["train"]["seconds"] + sum(report[step]["seconds"] for step in STEPS)
     assert report["seconds"] == pytest.approx(stages)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", STEPS)
 def test_maps_go_from_length_as_text_to_a_number(finished_demo, when):
     found = finished_demo[2][when]
     for name in ("bits_per_byte", "passkey"):
-        assert list(found[name]) == ["256", "320"]
+        assert list(found[name]) == ["512", "640"]
         assert all(isinstance(value, float) and 0 <= value < 20 for value in found[name].values())
-    assert len(found["bits_per_byte_by_position"]) == 319
+    assert len(found["bits_per_byte_by_position"]) == 639
     for length, rate in found["passkey"].items():
         cells = found["passkey_by_depth"][length]
         assert list(cells) == ["0.0", "0.25", "0.5", "0.75", "1.0"]
@@ -168,11 +181,11 @@ def test_the_merged_model_is_one_that_transformers_loads(finished_demo):
     theirs = AutoModelForCausalLM.from_pretrained(folder / "merged").eval()
     parameters = theirs.config.rope_parameters
     assert (parameters["rope_type"], parameters["factor"]) == ("yarn", 1.25)
-    assert parameters["original_max_position_embeddings"] == 256
-    assert theirs.config.max_position_embeddings == 320
+    assert parameters["original_max_position_embeddings"] == 512
+    assert theirs.config.max_position_embeddings == 640
     ours = load_tiny_llama(folder / "merged")
     with torch.no_grad():
-        expected, ids = ours(ids_of(320)), ids_of(320)
+        expected, ids = ours(ids_of(640)), ids_of(640)
         torch.testing.assert_close(theirs(ids).logits, expected, rtol=1e-4, atol=1e-3)
         assert (bundled_model()(ids, beyond_context=True) - expected).abs().max() > 0.1
 
@@ -187,11 +200,71 @@ def test_the_adapter_is_one_that_peft_loads_on_the_base_with_the_stretched_confi
     config = LlamaConfig.from_pretrained(folder / "adapter")
     base = AutoModelForCausalLM.from_pretrained(str(files("longlora_edu") / "assets" / "model"), config=config)
     model = PeftModel.from_pretrained(base, folder / "adapter").eval()
-    ids = ids_of(320)
+    ids = ids_of(640)
     with torch.no_grad():
         torch.testing.assert_close(model(ids).logits, load_tiny_llama(folder / "merged")(ids), rtol=1e-4, atol=1e-3)
         with model.disable_adapter():
             assert (model(ids).logits - load_tiny_llama(folder / "merged")(ids)).abs().max() > 0.1
+
+
+# The ladder.
+
+
+def test_the_steps_of_the_ladder_are_measured_on_the_same_bytes(finished_demo):
+    settings, _, report = finished_demo
+    assert report["own_window"]["bits_per_byte"] == {"512": report["before"]["bits_per_byte"]["512"]}
+    assert "references" not in report["before"], "the base never saw the format"
+    base, corpus = bundled_model(), read_corpus(settings.corpus)
+    own = score_text(base, corpus.held_out, [512, 640], windows=4, seed=3).by_length[512]
+    assert report["own_window"]["bits_per_byte"]["512"] == pytest.approx(own)
+    apply_longlora(base, settings.recipe())
+    stretched = score_text(base, corpus.held_out, [512, 640], windows=4, seed=3).by_length
+    assert report["stretched"]["bits_per_byte"] == {str(n): pytest.approx(bits) for n, bits in stretched.items()}
+
+
+def test_references_are_counted_by_distance_in_both_layouts(finished_demo):
+    report = finished_demo[2]
+    for step in ("stretched", "after"):
+        for layout in ("references", "references_aligned"):
+            assert list(report[step][layout]) == ["<=G", "G-2G", ">2G"]
+            for cell in report[step][layout].values():
+                assert 0 <= cell["found"] <= cell["of"] >= 3
+    assert 1 / 8 < report["after"]["references_chance"] < 1
+    assert report["recipe"]["reference_page"] == 160
+
+
+def test_each_arm_trains_on_the_same_windows_and_stands_beside(small, tmp_path):
+    alone = run_demo(small, tmp_path / "alone")
+    report = run_demo(dataclasses.replace(small, compare=("short", "full")), tmp_path / "out")
+    assert alone["arms"] == {} and list(report["arms"]) == ["short", "full"]
+    assert weights_of(tmp_path / "out") == weights_of(tmp_path / "alone"), "an arm beside changes nothing"
+    losses = {name: arm["curve"][0]["loss"] for name, arm in report["arms"].items()}
+    losses["s2"] = report["train"]["curve"][0]["loss"]
+    assert len(set(losses.values())) == 3, "each attends to something else"
+    assert max(losses.values()) - min(losses.values()) < 0.1, "to the same bytes, with the same weights"
+    assert [row[0] for row in ladder_rows(report)[-2:]] == ["Trained without a shift", "Trained with full attention"]
+
+
+def test_the_sentence_follows_from_the_numbers(finished_demo):
+    report = json.loads(json.dumps(finished_demo[2]))
+    assert report["sentence"] == ladder_sentence(report)
+    report["own_window"]["bits_per_byte"]["512"] = 2.0
+    report["stretched"]["bits_per_byte"]["640"] = 2.5
+    report["after"]["bits_per_byte"]["640"] = 1.9
+    report["after"]["references"]["G-2G"] = {"found": 3, "of": 4}
+    said = ladder_sentence(report)
+    assert "gives 2.500, 25.0 % above its own window" in said
+    assert "give 1.900, 5.0 % below it" in said and "75 % between one and two" in said
+
+
+def test_the_base_finds_no_references_before_training():
+    """A base that knew the format would take the credit: at most 2 % in any class, of 200 and more."""
+    settings, model = DemoSettings(), bundled_model()
+    text = standard_library().held_out
+    apply_longlora(model, settings.recipe())
+    for layout in ("free", "aligned"):
+        score = score_references(model, text, 2048, 512, layout=layout, trials=60)
+        assert all(found.rate <= 0.02 for found in score.found.values()), score.found
 
 
 # What can be chosen.
@@ -228,15 +301,16 @@ def test_all_weights_can_be_trained(small, tmp_path):
     assert not (tmp_path / "out" / "adapter").exists()
     base, merged = tiny_bundled_model().state_dict(), load_tiny_llama(tmp_path / "out" / "merged").state_dict()
     assert [name for name in base if (base[name] == merged[name]).all()] == []
-    assert settings.finetune().rate == 1e-3
-    assert small.finetune().rate == 2e-3
+    assert settings.finetune().rate == 8e-4
+    assert small.finetune().rate == 3e-3
     assert dataclasses.replace(settings, rate=0.5).finetune().rate == 0.5
 
 
-def test_the_default_is_the_recipe_of_the_paper_at_eight_times_the_context():
+def test_the_default_is_the_recipe_of_the_paper_at_four_times_the_context():
     settings = DemoSettings()
     recipe = settings.recipe()
-    assert (settings.context, settings.train, recipe.rank, recipe.pattern.group_size) == (2048, "adapters", 8, 512)
+    assert (settings.context, settings.train, recipe.rank, recipe.pattern.group_size) == (2048, "adapters", 64, 512)
+    assert recipe.alpha == 128
     assert doubled_lengths(256, settings.context) == [256, 512, 1024, 2048]
     assert doubled_lengths(256, 700) == [256, 512, 700]
     assert doubled_lengths(256, 257) == [256, 257]
@@ -294,7 +368,7 @@ def interrupted(monkeypatch, where):
     if where == "training":
         monkeypatch.setattr(finetune_module, "LanguageModelObjective", StopsAtStepEleven)
     else:
-        monkeypatch.setattr(demo_module, where, stop)
+        monkeypatch.setattr(ladder_module if where == "score_passkeys" else demo_module, where, stop)
 
 
 @pytest.mark.parametrize(
@@ -322,10 +396,10 @@ def test_what_is_done_is_not_done_again(small, tmp_path, monkeypatch):
             run_demo(small, tmp_path / "out")
     monkeypatch.setattr(finetune_module, "LanguageModelObjective", lambda *_, **__: None)
     scored = []
-    score_text = demo_module.score_text
-    monkeypatch.setattr(demo_module, "score_text", lambda *a, **k: scored.append(1) or score_text(*a, **k))
+    score_text = ladder_module.score_text
+    monkeypatch.setattr(ladder_module, "score_text", lambda *a, **k: scored.append(1) or score_text(*a, **k))
     run_demo(small, tmp_path / "out", resume=True)
-    assert len(scored) == 1, "the measurement before training was there"
+    assert len(scored) == 1, "the measurements before training were there"
 
 
 def test_a_run_is_resumed_with_its_own_settings_only(small, tmp_path, monkeypatch):
@@ -359,7 +433,7 @@ def test_resume_begins_where_there_is_nothing_yet(small, tmp_path):
 
 @pytest.fixture
 def no_work(monkeypatch):
-    for name in ("score_text", "extend_model", "apply_longlora"):
+    for name in ("measure_step", "extend_model", "apply_longlora"):
         monkeypatch.setattr(demo_module, name, None)
 
 
@@ -398,6 +472,12 @@ def test_a_run_that_cannot_work_is_refused(small, no_work, tmp_path, changes, me
         ({"trials": True}, "trials must be an integer, at least 1, got True"),
         ({"passkey_share": 2.0}, "share must be from 0 to 1, got 2.0"),
         ({"passkey_weight": 0.0}, "weight must be positive and finite, got 0.0"),
+        ({"reference_share": 2.0}, "share must be from 0 to 1, got 2.0"),
+        ({"reference_weight": math.inf}, "weight must be positive and finite, got inf"),
+        ({"plain_share": -0.1}, "plain_share must be from 0 to 1, got -0.1"),
+        ({"references": 0}, "references must be an integer, at least 1, got 0"),
+        ({"rank": 0}, "rank must be an integer, at least 1, got 0"),
+        ({"compare": ("long",)}, "compare must be among short, full, got 'long'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(changes, message):
@@ -503,7 +583,13 @@ def full_disk(monkeypatch, after):
 
 @pytest.mark.parametrize(
     ("after", "file"),
-    [(0, "settings.json"), (1, "before.json"), (2, "checkpoint.safetensors"), (4, "adapter/adapter_model.safetensors")],
+    [
+        (0, "settings.json"),
+        (1, "before.json"),
+        (2, "stretched.json"),
+        (3, "checkpoint.safetensors"),
+        (5, "adapter/adapter_model.safetensors"),
+    ],
 )
 def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(small, tmp_path, monkeypatch, after, file):
     with monkeypatch.context() as patch:

@@ -15,6 +15,7 @@ from longlora_edu.runs.records import Proportion, as_json
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 LENGTHS = (256, 512, 1024, 2048)
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+STEPS = ("before", "stretched", "after")
 
 
 def measured(bits, found, rng):
@@ -30,8 +31,13 @@ def measured(bits, found, rng):
         "passkey": {n: count.rate for n, count in overall.items()},
         "passkey_overall": overall,
         "passkey_by_depth": cells,
+        "writes": "x = <1>\n",
         "seconds": 41.5,
     }
+
+
+def found(*counts):
+    return {kind: {"found": count, "of": 200} for kind, count in zip(("<=G", "G-2G", ">2G"), counts, strict=True)}
 
 
 def finished_run():
@@ -48,6 +54,14 @@ def finished_run():
         }
         for step in range(1, 101)
     ]
+    own = {256: 1.4491, 512: 3.551, 1024: 4.853, 2048: 5.4764}
+    steps = {
+        "before": measured(own, (8, 1, 0, 0), rng),
+        "stretched": measured({256: 1.49, 512: 1.47, 1024: 1.48, 2048: 1.6}, (8, 8, 7, 7), rng)
+        | {"references": found(1, 0, 0), "references_aligned": found(2, 0, 0), "references_chance": 0.147},
+        "after": measured({256: 1.4627, 512: 1.428, 1024: 1.444, 2048: 1.4768}, (8, 8, 7, 7), rng)
+        | {"references": found(180, 150, 30), "references_aligned": found(184, 100, 40), "references_chance": 0.147},
+    }
     return {
         "model": {
             "name": "TinyLlama, byte-level, in longlora_edu",
@@ -69,9 +83,16 @@ def finished_run():
             "trainable_share": 100_032 / 1_918_656,
             "passkey_share": 0.25,
             "passkey_weight": 5.0,
+            "reference_share": 0.6,
+            "reference_weight": 5.0,
+            "reference_page": 512,
+            "plain_share": 0.15,
         },
-        "before": measured({256: 1.4491, 512: 3.551, 1024: 4.853, 2048: 5.4764}, (8, 1, 0, 0), rng),
-        "after": measured({256: 1.4627, 512: 1.428, 1024: 1.444, 2048: 1.4768}, (8, 8, 7, 7), rng),
+        "own_window": {"bits_per_byte": {256: own[256]}},
+        **steps,
+        "arms": {"short": steps["after"] | {"references": found(120, 60, 4)}},
+        "writing": {"prompt_end": "import <os>\n", **{name: f"{name} = <1>\n" for name in steps}},
+        "sentence": "Given 2,048 bytes, this happened.",
         "train": {
             "steps": 100,
             "tokens": 819_200,
@@ -177,7 +198,7 @@ def test_the_page_loads_nothing_and_runs_nothing(html, page):
 
 def test_every_picture_has_words_and_a_caption(page):
     alts = [image["alt"] for image in page.all("img")]
-    assert len(alts) == len(page.all("figure")) == len(page.all("figcaption")) == 7
+    assert len(alts) == len(page.all("figure")) == len(page.all("figcaption")) == 9
     for alt in alts:
         assert len(alt) > 40
         assert re.search(r"\d", alt)
@@ -205,7 +226,7 @@ def test_what_a_stranger_wrote_stays_text():
     html = render_report(report)
     page = Page(html)
     assert "<script" not in html and "<img src=http" not in html
-    assert len(page.all("img")) == 7
+    assert len(page.all("img")) == 9
     assert page.text.count(attack) >= 8
 
 
@@ -219,40 +240,55 @@ def test_a_part_that_is_missing_is_named():
 # Its numbers.
 
 
-def test_the_headline_table_has_the_numbers_of_the_run(page):
+def test_the_ladder_stands_first(page):
+    head, *rows = page.tables[0]
+    assert head[1:] == ["bits per byte", *(f"references {d}" for d in ("up to 512 apart", "up to 1,024", "beyond"))]
+    assert rows == [
+        ["The base with its own window, 256 bytes", "1.449", "–", "–", "–"],
+        ["The base as it is, given 2,048", "5.476", "–", "–", "–"],
+        ["Positions stretched, nothing trained", "1.600", "0 %", "0 %", "0 %"],
+        ["After training with S²", "1.477", "90 %", "75 %", "15 %"],
+        ["Trained without a shift", "1.477", "60 %", "30 %", "2 %"],
+    ]
+    assert "Given 2,048 bytes, this happened." in page.text
+
+
+def test_references_stand_by_layout_and_step_with_intervals(page):
+    head, *rows = page.tables[1]
+    assert head == ["references found", "up to 512 apart", "up to 1,024", "beyond"]
+    assert [row[0] for row in rows] == [
+        f"{step}, {layout}"
+        for layout in ("free", "aligned to pages")
+        for step in ("Positions stretched, nothing trained", "After training", "Trained without a shift")
+    ]
+    assert rows[1][1] == "90 % [85–93 %] (180 of 200)"
+    assert rows[2][3].endswith("(4 of 200)") and rows[5][3].endswith("(40 of 200)")
+    assert "Of the training windows 60 % carried 8, half of them across the border of two pages of 512" in page.text
+    assert "picking one of the numbers set before would find 15 %" in page.text
+
+
+def test_the_model_writes_and_what_it_writes_stays_text(page):
+    for step in ("before", "stretched", "after"):
+        assert f"{step} = <1>" in page.text
+    assert "import <os>" in page.text
+
+
+def test_the_numbers_of_the_pictures_stand_in_tables(page):
     report = as_json(finished_run())
-    head, trained, target, passkeys = page.tables[0]
-    assert head == ["full attention", "before", "after"]
-    for row, length in ((trained, "256"), (target, "2048")):
-        assert row[0] == f"bits per byte at {int(length):,} bytes"
-        assert row[1:] == [f"{report[when]['bits_per_byte'][length]:.3f}" for when in ("before", "after")]
-    assert passkeys[0] == "passkeys found at 2,048 bytes"
-    for cell, when in zip(passkeys[1:], ("before", "after"), strict=True):
+    _, _, trained, by_length, by_position, overall, before, stretched, after, loss, facts = page.tables
+    assert by_length[1:] == [
+        [f"{n:,}", *(f"{report[when]['bits_per_byte'][str(n)]:.3f}" for when in STEPS)] for n in LENGTHS
+    ]
+    assert [row[0] for row in by_position[1:]] == ["1 to 256", "257 to 512", "513 to 1,024", "1,025 to 2,048"]
+    values = report["after"]["bits_per_byte_by_position"]
+    assert by_position[2][3] == f"{sum(values[256:512]) / 256:.3f}"
+    for (_, cell), when in zip(overall[1:], STEPS, strict=True):
         count = report[when]["passkey_overall"]["2048"]
         rate, low, high, successes, trials = map(int, re.findall(r"\d+", cell))
         assert (successes, trials) == (count["successes"], count["trials"])
         assert rate == pytest.approx(100 * count["rate"], abs=0.51)
         assert [low, high] == pytest.approx([100 * end for end in count["interval_95"]], abs=0.51)
-
-
-def test_one_sentence_says_what_happened(page):
-    assert (
-        "100 steps of training with shifted sparse attention took 70 s. With full attention and 2,048 bytes of text "
-        "that it was not trained on, the model went from 5.476 to 1.477 bits per byte, and from 0 to 35 of 40 hidden "
-        "passkeys found."
-    ) in page.text
-    assert "took 10.0 minutes" in changed(train={"seconds": 600.0}).text
-
-
-def test_the_numbers_of_the_pictures_stand_in_tables(page):
-    report = as_json(finished_run())
-    summary, trained, by_length, by_position, before, after, loss, facts = page.tables
-    assert by_length[1:] == [
-        [f"{n:,}", *(f"{report[when]['bits_per_byte'][str(n)]:.3f}" for when in ("before", "after"))] for n in LENGTHS
-    ]
-    assert [row[0] for row in by_position[1:]] == ["1 to 256", "257 to 512", "513 to 1,024", "1,025 to 2,048"]
-    values = report["after"]["bits_per_byte_by_position"]
-    assert by_position[2][2] == f"{sum(values[256:512]) / 256:.3f}"
+    assert stretched[1:] == after[1:] == [[f"{depth:g}", "100 %", "100 %", "88 %", "88 %"] for depth in DEPTHS]
     assert before[0] == after[0] == ["depth", "256", "512", "1,024", "2,048"]
     assert before[1:] == [[f"{depth:g}", "100 %", "12 %", "0 %", "0 %"] for depth in DEPTHS]
     assert [row[0] for row in loss[1:]][::9] == ["1 to 10", "91 to 100"]
@@ -263,9 +299,9 @@ def test_the_numbers_of_the_pictures_stand_in_tables(page):
 def test_a_short_run_without_passkeys_has_a_table_of_its_few_steps():
     curve = [{"step": 1, "seconds": 1.0, "loss": 1.0, "bits_per_byte": 1.5, "passkey_nats": None}]
     page = changed(train={"curve": curve}, recipe={"passkey_share": 0.0})
-    assert page.tables[6][1:] == [["1 to 1", "1.500", "–", "1.443"]]
+    assert page.tables[9][1:] == [["1 to 1", "1.500", "–", "–", "1.443"]]
     assert "No training window carried one." in page.text
-    assert "every group that can reach the question" not in page.text
+    assert "every group that can reach" not in page.text
 
 
 def test_the_page_says_how_the_run_was_run(page):
@@ -275,7 +311,7 @@ def test_the_page_says_how_the_run_was_run(page):
     assert facts["machine"] == "A & B, x86_64, Linux"
     assert facts["threads"] == "2, on 2 cores"
     assert facts["versions"] == "python 3.11.7, torch 2.13.0"
-    assert facts["time"] == "70 s of training, 2.6 minutes with both measurements"
+    assert facts["time"] == "70 s of training, 2.6 minutes with all measurements"
     assert facts["peak memory"] == "712 MiB, the whole process"
     assert facts["its sha256"] == "3e9b" * 16
     assert facts["shared lines"].startswith("553 of 5,316 held-out lines of at least 40 bytes")
@@ -298,7 +334,7 @@ def test_the_page_says_how_little_of_a_window_reaches_its_end(page):
 
 
 def test_what_was_trained_is_a_table_with_its_share(page):
-    _, trained, frozen = page.tables[1]
+    _, trained, frozen = page.tables[2]
     assert trained[0].startswith(
         "trained: LoRA of rank 8 and alpha 16 beside q_proj, k_proj, v_proj, o_proj; whole: emb"
     )
@@ -310,7 +346,7 @@ def test_what_was_trained_is_a_table_with_its_share(page):
 def test_a_run_that_trained_everything_says_so():
     nothing = {"rank": None, "alpha": None, "targets": (), "also_train": ()}
     page = changed(recipe=nothing | {"train": "all", "trainable_parameters": 1_869_504, "trainable_share": 1.0})
-    _, trained, frozen = page.tables[1]
+    _, trained, frozen = page.tables[2]
     assert trained == ["trained: all weights, no LoRA", "1,869,504", "100.0 %"]
     assert frozen[1:] == ["0", "0.0 %"]
     assert "None" not in page.text
@@ -353,4 +389,4 @@ def test_the_report_of_a_real_run_is_its_page(finished_demo):
     _, folder, report = finished_demo
     html = (folder / "report.html").read_text(encoding="utf-8")
     assert html == render_report(report)
-    assert Page(html).tables[0][2][1] == f"{report['before']['bits_per_byte']['320']:.3f}"
+    assert Page(html).tables[0][2][1] == f"{report['before']['bits_per_byte']['640']:.3f}"

@@ -428,7 +428,7 @@ def test_words_have_the_numbers_of_the_curves():
     said = plots.describe_bits_by_length(BEFORE, AFTER, trained_context=256)
     assert "trained context 256. Before: 1.33 at 256, 4.20 at 512, 5.30 at 1,024, 5.91 at 2,048. After: 1.36" in said
     said = plots.describe_bits_by_position([2.0] * 4 + [6.0] * 4, [1.0] * 8, trained_context=4)
-    assert "2.00 before and 1.00 after over positions 1 to 4; 6.00 before and 1.00 after over positions 5 to 8." in said
+    assert "2.00 before, 1.00 after over positions 1 to 4; 6.00 before, 1.00 after over positions 5 to 8." in said
     said = plots.describe_loss(CURVE)
     assert said.startswith("Bits over 20 steps")
     assert "text, per byte: 1.50 at first, 0.10 in the end; passkey digits, each: 3.32 at first, 3.32" in said

@@ -174,7 +174,7 @@ def test_trained_weights_are_those_of_the_recipe_on_the_small_model():
     from longlora_edu.model import bundled_model
     from longlora_edu.widgets.shapes import known_shapes
 
-    report = apply_longlora(bundled_model(), LongLoRAConfig(512, rank=4))
+    report = apply_longlora(bundled_model(), LongLoRAConfig(1024, rank=4))
     shape = known_shapes()["small model"]
     parts = plots.trained_weights(shape, 4)
     assert sum(parts.values()) == report.trainable_parameters

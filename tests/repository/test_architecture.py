@@ -27,8 +27,9 @@ READING_ORDER = [
     "lora.layers", "lora.files", "lora", "model.config", "model.llama", "model.folder", "model", "longlora", "adapter",
     "cost", "plan",
     "runs.progress", "runs.timing",
-    "training", "training.text_files", "training.corpus", "training.passkey", "training.longqa", "training.checkpoint",
-    "training.train", "training.objective", "training.evaluate", "training.finetune", "training.extend",
+    "training", "training.text_files", "training.corpus", "training.passkey", "training.references", "training.longqa",
+    "training.checkpoint", "training.train", "training.objective", "training.evaluate", "training.continuation",
+    "training.finetune", "training.extend",
     "training.pretrain", "training.probe",
     "hf", "plots", "widgets", "demo", "course", "cli",
 ]  # fmt: skip
@@ -42,7 +43,8 @@ NEVERS = [
 ]
 NUMPY_ONLY = [
     "geometry", "reference", "rope", "cost", "plan", "runs.validate", "runs.records", "runs.progress",
-    "runs.timing", "runs.claim", "training.text_files", "training.corpus", "training.passkey", "training.longqa",
+    "runs.timing", "runs.claim", "training.text_files", "training.corpus", "training.passkey", "training.references",
+    "training.longqa",
 ]  # fmt: skip
 TWICE = {}  # module names that two files share, each with the reason
 # Public functions and classes that two files share, each with the reason; `main` of an entry point aside.

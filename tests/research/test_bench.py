@@ -125,9 +125,9 @@ def test_scaling_has_a_row_for_every_length_and_dense_only_as_far_as_asked(monke
 
 def test_a_step_of_the_small_model_under_either_attention(monkeypatch):
     monkeypatch.setattr("research.bench.step.peak_bytes", lambda settings, context, sparse: 2**30)
-    result = as_json(bench_step(StepSettings(), [320], repeats=1))
+    result = as_json(bench_step(StepSettings(), [640], repeats=1))
     (row,) = result["rows"]
-    assert row["tokens_a_second"]["s2"] == pytest.approx(320 / row["seconds"]["s2"])
+    assert row["tokens_a_second"]["s2"] == pytest.approx(640 / row["seconds"]["s2"])
     assert 1 < row["promised"] < 2
     assert row["promised_over_measured"] == pytest.approx(row["promised"] / row["times_faster"]["median"])
     with pytest.raises(ValueError, match="gradient_checkpointing must be off for the small model"):
@@ -137,7 +137,7 @@ def test_a_step_of_the_small_model_under_either_attention(monkeypatch):
 def test_a_step_learns_and_the_two_attentions_differ():
     from research.bench.step import stepper_of
 
-    stepper = stepper_of(StepSettings(train="all"), 320)
+    stepper = stepper_of(StepSettings(train="all"), 640)
     sparse, dense = stepper.step(True), stepper.step(False)
     assert sparse != dense and math.isfinite(sparse)
     assert stepper.step(True) < sparse

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ...demo.run import DemoSettings, measure
+from ...demo.ladder import measure_step
+from ...demo.run import DemoSettings
 from ...longlora import LongLoRAReport, apply_longlora
 from ...model import TinyLlama, bundled_model
 from ...runs.progress import Progress, Silent
@@ -21,10 +22,10 @@ from ..notebook.environment import Profile
 
 @dataclass(frozen=True)
 class ExtendResult:
-    """Result of a live run: the merged model, the changes made, the curve, and the measures before and after.
+    """Result of a live run: the merged model, the changes made, the curve, and the steps of the ladder.
 
-    `before` and `after` hold what the demo's report holds under these names, on smaller samples. A run that was
-    stopped has fewer steps than its settings say, and is otherwise whole. `seconds` are those of everything.
+    `before`, `stretched` and `after` hold what the demo's report holds under these names, on smaller samples. A run
+    that was stopped has fewer steps than its settings say, and is otherwise whole. `seconds` are those of everything.
     """
 
     settings: DemoSettings
@@ -32,6 +33,7 @@ class ExtendResult:
     report: LongLoRAReport
     curve: tuple[Metrics, ...]
     before: dict
+    stretched: dict
     after: dict
     seconds: float
 
@@ -48,12 +50,12 @@ class ExtendResult:
 
 
 def live_settings(profile: Profile) -> DemoSettings:
-    """The demo on this kind of machine: ×8 on a laptop or a GPU, ×4 on Binder's one core, ×2 in a look of seconds."""
+    """The demo on this kind of machine: ×4 on a laptop or a GPU, ×2 on Binder's one core and in a look of seconds."""
     return profile.choose(
-        laptop=DemoSettings(context=2048, steps=40, windows=32, trials=3),
-        gpu=DemoSettings(context=2048, steps=80, windows=100, trials=8),
-        binder=DemoSettings(context=1024, steps=32, windows=20, trials=2),
-        ci=DemoSettings(context=512, steps=6, batch=2, windows=8, trials=1),
+        laptop=DemoSettings(context=2048, steps=40, windows=32, trials=3, references=32),
+        gpu=DemoSettings(context=2048, windows=100, trials=8, references=100),
+        binder=DemoSettings(context=1024, steps=32, windows=20, trials=2, references=12),
+        ci=DemoSettings(context=1024, steps=6, batch=1, windows=8, trials=1, references=4),
     )
 
 
@@ -79,6 +81,7 @@ def extend_live(
     progress = progress or Silent()
     began = time.perf_counter()
     model = bundled_model().to("cuda" if torch.cuda.is_available() else "cpu")
+    trained = model.config.trained_context
     corpus = read_corpus(Path(settings.corpus)) if settings.corpus else standard_library()
     windows = Windows(corpus.train, settings.context + 1)
     extension = extend_model(
@@ -88,7 +91,9 @@ def extend_live(
         prepare=lambda model: apply_longlora(
             model, settings.recipe(), generator=torch.Generator().manual_seed(settings.seed)
         ),
-        measure=lambda model, when: measure(model, corpus, settings, progress, when),
+        measure=lambda model, when: measure_step(
+            model, corpus, settings, progress, when, trained=trained, references=when != "before"
+        ),
         checkpoint=checkpoint,
         resume=checkpoint is not None,
         progress=progress,
@@ -102,6 +107,7 @@ def extend_live(
         extension.report,
         extension.training.curve,
         extension.before,
+        extension.stretched,
         extension.after,
         time.perf_counter() - began,
     )
