@@ -41,6 +41,9 @@ from .report import render_report
 # A look in under half a minute: a shorter target, few steps, small samples.
 QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 2, "references": 12}
 ARMS = ("short", "full")
+# Each arm has the best of three learning rates, chosen on other windows: benchmarks/demo_rates.py.
+RATES = {"s2": 4e-3, "short": 6e-3, "full": 3e-3}
+RATE_OF_ALL_WEIGHTS = 8e-4
 # Fields of the LongLoRAReport, and of the settings, that report.json states as the recipe.
 REPORTED = ("train", "rank", "alpha", "targets", "also_train", "trainable_parameters", "trainable_share")
 CHOSEN = ("passkey_share", "passkey_weight", "reference_share", "reference_weight", "plain_share")
@@ -60,8 +63,8 @@ class DemoSettings:
 
     `windows` held-out windows measure the text, `trials` passkeys at each length and depth and `references` named
     references of each distance the retrieval. `compare` names further arms, trained on the same windows: "short" (no
-    shift) and "full" (full attention). The learning rate is 3e-3 for adapters and 8e-4 for all weights unless
-    `rate` says otherwise, alpha is twice the rank; the rest is `LongLoRAConfig`'s and `FinetuneSettings`'s.
+    shift) and "full" (full attention). The learning rate is that of `RATES` for adapters and 8e-4 for all
+    weights unless `rate` says otherwise, alpha is twice the rank; the rest is `LongLoRAConfig`'s and `FinetuneSettings`'s.
 
     Raises:
         ValueError: naming the field, its rule and the value.
@@ -73,7 +76,7 @@ class DemoSettings:
     boundary: Boundary = "split"
     train: str = "adapters"
     rank: int = 64
-    steps: int = 110
+    steps: int = 120
     batch: int = 4
     rate: float | None = None
     seed: int = 0
@@ -81,7 +84,7 @@ class DemoSettings:
     corpus: str | None = None
     passkey_share: float = 0.1
     passkey_weight: float = 6.0
-    reference_share: float = 0.6
+    reference_share: float = 0.65
     reference_weight: float = 6.0
     plain_share: float = 0.15
     windows: int = 100
@@ -118,10 +121,10 @@ class DemoSettings:
             alpha=2 * self.rank,
         )
 
-    def finetune(self) -> FinetuneSettings:
+    def finetune(self, arm: str = "s2") -> FinetuneSettings:
         rate = self.rate
         if rate is None:
-            rate = 3e-3 if self.train == "adapters" else 8e-4
+            rate = RATES[arm] if self.train == "adapters" else RATE_OF_ALL_WEIGHTS
         return FinetuneSettings(
             self.steps,
             self.batch,
@@ -199,7 +202,7 @@ def _demo_in(
         return extend_model(
             bundled_model(),
             windows,
-            settings.finetune(),
+            settings.finetune(arm),
             prepare=lambda model: _prepare(model, settings, arm),
             checkpoint=folder / _checkpoint(arm),
             resume=resume,
