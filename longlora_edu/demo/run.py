@@ -64,7 +64,8 @@ class DemoSettings:
     `windows` held-out windows measure the text, `trials` passkeys at each length and depth and `references` named
     references of each distance the retrieval. `compare` names further arms, trained on the same windows: "short" (no
     shift) and "full" (full attention). The learning rate is that of `RATES` for adapters and 8e-4 for all
-    weights unless `rate` says otherwise, alpha is twice the rank; the rest is `LongLoRAConfig`'s and `FinetuneSettings`'s.
+    weights unless `rate` says otherwise, and alpha is twice the rank. The rest is `LongLoRAConfig`'s and
+    `FinetuneSettings`'s.
 
     Raises:
         ValueError: naming the field, its rule and the value.

@@ -51,7 +51,8 @@ def server():
 def result_of(folder):
     """Everything that two runs of the same settings have in common, bit for bit, and the names of all files."""
     report = read_json(folder / "report.json")
-    for record in (report, *(report[step] for step in ("before", "stretched", "after")), report["train"], *report["train"]["curve"]):
+    steps = (report[step] for step in ("before", "stretched", "after"))
+    for record in (report, *steps, report["train"], *report["train"]["curve"]):
         for name in UNLIKE:
             record.pop(name, None)
     weights = [
