@@ -43,10 +43,13 @@ for package, what in {"anywidget": "the explorer", "transformers": "lesson 09", 
 
 # %%
 demo = course.recorded("demo")
-scores = [demo[when]["bits_per_byte"] for when in ("before", "after")]
-trained = demo["model"]["trained_context"]
+steps = {when: demo[when]["bits_per_byte"] for when in ("before", "stretched", "after")}
 print(course.recorded_line("demo"))
-plots.show_bits_by_length(*scores, trained_context=trained)
+plots.show_bits_by_length(**steps, trained_context=demo["model"]["trained_context"])
+
+# %% [markdown]
+# Most of the repair comes from stretched positions, before anything is trained. What training adds is another thing: to
+# find what stands far back and is asked for by name. Lesson 08 measures both.
 
 # %% [markdown]
 # ## Predict: how far is a token heard?

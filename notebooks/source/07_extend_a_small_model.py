@@ -38,13 +38,12 @@ from longlora_edu.training import corpus, evaluate, finetune
 # ## Why
 #
 # A model that reads beyond the length it was trained at does not get a little worse, it falls apart. The picture shows
-# the small model of this course before and after the recipe of this lesson.
+# the small model of this course as it is, with stretched positions and nothing trained, and after the recipe of this lesson.
 
 # %%
 demo = course.recorded("demo")
-plots.show_bits_by_length(
-    demo["before"]["bits_per_byte"], demo["after"]["bits_per_byte"], trained_context=demo["model"]["trained_context"]
-)
+steps = {when: demo[when]["bits_per_byte"] for when in ("before", "stretched", "after")}
+plots.show_bits_by_length(**steps, trained_context=demo["model"]["trained_context"])
 
 # %%
 print(course.recorded_line("demo"))
@@ -142,8 +141,8 @@ course.predict(
 )
 
 # %% [markdown]
-# The second is about training. A quarter of the windows hide a [passkey](glossary.md#passkey-retrieval) at a random
-# depth and ask for it at the end. Attention is sparse meanwhile, and the groups are a quarter of the window.
+# The second is about training. One window in ten hides a [passkey](glossary.md#passkey-retrieval) at a random
+# depth and asks for it at the end. Attention is sparse meanwhile, and the groups are a quarter of the window.
 #
 # {{beginners: Passkey retrieval}}
 
@@ -187,7 +186,7 @@ print(
 plots.show_loss(result.curve)
 
 # %% [markdown]
-# Beside it, a longer run that was recorded: the demo of this package, eight times the trained context. The slider goes
+# Beside it, a longer run that was recorded: the demo of this package, four times the trained context. The slider goes
 # through its steps and trains nothing.
 
 # %%
@@ -211,18 +210,23 @@ print(f"knowing only how often each byte occurs: {useless:.2f} bits per byte")
 # %%
 before, after = result.before, result.after
 lengths = sorted(before["bits_per_byte"])
-recorded_before = {int(length): bits for length, bits in demo["before"]["bits_per_byte"].items()}
+recorded_before = demo["before"]["bits_per_byte"]
 course.reveal(
     "07.beyond",
     "they rise until the model is worse than useless",
     f"Here: {before['bits_per_byte'][lengths[0]]:.2f} bits per byte at {lengths[0]}, "
     f"{before['bits_per_byte'][lengths[-1]]:.2f} at {lengths[-1]}, and {after['bits_per_byte'][lengths[-1]]:.2f} after your run. "
-    f"In the record: {recorded_before[256]:.2f} at 256 and {recorded_before[2048]:.2f} at 2,048. "
+    f"In the record: {recorded_before['512']:.2f} at 512 and {recorded_before['2048']:.2f} at 2,048. "
     f"Whoever knows only how often each byte occurs needs {useless:.2f}.",
 )
 
 # %%
-plots.show_bits_by_length(before["bits_per_byte"], after["bits_per_byte"], trained_context=context)
+plots.show_bits_by_length(
+    before["bits_per_byte"],
+    after["bits_per_byte"],
+    stretched=result.stretched["bits_per_byte"],
+    trained_context=context,
+)
 
 # %%
 plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")

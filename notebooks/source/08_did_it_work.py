@@ -25,6 +25,7 @@ from ipywidgets import Dropdown, ToggleButtons
 
 from longlora_edu import course, longlora, plots
 from longlora_edu.course.checks import l08_measuring as check
+from longlora_edu.demo import ladder
 from longlora_edu.model import bundled_model
 from longlora_edu.plots import arms
 from longlora_edu.training import corpus, evaluate, passkey
@@ -34,21 +35,29 @@ from longlora_edu.widgets.panel import Panel
 # ## Why
 #
 # "It works" can mean that the model no longer breaks, that it finds what stands far back, or that far context makes it
-# predict better; each of these has a test of its own. Here is the middle one, before and after the recorded demo.
+# predict better; each of these has a test of its own. And each of them needs a control: what could the model do before,
+# and what did stretched positions bring, without any training? Here is the recorded demo, step by step, on the same bytes.
 
 # %%
 demo = course.recorded("demo")
-axes = plots.style.new_axes(plots.SCREEN, 2, width=2)
-plots.plot_passkeys(demo["before"]["passkey_by_depth"], title="before: passkeys found", ax=axes[0])
-plots.plot_passkeys(demo["after"]["passkey_by_depth"], title="after", ax=axes[1])
-plots.Picture(
-    axes,
-    f"Before. {plots.describe_passkeys(demo['before']['passkey_by_depth'])} "
-    f"After. {plots.describe_passkeys(demo['after']['passkey_by_depth'])}",
+course.show_table(
+    ["dense attention, the same last bytes", "bits per byte", "references up to a group", "one to two", "beyond"],
+    ladder.ladder_rows(demo),
+    caption="The ladder of the demo: who deserves the credit?",
 )
 
 # %%
+print(demo["sentence"])
 print(course.recorded_line("demo"))
+
+# %% [markdown]
+# The last three columns are about **named references**: lines `# set kqz 48213` hidden in source code and asked for
+# further on as `# get kqz …`, eight in a window, by the distance between the two. Positions alone do not find them. They
+# must be learned, and this is where the shift pays.
+
+# %%
+steps = {name: demo[name]["references"] for name in ("stretched", "after")}
+plots.show_references(steps | {name: arm["references"] for name, arm in demo["arms"].items()})
 
 # %% [markdown]
 # {{beginners: Passkey retrieval}}
@@ -65,7 +74,7 @@ print(course.recorded_line("demo"))
 #
 # ### Four arms on one budget
 #
-# The small model, from its trained context to eight times as much. The arms differ in one thing, the attention while
+# A small model of the same shape, trained at 256 bytes, goes to 2,048. The arms differ in one thing, the attention while
 # training: none at all (positions stretched by YaRN, no step), *short* (groups without a shift), *S²* (half of the heads
 # shifted), and *full*. Steps, data, learning rate, seed and trainable weights are the same. All are then used with dense
 # attention.
@@ -133,7 +142,8 @@ print(course.recorded_line("training_attention"))
 #
 # ### One arm, here and now
 #
-# The arm without training needs no patience: stretch the positions of the bundled model, and measure.
+# The arm without training needs no patience: stretch the positions of the bundled model, and measure. (The recorded arms
+# began with a base that was trained at 256 bytes; the bundled model was trained at 512.)
 
 # %%
 target = record["target_context"]
@@ -158,8 +168,9 @@ key_rates = {name: arm["passkey"][str(target)]["rate"] for name, arm in by_arm.i
 course.reveal(
     "08.untrained",
     100 * key_rates["yarn"],
-    f"Recorded over {by_arm['yarn']['passkey'][str(target)]['trials']} trials; you have just measured {found.successes} of "
-    f"{found.trials}. The base model knows how to copy a key, and YaRN alone carries that skill to eight times the length. So "
+    f"Recorded over {by_arm['yarn']['passkey'][str(target)]['trials']} trials, from 256 bytes; with the model of the course, "
+    f"trained at 512, you have just measured {found.successes} of {found.trials}. A base that has met passkeys in its "
+    f"pretraining knows how to copy a key, and YaRN alone carries that skill to eight times the length. So "
     f"in this model a passkey at the target length does not show that training worked: it shows that training has not "
     f"broken it.",
     unit="per cent",
@@ -178,7 +189,7 @@ course.reveal(
     "08.order",
     "full ahead, S² and short alike",
     f"Bits per byte at {target:,}: full {at_target['full']:.3f}, S² {at_target['s2']:.3f}, short {at_target['short']:.3f}; "
-    f"without any training {at_target['yarn']:.3f}, and {demo['before']['bits_per_byte'][str(target)]:.3f} without YaRN.",
+    f"without any training {at_target['yarn']:.3f}.",
 )
 
 # %% [markdown]
@@ -354,19 +365,18 @@ print("in evaluation, with and without its sparse pattern: equal bit for bit")
 # {{claim: eight-times-longer}}
 
 # %% claim="eight-times-longer"
-for when in ("before", "after"):
+for when in ("before", "stretched", "after"):
     bits, keys = (demo[when][what] for what in ("bits_per_byte", "passkey"))
     print(
-        f"{when}: {bits['256']:.3f} bits at 256, {bits[str(target)]:.3f} at {target:,}; passkeys {keys[str(target)]:.0%}"
+        f"{when}: {bits['512']:.3f} bits at 512, {bits[str(target)]:.3f} at {target:,}; passkeys {keys[str(target)]:.0%}"
     )
-print(f"stretched only: {at_target['yarn']:.3f} bits at {target:,}; passkeys {key_rates['yarn']:.0%}")
 
 # %% [markdown]
 # {{claim: worse-at-extreme-lengths}}
 
 # %% claim="worse-at-extreme-lengths"
 for name, bits in (
-    ("the base model", demo["before"]["bits_per_byte"]),
+    ("the bundled model as it is", demo["before"]["bits_per_byte"]),
     *((arms.NAMES[n], by_arm[n]["bits_per_byte"]) for n in arms.TRAINED),
 ):
     print(f"{name}: " + ", ".join(f"{value:.3f} at {int(length):,}" for length, value in bits.items()))
@@ -390,7 +400,8 @@ print(
     f"the demo was trained on: {demo['corpus']['source']}, {demo['corpus']['train_documents']} documents of plain text"
 )
 print(
-    f"windows with a passkey: {demo['recipe']['passkey_share']:.0%}, their digits weighing {demo['recipe']['passkey_weight']:g} times"
+    f"windows with a passkey: {demo['recipe']['passkey_share']:.0%}, with named references: "
+    f"{demo['recipe']['reference_share']:.0%}; digits weigh {demo['recipe']['reference_weight']:g} times"
 )
 
 # %% [markdown]
@@ -432,7 +443,7 @@ check.last_bits(last_bits)
 # The library's `score_text` does the same with a model. It is run here on the untrained arm, on few windows.
 
 # %%
-quick = evaluate.score_text(untrained, text.held_out, [256, target], windows=profile.choose(laptop=12, binder=6, ci=3))
+quick = evaluate.score_text(untrained, text.held_out, [512, target], windows=profile.choose(laptop=12, binder=6, ci=3))
 print(", ".join(f"{bits:.2f} bits at {length:,}" for length, bits in quick.by_length.items()))
 
 # %% [markdown]
@@ -511,8 +522,8 @@ _ = untrained.eval()
 #
 # - Measure the same bytes with more and more before them, look where it hurts by position, and test retrieval apart: the
 #   three answer different questions.
-# - Here training took most of the damage away, full attention did better than sparse attention beyond the group, and the
-#   shift gave no advantage that could be measured. Keys were found without any training at all.
+# - On plain text the shift gave no advantage that could be measured, and keys were found without any training at all.
+#   On named references, which must be learned, training was needed and the shift paid: that is the test that tells.
 # - More training under a sparse pattern need not help dense use: here the pattern's own loss fell and the dense one rose.
 # - A difference needs its error, and an arm needs its control. What a small model cannot show is not thereby disproved.
 
