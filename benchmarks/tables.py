@@ -1,4 +1,4 @@
-"""Writes the tables of benchmarks/README.md that are made of records: speed, real models, what lessons cost.
+"""Writes the tables of benchmarks/README.md that are made of records: speed, real models, lessons, attacks.
 
 Run it after a record has changed; a test holds the page equal to the records.
 """
@@ -53,6 +53,17 @@ def lessons() -> str:
         "**What a lesson costs** in its solution edition, in seconds and in gigabytes at most, on one thread: in the "
         "environment of the tests, and in that of Binder's list, where a kernel that wants more than 2 GB is ended.\n\n"
         f"{_table(head, rows)}\n\n{sources}"
+    )
+
+
+def attacks() -> str:
+    """Rows of attacks, tried and survived."""
+    record = _record("attacks")
+    rows = [[row["attack"], f"{row['tried']:,}", f"{row['survived']:,}"] for row in record["rows"]]
+    return (
+        f"**Attacks**, all of them, one after the other: {record['seconds'] / 60:.1f} minutes beside other work, "
+        f"{record['cpu_seconds'] / 60:.1f} of the processor.\n\n"
+        f"{_table(['attack', 'tried', 'survived'], rows)}\n\n{_source(record)}"
     )
 
 
@@ -202,7 +213,7 @@ def _source(record: dict) -> str:
     )
 
 
-SECTIONS = {"speed": speed, "real": real, "lessons": lessons}
+SECTIONS = {"speed": speed, "real": real, "lessons": lessons, "attacks": attacks}
 
 if __name__ == "__main__":
     replace_file(PAGE, page(PAGE.read_text(encoding="utf-8")).encode())

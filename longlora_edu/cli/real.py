@@ -87,35 +87,44 @@ def plan_command(
         settings = TrainingSettings(
             model, "", context, group_ratio=group_ratio, train=train, rank=rank, trained_length=trained_length
         )
-        trained = rehearse(settings).length
+        reach = rehearse(settings)
         options = {"group_ratio": group_ratio, "train": train, "rank": rank, "steps": steps, "batch": batch}
-        options |= {"checkpointing": gradient_checkpointing, "bf16": bf16, "trained_context": trained}
+        options |= {"checkpointing": gradient_checkpointing, "bf16": bf16, "trained_context": reach.length}
         options |= {"memory": memory * 1e9 if memory is not None else None}
         plan(shape, context, **options, tflops=tflops)  # what is refused is refused before ten seconds are spent
         rate = tflops or reached_tflops(bf16=bf16)
         found = plan(shape, context, **options, tflops=rate)
         assumed = "given" if tflops else "measured on products of matrices for ten seconds: hours are a lower bound"
+        caution = reach.caution(context)
         if as_json:
-            typer.echo(json.dumps(plain(found) | {"trained_share": found.trained_share, "tflops": rate}, indent=1))
-        else:
-            _show_plan(found, rate, assumed)
+            more = {"trained_share": found.trained_share, "tflops": rate, "caution": caution}
+            typer.echo(json.dumps(plain(found) | more, indent=1))
+            return
+        _show_plan(found, rate, assumed)
+        if caution:
+            typer.echo(caution)
 
 
 def show_plan_of(settings: TrainingSettings) -> None:
-    """Print the plan of a run, if the model's family can be counted."""
-    from ..hf.base_reach import reach_of
+    """Print the plan of a run, if the model's family can be counted.
+
+    Raises:
+        ValueError: for a model that the run would refuse, before anything is recommended.
+    """
     from ..hf.configs import causal_config
+    from ..hf.run_training import rehearse
     from ..plan import plan, shape_from_config
 
-    config = causal_config(settings.model)
+    reach = rehearse(settings)
+    if caution := reach.caution(settings.context):
+        typer.echo(caution)
     try:
-        shape, _ = shape_from_config(config.to_dict())
+        shape, _ = shape_from_config(causal_config(settings.model).to_dict())
     except ValueError as error:
         typer.echo(f"plan: {error}")
         return
-    trained = reach_of(config, settings.trained_length).length
     found = plan(
-        shape, settings.context, trained_context=trained, group_ratio=settings.group_ratio, train=settings.train,
+        shape, settings.context, trained_context=reach.length, group_ratio=settings.group_ratio, train=settings.train,
         rank=settings.rank, steps=settings.steps, batch=settings.batch * settings.accumulate,
         checkpointing=settings.gradient_checkpointing, bf16=settings.bf16,
     )  # fmt: skip

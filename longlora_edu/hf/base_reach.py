@@ -62,6 +62,15 @@ class Reach:
             return "default"
         return "yarn" if self.rule == "default" else self.rule
 
+    def caution(self, context: int) -> str | None:
+        """A sentence for who is about to stretch by a rule whose quality has not been measured here; else None."""
+        if self.rule != "llama3" or context <= self.length:
+            return None
+        return (
+            f"positions: llama3 goes on with {context / self.length:g} times its factor; how well a model reads so has "
+            "not been measured"
+        )
+
 
 def stated_positions(config: PreTrainedConfig) -> dict:
     """The positions that a config states, in a form that can be compared and written as JSON.

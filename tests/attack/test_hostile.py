@@ -214,7 +214,13 @@ def test_jupyterlab_ends_with_the_command_that_opened_it(tmp_path, table, count)
         (home / "jupyterlab" / "__main__.py").write_text(LAB.format(str(home / "pid")))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(home), str(ROOT)])}
         command = [sys.executable, "-m", "longlora_edu.cli", "lab", str(home), "--no-browser"]
-        process = subprocess.Popen(command, env=environment, cwd=home, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=home,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which shells ignore in the background
+        )
         try:
             pid, deadline = home / "pid", time.monotonic() + 300
             while not (pid.exists() and pid.read_text()):

@@ -282,6 +282,33 @@ def test_plan_recommends_nothing_that_training_refuses_and_refuses_nothing_else(
         assert ("nothing to stretch: the model reads" in done.output) == (context <= length)
 
 
+@pytest.mark.parametrize(
+    ("maximum", "rule"),
+    [(512, LONGROPE_64), (256, yarn(4, 64, beta_fast=16.0)), (256, yarn(4, 64, truncate=False)),
+     (256, yarn(4, 64, attention_factor=1.0)), (128, LONGROPE | {"original_max_position_embeddings": 32})],
+)  # fmt: skip
+def test_train_recommends_nothing_before_it_refuses(maximum, rule, tmp_path):
+    model = folder_of(base_of(maximum, rule), tmp_path / "model")
+    options = ["--data", __file__, "--context", 2048, "--out", tmp_path / "run"]
+    done = invoke("train", "--model", model, *options)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "model must have positions that can be stretched" in done.stderr
+
+
+@pytest.mark.parametrize(("original", "factor"), [(64, 8), (64, 32), (32, 8), (128, 4), (64, 2)])
+def test_a_stretch_of_llama3_is_said_to_be_unmeasured(original, factor, tmp_path):
+    full = original * factor
+    model = folder_of(base_of(full, llama3(factor, original)), tmp_path / "model")
+    said = "positions: llama3 goes on with 3 times its factor; how well a model reads so has not been measured"
+    within, beyond = (
+        invoke("plan", "--model", model, "--context", context, "--tflops", 1) for context in (full, 3 * full)
+    )
+    assert "measured" not in within.stdout
+    assert said in beyond.stdout
+    shown = invoke("plan", "--model", model, "--context", 3 * full, "--tflops", 1, "--json")
+    assert json.loads(shown.stdout)["caution"] == said
+
+
 @pytest.mark.parametrize(("maximum", "rule", "length", "origin"), STATED[:9])
 def test_a_question_may_be_as_long_as_the_reach_and_no_longer(maximum, rule, length, origin, tmp_path):
     model = folder_of(base_of(maximum, rule), tmp_path / "model")
