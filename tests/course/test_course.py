@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import ipywidgets
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
 from IPython.core.formatters import DisplayFormatter
 
 from longlora_edu.course import Journal, Question, predict, quiz, reveal, show_study
@@ -37,6 +41,22 @@ def test_the_journal_keeps_kinds_and_keys_apart_and_survives_a_restart(journal):
     assert again.all() == {"quiz": {"02.q": 2}, "predictions": {"02.q": "all of them"}}
     assert again.get("quiz", "02.none") is None
     assert json.loads(journal.path.read_text())["quiz"]["02.q"] == 2
+
+
+NOTES = """
+import sys
+from longlora_edu.course.notebook.journal import Journal
+journal = Journal(sys.argv[1])
+for number in range(60):
+    journal.note("quiz", f"{sys.argv[2]}.{number}", number)
+"""
+
+
+def test_three_notebooks_that_answer_at_once_lose_nothing(journal):
+    commands = [[sys.executable, "-c", NOTES, str(journal.path), name] for name in "abc"]
+    notebooks = [subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}) for command in commands]
+    assert [notebook.wait(timeout=300) for notebook in notebooks] == [0, 0, 0]
+    assert len(journal.all()["quiz"]) == 180
 
 
 def test_two_open_notebooks_do_not_overwrite_each_other(journal):

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from ...runs.records import read_json, write_json
 
 
@@ -13,7 +15,7 @@ class Journal:
     """A small dictionary on disk: `kind` (predictions, quiz, exercises), then a key such as `"02.leak"`.
 
     The file is `progress.json` in the folder of the notebook, or what `LONGLORA_EDU_PROGRESS` names. It is read
-    again each time, so that notebooks open side by side do not overwrite each other's answers.
+    again each time, and locked while an answer is added, so that notebooks open side by side lose none of each other's.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
@@ -33,6 +35,8 @@ class Journal:
 
     def note(self, kind: str, key: str, value: Any) -> None:
         """Note `value` in place of what was there."""
-        entries = self.all()
-        entries.setdefault(kind, {})[key] = value
-        write_json(self.path, entries)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            entries = self.all()
+            entries.setdefault(kind, {})[key] = value
+            write_json(self.path, entries)
