@@ -93,7 +93,7 @@ def test_the_wheel_alone_in_an_empty_environment_does_the_main_job_and_has_the_c
     out = run(command, "demo", "--quick", "--out", "quick", cwd=tmp_path, env=clean)
     assert "report.html" in out
     report = json.loads((tmp_path / "quick" / "report.json").read_text(encoding="utf-8"))
-    assert report["model"]["trained_context"] == 256
+    assert report["model"]["trained_context"] == 512
     assert "transformers" not in report["versions"]
 
     out = run(command, "course", "copy", "mine", cwd=tmp_path, env=clean)
