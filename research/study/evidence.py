@@ -25,14 +25,18 @@ bytes of source code. Seven findings, of the records in `benchmarks/results/runs
 """
 
 READING = """\
-**A model of 1.9 million weights cannot say what one of 7 billion does.** What is found here holds for this model, this
-text and these few steps. It can refute a sentence that says *always*; it can confirm none.
+**A model of 1.9 million weights cannot say what one of 7 billion does.** The findings hold for this model, this text
+and these few steps. They can refute a general statement, and confirm none.
 
-What later work adds, each read in its abstract: that far use of a context is mostly acquired in pretraining and only
-called up by an extension ([2402.10171](https://arxiv.org/abs/2402.10171)) fits finding 1; that average perplexity
-hides whether the few tokens are right that need far context ([2410.23771](https://arxiv.org/abs/2410.23771)) limits
-findings 3 to 6, which are averages; that training sparse leaves a gap to dense use
-([2511.20102](https://arxiv.org/abs/2511.20102)) fits finding 5.
+What later work adds (only abstracts were read):
+
+- Far use of a context is mostly acquired in pretraining, and a light extension calls it up
+  ([2402.10171](https://arxiv.org/abs/2402.10171)). Finding 1 fits: our base had passkeys in pretraining.
+- Average perplexity hides the few tokens that need far context ([2410.23771](https://arxiv.org/abs/2410.23771)), and
+  neither it nor one needle is enough to judge by ([2410.02660](https://arxiv.org/abs/2410.02660)). Findings 3 to 6 are
+  averages, and our passkey is one needle.
+- Training with sparse attention alone leaves a gap to full attention ([2511.20102](https://arxiv.org/abs/2511.20102)).
+  Findings 3 and 5 fit.
 
 ## How to read the studies
 
@@ -53,8 +57,8 @@ of ±1 %.
 The paper's figures stand here only where a second source quotes them; perplexities are turned into the same kind of
 number as ours, the relative change of the loss. Bits/byte are the mean over the same last 128 bytes of each window,
 with dense attention; passkeys are 40 at each of five depths at the target, the same texts for every seed. A run is 60
-steps of 8,192 bytes unless its row says otherwise. Rows are computed two at a time on one thread each: their seconds are no
-measurement of speed.
+steps of 8,192 bytes unless its row says otherwise. Rows are computed two at a time on one thread each: their seconds
+are no measurement of speed.
 """
 
 
