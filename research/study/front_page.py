@@ -60,7 +60,7 @@ def findings() -> tuple[Finding, ...]:
                              f"{rows.worse_than(longer['full'], full).text()}"),
         Finding("Embeddings and norms are worth training: LoRA alone is worse by", 2, (*alone, *both),
                 lambda rows: rows.worse_than(alone, both).text()),
-        Finding("A training step of the small model is faster with S², the more so the longer its text is: at 2,048 and "
+        Finding("A training step of the small model is faster with S², the more so the longer its text: at 2,048 and "
                 "at 8,192 tokens, on two cores", 10, (), lambda rows: _clock()),
     )  # fmt: skip
 

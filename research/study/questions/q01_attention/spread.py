@@ -29,8 +29,7 @@ def judge_spread(rows: Rows, arms: Arms) -> Findings:
     lines = []
     for name, runs in arms.items():
         gap = "–" if name == "full" else _against(rows, runs, arms["full"]).cell()
-        means = [with_spread([float(line.mean()) for line in _bits(rows, part)]) for part in (runs,)]
-        lines.append((ARM_NAMES[name], *means, gap))
+        lines.append((ARM_NAMES[name], with_spread([float(line.mean()) for line in _bits(rows, runs)]), gap))
     gap, shift = (_against(rows, arms[mine], arms[other]) for mine, other in (("s2", "full"), ("short", "s2")))
     claims = (
         Claim("S² stays within 1 % of full attention there, too.", within(gap, 0.01), gap.text()),
