@@ -120,10 +120,10 @@ def run(
     with clear_errors(f"study run {key}", out or Path(".")):
         from longlora_edu.runs.progress import Terminal
 
-        from .study.compare import DIFFERENT, compare
         from .study.grid import TAKEN
         from .study.inputs import Inputs, default_folder
         from .study.locks import locked, work_folder
+        from .study.rerun import DIFFERENT, compare_rows
         from .study.row import compute, read_record, record_path, save_record
 
         check_device(device)
@@ -146,7 +146,7 @@ def run(
                 typer.echo(f"{save_record(folder, now)}: done")
                 return
             again = save_record(work_folder(folder) / "again", now)
-        found = compare(then, now)
+        found = compare_rows(then, now)
         typer.echo(f"{found.text()}\n{path}\n{again}")
         if found.word == DIFFERENT:
             raise typer.Exit(1)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from longlora_edu.training.corpus import Document, Windows
-from research.study.compare import compare
 from research.study.part import relative_change
+from research.study.rerun import compare_rows
 from research.study.resample import effective, redrawn, with_documents
 from research.study.verdict import over_seeds, student
 from research.study.windows import drawn_documents, recorded_documents, spread_windows, write_documents
@@ -138,7 +138,7 @@ def record():
 def test_a_row_computed_again_gets_one_word_by_its_results(change, word):
     then, now = record(), copy.deepcopy(record())
     change(now)
-    found = compare(then, now)
+    found = compare_rows(then, now)
     assert found.word == word
     lines = found.text().splitlines()
     assert lines[0].startswith("bits_per_byte.256") and lines[-1].startswith(word)

@@ -52,7 +52,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     )  # fmt: skip
 
 
-def step_arms(profile: BaseProfile, counts: tuple[int, ...], seeds: int, **fields) -> dict[tuple[str, int], Any]:
+def step_arms(profile: BaseProfile, counts: tuple[int, ...], seeds: int, **fields: Any) -> dict[tuple[str, int], Any]:
     """Set up each way of training with each number of steps."""
     return {
         (name, count): tuple(profile.run(8, steps=count, seed=seed, **own, **fields) for seed in range(seeds))

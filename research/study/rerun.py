@@ -68,7 +68,7 @@ class Comparison:
         return "\n".join(lines)
 
 
-def compare(then: dict, now: dict) -> Comparison:
+def compare_rows(then: dict, now: dict) -> Comparison:
     """Compare two records of one run. Seconds are ignored, and so is what only the newer one holds."""
     results = tuple(_results(then, now))
     names = {one.name for one in results}
