@@ -22,6 +22,7 @@ QUESTIONS = {
     "groups": "5: the size of a group.",
     "patterns": "4: other sparse patterns, tested as trained and dense.",
     "others": "11: other ways to the same length on the same budget.",
+    "controls": "What the evidence lacks: controls, study 9 with linear interpolation, further seeds.",
     "all": "All eleven, in this order.",
 }
 _Out = Annotated[Path | None, typer.Option(help="Folder of the records; benchmarks/results/runs in a checkout.")]
@@ -75,12 +76,16 @@ def _grid(name: str) -> Callable[..., None]:
             if wrong := set(part or ()) - set(range(1, len(parts) + 1)):
                 raise ValueError(f"--part must be from 1 to {len(parts)}, got {min(wrong)}")
             parts = [parts[number - 1] for number in part] if part else parts
-            rows = dict.fromkeys(row for part in parts for row in part.rows)
+            needed = [row for part in parts for row in part.rows]
+            rows = dict.fromkeys((*needed, *(row for part in parts for row in part.wanted)))
             try:
                 _make_bases(rows, inputs, threads, resume, dry_run)
                 rows = [row for row in rows if only in (None, inputs.key(row))]
                 if only and not rows:
                     raise ValueError(f"--only must be the key of a row of {name}, got {only}")
+                if name == "controls" and dry_run:
+                    for number, each in enumerate(parts, 1):
+                        _compute(f"{number}. {each.title}", each.rows, inputs, folder, jobs, threads, resume, dry_run)
                 _compute(f"Study {name}", rows, inputs, folder, jobs, threads, resume, dry_run)
             except KeyboardInterrupt:
                 again = f"longlora-edu study {name} --resume"
@@ -111,14 +116,15 @@ def run(
     missing: Annotated[bool, typer.Option("--missing", help="Do nothing if there is a record.")] = False,
     side_by_side: Annotated[int, typer.Option(min=1, help="Number of rows that share the machine.")] = 1,
 ) -> None:
-    """Compute one row; if it is recorded, compute it again and compare every number."""
+    """Compute one row; if it is recorded, compute it again, print both and say whether they agree."""
     with clear_errors(f"study run {key}", out or Path(".")):
         from longlora_edu.runs.progress import Terminal
 
         from .study.grid import TAKEN
         from .study.inputs import Inputs, default_folder
         from .study.locks import locked, work_folder
-        from .study.row import compute, differences, read_record, record_path, save_record
+        from .study.rerun import DIFFERENT, compare_rows
+        from .study.row import compute, read_record, record_path, save_record
 
         check_device(device)
         folder = out or default_folder()
@@ -139,12 +145,24 @@ def run(
             if then is None:
                 typer.echo(f"{save_record(folder, now)}: done")
                 return
-        found = differences(then, now)
-        if found:
-            shown = "\n  ".join(found[:10])
-            typer.echo(f"longlora-edu: {len(found)} numbers differ from {path}:\n  {shown}", err=True)
+            again = save_record(work_folder(folder) / "again", now)
+        found = compare_rows(then, now)
+        typer.echo(f"{found.text()}\n{path}\n{again}")
+        if found.word == DIFFERENT:
             raise typer.Exit(1)
-        typer.echo(f"{path}: every number is the same")
+
+
+@study_app.command()
+def documents(
+    corpus: _Corpus = None,
+    to: Annotated[Path | None, typer.Option(help="File to write; benchmarks/results/window_documents.json.")] = None,
+) -> None:
+    """Record which held-out document each window of the rows is of, for intervals over documents."""
+    with clear_errors("study documents", to or Path(".")):
+        from .study.inputs import Inputs
+        from .study.windows import RECORD, write_documents
+
+        typer.echo(write_documents(Inputs.open(corpus and str(corpus.resolve())).corpus, to or RECORD))
 
 
 @study_app.command()

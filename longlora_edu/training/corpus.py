@@ -200,6 +200,7 @@ class Windows:
         if not long:
             longest = max((len(document.data) for document in documents), default=0)
             raise ValueError(f"corpus must hold a document of at least {length} bytes, got {longest} as the longest")
+        self._names = [document.name for document in long]
         self._hold([np.frombuffer(document.data + b"\0", dtype=np.uint8) for document in long], length)
 
     def _hold(self, texts: Sequence[np.ndarray], length: int) -> None:
@@ -209,11 +210,19 @@ class Windows:
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw `count` windows: uint8 (count, length)."""
-        check_positive("count", count)
-        places = rng.integers(self._ends[-1], size=count)
-        which = np.searchsorted(self._ends, places, side="right")
+        places, which = self._places(rng, count)
         starts = places - np.concatenate([[0], self._ends])[which]
         return np.stack([self._texts[i][start : start + self.length] for i, start in zip(which, starts, strict=True)])
+
+    def names_of(self, rng: np.random.Generator, count: int) -> list[str]:
+        """Name the document of each window that `draw` takes with a generator in the same state."""
+        return [self._names[index] for index in self._places(rng, count)[1]]
+
+    def _places(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw places among all windows, and the number of the document of each."""
+        check_positive("count", count)
+        places = rng.integers(self._ends[-1], size=count)
+        return places, np.searchsorted(self._ends, places, side="right")
 
 
 def _packages(root: Path) -> dict[str, Path]:

@@ -10,28 +10,55 @@ from pathlib import Path
 from longlora_edu.plots.style import png
 from longlora_edu.runs.records import replace_file
 
+from .front_page import front_page
 from .part import PROFILES, Findings, Rows, Study, StudyPart, Table
 from .questions import studies
 from .row import read_rows
 from .spec import Settings
+from .verdict import kind
 
 INTRODUCTION = """\
 # Evidence
 
-What the paper asks, asked again of the small model of this package, with the spread over seeds. **Everything below
-is made of the records** in `benchmarks/results/runs` by `longlora-edu study report`; nothing is typed in. A row is one
-run, and its record holds the command that computes it again: `longlora-edu study run KEY` compares every number. Only
-the seconds of study 10 are taken alone on the machine, by `longlora-edu bench step`.
+What the paper asks (LongLoRA, arXiv 2309.12307), asked again of a small model: 1.9 million weights, trained at 256
+bytes of source code. Seven findings, of the records in `benchmarks/results/runs`:
+"""
 
-A model of 1.9 million weights cannot say what one of 7 billion does. Each statement below therefore ends in a word:
-*agrees* or *disagrees* where the 95 % interval over seeds lies wholly on one side, else *cannot tell at this size*.
-Studies marked exploratory have one seed, and borrow the spread of a comparison that has three. The paper's figures
-(arXiv 2309.12307) stand here only where a second source quotes them; perplexities are turned into the same kind of
-number as ours, the relative change of the loss.
+READING = """\
+**A model of 1.9 million weights cannot say what one of 7 billion does.** The findings hold for this model, this text
+and these few steps. They can refute a general statement, and confirm none.
 
-Bits/byte are the mean over the same last 128 bytes of 200 held-out windows, with dense attention; passkeys are 40 at
-each of five depths at the target. A run is 60 steps of 8,192 bytes unless its row says otherwise. Rows are computed
-two at a time on one thread each: their seconds are no measurement of speed.
+What later work adds (only abstracts were read):
+
+- Far use of a context is mostly acquired in pretraining, and a light extension calls it up
+  ([2402.10171](https://arxiv.org/abs/2402.10171)). Finding 1 fits: our base had passkeys in pretraining.
+- Average perplexity hides the few tokens that need far context ([2410.23771](https://arxiv.org/abs/2410.23771)), and
+  neither it nor one needle is enough to judge by ([2410.02660](https://arxiv.org/abs/2410.02660)). Findings 3 to 6 are
+  averages, and our passkey is one needle.
+- Training with sparse attention alone leaves a gap to full attention ([2511.20102](https://arxiv.org/abs/2511.20102)).
+  Findings 3 and 5 fit.
+
+## How to read the studies
+
+Everything below is written from the records by `longlora-edu study report`. A row is one run. Its record holds the
+command that computes it again: `longlora-edu study run KEY` prints both results and says *same*, *within tolerance* or
+*different*. Only the seconds of study 10 are taken alone on the machine, by `longlora-edu bench step`.
+
+**±** is half of a 95 % interval, everywhere. Two things are varied for it. The *documents*: 200 held-out windows come
+from 24 documents, so documents are redrawn with all their windows. Then the *seeds*: three, or one that borrows the
+spread of a comparison that has three, by Student's t with two degrees of freedom (one seed: 4.3 deviations to either
+side). Where only the seeds could be varied, the number says so. A level such as 1.086 (0.004) is a mean, and in
+brackets the standard deviation over seeds.
+
+A statement *agrees* or *disagrees* where the interval lies wholly on one side of its limit. Else it *cannot tell*, and
+says what is too few: seeds, documents or both. "Makes no difference" is a two-sided test of equivalence with the margin
+of ±1 %.
+
+The paper's figures stand here only where a second source quotes them; perplexities are turned into the same kind of
+number as ours, the relative change of the loss. Bits/byte are the mean over the same last 128 bytes of each window,
+with dense attention; passkeys are 40 at each of five depths at the target, the same texts for every seed. A run is 60
+steps of 8,192 bytes unless its row says otherwise. Rows are computed two at a time on one thread each: their seconds
+are no measurement of speed.
 """
 
 
@@ -48,7 +75,8 @@ def evidence(records: Sequence[dict], found: Sequence[Study] | None = None) -> t
     rows, pictures = Rows(chosen), {}
     listed = sorted(found or studies(), key=lambda study: study.number)
     shown = {study.name: [judge_part(part, rows) for part in study.parts] for study in listed}
-    page = [INTRODUCTION, _overview(listed, shown)]
+    anchors = {study.number: _anchor(study) for study in listed}
+    page = [INTRODUCTION, f"{front_page(rows, anchors)}\n", READING, _overview(listed, shown)]
     for study in listed:
         page.append(f"## {study.number}. {study.question}\n")
         page += [f"{study.caveat}\n"] if study.caveat else []
@@ -91,7 +119,7 @@ def judge_part(part: StudyPart, rows: Rows) -> Findings | None:
 def _overview(listed: Sequence[Study], shown: dict) -> str:
     lines = []
     for study in listed:
-        words = Counter(claim.verdict for result in shown[study.name] if result for claim in result.claims)
+        words = Counter(kind(claim.verdict) for result in shown[study.name] if result for claim in result.claims)
         waiting = sum(result is None for result in shown[study.name])
         said = ", ".join(f"{count} × {word}" for word, count in words.items()) or "–"
         said += f"; {waiting} of {len(study.parts)} parts not run yet" if waiting else ""
@@ -110,12 +138,15 @@ def _part(part: StudyPart, result: Findings | None, rows: Rows) -> str:
     lines += ["", *(f"{note}\n" for note in result.notes)] if result.notes else [""]
     if part.rows:
         keys = ", ".join(f"[`{key}`](../benchmarks/results/runs/{key}.json)" for key in _keys(part, rows))
+        if lacking := missing_of(part.wanted, rows):
+            lines.append(f"Further seeds, not run yet: {lacking} of {len(dict.fromkeys(part.wanted))} runs.\n")
         lines.append(f"<details><summary>The rows</summary>\n\n{keys}\n\n</details>\n")
     return "\n".join(lines)
 
 
 def _keys(part: StudyPart, rows: Rows) -> list[str]:
-    return [rows.record(row)["key"] for row in dict.fromkeys(part.rows)]
+    there = (row for row in dict.fromkeys((*part.rows, *part.wanted)) if row in rows)
+    return [rows.record(row)["key"] for row in there]
 
 
 def _table(table: Table) -> str:
@@ -141,7 +172,7 @@ def _provenance(records: Sequence[dict]) -> str:
     return (
         f"## Where the numbers come from\n\n{len(records)} rows, {days[0]} to {days[-1]}; {where}. "
         f"Text: {inputs['text']}, sha256 `{inputs['corpus'][:16]}…`. "
-        f"Base: the model of the package, sha256 `{inputs['base'][:16]}…`. "
+        f"Base: the small model trained at 256 bytes, sha256 `{inputs['base'][:16]}…`. "
         f"The profiles are {' and '.join(f'`{name}`' for name in PROFILES)}; all rows here are of `cpu`.\n"
     )
 

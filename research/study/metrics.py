@@ -16,6 +16,7 @@ from longlora_edu.training.objective import NATS_PER_BIT, next_byte_nats
 
 from .layouts import lay_out
 from .spec import Run
+from .windows import PLACES, spread_windows
 
 POINTS = 64  # numbers by position in a record, each a mean over neighbours
 MAP_TRIALS = 10
@@ -34,6 +35,7 @@ def lengths_of(run: Run, trained: int) -> list[int]:
 def tokens_of(run: Run, trained: int) -> int:
     """Count the tokens that `measured` will read, for a progress bar and a budget."""
     text = run.windows * (sum(lengths_of(run, trained)) + run.target * ("pattern" in run.extra))
+    text += run.windows * (trained + run.target) * ("documents" in run.extra)
     return text + run.trials * len(DEPTHS) * run.target
 
 
@@ -42,18 +44,29 @@ def measured(
 ) -> dict:
     """Measure a run's merged model."""
     lengths = lengths_of(run, trained)
-    texts = Windows(corpus.held_out, max(run.span, run.target)).draw(np.random.default_rng([0, 1]), run.windows)
+    span = max(run.span, run.target)
+    texts = Windows(corpus.held_out, span).draw(np.random.default_rng(PLACES), run.windows)
     by_position = "pattern" in run.extra
-    results: dict = {"bits_per_byte": {}}
+    results: dict = {"bits_per_byte": {}, "bits_per_byte_by_length_and_window": {}}
     for length in lengths:
         whole = by_position and length == run.target
         bits = window_bits(model.eval(), texts[:, -length:], None if whole else TAIL, on_tokens)
         results["bits_per_byte"][length] = float(bits[:, -TAIL:].mean())
+        results["bits_per_byte_by_length_and_window"][length] = bits[:, -TAIL:].mean(axis=1).round(4)
         if length == run.target:
             results["bits_per_byte_by_window"] = bits[:, -TAIL:].mean(axis=1).round(4)
         if whole:
             results["bits_per_byte_by_position"] = thinned_positions(bits)
             results["bits_per_byte_all_positions"] = float(bits.mean())
+    if "documents" in run.extra:
+        spread = spread_windows(corpus.held_out, span, run.windows)
+        found = {
+            n: window_bits(model.eval(), spread.texts[:, -n:], TAIL, on_tokens) for n in sorted({trained, run.target})
+        }
+        results["spread"] = {
+            "documents": spread.documents,
+            "bits_per_byte_by_length_and_window": {n: bits.mean(axis=1).round(4) for n, bits in found.items()},
+        }
     keys = score_passkeys(model, corpus.held_out, [run.target], trials=run.trials, on_batch=on_tokens)
     results["passkey"] = keys.at(run.target)
     results["passkey_by_depth"] = keys.cells[run.target]

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+import numpy as np
 
 from longlora_edu.runs.records import Proportion
 
+from .resample import Statistic, redrawn, with_documents
 from .spec import Run, Settings, key_of
 from .summary import pooled
-from .verdict import Claim, Difference, difference
+from .verdict import Claim, Difference, Lent, over_seeds
+from .windows import recorded_documents
 
 SEEDS = 3
+EXPLORATORY = (
+    "Exploratory: planned with one seed, which borrows the spread of S² against full attention; a statement that rests "
+    "on one seed says so."
+)
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -64,11 +73,20 @@ class Findings:
     notes: tuple[str, ...] = ()
 
 
-class Rows:
-    """The recorded rows of one text and one base, found by their settings."""
+def relative_change(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Compute how much more `second` is than `first`, as a share."""
+    return second / first - 1
 
-    def __init__(self, records: Sequence[dict]) -> None:
+
+class Rows:
+    """The recorded rows of one text and one base, found by their settings.
+
+    `documents` holds the document of each window, by the text's hash; by default what is recorded of them.
+    """
+
+    def __init__(self, records: Sequence[dict], documents: Mapping[str, Sequence[int]] | None = None) -> None:
         self._by_key = {record["key"]: record for record in records}
+        self._documents = recorded_documents() if documents is None else documents
         self.inputs = sorted({tuple(sorted(_hashes(record).items())) for record in records if _hashes(record)})
 
     def __contains__(self, settings: Settings) -> bool:
@@ -105,20 +123,62 @@ class Rows:
         """Return bits/byte by position at the target, each a mean over neighbours."""
         return (self[run] if attention == "dense" else self[run]["as_trained"])["bits_per_byte_by_position"]
 
+    def found(self, runs: Iterable[Run]) -> list[Proportion]:
+        """Return passkeys found at the target over all depths, a proportion per run."""
+        kept = (self[run]["passkey"] for run in runs)
+        return [Proportion(one["successes"], one["trials"]) for one in kept]
+
     def passkeys(self, runs: Iterable[Run]) -> Proportion:
         """Count passkeys found at the target, over all depths and runs."""
         return pooled(self[run]["passkey"] for run in runs)
 
-    def worse_than(self, runs: Sequence[Run], other: Sequence[Run], *, spread: float | None = None) -> Difference:
-        """Compare dense bits/byte at the target with those of `other`, seed by seed."""
-        return difference(self.bits(other), self.bits(runs), spread=spread)
+    def change(
+        self, statistic: Statistic, *arms: Sequence[Run], lengths: Sequence[int] = (), lent: Lent | None = None
+    ) -> Difference:
+        """Compute a statistic of the arms' bits/byte, each (seeds,), and its interval over documents and seeds.
 
-    def seed_spread(self, first: Sequence[Run], second: Sequence[Run]) -> float | None:
-        """Compute the standard deviation over seeds of a relative difference, for studies with one seed."""
+        Bits are those at each arm's target, or at `lengths`. Where bits by window were not recorded, or nobody knows
+        the windows' documents, the interval is over seeds only, and its text says so.
+        """
+        where = lengths or [None] * len(arms)
+        bits = [np.array(self.bits(runs, length)) for runs, length in zip(arms, where, strict=True)]
+        found = over_seeds([float(value) for value in statistic(*bits)], lent=lent)
+        by_window = [self._by_window(runs, length) for runs, length in zip(arms, where, strict=True)]
+        documents = self._documents_of([run for runs in arms for run in runs])
+        if documents is None or any(arm is None or arm.shape[1] != len(documents) for arm in by_window):
+            return found
+        return with_documents(found, redrawn(statistic, by_window, documents), documents)
+
+    def worse_than(self, runs: Sequence[Run], other: Sequence[Run], *, lent: Lent | None = None) -> Difference:
+        """Compare dense bits/byte at the target with those of `other`, seed by seed."""
+        return self.change(relative_change, other, runs, lent=lent)
+
+    def lent(self, first: Sequence[Run], second: Sequence[Run]) -> Lent | None:
+        """Compute the deviation over seeds of a relative difference, for comparisons with one seed."""
         if len(first) < 2 or any(run not in self for run in (*first, *second)):
             return None
         pairs = zip(self.bits(first), self.bits(second), strict=True)
-        return statistics.stdev([b / a - 1 for a, b in pairs])
+        return Lent(statistics.stdev([b / a - 1 for a, b in pairs]), len(first) - 1)
+
+    def recorded_seeds(self, arms: Mapping[Name, Sequence[Run]]) -> dict[Name, tuple[Run, ...]]:
+        """Cut the arms to the seeds, from the first, that all of them have recorded; at least the first."""
+        count = min(
+            next((index for index, run in enumerate(runs) if run not in self), len(runs)) for runs in arms.values()
+        )
+        return {name: tuple(runs[: max(1, count)]) for name, runs in arms.items()}
+
+    def _by_window(self, runs: Sequence[Run], length: int | None) -> np.ndarray | None:
+        """Return bits/byte by window, (seeds, windows); None where one was not recorded."""
+        lines = []
+        for run in runs:
+            kept = self[run].get("bits_per_byte_by_length_and_window", {})
+            at_target = self[run].get("bits_per_byte_by_window") if length in (None, run.target) else None
+            lines.append(kept.get(str(length or run.target), at_target))
+        return None if any(line is None for line in lines) else np.array(lines)
+
+    def _documents_of(self, runs: Sequence[Run]) -> Sequence[int] | None:
+        texts = {self.record(run)["ground"]["corpus"] for run in runs}
+        return self._documents.get(texts.pop()) if len(texts) == 1 else None
 
     def _find(self, settings: Settings) -> dict | None:
         for inputs in self.inputs if isinstance(settings, Run) else [()]:
@@ -129,16 +189,20 @@ class Rows:
 
 @dataclass(frozen=True)
 class StudyPart:
-    """One part of a study. `judge` makes its findings once all `rows` are recorded."""
+    """One part of a study. `judge` makes its findings once all `rows` are recorded.
+
+    `wanted` are further seeds of its arms: used where they are recorded, and not waited for.
+    """
 
     title: str
     rows: tuple[Settings, ...]
     judge: Callable[[Rows], Findings]
+    wanted: tuple[Settings, ...] = ()
 
 
 @dataclass(frozen=True)
 class Study:
-    """A question and its parts. An exploratory one has a single seed and borrows the spread of others."""
+    """A question and its parts. An exploratory one was planned with a single seed and borrows the spread of others."""
 
     number: int
     name: str
@@ -150,12 +214,13 @@ class Study:
     @property
     def caveat(self) -> str:
         """The limits of all the study's answers, in a line; empty without such."""
-        return " ".join(filter(None, ("Exploratory: one seed." if self.exploratory else "", self.limits)))
+        return " ".join(filter(None, (EXPLORATORY if self.exploratory else "", self.limits)))
 
     @property
     def rows(self) -> tuple[Settings, ...]:
-        """All rows, each once, in the order in which they are computed."""
-        return tuple(dict.fromkeys(settings for part in self.parts for settings in part.rows))
+        """All rows, each once, in the order in which they are computed; further seeds last."""
+        needed = (settings for part in self.parts for settings in part.rows)
+        return tuple(dict.fromkeys((*needed, *(settings for part in self.parts for settings in part.wanted))))
 
 
 def _hashes(record: dict) -> dict:

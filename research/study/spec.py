@@ -21,8 +21,8 @@ Attention = Literal[
 ]
 Band = Literal["slow", "middle", "fast"]
 TrainedPart = Literal["embeddings", "norms", "embedding-lora"]
-Extra = Literal["lengths", "pattern"]
-EXTRAS: tuple[Extra, ...] = get_args(Extra)
+Extra = Literal["lengths", "pattern", "documents"]
+EXTRAS: tuple[Extra, ...] = ("lengths", "pattern")
 STEP_BYTES = 8192
 
 
@@ -39,7 +39,8 @@ class Run:
       not measured: two stages, or a base that is re-adapted first, its target the trained context itself.
     - `span`: bytes of the held-out windows, whatever the target, so that all rows are of the same last bytes.
     - `extra`: what is measured besides dense bits and passkeys at the target: `"lengths"`, dense bits from the trained
-      context, doubled up to `span`; `"pattern"`, bits by position, dense and as trained.
+      context, doubled up to `span`; `"pattern"`, bits by position, dense and as trained; `"documents"`, dense bits of
+      windows that are spread over the documents.
     - `maps_at`: after which steps a map of passkeys by length and depth is taken; 0 is before training.
 
     The seed decides the order of the data and LoRA's start, nothing else: not the base, not what it is measured on.
@@ -77,7 +78,7 @@ class Run:
         for name, known in (("attention", get_args(Attention)), ("rope", get_args(RopeMethod) + get_args(Band))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name, known in (("parts", get_args(TrainedPart)), ("extra", EXTRAS)):
+        for name, known in (("parts", get_args(TrainedPart)), ("extra", get_args(Extra))):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if unknown := set(getattr(self, name)) - set(known):
                 raise ValueError(f"{name} must be among {', '.join(known)}, got {', '.join(sorted(unknown))}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from longlora_edu.runs.records import Proportion
 
@@ -23,7 +24,10 @@ ARM_NAMES = {
     "strided": "strided",
     "blocks": "block sparse",
 }
-AGAINST_FULL = "Mean ± standard deviation over seeds; *against full* seed by seed, with a 95 % interval."
+INTERVAL = "± is half of a 95 % interval over documents and seeds."
+LEVELS = "Mean and, in brackets, the standard deviation over seeds."
+AGAINST_FULL = f"{LEVELS} *Against full* is compared seed by seed; {INTERVAL}"
+ONE_SEED = "One seed; its spread over seeds is that of S² against full attention at ×8."
 # Table 1 of the paper, PG19 validation, of a model trained at 4,096: perplexity (full, S²) by factor.
 # Its row of short attention has no second source.
 PAPER_TABLE_1 = {2: (8.02, 8.04), 4: (8.05, 8.03), 8: (8.04, 8.08)}
@@ -43,14 +47,20 @@ def pooled(found: Iterable[dict]) -> Proportion:
 
 
 def with_spread(values: Sequence[float], digits: int = 3) -> str:
-    """Format the mean, with the standard deviation over seeds where there are several."""
+    """Format the mean, and the standard deviation over seeds in brackets where there are several: `1.086 (0.004)`."""
     text = f"{statistics.mean(values):.{digits}f}"
-    return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
+    return f"{text} ({statistics.stdev(values):.{digits}f})" if len(values) > 1 else text
 
 
 def rate(found: Proportion) -> str:
     """Format a proportion, as `97 % of 600`."""
     return f"{100 * found.rate:.0f}\N{NO-BREAK SPACE}% of {found.trials}"
+
+
+def seeds_note(arms: Mapping[Any, Sequence[Run]]) -> str:
+    """Say what ± and brackets are in a table whose arms may have one seed or several."""
+    seeds = len(next(iter(arms.values())))
+    return f"{LEVELS} {INTERVAL}" if seeds > 1 else f"{ONE_SEED} {INTERVAL}"
 
 
 def thousands(number: int) -> str:

@@ -22,12 +22,12 @@ from research.study.evidence import evidence, of_one_text, write_evidence
 from research.study.inputs import BENCHMARKS, default_digest
 from research.study.metrics import POINTS, lengths_of
 from research.study.part import PROFILES, Rows
-from research.study.questions import STUDIES, studies, study_of
+from research.study.questions import STUDIES, studies, study_of, study_parts
 from research.study.questions.q10_cost import TIMED
 from research.study.row import read_rows
 from research.study.spec import Run, config_of, key_of, kind_of
 from research.study.summary import as_loss, with_spread
-from research.study.verdict import Difference, above, below, difference, over_seeds, within
+from research.study.verdict import Difference, Lent, above, below, difference, over_seeds, over_trials, within
 
 GROUND = {"base": "b" * 64, "corpus": "c" * 64}
 ROOT = Path(__file__).parents[2]
@@ -51,6 +51,9 @@ def made_up(settings, worse=lambda run: 0.0):
             "passkey": Proportion(190, 200),
             "passkey_maps": dict.fromkeys(settings.maps_at, maps),
         }
+        if "documents" in settings.extra:
+            spread = {settings.target: [value, value + 0.1, value - 0.1, value]}
+            results["spread"] = {"documents": ["a", "b", "c", "c"], "bits_per_byte_by_length_and_window": spread}
     inputs = GROUND if isinstance(settings, Run) else {}
     cost = {
         "trainable_parameters": 1 + settings.steps,
@@ -100,9 +103,10 @@ def test_every_study_is_shown_once_all_its_rows_are_there():
 
 def test_a_study_without_its_rows_says_how_many_there_are():
     study = study_of("groups")
-    some = [made_up(row) for row in study.rows[:2]]
+    needed = list(dict.fromkeys(study.parts[0].rows))
+    some = [made_up(row) for row in needed[:2]]
     page, pictures = evidence(some, [study])
-    assert f"Not run yet (2 of {len(study.rows)} runs)." in page
+    assert f"Not run yet (2 of {len(needed)} runs)." in page
     assert pictures == {}
 
 
@@ -120,7 +124,7 @@ def test_a_planted_difference_turns_the_word_of_the_statement_that_it_concerns()
     worse = [made_up(row, lambda run: 0.05 * (run.attention == "s2")) for row in study.rows]
     assert f"{statement}**Disagrees**" in evidence(worse, [study])[0]
     near = [made_up(row, lambda run: 0.01 * (run.attention == "s2") * (1 + run.seed % 2)) for row in study.rows]
-    assert f"{statement}**Cannot tell at this size**" in evidence(near, [study])[0]
+    assert f"{statement}**Cannot tell with three seeds**" in evidence(near, [study])[0]
 
 
 def test_records_of_another_text_do_not_stand_beside_those_of_most():
@@ -144,34 +148,62 @@ def test_arms_are_compared_seed_by_seed():
     found = rows.worse_than(second, first)
     assert found.mean == pytest.approx(0.02, abs=1e-3)
     assert found.half < 1e-4  # the luck of a seed is in both
-    assert rows.seed_spread(first, second) < 1e-4
-    assert rows.seed_spread(first[:1], second[:1]) is None
+    assert rows.lent(first, second).deviation < 1e-4 and rows.lent(first, second).degrees == 2
+    assert rows.lent(first[:1], second[:1]) is None
     assert with_spread(rows.bits(first)).startswith("1.05")
 
 
 def test_verdicts_need_the_whole_interval_on_one_side():
     assert within(Difference(0.002, 0.003, 3), 0.01) == "agrees"
-    assert within(Difference(0.009, 0.003, 3), 0.01) == "cannot tell at this size"
+    assert within(Difference(0.009, 0.003, 3), 0.01) == "cannot tell with three seeds"
     assert within(Difference(-0.05, 0.003, 3), 0.01) == "disagrees"
     assert above(Difference(0.1, 0.05, 3)) == "agrees"
-    assert above(Difference(0.1, 0.2, 3)) == "cannot tell at this size"
+    assert above(Difference(0.1, 0.2, 3)) == "cannot tell with three seeds"
     assert above(Difference(-0.1, 0.05, 3)) == "disagrees"
     assert below(Difference(-0.1, 0.05, 3)) == "agrees"
-    assert within(Difference(0.0, None, 1), 0.01) == "cannot tell at this size"
+    assert within(Difference(0.0, None, 1), 0.01) == "cannot tell with one seed"
+
+
+def test_a_verdict_of_one_seed_says_so():
+    assert within(Difference(0.05, 0.003, 1), 0.01) == "disagrees with one seed"
+    assert above(Difference(0.05, 0.003, 1)) == "agrees with one seed"
+    assert Difference(0.05, 0.003, 1).text() == "+5.0 ± 0.3\N{NO-BREAK SPACE}% (one seed, over seeds)"
+
+
+@pytest.mark.parametrize(
+    ("by_seeds", "by_documents", "reason"),
+    [
+        (0.02, 0.001, "with three seeds"),
+        (0.001, 0.02, "on 24 documents"),
+        (0.02, 0.02, "with three seeds on 24 documents"),
+        (0.004, 0.004, "with three seeds on 24 documents"),  # each alone would decide, both together do not
+    ],
+)
+def test_what_cannot_be_told_names_what_is_too_few(by_seeds, by_documents, reason):
+    found = Difference(0.005, 0.03, 3, by_seeds=by_seeds, by_documents=by_documents, documents=24)
+    assert within(found, 0.01) == f"cannot tell {reason}"
+
+
+def test_a_share_of_all_trials_has_an_interval_and_counts_the_trials_of_one_seed():
+    found = over_trials([Proportion(200, 200)] * 3)
+    assert found.mean == 1 and found.half == pytest.approx(1 - Proportion(200, 200).interval[0])
+    assert over_trials([Proportion(49, 50)]).half == pytest.approx(0.98 - Proportion(49, 50).interval[0])
+    more = over_trials([Proportion(90, 100)] * 3, [Proportion(40, 100)] * 3)
+    assert more.mean == pytest.approx(0.5) and 0.1 < more.half < 0.15
 
 
 def test_the_interval_is_students():
     found = over_seeds([1.0, 2.0, 3.0])
     assert (found.mean, found.half) == (2.0, pytest.approx(4.303 / 3**0.5))
     assert over_seeds([1.0]).half is None
-    assert over_seeds([1.0], spread=0.5).half == 1.0
+    assert over_seeds([1.0], lent=Lent(0.5, 2)).half == pytest.approx(4.303 / 2)  # not two deviations
     assert difference([2.0, 4.0], [3.0, 6.0]).mean == pytest.approx(0.5)
     with pytest.raises(ValueError, match="must be numbers in pairs, got 1 and 2"):
         difference([1.0], [1.0, 2.0])
 
 
 def test_a_difference_is_told_with_its_sign_and_a_share_without():
-    found = Difference(0.5, 0.05, 3)
+    found = Difference(0.5, 0.05, 3, over="documents and seeds")
     assert found.text(unit=" points") == "+50.0 ± 5.0\N{NO-BREAK SPACE}points"
     assert found.text(sign="-", digits=0) == "50 ± 5\N{NO-BREAK SPACE}%"
     assert Difference(-0.5, None, 1).text(sign="-") == "-50.0\N{NO-BREAK SPACE}% (one seed)"
@@ -214,6 +246,32 @@ def test_pictures_that_no_record_draws_any_more_are_taken_away(tmp_path):
     assert not (tmp_path / "docs/evidence/old.png").exists()
 
 
+def test_further_seeds_are_used_where_all_arms_have_them():
+    study = study_of("patterns")
+    (part,) = study.parts
+    needed = [made_up(row) for row in part.rows]
+    assert "Further seeds, not run yet" in evidence(needed, [study])[0]
+    one = part.judge(Rows(needed)).claims[0]
+    assert one.verdict.endswith("one seed")
+    three = part.judge(Rows(needed + [made_up(row) for row in part.wanted])).claims[0]
+    assert not three.verdict.endswith("one seed")
+
+
+def test_controls_are_rows_of_studies_and_the_first_part_is_the_base_with_as_many_steps():
+    parts = study_parts("controls")
+    known = {row for study in studies() for row in study.rows}
+    assert all(row in known for part in parts for row in part.rows)
+    (start,) = {row.start for row in parts[0].rows}
+    assert (start.target, start.steps, start.rope, start.train) == (256, 480, "default", "all")
+
+
+def test_the_seven_findings_have_a_number_each():
+    page, _ = evidence(all_made_up())
+    table = page.split("**A model of")[0]
+    assert table.count("\n| ") == 9 and "not run yet" not in table
+    assert "not run yet" in evidence([], [study_of("shift")])[0].split("**A model of")[0]
+
+
 def test_the_page_in_the_repository_is_what_the_records_give():
     page, pictures = evidence(read_rows(BENCHMARKS / "results" / "runs"))
     assert (ROOT / "docs/evidence.md").read_text(encoding="utf-8") == page
@@ -234,8 +292,9 @@ def test_lessons_are_told_the_tables_and_verdicts_of_the_page():
 
 def test_lessons_are_told_how_many_rows_a_part_lacks():
     study = study_of("groups")
-    (part,) = digest([made_up(row) for row in study.rows[:2]], [study])["studies"]["groups"]["parts"]
-    assert (part["rows"], part["missing"]) == (len(study.rows), len(study.rows) - 2)
+    needed = list(dict.fromkeys(study.parts[0].rows))
+    (part,) = digest([made_up(row) for row in needed[:2]], [study])["studies"]["groups"]["parts"]
+    assert (part["rows"], part["missing"]) == (len(needed), len(needed) - 2)
     assert "tables" not in part
 
 

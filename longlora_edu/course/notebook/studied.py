@@ -57,7 +57,7 @@ def _show(part: dict) -> None:
     for claim in part["claims"]:
         verdict = claim["verdict"].capitalize()
         # A claim and its outcome are two things: the sign shows the outcome, which is in words as well.
-        sign, sentence = SIGNS.get(claim["verdict"], "note"), f"{verdict}: {claim['statement']}"
+        sign, sentence = SIGNS.get(claim["verdict"].split()[0], "note"), f"{verdict}: {claim['statement']}"
         publish(card(sign, sentence, html.escape(claim["because"])), f"{sentence} ({claim['because']})")
     for note in part["notes"]:
         _say(note)

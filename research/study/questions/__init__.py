@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 
 from ..part import PROFILES, SEEDS, Study, StudyPart
@@ -38,7 +39,9 @@ def study_of(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> Study:
 
 
 def study_parts(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> tuple[StudyPart, ...]:
-    """List the parts of one study, or of `"all"`, in the order in which they are computed."""
+    """List the parts of one study, of `"all"` or of the `"controls"`, in the order in which they are computed."""
+    if name == "controls":
+        return tuple(controls(profile=profile, seeds=seeds))
     found = studies(profile=profile, seeds=seeds) if name == "all" else [study_of(name, profile=profile, seeds=seeds)]
     return tuple(part for study in found for part in study.parts)
 
@@ -46,3 +49,22 @@ def study_parts(name: str, *, profile: str = "cpu", seeds: int = SEEDS) -> tuple
 def studies(*, profile: str = "cpu", seeds: int = SEEDS) -> list[Study]:
     """Make all studies, in the order in which they are computed."""
     return [study_of(name, profile=profile, seeds=seeds) for name in STUDIES]
+
+
+def controls(*, profile: str = "cpu", seeds: int = SEEDS) -> list[StudyPart]:
+    """List what the evidence lacks, the most wanted first: controls, the steps with linear interpolation, more seeds.
+
+    Each is a part with the rows to compute. Those that are recorded already cost nothing.
+    """
+    attention, *others = (
+        study_of(name, profile=profile, seeds=seeds)
+        for name in ("attention", "steps", "groups", "shift", "others", "patterns")
+    )
+    farther, control, spread = attention.parts[-3:]
+    steps = others[0]
+    planned = [control, steps.parts[1], _further(attention, farther), spread]
+    return planned + [_further(study, part) for study in others for part in study.parts if part.wanted]
+
+
+def _further(study: Study, part: StudyPart) -> StudyPart:
+    return replace(part, title=f"Study {study.number}, further seeds: {part.title}", rows=part.wanted, wanted=())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import series_picture
 from ..spec import Run
-from ..summary import Arms, as_loss, rate, thousands, with_spread
+from ..summary import INTERVAL, LEVELS, Arms, as_loss, rate, thousands, with_spread
 from ..verdict import Claim, above, within
 from .q01_attention.training_attention import arms_at, by_seed
 
@@ -18,8 +18,7 @@ PAPER_TABLE_2 = {"LoRA, rank 8": 11.44, "LoRA, rank 8 + embeddings + norms": 8.1
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """Make study 2: its rows and its findings."""
-    shared = arms_at(profile, 8, seeds, ("s2",))["s2"]
-    arms = {name: _seeds(profile, seeds, **fields) for name, fields in _fields().items()} | {_with_both(8): shared}
+    arms = part_arms(profile, seeds)
     rates = {
         f"{name}, rate {rate:g}": _seeds(profile, 1, rate=rate, **fields)
         for name, rate, fields in (
@@ -42,6 +41,12 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     )  # fmt: skip
 
 
+def part_arms(profile: BaseProfile, seeds: int) -> dict[str, tuple[Run, ...]]:
+    """Set up what is trained, a run per seed; LoRA of rank 8 with both is that of study 1."""
+    shared = arms_at(profile, 8, seeds, ("s2",))["s2"]
+    return {name: _seeds(profile, seeds, **fields) for name, fields in _fields().items()} | {_with_both(8): shared}
+
+
 def judge_parts(rows: Rows, arms: Arms) -> Findings:
     """Compare bits per byte by trained parts, with their share of all weights, memory and time."""
     every = arms["all weights"]
@@ -51,25 +56,25 @@ def judge_parts(rows: Rows, arms: Arms) -> Findings:
         lines.append((
             name, thousands(cost["trainable_parameters"]),
             f"{100 * cost['trainable_parameters'] / cost['all_parameters']:.1f} %",
-            with_spread(rows.bits(runs)), "–" if runs is every else rows.worse_than(runs, every).text(),
+            with_spread(rows.bits(runs)), "–" if runs is every else rows.worse_than(runs, every).cell(),
             _paper(name), rate(rows.passkeys(runs)), f"{cost['training_peak_rss_bytes'] / 1e6:,.0f} MB",
             _step(rows, runs),
         ))  # fmt: skip
     headings = ("trained", "weights", "share", "bits/byte at the target", "against all weights",
                 "the paper's, of the loss", "passkeys", "memory in training", "a step")  # fmt: skip
     note = (
-        "Mean ± standard deviation over seeds. Memory is of the first seed; a step's seconds are the "
+        f"{LEVELS} {INTERVAL} Memory is of the first seed; a step's seconds are the "
         "processor's, the least of the seeds, on one thread beside another row: good for comparing rows, not machines."
     )
     best, alone = rows.worse_than(arms[_with_both(8)], every), rows.worse_than(arms[_alone(8)], arms[_with_both(8)])
     rank = rows.worse_than(arms[_alone(128)], arms[_with_both(8)])
     embeddings, norms = (rows.worse_than(arms[f"LoRA, rank 8 + {part}"], arms[_alone(8)]) for part in BOTH)
     claims = (
-        Claim("LoRA with embeddings and norms stays within 2 % of training all weights.", within(best, 0.02),
-              f"{best.text()}; the paper's table 2 {_paper(_with_both(8))} of the loss"),
+        Claim("At one learning rate, LoRA with embeddings and norms stays within 2 % of all weights.",
+              within(best, 0.02), f"{best.text()}; the paper's table 2 {_paper(_with_both(8))} of the loss"),
         Claim("LoRA alone is worse.", above(alone),
               f"rank 8 alone against rank 8 with both {alone.text()}"),
-        Claim("A higher rank does not make up for embeddings and norms.", above(rank),
+        Claim("At one learning rate, a higher rank does not make up for embeddings and norms.", above(rank),
               f"rank 128 alone, with {_weights(rows, arms[_alone(128)])} weights, against rank 8 with both, with "
               f"{_weights(rows, arms[_with_both(8)])}: {rank.text()}"),
         Claim("Of the two, the embeddings are what matters.", above(over(rows, arms), 0.0),
@@ -100,8 +105,9 @@ def judge_rates(rows: Rows, rates: Arms, arms: Arms) -> Findings:
     gap = best[_with_both(8)] / best["all weights"] - 1
     lone = best[_alone(128)] / best[_with_both(8)] - 1
     notes = (
-        f"Each at its best rate: LoRA with both against all weights {100 * gap:+.1f} %, rank 128 alone against rank 8 "
-        f"with both {100 * lone:+.1f} % (one seed).",
+        f"Each at its best rate, one seed, no interval: LoRA with both against all weights {100 * gap:+.1f} %, "
+        f"rank 128 alone against rank 8 with both {100 * lone:+.1f} %. So whether a high rank makes up for embeddings "
+        "and norms turns on the rate.",
     )
     headings = ("trained", "rate", "bits/byte at the target", "usual rate", "bits/byte")
     return Findings((Table(headings, tuple(lines)),), (), (), notes)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
+from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table, relative_change
 from ..seed_plots import series_picture
 from ..spec import EXTRAS, Run
-from ..summary import ARM_NAMES, Arms, along, thousands, with_spread
-from ..verdict import Claim, above, difference, over_seeds
+from ..summary import ARM_NAMES, LEVELS, Arms, along, thousands, with_spread
+from ..verdict import Claim, above, below, over_seeds
 from .q01_attention.training_attention import arms_at
 
 
@@ -43,27 +43,35 @@ def judge_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms]
     lines |= {f"×{factor}, {ARM_NAMES[name]}": arms[name] for factor, arms in shared.items() for name in ("full", "s2")}
     lengths = sorted(int(length) for length in rows[untrained["as pretrained"]]["bits_per_byte"])
     table = tuple((name, *(with_spread(rows.bits(runs, length)) for length in lengths)) for name, runs in lines.items())
-    base = rows.bits(lines["as pretrained"], profile.trained)[0]
-    claims, target = [], 8 * profile.trained
-    short = over_seeds([value / base - 1 for value in rows.bits(shared[8]["s2"], profile.trained)])
-    claims.append(Claim("The extended model is worse at short lengths than its base.", above(short),
-                        f"×8 with S² at {profile.trained} against the base there {short.text()}"))  # fmt: skip
-    gentle, far = (rows.bits(shared[factor]["s2"], profile.trained) for factor in (4, 8))
-    more = difference(gentle, far)
-    claims.append(Claim("The larger the target, the worse at short lengths, as the paper says (section 4.2).",
-                        above(more), f"×8 against ×4, both with S², at {profile.trained} {more.text()}"))  # fmt: skip
-    gain = difference(rows.bits(shared[8]["full"], target), rows.bits(shared[8]["full"], profile.trained))
-    claims.append(Claim("The extended model makes use of the longer context.", above(gain),
-                        f"full attention at {profile.trained} against {thousands(target)} {gain.text()}"))  # fmt: skip
-    past = difference(rows.bits(shared[8]["s2"], target), rows.bits(shared[8]["s2"], 2 * target))
-    claims.append(Claim("Past twice the target it breaks down (more than 5 % worse).", above(past, 0.05),
-                        f"S² at {thousands(2 * target)} against {thousands(target)} {past.text()}"))  # fmt: skip
+    target, trained = 8 * profile.trained, profile.trained
+
+    def change(first: tuple[Run, ...], at: int, second: tuple[Run, ...], then: int):
+        return rows.change(relative_change, first, second, lengths=(at, then))
+
+    # The base is no run with a seed: it stands beside each.
+    base = (untrained["as pretrained"],) * len(shared[8]["s2"])
+    short = change(base, trained, shared[8]["s2"], trained)
+    more = change(shared[4]["s2"], trained, shared[8]["s2"], trained)
+    ahead = {name: change(base, trained, shared[8][name], target) for name in ("full", "s2")}
+    past = change(shared[8]["s2"], target, shared[8]["s2"], 2 * target)
+    claims = (
+        Claim("The extended model is worse at short lengths than its base.", above(short),
+              f"×8 with S² at {trained} against the base there {short.text()}"),
+        Claim("The larger the target, the worse at short lengths, as the paper says (section 4.2).", above(more),
+              f"×8 against ×4, both with S², at {trained} {more.text()}"),
+        Claim(f"Extended with full attention, the model is better at {thousands(target)} than its base was at "
+              f"{trained}.", below(ahead["full"]), ahead["full"].text()),
+        Claim("Extended with S², too.", below(ahead["s2"]), ahead["s2"].text()),
+        Claim("Past twice the target it breaks down (more than 5 % worse).", above(past, 0.05),
+              f"S² at {thousands(2 * target)} against {thousands(target)} {past.text()}"),
+    )  # fmt: skip
     series = {name: {length: rows.bits(runs, length) for length in lengths} for name, runs in lines.items()}
     close = {name: line for name, line in series.items() if name not in ("as pretrained", "YaRN, nothing trained")}
     picture = series_picture("lengths", close, x="bytes of context")
     headings = ("model", *(f"at {thousands(length)}" for length in lengths))
-    note = f"The same last 128 bytes of {untrained['as pretrained'].windows} held-out windows at every length."
-    return Findings((Table(headings, table, note),), (picture,), tuple(claims))
+    windows = untrained["as pretrained"].windows
+    note = f"{LEVELS} The same last 128 bytes of {windows} held-out windows at every length."
+    return Findings((Table(headings, table, note),), (picture,), claims)
 
 
 def judge_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Findings:
@@ -81,5 +89,8 @@ def judge_mismatch(rows: Rows, arms: dict[int, tuple[Run, ...]]) -> Findings:
     gap = "sparse less dense, bits per byte"
     picture = series_picture("lengths-mismatch", series, x="position", y=gap, powers=False)
     headings = ("S²", "first quarter of positions", "second", "third", "last")
-    note = "loss(sparse) - loss(dense) in bits/byte: above zero, dense attention makes use of what groups cut off."
+    note = (
+        f"{LEVELS} loss(sparse) - loss(dense) in bits/byte: above zero, dense attention makes use of what groups cut "
+        "off."
+    )
     return Findings((Table(headings, tuple(lines), note),), (picture,), tuple(claims))

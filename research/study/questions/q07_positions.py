@@ -7,7 +7,7 @@ from ..inputs import BASE
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, StudyPicture, Table
 from ..seed_plots import seeds_picture
 from ..spec import Run
-from ..summary import ARM_NAMES, Arms, rate, thousands, with_spread
+from ..summary import AGAINST_FULL, ARM_NAMES, Arms, rate, thousands, with_spread
 from ..verdict import Claim, above, within
 from .q01_attention.training_attention import arms_at
 
@@ -102,13 +102,13 @@ def judge_suited(rows: Rows, arms: dict[str, Run], rules: dict[str, Arms], profi
         for name, run in arms.items()
     )  # fmt: skip
     linear, yarn = ([arms[f"{WORDS[rule]}, S²"]] for rule in ("linear", "yarn"))
-    gap = rows.worse_than(linear, yarn, spread=rows.seed_spread(rules["yarn"]["s2"], rules["linear"]["s2"]))
+    gap = rows.worse_than(linear, yarn, lent=rows.lent(rules["yarn"]["s2"], rules["linear"]["s2"]))
     claim = Claim("A base that suits the context rescues linear interpolation (within 5 % of YaRN, S²).",
                   within(gap, 0.05), f"linear against YaRN {gap.text()}")  # fmt: skip
     headings = ("positions, attention in training", f"bits/byte at {profile.trained}", "at the target", "passkeys")
     note = (
         f"RoPE base {SUITED_BASE:g} instead of 10,000; 200 steps at the trained context first. One seed; the interval "
-        "borrows the spread of the same two rules at the usual base."
+        "over documents and seeds borrows the spread of the same two rules at the usual base."
     )
     return Findings((Table(headings, table, note),), (), (claim,))
 
@@ -120,11 +120,11 @@ def _table(rows: Rows, rules: dict[str, Arms], profile: BaseProfile) -> Table:
         near, far = ([with_spread(rows.bits(arms[name], length)) for name in ("full", "s2")]
                      for length in (profile.trained, target))  # fmt: skip
         found = [rate(rows.passkeys(arms[name])) for name in ("full", "s2")]
-        against = rows.worse_than(arms["s2"], arms["full"]).text()
+        against = rows.worse_than(arms["s2"], arms["full"]).cell()
         lines.append((WORDS[rule], near[0], far[0], found[0], near[1], far[1], found[1], against))
     columns = (f"at {profile.trained}", f"at {thousands(target)}", "passkeys")
     headings = ("positions", *(f"{name}: {column}" for name in ("full", "S²") for column in columns), "S² against full")
-    return Table(headings, tuple(lines), "Dense bits/byte, mean ± standard deviation over seeds.")
+    return Table(headings, tuple(lines), f"Dense bits/byte. {AGAINST_FULL}")
 
 
 def _picture(rows: Rows, rules: dict[str, Arms], name: str) -> StudyPicture:

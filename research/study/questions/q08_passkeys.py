@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from longlora_edu.runs.records import Proportion
+
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, StudyPicture, Table
 from ..seed_plots import describe_maps, plot_maps, series_picture
 from ..spec import Run
-from ..summary import pooled, rate, thousands, with_spread
-from ..verdict import Claim, above, difference, over_seeds, within
+from ..summary import LEVELS, pooled, rate, thousands, with_spread
+from ..verdict import Claim, above, over_trials, within
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
@@ -58,17 +60,17 @@ def judge_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Findings:
         f"{'before' if step == 0 else f'step {step}'}": _map(rows[first], step)
         for step in first.maps_at
     }  # fmt: skip
-    without, mixed = (
-        over_seeds([_rate(rows[run]) for run in arms[name]]) for name in ("S², no passkeys in the mix", "S²")
-    )
-    start = over_seeds(series["S²"][0])
-    found = over_seeds([_rate(rows[run]) - _share(rows[run], 0, run.target) for run in arms["S²"]])
-    cost = difference(rows.bits(arms["S², no passkeys in the mix"]), rows.bits(arms["S²"]))
+    without, mixed = (over_trials(rows.found(arms[name])) for name in ("S², no passkeys in the mix", "S²"))
+    before = [_found(rows[run], 0, run.target) for run in arms["S²"]]
+    start = over_trials(before[:1])  # nothing is trained yet: all seeds have the same model
+    found = over_trials(rows.found(arms["S²"]), before)
+    cost = rows.worse_than(arms["S²"], arms["S², no passkeys in the mix"])
     claims = (
         Claim("Training with S² is what makes the passkey be found (50 points more than stretched positions alone).",
-              above(found, 0.5), f"{start.text(sign='-')} before, {mixed.text(sign='-')} after"),
-        Claim("It is found without a passkey in the training text as well (more than 90 %).", above(without, 0.9),
-              f"{without.text(sign='-')} without, {mixed.text(sign='-')} with passkeys"),
+              above(found, 0.5), f"{start.cell(sign='-')} before, {mixed.text(sign='-')} after"),
+        Claim("It is found without a passkey in the texts of the extension as well (more than 90 %); the base had them "
+              "in pretraining.", above(without, 0.9),
+              f"{without.cell(sign='-')} without, {mixed.text(sign='-')} with passkeys"),
         Claim("Passkeys in the mix cost the text nothing (within 1 %).", within(cost, 0.01),
               f"bits/byte with against without {cost.text()}"),
     )  # fmt: skip
@@ -79,7 +81,8 @@ def judge_way(rows: Rows, arms: dict[str, tuple[Run, ...]]) -> Findings:
     headings = ("trained with", *(f"step {step}" for step in first.maps_at), "measured at the end", "bits/byte")
     note = (
         f"Passkeys found at {thousands(first.target)} bytes, over five depths; on the way 10 trials at each depth and "
-        f"seed, at the end {first.trials}. Step 0 has its positions stretched (YaRN) and nothing trained."
+        f"seed, at the end {first.trials}; all seeds are asked the same texts. {LEVELS} Step 0 has its positions "
+        "stretched (YaRN) and nothing trained."
     )
     return Findings((Table(headings, tuple(lines), note),), pictures, claims)
 
@@ -91,8 +94,8 @@ def judge_stages(rows: Rows, stages: dict[str, tuple[Run, ...]]) -> Findings:
         before = [_share(rows[run], 0, run.target) for run in runs]
         after = pooled(rows[run]["passkey"] for run in runs)
         lines.append((name, f"{100 * sum(before) / len(before):.0f} %", rate(after), with_spread(rows.bits(runs))))
-    gap = difference(rows.bits(stages["one stage"]), rows.bits(stages["two stages"]))
-    found = over_seeds([_rate(rows[two]) - _rate(rows[one]) for one, two in zip(*stages.values(), strict=True)])
+    gap = rows.worse_than(stages["two stages"], stages["one stage"])
+    found = over_trials(*(rows.found(stages[name]) for name in ("two stages", "one stage")))
     claims = (
         Claim("Two stages reach the same dense bits/byte (within 1 %).", within(gap, 0.01), gap.text()),
         Claim("Two stages find as many passkeys (within 5 points).", within(found, 0.05),
@@ -100,8 +103,8 @@ def judge_stages(rows: Rows, stages: dict[str, tuple[Run, ...]]) -> Findings:
     )  # fmt: skip
     headings = ("", "found before the last stage", "found after", "bits/byte at the target")
     note = (
-        "Two stages: half of the steps at twice the trained context, merged, then half at the target, the factor "
-        "always of the original length."
+        f"{LEVELS} Two stages: half of the steps at twice the trained context, merged, then half at the target, the "
+        "factor always of the original length."
     )
     return Findings((Table(headings, tuple(lines), note),), (), claims)
 
@@ -111,9 +114,9 @@ def _map(results: dict, step: int) -> dict[int, dict[float, float]]:
     return {int(n): {float(depth): one["rate"] for depth, one in row.items()} for n, row in cells.items()}
 
 
+def _found(results: dict, step: int, length: int) -> Proportion:
+    return pooled(results["passkey_maps"][str(step)][str(length)].values())
+
+
 def _share(results: dict, step: int, length: int) -> float:
-    return pooled(results["passkey_maps"][str(step)][str(length)].values()).rate
-
-
-def _rate(results: dict) -> float:
-    return results["passkey"]["rate"]
+    return _found(results, step, length).rate

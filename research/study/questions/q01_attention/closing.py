@@ -8,7 +8,7 @@ from ...part import BaseProfile, Findings, Rows, Table
 from ...seed_plots import seeds_picture
 from ...spec import Run
 from ...summary import AGAINST_FULL, Arms, rate, with_spread
-from ...verdict import Claim, above, over_seeds, within
+from ...verdict import Claim, above, over_trials, within
 
 LAST_QUARTER, TWO_GROUPS = "S², the last quarter of the steps full", "S² in 2 groups"
 GENTLE = "S², the last quarter full, at a quarter of the rate"
@@ -40,7 +40,7 @@ def judge_tried(rows: Rows, tried: Arms, eight: Arms) -> Findings:
     full = {name: tried[ALL_FULL] if name == ALL_S2 else eight["full"] for name in arms} | {ALL_FULL: tried[ALL_FULL]}
     far = {name: rows.worse_than(runs, full[name]) for name, runs in arms.items() if runs is not full[name]}
     table = tuple(
-        (name, with_spread(rows.bits(runs)), far[name].text() if name in far else "–", rate(rows.passkeys(runs)))
+        (name, with_spread(rows.bits(runs)), far[name].cell() if name in far else "–", rate(rows.passkeys(runs)))
         for name, runs in arms.items()
     )
     claims = tuple(
@@ -52,7 +52,7 @@ def judge_tried(rows: Rows, tried: Arms, eight: Arms) -> Findings:
             (ALL_S2, "With all weights trained, S² is within 1 % of full attention that trains them all."),
         )
     )
-    kept = over_seeds([rows[run]["passkey"]["rate"] for run in tried[GENTLE]])
+    kept = over_trials(rows.found(tried[GENTLE]))
     claims += (
         Claim("At a quarter of the rate the last quarter loses no passkeys (95 % are found).", above(kept, 0.95),
               f"{_by_seed(rows, tried[GENTLE])}; at the usual rate {_by_seed(rows, tried[LAST_QUARTER])}"),

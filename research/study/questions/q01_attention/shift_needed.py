@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from longlora_edu.geometry import S2Geometry
+from longlora_edu.runs.records import Proportion
 from longlora_edu.training.probe import ProbeSettings
 
 from ...part import Findings, Rows, Table
 from ...summary import pooled, rate
-from ...verdict import Claim, above, below, over_seeds
+from ...verdict import Claim, above, below, over_trials
 
 RELAY = {"place": "far", "seq_len": 32, "group_size": 8, "steps": 400}
 
@@ -29,8 +30,8 @@ def probes_of(seeds: int) -> dict[str, tuple[ProbeSettings, ...]]:
 def judge_probes(rows: Rows, probes: dict[str, tuple[ProbeSettings, ...]]) -> Findings:
     """Compare right answers under the training pattern and with dense attention."""
 
-    def right(runs, field: str = "accuracy") -> list[float]:
-        return [rows[run][field]["rate"] for run in runs]
+    def right(runs, field: str = "accuracy") -> list[Proportion]:
+        return [Proportion(rows[run][field]["successes"], rows[run][field]["trials"]) for run in runs]
 
     table = []
     for name, runs in probes.items():
@@ -38,8 +39,7 @@ def judge_probes(rows: Rows, probes: dict[str, tuple[ProbeSettings, ...]]) -> Fi
         table.append((name, f"{100 * rows[runs[0]]['ceiling']:.0f} %", *map(rate, found)))
     across = [right(runs) for name, runs in probes.items() if name.startswith("across")]
     relay = [probes[name] for name in probes if name.endswith("2 layers: S²")][0]
-    gain = over_seeds([s2 - short for s2, short in zip(*across, strict=True)])
-    lost = over_seeds([own - dense for own, dense in zip(right(relay), right(relay, "dense"), strict=True)])
+    gain, lost = over_trials(*across), over_trials(right(relay), right(relay, "dense"))
     layers = {r: 2 * r - 1 for r in (2, 4, 8) if _hears(r, 2 * r - 1) and not _hears(r, 2 * r - 2)}
     claims = (
         Claim("The shift carries what stands across a border of groups.", above(gain, 0.5),
