@@ -24,7 +24,8 @@ READING_ORDER = [
     "attention.arguments", "attention.sdpa", "attention.tiles", "attention.dense_mask", "attention.grouped",
     "attention.varlen", "attention.flex", "attention",
     "runs.records", "runs.claim",
-    "lora.layers", "lora.files", "lora", "model.config", "model.llama", "model.folder", "model", "longlora", "adapter",
+    "lora.rank", "lora.layers", "lora.files", "lora", "model.config", "model.llama", "model.folder", "model",
+    "longlora", "adapter",
     "cost", "plan",
     "runs.progress", "runs.timing",
     "training", "training.text_files", "training.corpus", "training.passkey", "training.references", "training.longqa",
@@ -234,7 +235,7 @@ def test_the_facts_and_the_reference_load_numpy_only():
 
 
 def test_the_check_of_what_is_loaded_sees_torch():
-    assert loaded_after("import longlora_edu.model") == ["torch"]
+    assert loaded_after("import longlora_edu.attention") == ["torch"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
