@@ -27,7 +27,7 @@ READING_ORDER = [
     "lora.rank", "lora.layers", "lora.files", "lora", "model.config", "model.llama", "model.folder", "model",
     "longlora", "adapter",
     "cost", "plan",
-    "runs.progress", "runs.timing",
+    "runs.progress", "runs.number_format", "runs.timing",
     "training", "training.text_files", "training.corpus", "training.passkey", "training.references", "training.longqa",
     "training.checkpoint", "training.train", "training.objective", "training.evaluate", "training.continuation",
     "training.finetune", "training.extend",
@@ -44,7 +44,8 @@ NEVERS = [
 ]
 NUMPY_ONLY = [
     "geometry", "reference", "rope", "cost", "plan", "runs.validate", "runs.records", "runs.progress",
-    "runs.timing", "runs.claim", "training.text_files", "training.corpus", "training.passkey", "training.references",
+    "runs.number_format", "runs.timing", "runs.claim", "training.text_files", "training.corpus", "training.passkey",
+    "training.references",
     "training.longqa",
 ]  # fmt: skip
 TWICE = {}  # module names that two files share, each with the reason
