@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-import torch
+from typing import TYPE_CHECKING, Literal, get_args
 
 from .geometry import Boundary, S2Pattern, group_size_from_ratio
-from .lora import add_lora, free_modules, merge_lora
-from .lora.layers import checked_rank_and_alpha, lora_layers, modules_to_free
-from .model import TinyLlama
+from .lora.rank import checked_rank_and_alpha
 from .rope import Rope, RopeMethod
 from .runs.validate import check_choice, check_integer, check_number, check_positive, check_text
+
+if TYPE_CHECKING:
+    import torch
+
+    from .model import TinyLlama
 
 ATTENTION_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 EMBEDDINGS_AND_NORMS = ("embed_tokens", "input_layernorm", "post_attention_layernorm", "norm")
@@ -141,6 +142,11 @@ def apply_longlora(
         ValueError: before anything is changed, for a target context not above the trained one, a base that is
             stretched by another rule, or a name in `targets` or `also_train` that is none of its modules.
     """
+    import torch  # here, and not above: settings are read where there is no torch, in a browser tab
+
+    from .lora.layers import add_lora, free_modules, lora_layers, modules_to_free
+    from .model import TinyLlama
+
     trained = config.trained_length or model.config.trained_context
     rope = stretched_rope(model.config.rope, config.rope, trained_length=trained, target_length=config.context_length)
     if config.train == "adapters":
@@ -178,6 +184,8 @@ def apply_longlora(
 
 def merge_to_dense(model: TinyLlama) -> TinyLlama:
     """Merge LoRA into the weights and drop the sparse pattern, in place: a plain dense model at the new context."""
+    from .lora.layers import lora_layers, merge_lora
+
     if lora_layers(model):
         merge_lora(model)
     for attention in model.attention_layers:

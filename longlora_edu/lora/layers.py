@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..runs.validate import check_number, check_size
+from .rank import checked_rank_and_alpha
 
 
 class LoRALinear(nn.Module):
@@ -142,16 +142,6 @@ def merge_lora(model: nn.Module) -> MergeReport:
         _put(model, name, layer.merged())
     removed = sum(layer.lora_A.weight.numel() + layer.lora_B.weight.numel() for layer in layers.values())
     return MergeReport(tuple(layers), removed)
-
-
-def checked_rank_and_alpha(rank: object, alpha: Any) -> tuple[int, float]:
-    """Return both as plain numbers, if LoRA can use them. A rank above the layer's sizes is wasteful, not wrong."""
-    rank = check_size("rank", rank)
-    try:
-        alpha = check_number("alpha", alpha, above=0)
-    except ValueError:
-        raise ValueError(f"alpha must be a number above 0, got {alpha!r:.60}") from None
-    return rank, float(alpha)
 
 
 def named_parts(model: nn.Module) -> dict[str, nn.Module]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 
 from ..rope import Rope
 from ..runs.validate import check_flag, check_number, check_size
@@ -114,6 +116,12 @@ class LlamaConfig:
 
 
 _SIZES = [name for name, field in LlamaConfig.__dataclass_fields__.items() if field.type == "int"]
+
+
+def bundled_config() -> LlamaConfig:
+    """Read the shape of the model in the package; its weights, and torch, stay where they are."""
+    text = (files("longlora_edu") / "assets" / "model" / "config.json").read_text(encoding="utf-8")
+    return LlamaConfig.from_json(json.loads(text))
 
 
 def _check_sizes(values: Mapping) -> dict[str, int]:

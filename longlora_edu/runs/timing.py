@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .number_format import number_format
 from .records import peak_memory
 from .validate import check_integer
 
@@ -156,7 +157,10 @@ def reached_tflops(*, seconds: float = 10.0, width: int = 1024, bf16: bool = Tru
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    left, right = torch.randn(2, width, width, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
+    dtype = torch.float32
+    if bf16:  # on an older GPU the rate of what it has instead, not that of an emulation
+        dtype = torch.bfloat16 if _is_cpu(device) else number_format(device, "measure")
+    left, right = torch.randn(2, width, width, device=device, dtype=dtype)
     rates, began = [], time.perf_counter()
     while not rates or time.perf_counter() - began < seconds:
         start = time.perf_counter()

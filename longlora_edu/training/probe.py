@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from ..geometry import S2Geometry, S2Pattern
-from ..model import LlamaConfig, TinyLlama
+from ..model.config import LlamaConfig
 from ..rope import Rope
 from ..runs.records import Proportion
 from ..runs.validate import check_choice, set_integers
-from .train import Metrics, TrainSettings, train
+
+if TYPE_CHECKING:  # and inside of what trains: settings, places and ceilings are read in a browser tab, without torch
+    from torch import Tensor
+
+    from ..model import TinyLlama
+    from .train import Metrics
 
 Place = Literal["inside", "across", "far"]
 FILLERS, HEADS = 8, 2  # kinds of filler; one plain head and one shifted
@@ -137,6 +139,8 @@ def draw_sequences(settings: ProbeSettings, rng: np.random.Generator, count: int
 
     Ids below `values` are keys, `values` is the question mark, the rest filler.
     """
+    import torch
+
     values = settings.values
     ids = rng.integers(values + 1, values + 1 + FILLERS, size=(count, settings.seq_len))
     where = places(settings)
@@ -154,6 +158,11 @@ def run_probe(
 
     Depends on nothing but the settings (and the number of threads, bitwise). Seconds on one core.
     """
+    import torch
+    import torch.nn.functional as F
+
+    from .train import TrainSettings, train
+
     model = _fresh_model(settings)
     for attention in model.attention_layers:
         attention.sparse = settings.pattern
@@ -172,6 +181,10 @@ def run_probe(
 
 
 def _fresh_model(settings: ProbeSettings) -> TinyLlama:
+    import torch
+
+    from ..model import TinyLlama
+
     shape = LlamaConfig(
         Rope(16, trained_length=settings.seq_len),
         hidden_size=HEADS * 16,
@@ -189,10 +202,12 @@ def _fresh_model(settings: ProbeSettings) -> TinyLlama:
 def _asked(model: TinyLlama, settings: ProbeSettings, seed: list[int], count: int) -> tuple[Tensor, Tensor]:
     """Draw sequences; return answers (b,) and the logits of the values (b, v) at the question."""
     ids, questions, answers = draw_sequences(settings, np.random.default_rng(seed), count)
-    return answers, model(ids)[torch.arange(count), questions, : settings.values]
+    return answers, model(ids)[np.arange(count), questions, : settings.values]
 
 
-@torch.no_grad()
 def _score(model: TinyLlama, settings: ProbeSettings) -> Proportion:
-    answers, logits = _asked(model, settings, [settings.seed, 1], TRIALS)
+    import torch
+
+    with torch.no_grad():
+        answers, logits = _asked(model, settings, [settings.seed, 1], TRIALS)
     return Proportion(int((logits.argmax(dim=-1) == answers).sum()), TRIALS)

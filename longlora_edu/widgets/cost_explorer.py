@@ -6,11 +6,10 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import ipywidgets
-import torch
 
-from ..attention import full_attention, s2_attention
 from ..geometry import S2Geometry
 from ..plots import SCREEN, Budget, Style, describe_bytes, describe_flops, plot_bytes, plot_flops
 from ..plots.speed import describe_speed, plot_speed, speed_ratios
@@ -22,6 +21,9 @@ from .display import Picture
 from .panel import Panel
 from .shapes import known_shapes
 from .task import Task
+
+if TYPE_CHECKING:  # and inside of what measures: costs are counted in a browser tab, without torch
+    import torch
 
 LENGTHS = tuple(2**power for power in range(8, 18))
 RATIOS = [("1/2 of the length", 1 / 2), ("1/4 of the length", 1 / 4), ("1/8 of the length", 1 / 8)]
@@ -67,15 +69,16 @@ def measure_attention(
     heads: int = 4,
     head_dim: int = 48,
     repeats: int = 5,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     backward: bool = True,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> dict:
     """Time dense attention and S²-Attn on random numbers, forward and, with `backward`, the gradients of q, k and v.
 
-    Both in `torch`, as the model runs them, with the threads that torch has now. The two take turns, after one round
-    that does not count, and the middle one of `repeats` times is kept. Small lengths measure calls, not attention.
+    Both in torch, as the model runs them, with the threads that torch has now, in float32 unless `dtype` differs. The
+    two take turns, after one round that does not count, and the middle one of `repeats` times is kept. Small lengths
+    measure calls, not attention.
 
     Returns a record: `seconds[length][name]`, `pairs[length]` (how many times fewer pairs S²-Attn computes), the
     settings, and where and when it was measured.
@@ -83,6 +86,11 @@ def measure_attention(
     Raises:
         ValueError: for no lengths, or settings that `S2Geometry` or attention refuse.
     """
+    import torch
+
+    from ..attention import full_attention, s2_attention
+
+    dtype = torch.float32 if dtype is None else dtype
     if not lengths:
         raise ValueError("lengths must hold at least one length, got none")
     for name, value in (("repeats", repeats), ("heads", heads), ("head_dim", head_dim)):
@@ -163,6 +171,8 @@ def seconds_explorer(
 
 def _seconds(way: Callable[[], torch.Tensor], inputs: tuple[torch.Tensor, ...]) -> float:
     """Time one call in seconds, with the gradients of `inputs` if there are any."""
+    import torch
+
     for x in inputs:
         x.requires_grad_(True)
         x.grad = None

@@ -33,6 +33,7 @@ from longlora_edu.attention import choose_impl, full_attention, s2_attention
 from longlora_edu.course.checks import l04_speed as check
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.runs import timing
+from longlora_edu.runs.number_format import number_format
 from longlora_edu.widgets.explorer import explorer
 
 # %% [markdown]
@@ -413,7 +414,7 @@ if device.type == "cpu":
     print("There is no GPU here: the clock runs on one thread of the CPU.")
 else:
     print("The clock runs on", torch.cuda.get_device_name(device))
-num_heads, width, dtype = (4, 32, torch.float32) if device.type == "cpu" else (8, 64, torch.bfloat16)
+num_heads, width, dtype = (4, 32, torch.float32) if device.type == "cpu" else (8, 64, number_format(device, "measure"))
 
 
 def training_step(attend, inputs):

@@ -27,7 +27,7 @@ import torch
 
 from longlora_edu import course, longlora, plots
 from longlora_edu.course.checks import l05_positions as check
-from longlora_edu.model import bundled_model, llama
+from longlora_edu.model import bundled_config, bundled_model, llama
 from longlora_edu.reference import full_attention
 from longlora_edu.rope import Rope
 from longlora_edu.training import corpus, evaluate
@@ -59,7 +59,7 @@ print("difference after shuffling:", np.abs(heard - heard_shuffled).max().round(
 # {{beginners: RoPE}}
 
 # %%
-trained_rope = bundled_model().config.rope
+trained_rope = bundled_config().rope
 frequencies = trained_rope.frequencies()  # base ** (-2 i / d), in radians per token
 TRAINED, TARGET = trained_rope.trained_length, 2048
 print(f"a head of the small model has {trained_rope.head_dim} features, so {len(frequencies)} clocks")

@@ -40,6 +40,7 @@ from longlora_edu import model as tiny
 from longlora_edu import plots
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig
+from longlora_edu.runs.number_format import has_bf16
 from longlora_edu.training import corpus, longqa, objective
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -309,7 +310,7 @@ for step in range(steps):
     for group in optimizer.param_groups:
         group["lr"] = 2e-3 * min(1, (step + 1) / 5) * (1 - step / steps)
     ids = torch.from_numpy(source.draw(np.random.default_rng([1, step]), 2)).long().to(device)
-    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+    with torch.autocast(device, torch.bfloat16, enabled=has_bf16(device)):
         loss = model(ids, labels=ids).loss
     loss.backward()
     optimizer.step()

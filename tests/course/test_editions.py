@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
+from helpers import ROOT
 
 from longlora_edu.course.build.assemble import build, edition
 from longlora_edu.course.build.frame import set_up
 from longlora_edu.course.build.outputs import execute, portable, swallowed_errors
 from longlora_edu.course.build.source import QUANTITY, lessons, problems, read_lesson, stub
 
+SOURCE = ROOT / "notebooks" / "source"
 HEADER = """# ---
 # jupyter:
 #   longlora_edu:
@@ -346,3 +351,49 @@ def test_the_lab_opens_at_the_first_lesson_with_the_settings_of_the_course(check
     monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="jupyterlab must be installed, got none"):
         lab.open_lab(checkout / "notebooks")
+
+
+def test_a_gpu_is_asked_for_by_lessons_that_use_one_only():
+    asked = {lesson.name: "accelerator" in edition(lesson, "student").metadata for lesson in lessons(SOURCE)}
+    uses = {path.stem: "cuda" in path.read_text(encoding="utf-8") for path in SOURCE.glob("[0-9]*.py")}
+    assert asked == uses and set(asked.values()) == {True, False}
+
+
+FIRST_CELL = """
+import importlib.util
+import sys
+import types
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "longlora_edu" else found(name, *rest)
+if {colab}:
+    sys.modules["google.colab"] = types.ModuleType("google.colab")
+from IPython.core.interactiveshell import InteractiveShell
+from longlora_edu.course.build.frame import set_up
+from longlora_edu.course.build.repository import Repository
+shell = InteractiveShell.instance()
+shell.register_magic_function(lambda line: print("pip", line), magic_name="pip")
+done = shell.run_cell(set_up(Repository("someone/long-lora", "v1") if {stamped} else None))
+print(done.success)
+"""
+
+
+@pytest.mark.parametrize(
+    ("colab", "stamped", "wheel", "said"),
+    [
+        (True, True, False, 'pip install -q --no-deps "longlora-edu @ git+https://github.com/someone/long-lora@v1"'),
+        (False, True, False, 'pip install -q "longlora-edu @ git+https://github.com/someone/long-lora@v1"'),
+        (True, False, True, 'pip install -q --no-deps "longlora_edu-0.2.0-py3-none-any.whl"'),
+        (False, True, True, 'pip install -q "longlora_edu-0.2.0-py3-none-any.whl"'),
+        (False, False, False, "put its wheel beside this notebook, and run this cell again"),
+    ],
+)
+def test_the_first_cell_installs_on_any_host(colab, stamped, wheel, said, tmp_path):
+    if wheel:
+        for version in ("0.1.0", "0.2.0"):
+            (tmp_path / f"longlora_edu-{version}-py3-none-any.whl").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_CELL.format(colab=colab, stamped=stamped)],
+        cwd=tmp_path, env=dict(os.environ) | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said in done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith(str(stamped or wheel)), done.stdout + done.stderr

@@ -54,8 +54,8 @@ def edition(lesson: Lesson, kind: Edition, *, neighbours: Sequence[Lesson] = ())
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
-            "accelerator": "GPU",
-            "colab": {"gpuType": "T4", "provenance": [], "toc_visible": True},
+            **({"accelerator": "GPU"} if lesson.uses_gpu else {}),  # else a free quota would be spent on nothing
+            "colab": {"provenance": [], "toc_visible": True} | ({"gpuType": "T4"} if lesson.uses_gpu else {}),
             "longlora_edu": {"lesson": lesson.name, "edition": kind, "source_sha256": lesson.digest},
         }
     )

@@ -7,15 +7,24 @@ from collections.abc import Sequence
 from .repository import Repository
 from .source import Lesson
 
-NOT_INSTALLED = """    raise ImportError("longlora_edu is not installed here: see 'Colab' in its README")"""
-# Colab has all that the package needs: with --no-deps nothing else is replaced, and no restart is asked for.
-INSTALL = '    %pip install -q --no-deps "{}"'
+# Where nothing is installed and no address is stamped.
+MISSING = "longlora_edu is not here: put its wheel beside this notebook, and run this cell again"
+NOT_INSTALLED = f"""    if package is None:
+        raise ImportError("{MISSING}")
+"""
+# Colab has all that the package needs: with --no-deps nothing else is replaced, and no restart is asked for. Elsewhere
+# pip adds what is missing, and only that. A wheel beside the notebook goes before the address.
 SET_UP = """# @title Set-up: where am I?
 import importlib.util
 import sys
+from pathlib import Path
 
-if "google.colab" in sys.modules and importlib.util.find_spec("longlora_edu") is None:
-{}
+if importlib.util.find_spec("longlora_edu") is None:
+    package = next((str(path) for path in sorted(Path().glob("longlora_edu-*.whl"), reverse=True)), {})
+{}    if "google.colab" in sys.modules:
+        %pip install -q --no-deps "$package"
+    else:
+        %pip install -q "$package"
 from longlora_edu.course import check_environment
 
 environment = check_environment()
@@ -24,8 +33,10 @@ environment"""
 
 
 def set_up(repository: Repository | None) -> str:
-    """The first code cell, the same in every notebook. On Colab it installs this package and nothing else."""
-    return SET_UP.format(INSTALL.format(repository.requirement) if repository else NOT_INSTALLED)
+    """The first code cell, the same in every notebook: on a host that lacks the package it installs it."""
+    if repository is None:
+        return SET_UP.format(None, NOT_INSTALLED)
+    return SET_UP.format(f'"{repository.requirement}"', "")
 
 
 def head(lesson: Lesson, neighbours: Sequence[Lesson], repository: Repository | None) -> str:

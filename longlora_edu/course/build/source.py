@@ -43,6 +43,11 @@ class Lesson:
         """The folder that holds `notebooks/` and `docs/`."""
         return self.path.resolve().parents[2]
 
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether a cell computes on a CUDA device where there is one."""
+        return any(cell.cell_type == "code" and "cuda" in cell.source for cell in self.cells)
+
     @cached_property
     def solutions(self) -> dict[str, str]:
         """The whole cell of each exercise, without the marks."""

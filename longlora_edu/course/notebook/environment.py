@@ -17,6 +17,10 @@ ProfileName = Literal["binder", "laptop", "gpu", "ci"]
 FALLBACK = {"gpu": "laptop", "binder": "laptop", "ci": "binder"}
 # Present inside of a container whose cores are limited; the number of cores that the host reports is not granted.
 CONTAINER = Path("/sys/fs/cgroup/cpu.max")
+# Python compiled for browsers, where there is neither torch nor a second thread.
+IN_TAB = sys.platform == "emscripten"
+IN_THE_TAB = "This is your browser: nothing was installed. Cells that need torch show what they printed on a laptop."
+WITHOUT_TORCH = "torch is not installed: the cells that need it will stop. `python -m pip install torch` brings it."
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,15 @@ def check_environment() -> Environment:
 
     The profile is `LONGLORA_EDU_PROFILE` if that is set, else `gpu` with a CUDA device, `binder` where a hub or a
     container grants one core, else `laptop`. Where fewer cores are granted than the host has, torch is limited to
-    them: left alone it starts a thread for each core of the host, and they get in each other's way.
+    them: left alone it starts a thread for each core of the host, and they get in each other's way. In a browser tab
+    there is no torch: the profile is `binder`, and the cells that need torch show what they printed elsewhere.
 
     Raises:
         ValueError: for a `LONGLORA_EDU_PROFILE` that is not a profile.
     """
+    if not has_torch():
+        device, advice = ("browser tab", IN_THE_TAB) if IN_TAB else ("CPU", WITHOUT_TORCH)
+        return Environment(profile(), device, 1, _versions(), advice)
     import torch
 
     granted = granted_cores()
@@ -82,8 +90,12 @@ def check_environment() -> Environment:
             "No GPU is attached: everything works, slower. For one, choose Runtime, Change runtime type, T4 GPU, "
             "before you go on."
         )
-    versions = {name: number for name in ("torch", "numpy", "ipywidgets", "longlora-edu") if (number := _version(name))}
-    return Environment(profile(), device, torch.get_num_threads(), versions, advice)
+    return Environment(profile(), device, torch.get_num_threads(), _versions(), advice)
+
+
+def has_torch() -> bool:
+    """Whether torch is installed, found out without the seconds that its import takes."""
+    return find_spec("torch") is not None
 
 
 def require(*packages: str, install: str) -> None:
@@ -112,6 +124,8 @@ def profile() -> Profile:
     """The profile of this machine; see `check_environment`."""
     if chosen := os.environ.get("LONGLORA_EDU_PROFILE"):
         return Profile(chosen)
+    if not has_torch():
+        return Profile("binder")
     import torch
 
     if torch.cuda.is_available():
@@ -135,6 +149,11 @@ def _container_limit() -> float:
         return 0.0
     quota, period = CONTAINER.read_text(encoding="ascii").split()
     return 0.0 if quota == "max" else int(quota) / int(period)
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "numpy", "ipywidgets", "longlora-edu")
+    return {name: number for name in names if (number := _version(name))}
 
 
 def _version(package: str) -> str | None:
