@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense
-from longlora_edu.model import load_tiny_llama
+from longlora_edu.model import bundled_model
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, write_json
 from longlora_edu.training.corpus import Windows, standard_library
@@ -25,7 +25,6 @@ from longlora_edu.training.finetune import FinetuneSettings, finetune
 
 RULES = [(method, 8, "adapters", 40) for method in ("default", "linear", "ntk", "dynamic", "yarn")]
 GENTLER = [("linear", 2, "adapters", 150), ("linear", 2, "all", 150), ("linear", 4, "all", 100)]
-BASE = Path(__file__).parent / "models" / "base256"  # the small model of the studies
 RESULTS = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results"
 
 
@@ -38,11 +37,11 @@ def main() -> None:
     out = arguments.out or RESULTS / ("position_rules_full.json" if full else "position_rules.json")
     command = "python benchmarks/position_rules.py" + " --attention full" * full
     corpus, rows = standard_library(), []
-    base = load_tiny_llama(BASE)
+    base = bundled_model(256)
     context = base.config.trained_context
     before = score_text(base, corpus.held_out, [context], windows=200).by_length[context]
     for method, factor, train, steps in RULES if full else RULES + GENTLER:
-        model, target = load_tiny_llama(BASE), factor * context
+        model, target = bundled_model(256), factor * context
         pattern = {"group_size": target, "shift": 0} if full else {}  # one group without a shift is full attention
         apply_longlora(model, LongLoRAConfig(target, rope=method, train=train, **pattern))
         settings = FinetuneSettings(steps, rate=2e-3 if train == "adapters" else 1e-3)

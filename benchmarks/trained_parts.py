@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from longlora_edu.longlora import EMBEDDINGS_AND_NORMS, LongLoRAConfig, apply_longlora, merge_to_dense
-from longlora_edu.model import load_tiny_llama
+from longlora_edu.model import bundled_model
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, read_json, write_json
 from longlora_edu.training.corpus import Windows, standard_library
@@ -26,7 +26,6 @@ from longlora_edu.training.evaluate import score_passkeys, score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 
 TARGET, WINDOWS, TRIALS = 2048, 100, 16
-BASE = Path(__file__).parent / "models" / "base256"  # the small model of the studies
 OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "trained_parts.json"
 EMBEDDINGS, *NORMS = EMBEDDINGS_AND_NORMS
 RATES = (2e-3, 4e-3, 8e-3)
@@ -50,7 +49,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     corpus = standard_library()
     windows = Windows(corpus.train, TARGET + 1)
-    base = load_tiny_llama(BASE)
+    base = bundled_model(256)
     context = base.config.trained_context
     settings = {"steps": arguments.steps, "target_context": TARGET, "windows": WINDOWS, "trials": TRIALS}
     rows = []
@@ -65,7 +64,7 @@ def main() -> None:
         for rate in rates:
             if (name, rate) in done:
                 continue
-            model = load_tiny_llama(BASE)
+            model = bundled_model(256)
             config = LongLoRAConfig(TARGET, train="all")
             if rank is not None:
                 config = LongLoRAConfig(TARGET, rank=rank, alpha=2 * rank, also_train=besides)

@@ -23,7 +23,7 @@ import torch
 
 from longlora_edu.geometry import S2Pattern
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense
-from longlora_edu.model import TinyLlama, load_tiny_llama
+from longlora_edu.model import TinyLlama, bundled_model
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import Proportion, provenance, read_json, write_json
 from longlora_edu.training.corpus import Corpus, Windows, standard_library
@@ -37,7 +37,6 @@ TARGET, GROUP, SEEDS = 2048, 512, (1, 2)
 LENGTHS = (256, 512, 1024, 2048)
 WINDOWS, TRIALS = 200, 40
 EVERY = 16  # positions averaged into one number: the file travels with the package
-BASE = Path(__file__).parent / "models" / "base256"  # the small model of the studies
 OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "training_attention.json"
 # Full attention is a single group without a shift.
 ARMS = {
@@ -106,7 +105,7 @@ def recipe(pattern: S2Pattern) -> LongLoRAConfig:
 
 def extended(pattern: S2Pattern | None, corpus: Corpus, steps: int, seed: int) -> tuple[TinyLlama, dict]:
     """The merged model, and how its training went: none at all without a pattern."""
-    model = load_tiny_llama(BASE)
+    model = bundled_model(256)
     apply_longlora(model, recipe(pattern or S2Pattern(GROUP)), generator=torch.Generator().manual_seed(seed))
     about = {"pattern": None, "steps": 0, "tokens": 0, "seconds": 0.0, "tokens_per_second": None, "curve": []}
     if pattern is not None:
@@ -153,7 +152,7 @@ def speed(corpus: Corpus, rounds: int = 31) -> dict:
     """Seconds of one window forward and backward, the median over rounds in which each arm has its turn."""
     models = {}
     for name in ("short", "s2", "full"):
-        models[name] = load_tiny_llama(BASE)
+        models[name] = bundled_model(256)
         apply_longlora(models[name], recipe(ARMS[name]))
     texts = Windows(corpus.train, TARGET + 1).draw(np.random.default_rng(0), rounds)
     seconds = {name: [] for name in models}

@@ -17,14 +17,13 @@ import numpy as np
 import torch
 
 from longlora_edu.longlora import ATTENTION_PROJECTIONS, LongLoRAConfig, apply_longlora
-from longlora_edu.model import load_tiny_llama
+from longlora_edu.model import bundled_model
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, write_json
 from longlora_edu.training.corpus import Windows, standard_library
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 
 TARGET = 2048
-BASE = Path(__file__).parent / "models" / "base256"  # the small model of the studies
 OUT = Path(__file__).parents[1] / "longlora_edu" / "assets" / "results" / "update_spectra.json"
 
 
@@ -35,7 +34,7 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=2)
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
-    corpus, model = standard_library(), load_tiny_llama(BASE)
+    corpus, model = standard_library(), bundled_model(256)
     settings = FinetuneSettings(arguments.steps, rate=1e-3)
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     apply_longlora(model, LongLoRAConfig(TARGET, train="all"))

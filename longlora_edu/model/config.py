@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from ..rope import Rope
 from ..runs.validate import check_flag, check_number, check_size
@@ -118,10 +119,22 @@ class LlamaConfig:
 _SIZES = [name for name, field in LlamaConfig.__dataclass_fields__.items() if field.type == "int"]
 
 
-def bundled_config() -> LlamaConfig:
-    """Read the shape of the model in the package; its weights, and torch, stay where they are."""
-    text = (files("longlora_edu") / "assets" / "model" / "config.json").read_text(encoding="utf-8")
+def bundled_config(trained_context: int = 512) -> LlamaConfig:
+    """Read the shape of a model in the package; its weights, and torch, stay where they are."""
+    text = (bundled_folder(trained_context) / "config.json").read_text(encoding="utf-8")
     return LlamaConfig.from_json(json.loads(text))
+
+
+def bundled_folder(trained_context: int = 512) -> Path:
+    """Return the folder of a small model that travels with the package.
+
+    Raises:
+        ValueError: for another trained context than 512 or 256.
+    """
+    names = {512: "model", 256: "model256"}
+    if trained_context not in names:
+        raise ValueError(f"trained_context must be one of 512, 256, got {trained_context!r}")
+    return Path(str(files("longlora_edu") / "assets" / names[trained_context]))
 
 
 def _check_sizes(values: Mapping) -> dict[str, int]:

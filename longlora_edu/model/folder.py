@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from ..lora.files import check_tensors, existing_file, read_weights
 from ..runs.records import read_json, replace_file, write_json
-from .config import LlamaConfig
+from .config import LlamaConfig, bundled_folder
 from .llama import TinyLlama
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -52,11 +52,12 @@ def load_tiny_llama(folder: Path) -> TinyLlama:
     return model.eval()
 
 
-def bundled_model() -> TinyLlama:
-    """Load the small model of the package: trained at 512 bytes on the standard library's source."""
-    return load_tiny_llama(bundled_folder())
+def bundled_model(trained_context: int = 512) -> TinyLlama:
+    """Load a small model of the package, trained at 512 bytes, or at 256, on the standard library's source.
 
+    The studies and lesson 05 use the model of 256 bytes, everything else that of 512.
 
-def bundled_folder() -> Path:
-    """Return the folder of the small model that travels with the package."""
-    return Path(str(files("longlora_edu") / "assets" / "model"))
+    Raises:
+        ValueError: for another context.
+    """
+    return load_tiny_llama(bundled_folder(trained_context))

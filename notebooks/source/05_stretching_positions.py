@@ -59,7 +59,7 @@ print("difference after shuffling:", np.abs(heard - heard_shuffled).max().round(
 # {{beginners: RoPE}}
 
 # %%
-trained_rope = bundled_config().rope
+trained_rope = bundled_config(256).rope
 frequencies = trained_rope.frequencies()  # base ** (-2 i / d), in radians per token
 TRAINED, TARGET = trained_rope.trained_length, 2048
 print(f"a head of the small model has {trained_rope.head_dim} features, so {len(frequencies)} clocks")
@@ -75,7 +75,7 @@ plots.show_clocks(frequencies, positions, pairs)
 # %% [markdown]
 # ## Predict: past the trained length
 #
-# The small model was trained on windows of 256 bytes. We measure [bits per byte](glossary.md#bits-per-byte) of the
+# A small model of this package was trained on windows of 256 bytes. We measure [bits per byte](glossary.md#bits-per-byte) of the
 # *same* last 128 bytes of a text, while it gets more and more of what stands before them.
 
 # %%
@@ -115,7 +115,7 @@ windows = profile.choose(laptop=24, binder=4, ci=2)
 
 def untrained(rule, advance=lambda tokens: None):
     """Bits per byte by length when only the position rule changes, and no weight."""
-    model = bundled_model()
+    model = bundled_model(256)
     longlora.apply_longlora(model, longlora.LongLoRAConfig(TARGET, rope=rule, train="all"))
     return evaluate.score_text(model, held_out, lengths, windows=windows, on_batch=advance).by_length
 
@@ -281,8 +281,8 @@ for original, target in ((4096, 8192), (4096, 32768), (4096, 100_000), (4096, 60
 # {{claim: two-stage-training}}
 
 # %% claim="two-stage-training"
-model = bundled_model()
-print("one stage:", longlora.apply_longlora(bundled_model(), longlora.LongLoRAConfig(2048)).rope.factor)
+model = bundled_model(256)
+print("one stage:", longlora.apply_longlora(bundled_model(256), longlora.LongLoRAConfig(2048)).rope.factor)
 for target in (512, 2048):
     report = longlora.apply_longlora(model, longlora.LongLoRAConfig(target, trained_length=256))
     print(f"stage to {target}: trained length {report.trained_context}, factor {report.rope.factor}")
@@ -524,7 +524,7 @@ course.show_study("positions")
 # {{claim: embeddings-hold-positions}}
 
 # %% claim="embeddings-hold-positions"
-short, long = bundled_model(), bundled_model()
+short, long = bundled_model(256), bundled_model(256)
 longlora.apply_longlora(long, longlora.LongLoRAConfig(2048, train="all"))
 for name, model in (("256", short), ("2,048", long)):
     print(
@@ -540,7 +540,7 @@ for name, model in (("256", short), ("2,048", long)):
 # query and key weights as such a file would have them, and change nothing else.
 
 # %%
-wrong = bundled_model()
+wrong = bundled_model(256)
 for attention in wrong.attention_layers:
     for projection in (attention.q_proj, attention.k_proj):
         heads = projection.weight.detach().unflatten(0, (-1, 2, 24))  # heads, halves, pairs

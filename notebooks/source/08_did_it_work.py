@@ -142,13 +142,13 @@ print(course.recorded_line("training_attention"))
 #
 # ### One arm, here and now
 #
-# The arm without training needs no patience: stretch the positions of the bundled model, and measure. (The recorded arms
-# began with a base that was trained at 256 bytes; the bundled model was trained at 512.)
+# The arm without training needs no patience: stretch the positions of the model that was trained at 256 bytes, and
+# measure.
 
 # %%
 target = record["target_context"]
 text = corpus.standard_library()
-untrained = bundled_model()
+untrained = bundled_model(256)
 longlora.apply_longlora(
     untrained, longlora.LongLoRAConfig(target)
 )  # not a step is taken: the weights are those of the base model
@@ -168,8 +168,8 @@ key_rates = {name: arm["passkey"][str(target)]["rate"] for name, arm in by_arm.i
 course.reveal(
     "08.untrained",
     100 * key_rates["yarn"],
-    f"Recorded over {by_arm['yarn']['passkey'][str(target)]['trials']} trials, from 256 bytes; with the model of the course, "
-    f"trained at 512, you have just measured {found.successes} of {found.trials}. A base that has met passkeys in its "
+    f"Recorded over {by_arm['yarn']['passkey'][str(target)]['trials']} trials; you have just measured {found.successes} of "
+    f"{found.trials}. A base that has met passkeys in its "
     f"pretraining knows how to copy a key, and YaRN alone carries that skill to eight times the length. So "
     f"in this model a passkey at the target length does not show that training worked: it shows that training has not "
     f"broken it.",
@@ -443,7 +443,7 @@ check.last_bits(last_bits)
 # The library's `score_text` does the same with a model. It is run here on the untrained arm, on few windows.
 
 # %%
-quick = evaluate.score_text(untrained, text.held_out, [512, target], windows=profile.choose(laptop=12, binder=6, ci=3))
+quick = evaluate.score_text(untrained, text.held_out, [256, target], windows=profile.choose(laptop=12, binder=6, ci=3))
 print(", ".join(f"{bits:.2f} bits at {length:,}" for length, bits in quick.by_length.items()))
 
 # %% [markdown]

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from longlora_edu.model import TinyLlama, load_tiny_llama
+from longlora_edu.model.folder import bundled_folder
 from longlora_edu.training.corpus import Corpus, read_corpus, standard_library
 
 from .spec import Run, Settings, key_of
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 # The small model of the studies, trained at 256 bytes. Records call it "bundled": it was the package's when they began.
-BASE = BENCHMARKS / "models" / "base256"
+BASE = bundled_folder(256)
 WEIGHTS = "model.safetensors"
 
 

@@ -35,7 +35,7 @@ from longlora_edu.training.corpus import Document
 from longlora_edu.training.passkey import hide_passkey
 
 ROOT = Path(__file__).parents[2]
-MODEL = str(ROOT / "benchmarks" / "models" / "base256")  # small and quick to extend: its context is 256
+MODEL = str(ROOT / "longlora_edu" / "assets" / "model256")  # small and quick to extend: its context is 256
 
 
 @pytest.fixture(scope="module")

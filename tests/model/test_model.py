@@ -17,6 +17,8 @@ from longlora_edu.model import (
     TOKENIZER_FILES,
     LlamaConfig,
     TinyLlama,
+    bundled_config,
+    bundled_model,
     load_tiny_llama,
     rotate,
     rotation_tables,
@@ -599,3 +601,13 @@ def test_encoding_gives_the_bytes_and_decoding_the_text(tokenizer, text):
 def test_byte_0_ends_a_document_in_the_config_and_nowhere_else(folder):
     config = transformers.AutoConfig.from_pretrained(folder)
     assert (config.bos_token_id, config.eos_token_id) == (0, 0)
+
+
+def test_the_package_carries_a_model_of_512_bytes_and_one_of_256():
+    for context in (512, 256):
+        assert bundled_model(context).config == bundled_config(context)
+        assert bundled_config(context).trained_context == context
+    assert bundled_config() == bundled_config(512)
+    for call in (bundled_model, bundled_config):
+        with pytest.raises(ValueError, match="trained_context must be one of 512, 256, got 1024"):
+            call(1024)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..bands import TURNS, in_band
-from ..inputs import BASE
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, StudyPicture, Table
 from ..seed_plots import seeds_picture
 from ..spec import Run
@@ -142,6 +141,6 @@ def _rows(rules: dict[str, Arms]) -> tuple[Run, ...]:
 
 
 def _rope(profile: BaseProfile):
-    from longlora_edu.model import load_tiny_llama
+    from longlora_edu.model import bundled_model
 
-    return load_tiny_llama(BASE).config.rope
+    return bundled_model(256).config.rope
