@@ -7,6 +7,7 @@ and the third step, training would get the credit for what the base can do witho
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from ..model import TinyLlama
 from ..runs.progress import Progress
@@ -37,7 +38,7 @@ def page_of(context: int, group: int) -> int:
 
 
 def measure_step(
-    model: TinyLlama, corpus: Corpus, settings, progress: Progress, when: str, *, trained: int, references: bool
+    model: TinyLlama, corpus: Corpus, settings: Any, progress: Progress, when: str, *, trained: int, references: bool
 ) -> dict:
     """Measure one step as `report.json` holds it: bits per byte, passkeys, a continuation and, if asked, references.
 
