@@ -26,8 +26,9 @@ import numpy as np
 import torch
 
 from longlora_edu import course, longlora, plots
+from longlora_edu import model as small
 from longlora_edu.course.checks import l05_positions as check
-from longlora_edu.model import bundled_config, bundled_model, llama
+from longlora_edu.model import llama
 from longlora_edu.reference import full_attention
 from longlora_edu.rope import Rope
 from longlora_edu.training import corpus, evaluate
@@ -59,7 +60,7 @@ print("difference after shuffling:", np.abs(heard - heard_shuffled).max().round(
 # {{beginners: RoPE}}
 
 # %%
-trained_rope = bundled_config(256).rope
+trained_rope = small.bundled_config(256).rope
 frequencies = trained_rope.frequencies()  # base ** (-2 i / d), in radians per token
 TRAINED, TARGET = trained_rope.trained_length, 2048
 print(f"a head of the small model has {trained_rope.head_dim} features, so {len(frequencies)} clocks")
@@ -115,7 +116,7 @@ windows = profile.choose(laptop=24, binder=4, ci=2)
 
 def untrained(rule, advance=lambda tokens: None):
     """Bits per byte by length when only the position rule changes, and no weight."""
-    model = bundled_model(256)
+    model = small.bundled_model(256)
     longlora.apply_longlora(model, longlora.LongLoRAConfig(TARGET, rope=rule, train="all"))
     return evaluate.score_text(model, held_out, lengths, windows=windows, on_batch=advance).by_length
 
@@ -182,7 +183,10 @@ check.rotary_scores(rotary_scores)
 # %%
 q, k = (torch.from_numpy(row).expand(1, 1, 2048, 48) for row in rng.normal(size=(2, 48)))
 cos, sin = llama.rotation_tables(trained_rope, 2048, torch.device("cpu"))
-rotated_q, rotated_k = llama.rotate(q, cos.double(), sin.double()), llama.rotate(k, cos.double(), sin.double())
+rotated_q, rotated_k = (
+    llama.rotate(q, cos.double(), sin.double()),
+    llama.rotate(k, cos.double(), sin.double()),
+)
 for distance in (0, 5, 100):
     scores = [(rotated_q[0, 0, p] @ rotated_k[0, 0, p - distance]).item() for p in (100, 500, 2047)]
     print(f"distance {distance:3}, at 100, 500, 2,047:", *(f"{score:.4f}" for score in scores))
@@ -281,8 +285,8 @@ for original, target in ((4096, 8192), (4096, 32768), (4096, 100_000), (4096, 60
 # {{claim: two-stage-training}}
 
 # %% claim="two-stage-training"
-model = bundled_model(256)
-print("one stage:", longlora.apply_longlora(bundled_model(256), longlora.LongLoRAConfig(2048)).rope.factor)
+model = small.bundled_model(256)
+print("one stage:", longlora.apply_longlora(small.bundled_model(256), longlora.LongLoRAConfig(2048)).rope.factor)
 for target in (512, 2048):
     report = longlora.apply_longlora(model, longlora.LongLoRAConfig(target, trained_length=256))
     print(f"stage to {target}: trained length {report.trained_context}, factor {report.rope.factor}")
@@ -524,7 +528,7 @@ course.show_study("positions")
 # {{claim: embeddings-hold-positions}}
 
 # %% claim="embeddings-hold-positions"
-short, long = bundled_model(256), bundled_model(256)
+short, long = small.bundled_model(256), small.bundled_model(256)
 longlora.apply_longlora(long, longlora.LongLoRAConfig(2048, train="all"))
 for name, model in (("256", short), ("2,048", long)):
     print(
@@ -540,7 +544,7 @@ for name, model in (("256", short), ("2,048", long)):
 # query and key weights as such a file would have them, and change nothing else.
 
 # %%
-wrong = bundled_model(256)
+wrong = small.bundled_model(256)
 for attention in wrong.attention_layers:
     for projection in (attention.q_proj, attention.k_proj):
         heads = projection.weight.detach().unflatten(0, (-1, 2, 24))  # heads, halves, pairs

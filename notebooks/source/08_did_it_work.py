@@ -280,8 +280,8 @@ print(f"S² − full, bits per byte, this record: {ours:+.4f}")
 #   fall behind, and on the last stretch they get worse again. Too few steps are not the reason: in the study below, four
 #   times as many make full attention better at the target and the sparse arms worse. Nor are the adapters: with all weights
 #   trained, S² is as far behind.
-# - **Equal on text**: short attention and S² agree within 1 % at eight times the length; at four times, 24 documents cannot
-#   tell. That does not make the shift useless: little of what stands far back helps to guess the next byte of source code.
+# - **Equal on text**: the study below finds short attention and S² alike at eight times the length; at four times its documents
+#   cannot tell. That does not make the shift useless: little of what stands far back helps to guess the next byte of source code.
 #   The named references above are a task that it decides, and so is the probe of
 #   [lesson 02](02_groups_shift_boundary.ipynb).
 #
@@ -302,8 +302,8 @@ course.show_study("attention")
 #
 # The other is that of *a base that uses far context*. The text, the target, the groups and the number of steps are those of
 # the first table; what differs is the base, which was trained further, at 1,024 bytes and with full attention. The gap to
-# full attention is smaller from there, +0.7 against +3.1 %, but there the text is extended twice and here eight times. At
-# the same factor the two bases cannot be told apart. As many further steps at 256 bytes are a planned control.
+# full attention is smaller from there, but there the text is extended twice and here eight times. At the same factor the
+# two bases cannot be told apart. As many further steps at 256 bytes are a planned control.
 #
 # The same by length, past the target as well; how much the change from sparse to dense costs at each position; and when
 # passkeys are found:

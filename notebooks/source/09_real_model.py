@@ -219,8 +219,8 @@ check.evaluation_is_dense(evaluation_is_dense)
 
 # %%
 library = corpus.standard_library()
-context = profile.choose(laptop=1024, ci=512)
-lengths = [256, 512, context] if context > 512 else [256, 512]
+context = 1024
+lengths = [256, 512, context]
 windows = corpus.Windows(library.held_out, context).draw(
     np.random.default_rng(0), profile.choose(laptop=16, binder=8, ci=4)
 )

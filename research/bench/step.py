@@ -23,7 +23,7 @@ from longlora_edu.runs.timing import Ratio, in_turns, peak_of
 from longlora_edu.training.objective import next_byte_nats
 
 SMALL = "small"
-CONTEXTS = {SMALL: (512, 1024, 2048, 4096, 8192), "other": (1024, 2048, 4096)}
+CONTEXTS = {SMALL: (1024, 2048, 4096, 8192), "other": (1024, 2048, 4096)}
 RANK = 8
 
 
