@@ -41,7 +41,7 @@ from .report import render_report
 # A look in under half a minute: a shorter target, few steps, small samples.
 QUICK = {"context": 1024, "steps": 15, "windows": 24, "trials": 2, "references": 12}
 ARMS = ("short", "full")
-# Each arm has the best of three learning rates, chosen on other windows: benchmarks/demo_rates.py.
+# Chosen for each arm on other windows, from 1.5e-3, 3e-3 and 6e-3 (S² also 4e-3), one seed.
 RATES = {"s2": 4e-3, "short": 6e-3, "full": 3e-3}
 RATE_OF_ALL_WEIGHTS = 8e-4
 # Fields of the LongLoRAReport, and of the settings, that report.json states as the recipe.
