@@ -72,7 +72,7 @@ def test_a_lesson_imports_at_most_a_dozen_names_of_the_package(name):
     for cell in LESSONS[name].cells:
         imports = re.findall(r"^from longlora_edu[\w.]* import (.+)$", cell.source, re.MULTILINE)
         names.update(part for line in imports for part in re.findall(r"(\w+)(?:,|$)", line))
-    # Lesson 09 walks through the modules of hf/ one by one, and chooses the number format, besides what every lesson has.
+    # Lesson 09 walks through the modules of hf/ one by one and chooses the number format, besides what all lessons do.
     assert len(names) <= (17 if name == "09_real_model" else 12), sorted(names)
 
 
