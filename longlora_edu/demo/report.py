@@ -47,6 +47,7 @@ th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.7rem 0.3rem 0; 
 th { font-weight: 600 } th[scope=row] { font-weight: 400; min-width: 6em; overflow-wrap: anywhere }
 .facts td { overflow-wrap: anywhere }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid var(--line); padding-left: 0.7rem }
+@media (max-width: 40rem) { table { display: block; overflow-x: auto } }
 details { margin-top: 2.5rem } summary { cursor: pointer; font-weight: 600 }
 """
 
