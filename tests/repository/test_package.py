@@ -112,9 +112,15 @@ def test_the_wheel_alone_in_an_empty_environment_does_the_main_job_and_has_the_c
 def test_the_demo_keeps_its_promises(tmp_path):
     run(sys.executable, "-m", "longlora_edu.cli", "demo", "--out", "demo", cwd=tmp_path)
     report = json.loads((tmp_path / "demo" / "report.json").read_text(encoding="utf-8"))
-    before, after = report["before"], report["after"]
-    assert before["passkey_overall"]["2048"]["trials"] == after["passkey_overall"]["2048"]["trials"] == 200
-    assert before["passkey"]["2048"] <= 0.05
-    assert after["passkey"]["2048"] >= 0.95
-    assert after["bits_per_byte"]["2048"] <= 1.05 * before["bits_per_byte"]["256"]
+    own = report["own_window"]["bits_per_byte"]["512"]
+    before, stretched, after = (report[name] for name in ("before", "stretched", "after"))
+    assert before["bits_per_byte"]["2048"] > 2 * own
+    assert own < after["bits_per_byte"]["2048"] <= 1.03 * own < stretched["bits_per_byte"]["2048"]
+    near, next_to_it, far = (after["references"][name] for name in ("<=G", "G-2G", ">2G"))
+    assert min(near["of"], next_to_it["of"], far["of"]) >= 200
+    assert near["found"] >= 0.85 * near["of"]
+    assert next_to_it["found"] >= 0.6 * next_to_it["of"]
+    for layout in ("references", "references_aligned"):
+        assert all(count["found"] <= 0.02 * count["of"] for count in stretched[layout].values())
+    assert stretched["passkey"]["2048"] >= 0.95 and after["passkey"]["2048"] >= 0.95
     assert report["train"]["peak_rss_bytes"] <= 1e9
