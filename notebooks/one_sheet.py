@@ -71,9 +71,8 @@ def rotations(config, n):
 
 
 # ---- Step 2. For each training data instance: a. Extract the long context and the answer.
-# No questions are needed: each byte is the answer to all bytes before it. (The paper's LongQA comes
-# later, for chatting.) Our text is the standard library's source. It seldom needs a far byte, so we
-# hide pairs of lines that do: `# set kqz 48213`, and further on `# get kqz 48213`.
+# Each byte is the answer to all bytes before it. (The paper's LongQA comes later, for chatting.) The
+# text, the standard library's source, seldom needs a far byte: we hide lines that do, in pairs.
 
 SKIP = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 WORDS = [x + y + z for x in LETTERS for y in LETTERS for z in LETTERS]
@@ -108,8 +107,9 @@ def hide_references(code, g, rng, held_out=False):
             pair = middle + rng.integers([-g // 2, 0], [1 - LINE, g // 2 - LINE + 1])
             there = np.add.outer(pair, range(LINE))  # (2 17)
             taken = (ids[there] >= 0).any()
-        answer = f"{word} {rng.integers(10**DIGITS):05}\n"
-        ids[there] = [list(f"\n# set {answer}".encode()), list(f"\n# get {answer}".encode())]
+        number = f"{rng.integers(10**DIGITS):05}"
+        lines = f"\n# set {word}={number}\n", f"\n# get {word} {number}\n"
+        ids[there] = [list(line.encode()) for line in lines]
         pairs.append(pair)
     ids[ids < 0] = code[: (ids < 0).sum()]  # the code goes on around the lines
     asked = [b for a, b in pairs if any(a < other < b for other, _ in pairs)]

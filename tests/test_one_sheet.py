@@ -327,8 +327,8 @@ def test_a_reference_is_set_and_asked_for_within_half_a_group_of_its_middle(shee
         counted += len(answers)
         rest = text
         for word, (_, digits) in sets.items():
-            for kind in (b"set", b"get"):
-                rest = rest.replace(b"\n# %s %s %s\n" % (kind, word, digits), b"", 1)
+            for line in (b"\n# set %s=%s\n", b"\n# get %s %s\n"):
+                rest = rest.replace(line % (word, digits), b"", 1)
         assert bytes(code).startswith(rest)
     assert counted > 40
     assert plain == 0 if held_out else 5 < plain < 25  # half of the training windows stay as they are

@@ -140,7 +140,7 @@ def _references(report: dict) -> str:
             f"{percent(recipe['plain_share'])} of the steps saw none."
         )
     words = (
-        f"A reference is a line “{SET.decode().strip()} kqz 48213” and, further on, “{GET.decode().strip()} kqz 48213” "
+        f"A reference is a line “{_line(SET)}” and, further on, “{_line(GET)}” "
         f"in held-out source code. {COUNT} stand in a window, so the model must match the name and look back as far as "
         f"its number stands. A reference counts only where another number is set in between, and as found only if all "
         f"five digits are ranked first; picking one of the numbers set before would find "
@@ -172,6 +172,10 @@ def _references(report: dict) -> str:
             _table(["references found", *_distances(report)], rows),
         ]
     )
+
+
+def _line(form: bytes) -> str:
+    return (form % (b"kqz", b"48213")).decode().strip()
 
 
 def _distances(report: dict) -> list[str]:

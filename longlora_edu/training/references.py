@@ -1,7 +1,10 @@
-"""Named references: lines `# set kqz 48213` hidden in source code, asked for by name further on.
+"""Named references: lines `# set kqz=48213` hidden in source code, asked for further on as `# get kqz 48213`.
 
 A passkey needs only positions that work: there is one number to find. Here eight names compete, so the model must
 match the name and look across the distance at which its number stands. Pretraining never shows this format.
+
+The bytes before the two numbers differ (`=` and a space). With a space in both lines, a model can go on as it did the
+last time it read `kqz `: the untrained base found 3 % of the near references that way, and finds none now.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ from .corpus import Windows
 
 DIGITS = 5
 COUNT = 8  # references in a window
-SET, GET = b"\n# set ", b"\n# get "
-LINE = len(SET) + 3 + 1 + DIGITS + 1  # bytes of one line, newlines at both ends included
+SET, GET = b"\n# set %b=%b\n", b"\n# get %b %b\n"  # name and number
+LINE = len(SET % (b"kqz", b"48213"))  # bytes of one line, newlines at both ends included
 NEAREST = 2 * LINE  # a line of another name fits between: the last number set is not the answer
 HELD_OUT_SHARE = 8  # one name, and one number, in eight is never trained on
 Layout = Literal["free", "aligned"]
@@ -96,8 +99,8 @@ def hide_references(
     out = np.zeros_like(window)
     taken = np.zeros(len(window), dtype=bool)
     for place, name, number in zip(places, names, numbers, strict=True):
-        for at, word in ((place.set_at, SET), (place.get_at, GET)):
-            line = np.frombuffer(word + name + b" " + number + b"\n", dtype=np.uint8)
+        for at, form in ((place.set_at, SET), (place.get_at, GET)):
+            line = np.frombuffer(form % (name, number), dtype=np.uint8)
             start = at - len(line) + DIGITS + 1
             out[start : start + len(line)] = line
             taken[start : start + len(line)] = True

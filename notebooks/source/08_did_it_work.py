@@ -51,7 +51,7 @@ print(demo["sentence"])
 print(course.recorded_line("demo"))
 
 # %% [markdown]
-# The last three columns are about **named references**: lines `# set kqz 48213` hidden in source code and asked for
+# The last three columns are about **named references**: lines `# set kqz=48213` hidden in source code and asked for
 # further on as `# get kqz …`, eight in a window, by the distance between the two. Positions alone do not find them. They
 # must be learned, and this is where the shift pays.
 

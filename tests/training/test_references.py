@@ -24,7 +24,7 @@ from longlora_edu.training.references import (
 LENGTH, GROUP = 1024, 256
 TEXT = np.frombuffer(bytes(range(97, 123)) * 40, dtype=np.uint8)[:LENGTH]
 DOCUMENTS = (Document("a", bytes(range(97, 123)) * 100),)
-LINES = re.compile(rb"\n# (set|get) ([a-z]{3}) (\d{5})\n")
+LINES = re.compile(rb"\n# (set|get) ([a-z]{3})[ =](\d{5})\n")
 
 
 def laid(kinds=CLASSES, layout="free", seed=0):
@@ -45,6 +45,7 @@ def test_each_name_is_set_once_and_asked_for_once_at_the_places_laid(layout, see
     assert len(found) == 2 * len(names) == 2 * COUNT, "no two lines overlap, no name stands twice"
     assert len({number for _, number in found.values()}) == COUNT
     for name in names:
+        assert b"\n# set %b=" % name in text and b"\n# get %b " % name in text, "what stands before differs"
         (set_at, number), (get_at, answer) = found[b"set", name], found[b"get", name]
         assert number == answer
         assert any((place.set_at, place.get_at) == (set_at, get_at) for place in places)
@@ -131,7 +132,7 @@ class Copier(torch.nn.Module):
         logits = torch.zeros(*ids.shape, 256)
         for row, text in enumerate(bytes(line.tolist()) for line in ids):
             known = {}
-            for match in re.finditer(rb"\n# (set|get) ([a-z]{3}) (\d{5})?", text):
+            for match in re.finditer(rb"\n# (set|get) ([a-z]{3})[ =](\d{5})?", text):
                 word, name, number = match.groups()
                 at = match.end(2) + 1
                 if word == b"set":
