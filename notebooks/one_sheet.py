@@ -107,9 +107,8 @@ def hide_references(code, g, rng, held_out=False):
             pair = middle + rng.integers([-g // 2, 0], [1 - LINE, g // 2 - LINE + 1])
             there = np.add.outer(pair, range(LINE))  # (2 17)
             taken = (ids[there] >= 0).any()
-        number = f"{rng.integers(10**DIGITS):05}"
-        lines = f"\n# set {word}={number}\n", f"\n# get {word} {number}\n"
-        ids[there] = [list(line.encode()) for line in lines]
+        n = f"{rng.integers(10**DIGITS):05}"
+        ids[there] = [[*f"\n# set {word}={n}\n".encode()], [*f"\n# get {word} {n}\n".encode()]]
         pairs.append(pair)
     ids[ids < 0] = code[: (ids < 0).sum()]  # the code goes on around the lines
     asked = [b for a, b in pairs if any(a < other < b for other, _ in pairs)]
