@@ -71,7 +71,7 @@ def rotations(config, n):
 
 
 # ---- Step 2. For each training data instance: a. Extract the long context and the answer.
-# Each byte is the answer to all bytes before it. (The paper's LongQA comes later, for chatting.) The
+# Each byte is the answer to all bytes before it. (The paper's LongQA comes later, for chatting.) Our
 # text, the standard library's source, seldom needs a far byte: we hide lines that do, in pairs.
 
 SKIP = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
@@ -100,7 +100,7 @@ def hide_references(code, g, rng, held_out=False):
     ids = np.full(len(code), -1)
     pairs = []
     count = len(code) // 128 if held_out or rng.random() < 0.5 else 0  # half trains on plain code
-    for word in rng.choice(WORDS[int(held_out) :: 3], count, replace=False):
+    for key in rng.choice(WORDS[int(held_out) :: 3], count, replace=False):
         taken = True
         while taken:
             middle = rng.choice(range(g, len(code) - g // 2, g if held_out else 1))
@@ -108,7 +108,7 @@ def hide_references(code, g, rng, held_out=False):
             there = np.add.outer(pair, range(LINE))  # (2 17)
             taken = (ids[there] >= 0).any()
         n = f"{rng.integers(10**DIGITS):05}"
-        ids[there] = [[*f"\n# set {word}={n}\n".encode()], [*f"\n# get {word} {n}\n".encode()]]
+        ids[there] = [[*f"\n# set {key}={n}\n".encode()], [*f"\n# get {key} {n}\n".encode()]]
         pairs.append(pair)
     ids[ids < 0] = code[: (ids < 0).sum()]  # the code goes on around the lines
     asked = [b for a, b in pairs if any(a < other < b for other, _ in pairs)]

@@ -83,13 +83,13 @@ class DemoSettings:
     seed: int = 0
     threads: int | None = None
     corpus: str | None = None
-    passkey_share: float = 0.1
+    passkey_share: float = 0.15
     passkey_weight: float = 6.0
     reference_share: float = 0.65
     reference_weight: float = 6.0
     plain_share: float = 0.15
-    windows: int = 100
-    trials: int = 5
+    windows: int = 60
+    trials: int = 4
     references: int = 200
     compare: tuple[str, ...] = ()
 
@@ -204,7 +204,7 @@ def _demo_in(
             bundled_model(),
             windows,
             settings.finetune(arm),
-            prepare=lambda model: _prepare(model, settings, arm),
+            prepare=lambda model: prepare_arm(model, settings, arm),
             checkpoint=folder / _checkpoint(arm),
             resume=resume,
             progress=progress,
@@ -228,8 +228,8 @@ def _checkpoint(arm: str) -> str:
     return "checkpoint.safetensors" if arm == "s2" else f"checkpoint_{arm}.safetensors"
 
 
-def _prepare(model: TinyLlama, settings: DemoSettings, arm: str) -> LongLoRAReport:
-    """Apply the recipe of one arm: every other choice, and every draw, is the same."""
+def prepare_arm(model: TinyLlama, settings: DemoSettings, arm: str) -> LongLoRAReport:
+    """Apply the recipe of one arm, "s2", "short" or "full": every other choice, and every draw, is the same."""
     recipe = settings.recipe()
     if arm == "short":
         recipe = dataclasses.replace(recipe, shift=0)

@@ -124,8 +124,8 @@ def score_passkeys(
     return PasskeyScore(cells)
 
 
-# Near references more often: between some of them no other number is set, and those do not count.
-KINDS = ("<=G", "G-2G", ">2G", "<=G", "<=G", "G-2G", ">2G", "<=G")
+# Most of the near and the far: between more of their lines no other number is set, and those do not count.
+KINDS = (">2G", "<=G", "G-2G", "<=G", ">2G", "G-2G", "<=G", ">2G")
 
 
 def reference_windows(

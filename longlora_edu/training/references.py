@@ -64,6 +64,8 @@ def lay_references(
     - `"aligned"`: the number is set in the last half of a page of `group` bytes and asked for in the first half of a
       later one: the next (`"<=G"`), the one after it (`"G-2G"`), or a later one (`">2G"`).
 
+    The farthest are laid first, so that a near one can enclose where another number is set, and counts.
+
     Raises:
         ValueError: for another class or layout, or a window too short for them.
     """
@@ -76,9 +78,10 @@ def lay_references(
     if length < 4 * group:
         raise ValueError(f"length must be at least four groups of {group}, got {length}")
     draw = _free_place if layout == "free" else _aligned_place
-    places = _apart([lambda kind=kind: draw(length, group, kind, rng) for kind in kinds], length)
-    sets = [first for first, _ in places]
-    return tuple(Reference(*pair, any(pair[0] < other < pair[1] for other in sets)) for pair in places)
+    order = sorted(range(len(kinds)), key=lambda index: -CLASSES.index(kinds[index]))
+    pairs = _apart([lambda kind=kinds[index]: draw(length, group, kind, rng) for index in order], length, enclose=True)
+    places = [Reference(*pair, _encloses(pair, pairs)) for pair in pairs]
+    return tuple(places[order.index(index)] for index in range(len(kinds)))
 
 
 def references_in(length: int) -> int:
@@ -151,17 +154,30 @@ class ReferenceMix:
         return ids, answers
 
 
-def _apart(draws: Sequence[Callable[[], tuple[int, int]]], length: int) -> list[tuple[int, int]]:
-    """Draw places one after the other, each until its two lines overlap none before it."""
+def _apart(
+    draws: Sequence[Callable[[], tuple[int, int]]], length: int, *, enclose: bool = False
+) -> list[tuple[int, int]]:
+    """Draw places one after the other, each until its two lines overlap none before it.
+
+    With `enclose`, of fifty draws one is preferred that has where another number is set between its lines.
+    """
     for _ in range(100):  # early lines can take all the room that a later one needs
         places: list[tuple[int, int]] = []
         for draw in draws:
-            if (pair := next((pair for pair in (draw() for _ in range(50)) if _is_free(pair, places)), None)) is None:
+            free = (pair for pair in (draw() for _ in range(50)) if _is_free(pair, places))
+            if (pair := next(free, None)) is None:
                 break
+            if enclose and not _encloses(pair, places):
+                pair = next((other for other in free if _encloses(other, places)), pair)
             places.append(pair)
         else:
             return places
     raise ValueError(f"length must have room for {len(draws)} references, got {length}")
+
+
+def _encloses(pair: tuple[int, int], places: Sequence[tuple[int, int]]) -> bool:
+    """Return whether a number of `places` is set between the two lines of `pair`."""
+    return any(pair[0] < first < pair[1] for first, _ in places)
 
 
 def _is_free(pair: tuple[int, int], places: Sequence[tuple[int, int]]) -> bool:

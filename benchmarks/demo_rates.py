@@ -1,0 +1,81 @@
+"""Choose the learning rate of each arm of the demo: three arms, three rates, the demo's own settings.
+
+Training windows, held-out windows, names and numbers are drawn with a seed that no recorded demo uses. The best rate
+finds the most references of the three distances together, dense, laid freely.
+
+Writes `benchmarks/results/demo_rates.json` after each run; started again, it goes on where it stopped.
+About forty minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from longlora_edu.demo.ladder import measure_step
+from longlora_edu.demo.run import DemoSettings, prepare_arm
+from longlora_edu.model import bundled_model
+from longlora_edu.runs.progress import Silent
+from longlora_edu.runs.records import as_json, provenance, read_json, write_json
+from longlora_edu.training.corpus import Windows, standard_library
+from longlora_edu.training.extend import extend_model
+
+OUT = Path(__file__).parent / "results" / "demo_rates.json"
+SEED = 900
+RATES = {"s2": (3e-3, 4e-3, 6e-3), "short": (3e-3, 4e-3, 6e-3), "full": (3e-3, 4e-3, 6e-3)}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--out", type=Path, default=OUT)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--arms", nargs="+", default=list(RATES), choices=list(RATES))
+    arguments = options.parse_args()
+    torch.set_num_threads(arguments.threads)
+    corpus = standard_library()
+    rows = read_json(arguments.out)["rows"] if arguments.out.exists() else []
+    for arm in arguments.arms:
+        for rate in RATES[arm]:
+            settings = DemoSettings(rate=rate, seed=SEED, threads=arguments.threads)
+            identity = as_json(dataclasses.asdict(settings) | {"arm": arm})
+            if any(row["settings"] == identity for row in rows):
+                continue
+            trained = bundled_model().config.trained_context
+            extension = extend_model(
+                bundled_model(),
+                Windows(corpus.train, settings.context + 1),
+                settings.finetune(arm),
+                prepare=lambda model, settings=settings, arm=arm: prepare_arm(model, settings, arm),
+                measure=lambda model, when, settings=settings: (
+                    measure_step(model, corpus, settings, Silent(), when, trained=trained, references=True)
+                    if when == "after"
+                    else None
+                ),
+            )
+            after = extension.after
+            kept = {name: after[name] for name in ("bits_per_byte", "passkey", "references", "references_aligned")}
+            row = as_json({"arm": arm, "rate": rate, "settings": identity, **kept})
+            rows.append(row)
+            found = {kind: f"{count['found']} of {count['of']}" for kind, count in row["references"].items()}
+            print(arm, rate, row["bits_per_byte"], found, f"{extension.training.seconds:.0f} s", flush=True)
+            about = dataclasses.asdict(provenance(threads=arguments.threads, command="python benchmarks/demo_rates.py"))
+            write_json(arguments.out, {"rows": rows, "best": best(rows), "corpus": corpus.describe()} | about)
+
+
+def best(rows: list[dict]) -> dict[str, float]:
+    """Return the rate of each arm with which the mean share of references found over the three distances is highest."""
+
+    def share(row: dict) -> float:
+        return sum(count["found"] / count["of"] for count in row["references"].values())
+
+    return {
+        arm: max((row for row in rows if row["arm"] == arm), key=share)["rate"]
+        for arm in dict.fromkeys(row["arm"] for row in rows)
+    }
+
+
+if __name__ == "__main__":
+    main()
