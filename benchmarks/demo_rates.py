@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from longlora_edu.demo.ladder import measure_step
 from longlora_edu.demo.run import DemoSettings, prepare_arm
-from longlora_edu.model import bundled_model
+from longlora_edu.model import TinyLlama, bundled_model
 from longlora_edu.runs.progress import Silent
 from longlora_edu.runs.records import as_json, provenance, read_json, write_json
-from longlora_edu.training.corpus import Windows, standard_library
-from longlora_edu.training.extend import extend_model
+from longlora_edu.training.corpus import Corpus, Windows, standard_library
+from longlora_edu.training.extend import Extension, extend_model
 
 OUT = Path(__file__).parent / "results" / "demo_rates.json"
 SEED = 900
@@ -43,18 +44,7 @@ def main() -> None:
             identity = as_json(dataclasses.asdict(settings) | {"arm": arm})
             if any(row["settings"] == identity for row in rows):
                 continue
-            trained = bundled_model().config.trained_context
-            extension = extend_model(
-                bundled_model(),
-                Windows(corpus.train, settings.context + 1),
-                settings.finetune(arm),
-                prepare=lambda model, settings=settings, arm=arm: prepare_arm(model, settings, arm),
-                measure=lambda model, when, settings=settings: (
-                    measure_step(model, corpus, settings, Silent(), when, trained=trained, references=True)
-                    if when == "after"
-                    else None
-                ),
-            )
+            extension = extend(arm, settings, corpus)
             after = extension.after
             kept = {name: after[name] for name in ("bits_per_byte", "passkey", "references", "references_aligned")}
             row = as_json({"arm": arm, "rate": rate, "settings": identity, **kept})
@@ -63,6 +53,21 @@ def main() -> None:
             print(arm, rate, row["bits_per_byte"], found, f"{extension.training.seconds:.0f} s", flush=True)
             about = dataclasses.asdict(provenance(threads=arguments.threads, command="python benchmarks/demo_rates.py"))
             write_json(arguments.out, {"rows": rows, "best": best(rows), "corpus": corpus.describe()} | about)
+
+
+def extend(arm: str, settings: DemoSettings, corpus: Corpus) -> Extension:
+    """Train the small model as one arm of the demo and measure it as the demo does, at the end only."""
+    base = bundled_model()
+    trained = base.config.trained_context
+
+    def measure(model: TinyLlama, when: str) -> dict | None:
+        if when != "after":
+            return None
+        return measure_step(model, corpus, settings, Silent(), when, trained=trained, references=True)
+
+    windows = Windows(corpus.train, settings.context + 1)
+    prepare = partial(prepare_arm, settings=settings, arm=arm)
+    return extend_model(base, windows, settings.finetune(arm), prepare=prepare, measure=measure)
 
 
 def best(rows: list[dict]) -> dict[str, float]:

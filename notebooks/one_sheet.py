@@ -71,8 +71,8 @@ def rotations(config, n):
 
 
 # ---- Step 2. For each training data instance: a. Extract the long context and the answer.
-# Each byte is the answer to all bytes before it. (The paper's LongQA comes later, for chatting.) Our
-# text, the standard library's source, seldom needs a far byte: we hide lines that do, in pairs.
+# Each byte is the answer to all bytes before it. (The paper's LongQA comes later, for chatting.)
+# Our text, the standard library's source, seldom needs a far byte: we hide lines that do, in pairs.
 
 SKIP = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 WORDS = [x + y + z for x in LETTERS for y in LETTERS for z in LETTERS]
