@@ -102,7 +102,7 @@ def test_what_is_not_kept_is_computed_again():
 
 def test_hours_rest_on_a_rate_or_are_not_given():
     assert plan(LLAMA, 8192).hours is None
-    slow, fast = (plan(LLAMA, 8192, steps=10, batch=2, tflops=rate) for rate in (100, 200))
+    slow, fast = (plan(LLAMA, 8192, steps=10, batch=2, accumulate=1, tflops=rate) for rate in (100, 200))
     assert slow.hours == pytest.approx(2 * fast.hours)
     assert slow.hours == pytest.approx(20 * slow.step.total / 100e12 / 3600)
     assert slow.hours_dense / slow.hours == pytest.approx(slow.gain)
