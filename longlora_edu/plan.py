@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .cost import Flops, ModelShape, forward_flops, training_flops
 from .geometry import S2Geometry, group_size_from_ratio
@@ -159,7 +159,7 @@ def plan(
     lora = rank if train == "adapters" else None
     sparse, dense = (_step(shape, context, g, lora, checkpointing) for g in (geometry, None))
     gain = dense.total / sparse.total
-    kinds = {"train": train, "rank": rank, "checkpointing": checkpointing, "bf16": bf16}
+    kinds: dict[str, Any] = {"train": train, "rank": rank, "checkpointing": checkpointing, "bf16": bf16}
     needed, sequences = training_memory(shape, context, batch=batch, **kinds), steps * batch * accumulate
     adapters = shape.lora_parameters(rank) if train == "adapters" else 0
     reads = trained_context is not None and context <= trained_context

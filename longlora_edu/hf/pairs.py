@@ -43,7 +43,7 @@ class PairData:
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and labels int64 (1, n) of one pair: their lengths differ."""
-        return self.item(rng.integers(len(self.pairs)))
+        return self.item(int(rng.integers(len(self.pairs))))
 
     @property
     def in_a_pass(self) -> int:

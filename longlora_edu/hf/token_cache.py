@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -54,7 +55,7 @@ def corpus_tokens(
                 texts += tokenised([document], tokenizer)
                 advance(len(document.data))
     if path is not None:
-        arrays = {}
+        arrays: dict[str, Any] = {}
         for side, texts in zip(SIDES, sides, strict=True):
             arrays[side] = np.concatenate([np.zeros(0, np.int64), *texts])
             arrays[f"{side}_lengths"] = np.array([*map(len, texts)], np.int64)
