@@ -147,7 +147,7 @@ class Parts:
         if self.source is None:
             save_tiny_llama(bundled_model(), self.work / "model")
         else:
-            load_causal_model(self.source, bf16=True).save_pretrained(self.model)
+            load_causal_model(self.source, dtype=torch.bfloat16).save_pretrained(self.model)
             load_tokenizer(self.source).save_pretrained(self.model)
         return {"model": Path(self.source or "bundled").name}
 

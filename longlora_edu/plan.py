@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .cost import Flops, ModelShape, forward_flops, training_flops
 from .geometry import S2Geometry, group_size_from_ratio
@@ -95,6 +95,31 @@ def shape_from_config(config: dict) -> tuple[ModelShape, int | None]:
     return shape, config.get("max_position_embeddings")
 
 
+# Entries of a config that say nothing about positions, windows or what else attention may be.
+PLAIN = {
+    "_name_or_path", "architectures", "attention_bias", "attention_dropout", "bos_token_id", "dtype", "eos_token_id",
+    "head_dim", "hidden_act", "hidden_size", "initializer_range", "intermediate_size", "max_position_embeddings",
+    "mlp_bias", "model_type", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "pad_token_id",
+    "pretraining_tp", "rms_norm_eps", "rope_theta", "tie_word_embeddings", "torch_dtype", "transformers_version",
+    "use_cache", "vocab_size",
+}  # fmt: skip
+
+
+def is_plain(config: dict) -> bool:
+    """Tell whether a config is of a Llama that S²-Attn and new positions can be given to, by its entries alone.
+
+    False says that it takes the whole recipe, tried on the model, to know: half of the seconds of `plan`.
+    """
+    if config.get("model_type") != "llama" or not set(config) <= PLAIN:
+        return False
+    shape, context = shape_from_config(config)
+    theta = config.get("rope_theta", 10_000.0)
+    whole = shape.head_dim % 2 == 0 and isinstance(theta, int | float) and theta > 1
+    whole = whole and (shape.head_dim * shape.heads == shape.width or "head_dim" in config)
+    named = config.get("hidden_act", "silu") == "silu" and config.get("architectures", ["LlamaForCausalLM"])
+    return whole and isinstance(context, int) and context > 0 and named == ["LlamaForCausalLM"]
+
+
 def plan(
     shape: ModelShape,
     context: int,
@@ -104,13 +129,16 @@ def plan(
     train: Literal["adapters", "all"] = "adapters",
     rank: int = 8,
     steps: int = 1000,
-    batch: int = 64,
+    batch: int = 1,
+    accumulate: int = 64,
     memory: float | None = None,
     tflops: float | None = None,
     checkpointing: bool = True,
     bf16: bool = True,
 ) -> Plan:
-    """Estimate a run of `steps` of `batch` sequences of `context` tokens, one sequence at a time on one device.
+    """Estimate a run of `steps` on one device, each of `accumulate` times `batch` sequences of `context` tokens.
+
+    `batch` sequences are in memory at a time.
 
     Within the trained context nothing is stretched, and the verdict says so.
 
@@ -120,7 +148,7 @@ def plan(
     Raises:
         ValueError: for sizes that are not positive.
     """
-    for name, value in (("steps", steps), ("batch", batch)):
+    for name, value in (("steps", steps), ("batch", batch), ("accumulate", accumulate)):
         check_size(name, value)
     for name, value in (("memory", memory), ("tflops", tflops)):
         if value is not None and not 0 < value < math.inf:
@@ -131,12 +159,13 @@ def plan(
     lora = rank if train == "adapters" else None
     sparse, dense = (_step(shape, context, g, lora, checkpointing) for g in (geometry, None))
     gain = dense.total / sparse.total
-    needed = training_memory(shape, context, train=train, rank=rank, checkpointing=checkpointing, bf16=bf16)
+    kinds: dict[str, Any] = {"train": train, "rank": rank, "checkpointing": checkpointing, "bf16": bf16}
+    needed, sequences = training_memory(shape, context, batch=batch, **kinds), steps * batch * accumulate
     adapters = shape.lora_parameters(rank) if train == "adapters" else 0
     reads = trained_context is not None and context <= trained_context
     within = f"nothing to stretch: the model reads {trained_context} tokens already; " if reads else ""
     hours, hours_dense = (
-        steps * batch * flops.total / (tflops * 1e12) / 3600 if tflops else None for flops in (sparse, dense)
+        sequences * flops.total / (tflops * 1e12) / 3600 if tflops else None for flops in (sparse, dense)
     )
     return Plan(
         context,
@@ -147,11 +176,11 @@ def plan(
         sparse,
         dense.attention_share,
         gain,
-        steps * batch,
+        sequences,
         needed,
         hours,
         hours_dense,
-        within + _verdict(gain, needed, memory, train, checkpointing, bf16, stretches=not within),
+        within + _verdict(gain, needed, memory, train, checkpointing, bf16, batch, stretches=not within),
     )
 
 
@@ -171,21 +200,27 @@ def training_memory(
     rank: int = 8,
     checkpointing: bool = True,
     bf16: bool = True,
+    batch: int = 1,
 ) -> TrainingMemory:
-    """Estimate the bytes to train one sequence of `context` tokens, with attention that keeps no score matrix.
+    """Estimate the bytes to train `batch` sequences of `context` tokens, with attention that keeps no score matrix.
 
     Frozen weights in 2 bytes under bf16; trained ones in 4, and 12 for gradient and Adam's two moments. A layer keeps
-    its input, or without checkpointing about all that its Linear layers read and write. The loss goes chunk by chunk.
+    its input, or without checkpointing about all that its Linear layers read and write. Attention holds queries and
+    keys in float32 as well, since rotary positions make them so under autocast, and a key and a value for each query
+    head where the model has fewer. The loss goes chunk by chunk.
     """
     size = 2 if bf16 else 4
     trained = trained_parameters(shape, train=train, rank=rank)
     frozen = 0 if train == "all" else shape.parameters.total - shape.parameters.embedding - shape.parameters.norm
     copies = trained * size if bf16 else 0  # autocast's own, of what is kept in float32
     streams = 4 * shape.width + 2 * (shape.heads + shape.kv_heads) * shape.head_dim + 4 * shape.ffn_width
-    inside = size * context * streams
-    stream = shape.layers * context * shape.width * 4  # float32 under autocast too
+    turned = 4 * (shape.heads + shape.kv_heads) if bf16 else 0
+    expanded = 2 * size * shape.heads if shape.kv_heads < shape.heads else 0
+    tokens = batch * context
+    inside = tokens * (size * streams + shape.head_dim * (turned + expanded))
+    stream = shape.layers * tokens * shape.width * 4  # float32 under autocast too
     kept = stream + inside if checkpointing else stream + shape.layers * inside
-    loss = min(context, LOSS_CHUNK) * shape.vocabulary * (size + 8)
+    loss = min(tokens, LOSS_CHUNK) * shape.vocabulary * (size + 8)
     return TrainingMemory(frozen * size + trained * 4 + copies, trained * 12, kept, loss)
 
 
@@ -206,11 +241,16 @@ def _verdict(
     train: str,
     checkpointing: bool,
     bf16: bool,
+    batch: int,
     *,
     stretches: bool,
 ) -> str:
     if memory is not None and needed.total > memory:
-        lower = ["--gradient-checkpointing"] * (not checkpointing) + ["--train adapters"] * (train == "all")
+        lower = (
+            ["--batch 1"] * (batch > 1)
+            + ["--gradient-checkpointing"] * (not checkpointing)
+            + ["--train adapters"] * (train == "all")
+        )
         lower += ["--bf16"] * (not bf16) + ["a shorter --context", "a smaller model"]
         return (
             f"does not fit: it needs about {needed.total / 1e9:.1f} GB of {memory / 1e9:.1f}; "

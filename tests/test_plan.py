@@ -8,7 +8,7 @@ from longlora_edu.cost import ModelShape, step_ratio
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.model import bundled_model
-from longlora_edu.plan import COUNTED, plan, shape_from_config, trained_parameters, training_memory
+from longlora_edu.plan import COUNTED, is_plain, plan, shape_from_config, trained_parameters, training_memory
 
 LLAMA = ModelShape.llama2_7b()
 CONFIG = {
@@ -102,7 +102,7 @@ def test_what_is_not_kept_is_computed_again():
 
 def test_hours_rest_on_a_rate_or_are_not_given():
     assert plan(LLAMA, 8192).hours is None
-    slow, fast = (plan(LLAMA, 8192, steps=10, batch=2, tflops=rate) for rate in (100, 200))
+    slow, fast = (plan(LLAMA, 8192, steps=10, batch=2, accumulate=1, tflops=rate) for rate in (100, 200))
     assert slow.hours == pytest.approx(2 * fast.hours)
     assert slow.hours == pytest.approx(20 * slow.step.total / 100e12 / 3600)
     assert slow.hours_dense / slow.hours == pytest.approx(slow.gain)
@@ -221,3 +221,47 @@ def test_the_command_says_which_file_to_bring(tmp_path, folder, monkeypatch):
         assert message in done.output
     done = run("--model", folder, "--context", 4096, "--tflops", 1)
     assert (done.exit_code, "nothing to stretch: the model reads 4096 tokens already" in done.output) == (0, True)
+
+
+def test_memory_counts_sequences_at_a_time_expanded_keys_and_turned_queries():
+    import dataclasses
+
+    one, many = (training_memory(LLAMA, 8192, batch=batch) for batch in (1, 16))
+    assert many.activations == 16 * one.activations
+    assert (many.weights, many.optimizer) == (one.weights, one.optimizer)
+    grouped = dataclasses.replace(LLAMA, kv_heads=8)
+    # Per token and layer: k and v are read and written once less for 24 heads, and copied for all 32.
+    fewer, copies, turned = 2 * 2 * 24 * 128, 2 * 2 * 32 * 128, 4 * 24 * 128
+    assert training_memory(grouped, 8192).activations - one.activations == 8192 * (copies - fewer - turned)
+    assert "try --batch 1, --gradient" in plan(LLAMA, 8192, batch=16, memory=20e9, checkpointing=False).verdict
+
+
+def test_a_config_that_could_be_refused_is_not_plain():
+    assert is_plain(CONFIG)
+    assert is_plain(CONFIG | {"rope_theta": 500_000, "architectures": ["LlamaForCausalLM"], "hidden_act": "silu"})
+    for change in (
+        {"model_type": "qwen2"}, {"rope_scaling": {"rope_type": "linear", "factor": 2}}, {"rope_theta": "high"},
+        {"num_attention_heads": 3}, {"head_dim": 7}, {"architectures": ["Other"]}, {"max_position_embeddings": None},
+        {"quantization_config": {}}, {"layer_types": ["full_attention"]},
+    ):  # fmt: skip
+        assert not is_plain(CONFIG | change), change
+
+
+def test_plan_of_a_plain_config_starts_in_two_seconds_without_a_model_library(folder):
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    code = (
+        "import resource, sys\nfrom longlora_edu.cli import app\n"
+        f"app(['plan', '--model', {str(folder)!r}, '--context', '32768', '--tflops', '60'], standalone_mode=False)\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)), used.ru_utime + used.ru_stime)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    libraries, seconds = done.stdout.splitlines()[-1].rsplit(" ", 1)
+    assert libraries == "[]"
+    assert float(seconds) < 2

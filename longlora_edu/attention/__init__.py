@@ -18,7 +18,7 @@ from .grouped import grouped_attention
 from .sdpa import as_read_by, same_segment, scaled_dot_product, zero_at_padding
 from .varlen import varlen_attention
 
-__all__ = ["choose_impl", "full_attention", "s2_attention"]
+__all__ = ["IMPLS", "choose_impl", "full_attention", "s2_attention"]
 
 
 def full_attention(
@@ -118,3 +118,4 @@ _IMPLS = {
     "varlen": varlen_attention,
     "flex": flex_attention,
 }
+IMPLS = ("auto", *_IMPLS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ def flex_attention(
     return zero_at_padding(out.masked_fill(lost_q, math.nan) if careful else out, segments)
 
 
-@cache
+@lru_cache(maxsize=16)  # tensors on the device
 def _blocks(geometry: S2Geometry, device: torch.device):
     return _plan(lambda row, head, query, key: geometry.allows(head, query, key), None, geometry, device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ def varlen_attention(
     Raises:
         ValueError: for what the kernel does not do, naming it.
     """
+    if torch.is_autocast_enabled(q.device.type):  # rotary positions leave q and k in float32 beside v
+        q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
     _refuse(q, v, geometry, dropout)
     halves = [(range(geometry.num_heads), False)]
     if geometry.shift and geometry.plain_heads:
@@ -77,7 +79,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, borders: Tensor, longest: int, scal
     return out  # pyrefly: ignore[bad-return] (a pair only where it is asked for)
 
 
-@cache
+@lru_cache(maxsize=64)  # tensors on the device
 def _cell_borders(geometry: S2Geometry, shifted: bool, batch: int, device: torch.device) -> Tensor:
     """Find the starts of cells in a packed row of `batch` sequences, and the end of the last: int32 (cells + 1)."""
     cells: tuple[Cell, ...] = geometry.cells(shifted=shifted)

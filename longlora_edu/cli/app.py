@@ -93,5 +93,5 @@ def options_given(ctx: typer.Context, kind: type) -> dict:
     return {
         name: str(value.resolve()) if isinstance(value, Path) else value
         for name, value in given.items()
-        if value is not None
+        if value not in (None, [], ())
     }

@@ -69,33 +69,46 @@ def plan_command(
     train: Annotated[Literal["adapters", "all"], typer.Option(help="Weights to train.")] = "adapters",
     rank: Annotated[int, typer.Option(help="Rank of LoRA.")] = 8,
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = 1000,
-    batch: Annotated[int, typer.Option(help="Sequences per step.")] = 64,
+    batch: Annotated[int, typer.Option(help="Sequences at a time on the device.")] = 1,
+    accumulate: Annotated[int, typer.Option(help="Batches per step.")] = 64,
     gradient_checkpointing: Annotated[bool, typer.Option(help="Save memory: compute the forward pass twice.")] = True,
     bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = True,
     trained_length: _TrainedLength = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Estimate the cost of extending a model, and whether S² pays, from its config alone."""
-    with clear_errors("plan", Path(model)), no_notes():
-        from ..hf.configs import causal_config
-        from ..hf.run_training import TrainingSettings, rehearse
-        from ..plan import plan, shape_from_config
+    with clear_errors("plan", Path(model)):
+        from ..plan import is_plain, plan, shape_from_config
         from ..runs.records import as_json as plain
+        from ..runs.records import read_json
         from ..runs.timing import reached_tflops
 
-        shape, _ = shape_from_config(causal_config(model).to_dict())
-        settings = TrainingSettings(
-            model, "", context, group_ratio=group_ratio, train=train, rank=rank, trained_length=trained_length
-        )
-        reach = rehearse(settings)
+        path = Path(model) / "config.json" if Path(model).is_dir() else Path(model)
+        stated = read_json(path) if path.suffix == ".json" and path.is_file() else None
+        if isinstance(stated, dict) and trained_length is None and is_plain(stated):
+            (shape, trained), caution = shape_from_config(stated), None
+        else:
+            from ..hf.configs import causal_config
+            from ..hf.run_training import TrainingSettings, rehearse
+
+            shape, _ = shape_from_config(causal_config(model).to_dict())
+            settings = TrainingSettings(
+                model, "", context, group_ratio=group_ratio, train=train, rank=rank, trained_length=trained_length
+            )
+            reach = rehearse(settings)
+            trained, caution = reach.length, reach.caution(context)
         options = {"group_ratio": group_ratio, "train": train, "rank": rank, "steps": steps, "batch": batch}
-        options |= {"checkpointing": gradient_checkpointing, "bf16": bf16, "trained_context": reach.length}
+        options |= {
+            "accumulate": accumulate,
+            "checkpointing": gradient_checkpointing,
+            "bf16": bf16,
+            "trained_context": trained,
+        }
         options |= {"memory": memory * 1e9 if memory is not None else None}
         plan(shape, context, **options, tflops=tflops)  # what is refused is refused before ten seconds are spent
         rate = tflops or reached_tflops(bf16=bf16)
         found = plan(shape, context, **options, tflops=rate)
         assumed = "given" if tflops else "measured on products of matrices for ten seconds: hours are a lower bound"
-        caution = reach.caution(context)
         if as_json:
             more = {"trained_share": found.trained_share, "tflops": rate, "caution": caution}
             typer.echo(json.dumps(plain(found) | more, indent=1))
@@ -106,7 +119,7 @@ def plan_command(
 
 
 def show_plan_of(settings: TrainingSettings) -> None:
-    """Print the plan of a run, if the model's family can be counted.
+    """Print the plan of a run, if the model's family can be counted, with hours by a second of measuring.
 
     Raises:
         ValueError: for a model that the run would refuse, before anything is recommended.
@@ -114,6 +127,7 @@ def show_plan_of(settings: TrainingSettings) -> None:
     from ..hf.configs import causal_config
     from ..hf.run_training import rehearse
     from ..plan import plan, shape_from_config
+    from ..runs.timing import reached_tflops
 
     reach = rehearse(settings)
     if caution := reach.caution(settings.context):
@@ -125,12 +139,15 @@ def show_plan_of(settings: TrainingSettings) -> None:
         return
     found = plan(
         shape, settings.context, trained_context=reach.length, group_ratio=settings.group_ratio, train=settings.train,
-        rank=settings.rank, steps=settings.steps, batch=settings.batch * settings.accumulate,
-        checkpointing=settings.gradient_checkpointing, bf16=settings.bf16,
+        rank=settings.rank, steps=settings.steps, batch=settings.batch, accumulate=settings.accumulate,
+        checkpointing=settings.gradient_checkpointing, bf16=settings.half is not None,
+        tflops=reached_tflops(seconds=1, bf16=settings.half is not None),
     )  # fmt: skip
+    hours = found.hours_dense if settings.dense else found.hours
+    time = "as long as the epochs take" if settings.epochs else f"at least {hours:,.2g} hours on one device"
     typer.echo(
         f"plan: {found.trained:,} of {found.parameters:,} weights learn ({found.trained_share:.1%}), "
-        f"about {found.memory.total / 1e9:.1f} GB; {found.verdict}"
+        f"about {found.memory.total / 1e9:.1f} GB; {time}; {found.verdict}"
     )
 
 
@@ -178,7 +195,18 @@ def train_command(
         Literal["adapters", "all"] | None, typer.Option(help="Weights to train; adapters by default.")
     ] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of LoRA; 8 by default.")] = None,
+    targets: Annotated[
+        list[str] | None, typer.Option(help="What LoRA is put on: attention (the default), mlp, or modules by name.")
+    ] = None,
+    dropout: Annotated[float | None, typer.Option(help="Dropout of LoRA; 0 by default.")] = None,
+    rslora: Annotated[bool | None, typer.Option("--rslora", help="Divide LoRA by the root of its rank.")] = None,
+    load_in: Annotated[
+        Literal["4bit", "8bit"] | None, typer.Option(help="Quantise the frozen base by bitsandbytes.")
+    ] = None,
     bf16: Annotated[bool | None, typer.Option("--bf16", help="Compute in bfloat16.")] = None,
+    fp16: Annotated[
+        bool | None, typer.Option("--fp16", help="Compute in float16 with a scaled loss: where bfloat16 is slow.")
+    ] = None,
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Save memory: compute the forward pass twice.")
     ] = None,
@@ -188,6 +216,13 @@ def train_command(
     rate: Annotated[float | None, typer.Option("--lr", help="Learning rate; 2e-4 by default.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps of warm-up; 20 by default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; 1000 by default.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data, instead of --steps.")] = None,
+    validate_every: Annotated[
+        int | None, typer.Option(help="Steps between losses on held-out text; none by default.")
+    ] = None,
+    report_to: Annotated[
+        list[str] | None, typer.Option(help="Also write the curve for this program: tensorboard.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of data order and LoRA; 0 by default.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     trained_length: _TrainedLength = None,
@@ -213,7 +248,9 @@ def train_command(
         progress = Silent() if as_json else Terminal()
         show = (lambda *data: None) if as_json else (lambda *data: _show_lengths(settings.context, *data))
         with enough_memory(_lower(settings)):
-            record = run_training(settings, out, resume=resume, progress=progress, on_data=show)
+            record = run_training(
+                settings, out, resume=resume, progress=progress, on_data=show, report_to=report_to or ()
+            )
         if speaks and as_json:
             typer.echo(json.dumps(record, indent=1))
         elif speaks:
@@ -221,7 +258,7 @@ def train_command(
                 typer.echo(f"every window begins with {record['windows_begin_with']}")
             first, last = (record["curve"][place]["nats_per_token"] for place in (0, -1))
             typer.echo(
-                f"{out}: {settings.steps} steps, loss {first:.3f} to {last:.3f} nats/token, "
+                f"{out}: {record['settings']['steps']} steps, loss {first:.3f} to {last:.3f} nats/token, "
                 f"{record['tokens_per_second']:,.0f} tokens/s, peak memory {record['peak_rss_bytes'] / 1e9:.1f} GB"
             )
 
@@ -232,7 +269,7 @@ def _lower(settings) -> list[str]:
         f"--batch 1 --accumulate {settings.accumulate * settings.batch}": settings.batch > 1,
         "--gradient-checkpointing": not settings.gradient_checkpointing,
         "--train adapters": settings.train == "all",
-        "--bf16": not settings.bf16,
+        "--bf16": settings.half is None,
     }
     fewer = [option for option, helps in tries.items() if helps]
     return [*fewer, "a shorter --context", "a smaller model (and a new --out: a run keeps its settings)"]

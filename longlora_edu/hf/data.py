@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -11,9 +12,11 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..runs.progress import Progress
 from ..training.corpus import Document, Windows, as_utf8, read_corpus
 from .pairs import PairData, read_pairs, tokenised_pair
 from .settings import TrainingSettings
+from .token_cache import corpus_tokens
 from .tokens import closing_ids, opening_ids, plain_ids, with_opening
 
 # Upper edges of the histogram of document lengths, as parts of the context.
@@ -46,6 +49,17 @@ class TokenWindows(Windows):
         """int64 (count, length)."""
         return with_opening(super().draw(rng, count), self.opening)
 
+    @cached_property
+    def side_by_side(self) -> np.ndarray:
+        """All windows that do not overlap, as (text, start): those of one pass."""
+        return np.array(
+            [(i, at) for i, text in enumerate(self._texts) for at in range(0, len(text) - self.length + 1, self.length)]
+        )
+
+    def at(self, text: int, start: int) -> np.ndarray:
+        """int64 (1, length)."""
+        return with_opening(self._texts[text][None, start : start + self.length], self.opening)
+
 
 @dataclass(frozen=True)
 class TextData:
@@ -71,8 +85,30 @@ class TextData:
         ids = self.windows.draw(rng, count)
         return ids, ids
 
+    @property
+    def in_a_pass(self) -> int:
+        """Number of windows in a pass over the data."""
+        return len(self.windows.side_by_side)
 
-def read_data(settings: TrainingSettings, tokenizer: PreTrainedTokenizerBase) -> TextData | PairData:
+    def item(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and labels int64 (1, n) of a window of a pass."""
+        ids = self.windows.at(*self.windows.side_by_side[number])
+        return ids, ids
+
+
+def draw_in_passes(data: TextData | PairData, seed: int, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and labels int64 (count, n) of the items `first`, `first + 1` … of endless passes over the data."""
+    rows = []
+    for place in range(first, first + count):
+        number, at = divmod(place, data.in_a_pass)
+        rows.append(data.item(np.random.default_rng([seed, number]).permutation(data.in_a_pass)[at]))
+    ids, labels = (np.concatenate(arrays) for arrays in zip(*rows, strict=True))
+    return ids, labels
+
+
+def read_data(
+    settings: TrainingSettings, tokenizer: PreTrainedTokenizerBase, progress: Progress | None = None
+) -> TextData | PairData:
     """Read and tokenise the data of a run.
 
     Raises:
@@ -84,6 +120,11 @@ def read_data(settings: TrainingSettings, tokenizer: PreTrainedTokenizerBase) ->
             raise ValueError(f"batch must be 1 for instruction pairs, whose lengths differ, got {settings.batch}")
         if settings.boundary != "split":
             raise ValueError(f"boundary must be 'split' for instruction pairs, got {settings.boundary!r}")
+        if settings.validate_every:
+            raise ValueError(
+                f"validate_every must be 0 for instruction pairs, none of them held out, got {settings.validate_every}"
+                ": see evaluate"
+            )
         everything = [tokenised_pair(pair, tokenizer) for pair in read_pairs(path)]
         fitting = tuple(pair for pair in everything if len(pair[0]) <= settings.context)
         lengths = tuple(len(ids) for ids, _ in everything)
@@ -91,7 +132,7 @@ def read_data(settings: TrainingSettings, tokenizer: PreTrainedTokenizerBase) ->
             raise ValueError(f"data must hold a pair of at most {settings.context} tokens, got {min(lengths)} at least")
         return PairData(fitting, len(everything) - len(fitting), lengths)
     corpus = read_corpus(path, settings.document)
-    texts, held_out = tokenised(corpus.train, tokenizer), tokenised(corpus.held_out, tokenizer)
+    texts, held_out = corpus_tokens(corpus, tokenizer, tokenised, progress)
     windows = TokenWindows(texts, settings.context, opening_ids(tokenizer))
     return TextData(windows, tuple(texts), tuple(held_out), corpus.left_out)
 

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.masking_utils import causal_mask_function
 
+# The borders of packed documents again, for other kernels: `refuse_borders` compares them with the positions.
+PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx", "max_length_q", "max_length_k")
 # What families hand on to attention though it has no effect there. Anything else must be off: None or False.
 WITHOUT_EFFECT = {
     "position_ids", "cache_position", "use_cache", "output_hidden_states", "output_router_logits", "num_items_in_batch",
+    *PACKED,
 }  # fmt: skip
 MEANINGS = {
     "sliding_window": "a sliding window",
@@ -21,7 +24,6 @@ MEANINGS = {
     "s_aux": "attention sinks",
     "position_bias": "a bias of the scores",
     "cache": "a paged cache",
-    "cu_seq_lens_q": "packed documents by their lengths (give position_ids instead)",
 }
 UNREAD = torch.zeros((), dtype=torch.bool)  # a mask for no layer
 
@@ -77,6 +79,28 @@ def refuse_inputs(query_length: int, key_length: int, attention_mask: Tensor | N
         if name not in WITHOUT_EFFECT and value is not None and value is not False:
             meaning = MEANINGS.get(name, "a keyword argument that it does not know")
             raise ValueError(f"{name} must be off under S²-Attn, which would ignore {meaning}, got {_short(value)}")
+
+
+def refuse_borders(positions: Tensor | None, arguments: dict) -> None:
+    """Check that borders of packed documents, where a collator gives them, are those of the positions (b n).
+
+    S² reads documents from `position_ids` alone. TRL's packing and `DataCollatorWithFlattening` may say both.
+
+    Raises:
+        ValueError: for borders without positions, and for others.
+    """
+    for name in PACKED[:3]:
+        if (borders := arguments.get(name)) is None:
+            continue
+        if positions is None or positions.ndim != 2:
+            raise ValueError(f"{name} must come with position_ids (b n) under S²-Attn, which reads documents from them")
+        expected = _borders(positions[:, 1:] != positions[:, :-1] + 1)
+        whole = name == "seq_idx" and borders.shape == positions.shape  # the number of each token's document
+        got = _borders(borders[:, 1:] != borders[:, :-1]) if whole else torch.as_tensor(borders).tolist()
+        if got != expected:
+            raise ValueError(
+                f"{name} must have the borders of position_ids under S²-Attn, {_few(expected)}, got {_few(got)}"
+            )
 
 
 def refuse_lengths(query_length: int, key_length: int) -> None:
@@ -173,6 +197,16 @@ def _not_honoured(model: PreTrainedModel, config: PreTrainedConfig, layers: list
         "sliding_window (where it may be dropped, set it to None)": None if kinds else window,
         "output_attentions": config.output_attentions,
     }
+
+
+def _borders(begins: Tensor) -> list[int]:
+    """Where documents begin in rows laid end to end, and the end; `begins`, bool (b n-1), is of each next token."""
+    begins = torch.cat([begins.new_ones(len(begins), 1), begins], dim=1)
+    return [*begins.flatten().nonzero().flatten().tolist(), begins.numel()]
+
+
+def _few(numbers: list) -> str:
+    return f"[{', '.join(map(str, numbers[:8]))}{', …' if len(numbers) > 8 else ''}]"
 
 
 def _short(value) -> str:

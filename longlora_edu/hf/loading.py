@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import copy
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from ..runs.records import read_json
 from .base_reach import reach_of
 from .configs import causal_config, find_config, gguf_config, in_a_line
 from .families import attention_layers
 from .positions import forget_lengths, rotary_modules
+from .processes import own_device
 from .tokens import mark_controls
 
 UNREADABLE = (
@@ -65,8 +73,13 @@ def check_family(model: str) -> PreTrainedModel:
     return empty
 
 
-def load_causal_model(model: str, *, bf16: bool = False) -> PreTrainedModel:
+def load_causal_model(
+    model: str, *, dtype: torch.dtype = torch.float32, load_in: Literal["4bit", "8bit"] | None = None
+) -> PreTrainedModel:
     """Load a causal language model in evaluation mode. `model` is a folder, a `.gguf` file, or an ID on the hub.
+
+    `load_in` keeps its Linear layers in 4 bits (NF4, its scales quantised too, as in QLoRA, arXiv 2305.14314) or 8, by
+    bitsandbytes, and computes in `dtype`.
 
     Raises:
         ValueError: where there is none, saying how to point to one; for damaged files, and for files without some of
@@ -74,7 +87,7 @@ def load_causal_model(model: str, *, bf16: bool = False) -> PreTrainedModel:
     """
     causal_config(model)
     _check_shards(model)
-    options = _source(model) | _unpacked(model) | {"dtype": torch.bfloat16 if bf16 else torch.float32}
+    options = _source(model) | _unpacked(model) | {"dtype": dtype} | _codes(model, dtype, load_in)
     try:
         loaded, about = AutoModelForCausalLM.from_pretrained(**options, output_loading_info=True)
     except UNREADABLE as error:
@@ -157,6 +170,24 @@ def _unpacked(model: str) -> dict:
     packed = getattr(transformers, "GgufConfig", None)
     options = {"quantization_config": packed(dequantize=True)} if packed else {}
     return options | {"config": copy.deepcopy(gguf_config(Path(model)))}
+
+
+def _codes(model: str, dtype: torch.dtype, load_in: str | None) -> dict:
+    """Options for a base in 4 or 8 bits.
+
+    Raises:
+        ValueError: where bitsandbytes is missing, and for a GGUF file.
+    """
+    if load_in is None:
+        return {}
+    if find_spec("bitsandbytes") is None:
+        raise ValueError('load_in must find bitsandbytes, got none: python -m pip install "longlora-edu[qlora]"')
+    if Path(model).suffix == ".gguf":
+        raise ValueError(f"load_in must be left out for a .gguf file, got {load_in}: merge or convert it to a folder")
+    own = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+    own |= {"bnb_4bit_compute_dtype": dtype}
+    config = BitsAndBytesConfig(**own) if load_in == "4bit" else BitsAndBytesConfig(load_in_8bit=True)
+    return {"quantization_config": config, "device_map": {"": own_device()}}
 
 
 def _unreadable(what: str, model: str, error: Exception) -> str:

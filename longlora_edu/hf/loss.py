@@ -23,7 +23,7 @@ class NextTokenLoss(nn.Module):
 
     Each chunk's logits are computed again in the backward pass and never kept. As a module it can be wrapped for
     several devices. Labels are those of `ids` and are shifted here; -100 is left out, and no logits are made for it:
-    of an instruction pair, only the answer costs any.
+    of an instruction pair, only the answer costs any. They may stay on the CPU.
 
     Raises:
         ValueError: by `check_head`.
@@ -35,16 +35,19 @@ class NextTokenLoss(nn.Module):
         self.core: list[PreTrainedModel] = [transformer_of(model)]  # in a list: not registered twice
         check_head(self.core[0])
 
-    def forward(self, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, labels: Tensor) -> tuple[Tensor, int]:
         (core,) = self.core
         hidden = core.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        labelled = labels[:, 1:] != IGNORED
-        head, hidden, targets = core.get_output_embeddings(), hidden[labelled], labels[:, 1:][labelled]
+        # Which tokens have a label is found where the labels are: on the CPU, the device is not waited for.
+        targets = labels[:, 1:].flatten()
+        labelled = (targets != IGNORED).nonzero().flatten()
+        head, targets = core.get_output_embeddings(), targets[labelled].to(hidden.device)
+        hidden = hidden.flatten(0, 1)[labelled.to(hidden.device)]
         total = hidden.new_zeros((), dtype=torch.float32)
         for start in range(0, len(targets), CHUNK):
             part = slice(start, start + CHUNK)
             total = total + checkpoint(_nats, head, hidden[part], targets[part], use_reentrant=False)
-        return total, labelled.sum()
+        return total, len(labelled)
 
 
 @torch.no_grad()
@@ -56,9 +59,9 @@ def check_head(model: PreTrainedModel) -> None:
     """
     was_training, head = model.training, cast(nn.Module, model.get_output_embeddings())
     ids = torch.arange(2, device=next(model.parameters()).device)[None]
-    half = any(weight.dtype == torch.bfloat16 for weight in model.parameters())
+    halves = [weight.dtype for weight in model.parameters() if weight.dtype in (torch.bfloat16, torch.float16)]
     model.eval()
-    with torch.autocast(ids.device.type, torch.bfloat16, enabled=half):
+    with torch.autocast(ids.device.type, halves[0] if halves else torch.bfloat16, enabled=bool(halves)):
         logits = model(input_ids=ids, use_cache=False).logits
         made = head(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
     model.train(was_training)

@@ -12,11 +12,12 @@ import torch
 from transformers import PreTrainedModel
 
 from ..runs.progress import Progress, Silent
-from ..runs.records import provenance
+from ..runs.records import provenance, read_json
 from ..runs.validate import check_integer
 from ..training.corpus import DocumentRule, read_corpus
 from ..training.longqa import is_exact
 from .base_reach import reach_of
+from .configs import causal_config
 from .data import check_ids, tokenised
 from .loading import load_causal_model, load_tokenizer, save_tokenizer
 from .pairs import Pair, read_pairs, tokenised_pair
@@ -29,15 +30,24 @@ def with_adapter(model: str, adapter: Path | None, *, bf16: bool = False) -> Pre
     """The model, an adapter merged into it if one is named: dense, in evaluation mode, on the CPU.
 
     Merging is done in float32; `bf16` then rounds the weights, and leaves the frequencies of the positions alone.
+    A base that is stored in bfloat16 is loaded so, which changes no number: only one layer at a time is in float32.
     """
+    stored = torch.bfloat16 if bf16 and causal_config(model).dtype == torch.bfloat16 else torch.float32
     if adapter is None:
-        return load_causal_model(model, bf16=bf16).eval()
-    merged = merge_longlora(load_longlora(load_causal_model(model), adapter)).eval()
+        return load_causal_model(model, dtype=torch.bfloat16 if bf16 else torch.float32).eval()
+    merged = merge_longlora(load_longlora(load_causal_model(model, dtype=stored), adapter)).eval()
     if bf16:
         for weight in merged.parameters():
             weight.data = weight.data.bfloat16()
         merged.config.dtype = torch.bfloat16
     return merged
+
+
+def trained_in_bf16(adapter: Path | None) -> bool:
+    """Tell whether the base of an adapter was in bfloat16 when it was trained: its folder says so."""
+    path = Path(adapter or "") / "config.json"
+    found = read_json(path) if adapter and path.is_file() else {}
+    return isinstance(found, dict) and found.get("dtype") == "bfloat16"
 
 
 def on_device(model: PreTrainedModel) -> PreTrainedModel:
@@ -66,7 +76,7 @@ def measure_text(
     tokenizer = load_tokenizer(model)
     corpus, opening = read_corpus(data, document), opening_ids(tokenizer)
     texts = tokenised(corpus.held_out, tokenizer)
-    loaded = on_device(with_adapter(model, adapter, bf16=bf16))
+    loaded = on_device(with_adapter(model, adapter, bf16=bf16 or trained_in_bf16(adapter)))
     check_ids(texts, loaded)
     lengths = sorted(lengths or [reach_of(loaded.config).length])
     total = sum(lengths) * (windows + 5 * trials)
@@ -97,7 +107,7 @@ def measure_answers(
     pairs = read_pairs(data)
     tokenizer = load_tokenizer(model)
     texts = [tokenised_pair(pair, tokenizer)[0] for pair in pairs]
-    loaded = on_device(with_adapter(model, adapter, bf16=bf16))
+    loaded = on_device(with_adapter(model, adapter, bf16=bf16 or trained_in_bf16(adapter)))
     check_ids(texts, loaded)
     total, context = sum(map(len, texts)), reach_of(loaded.config).length
     with (progress or Silent()).stage("Answering", total, "tok") as advance:
@@ -122,7 +132,10 @@ def ask(
     """
     if not question.strip():
         raise ValueError("the question must have at least one token, got an empty text")
-    tokenizer, loaded = load_tokenizer(model), on_device(with_adapter(model, adapter, bf16=bf16))
+    tokenizer, loaded = (
+        load_tokenizer(model),
+        on_device(with_adapter(model, adapter, bf16=bf16 or trained_in_bf16(adapter))),
+    )
     ids, labels = tokenised_pair(Pair(f"{text}\n\n{question}" if text else question, ""), tokenizer)
     prompt: np.ndarray = ids[labels < 0]
     check_ids([ids], loaded)

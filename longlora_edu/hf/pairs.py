@@ -43,7 +43,16 @@ class PairData:
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and labels int64 (1, n) of one pair: their lengths differ."""
-        ids, labels = self.pairs[rng.integers(len(self.pairs))]
+        return self.item(int(rng.integers(len(self.pairs))))
+
+    @property
+    def in_a_pass(self) -> int:
+        """Number of pairs in a pass over the data."""
+        return len(self.pairs)
+
+    def item(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and labels int64 (1, n) of a pair."""
+        ids, labels = self.pairs[number]
         return ids[None], labels[None]
 
 

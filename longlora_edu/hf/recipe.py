@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, PeftModelForCausalLM, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.constants import EMBEDDING_LAYER_NAMES
 from torch import nn
@@ -58,18 +60,23 @@ class LongLoRAModel(PeftModelForCausalLM):
         raise ValueError("the vocabulary must be resized before longlora wraps the model, got a wrapped one")
 
 
-def longlora(model: PreTrainedModel, config: LongLoRAConfig) -> PeftModel | PreTrainedModel:
+def longlora(
+    model: PreTrainedModel, config: LongLoRAConfig, *, dropout: float = 0.0, rslora: bool = False
+) -> PeftModel | PreTrainedModel:
     """Make a transformers model ready to be trained at `config.context_length`, in place, and wrap it for PEFT.
 
     Training (`model.train()`) then computes S²-Attn in groups of a fixed size; evaluation, generation and caches
     stay dense. `save_pretrained` of the result writes one adapter folder for `load_longlora`.
 
-    - The default `targets` are every Linear of an attention layer, whatever the family calls it, and the default
-      `also_train` is the input embedding and every norm. Names that are given are taken as they are.
+    - The default `targets`, and the name `attention` among others, are every Linear of an attention layer, whatever
+      the family calls it; `mlp` stands for those of the MLPs. The default `also_train` is the input embedding and every
+      norm. Other names are taken as they are.
+    - `dropout` is LoRA's own; `rslora` divides by the root of the rank (arXiv 2312.03732). Both are PEFT's.
     - Where the head is tied to the embedding, it trains too and both stay one weight.
     - LoRA's start is drawn by PEFT from torch's global generator; B is zero, so at first nothing changes but positions.
     - Load the base in float32 and train under autocast: of a half-precision base, PEFT keeps only LoRA itself in
       float32, and small steps of embedding and norms are rounded away.
+    - A base in 4 or 8 bits (bitsandbytes) is trained through as PEFT does; `merge_longlora` refuses it.
     - `train="all"` adds no LoRA: it returns `model` itself, whose own `save_pretrained` keeps the positions.
     - Within the context that a base reads already, `rope="default"` leaves the positions as they are, whatever their
       rule, and the rest of the recipe stands. A base that is stretched already goes on by its own rule only.
@@ -85,7 +92,13 @@ def longlora(model: PreTrainedModel, config: LongLoRAConfig) -> PeftModel | PreT
     """
     _check_plain(model)
     positions = extended_positions(model, config)
+    if config.train == "all" and (method := quantised(model)):
+        raise ValueError(
+            f"train must be 'adapters' on a base quantised by {method}, whose weights are codes, got 'all'"
+        )
     adapter = _lora_config(model, config) if config.train == "adapters" else None
+    if adapter:
+        adapter.lora_dropout, adapter.use_rslora = dropout, rslora
     record = {"base": stated_positions(model.config), "s2": dataclasses.asdict(config.pattern)}
     use_s2(model, **record["s2"])
     positions.give_to(model)
@@ -133,22 +146,40 @@ def merge_longlora(model: PeftModel | PreTrainedModel) -> PreTrainedModel:
     """Fold everything into the base and return it: a plain, dense model at the new context that stock code loads.
 
     Its `save_pretrained` writes `rope_parameters` and `max_position_embeddings`, and the same for transformers 4.
-    `model` is used up. `longlora.merge_to_dense` does this to a TinyLlama.
+    `model` is used up. Weights of any dtype are added in float32 and rounded once. `longlora.merge_to_dense` does this
+    to a TinyLlama.
 
     Raises:
-        ValueError: for a model that did not come from `longlora` or `load_longlora`, and for merged weights that are
-            not finite.
+        ValueError: for a model that did not come from `longlora` or `load_longlora`, for one in 4 or 8 bits, both
+            before anything is changed, and for merged weights that are not finite.
     """
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     if not hasattr(base.config, "longlora"):
         raise ValueError(f"model must come from longlora or load_longlora, got a plain {type(base).__name__}")
+    if method := quantised(base):
+        raise ValueError(
+            f"model must not be quantised to be merged, got {method}: save the adapter, and merge it into its base in "
+            "full precision (`longlora-edu merge` does)"
+        )
     if isinstance(model, PeftModel):
-        base = model.merge_and_unload()
+        for layer in [part for part in base.modules() if isinstance(part, LoraLayer)]:
+            weight: Any = layer.get_base_layer().weight
+            kept, weight.data = weight.dtype, weight.data.float()  # PEFT alone would round what it adds, too
+            cast(Any, layer).merge()
+            weight.data = weight.data.to(kept)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Already following adapters|All adapters are already merged")
+            base = model.merge_and_unload()
     if broken := [name for name, weight in base.named_parameters() if not weight.isfinite().all()]:
         raise ValueError(f"merged weights must be finite, got NaN or infinity in {some(broken)}")
     use_dense(base)
     state_for_all_readers(base.config)
     return base.requires_grad_(True)
+
+
+def quantised(model: PreTrainedModel) -> str | None:
+    """The method by which the weights of a model are codes, not numbers; None where they are numbers."""
+    return str(getattr(model, "quantization_method", "another")) if getattr(model, "is_quantized", False) else None
 
 
 def _check_plain(model: PreTrainedModel) -> None:
@@ -161,8 +192,14 @@ def _check_plain(model: PreTrainedModel) -> None:
 def _lora_config(model: PreTrainedModel, config: LongLoRAConfig) -> LoraConfig:
     parts = named_parts(model)
     rank, alpha = checked_rank_and_alpha(config.rank, config.alpha)
-    targets = _attention_linears(model, parts) if config.targets == ATTENTION_PROJECTIONS else []
-    targets = targets or modules_to_free(model, config.targets, "targets")
+    groups = {"attention": _linears_inside("Attention", model, parts), "mlp": _linears_inside("MLP", model, parts)}
+    asked = config.targets
+    if asked == ATTENTION_PROJECTIONS and groups["attention"]:
+        asked = ("attention",)
+    chosen = {name for group in groups if group in asked for name in groups[group]}
+    if named := [name for name in asked if name not in groups]:
+        chosen |= {*modules_to_free(model, named, "targets")}
+    targets = [name for name in parts if name in chosen]
     if not targets:
         raise ValueError("targets must name at least one module, got none")
     if config.also_train == EMBEDDINGS_AND_NORMS:
@@ -184,9 +221,9 @@ def _lora_config(model: PreTrainedModel, config: LongLoRAConfig) -> LoraConfig:
     )
 
 
-def _attention_linears(model: PreTrainedModel, parts: dict[str, nn.Module]) -> list[str]:
+def _linears_inside(kind: str, model: PreTrainedModel, parts: dict[str, nn.Module]) -> list[str]:
     linears = [name for name, part in parts.items() if isinstance(part, nn.Linear)]
-    return [name for name in linears if "Attention" in type(model.get_submodule(name.rpartition(".")[0])).__name__]
+    return [name for name in linears if kind in type(model.get_submodule(name.rpartition(".")[0])).__name__]
 
 
 def _embedding_and_norms(model: PreTrainedModel, parts: dict[str, nn.Module]) -> list[str]:

@@ -21,9 +21,10 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedC
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from ..attention import s2_attention
+from ..attention import IMPLS, s2_attention
 from ..geometry import Boundary, S2Geometry, S2Pattern, group_size_from_ratio
-from .families import attention_layers, read_segments, refuse_inputs, transformer_of
+from ..runs.validate import check_choice
+from .families import attention_layers, read_segments, refuse_borders, refuse_inputs, transformer_of
 
 NAME = "s2_attn"
 When = Literal["training", "always", "never"]
@@ -42,6 +43,7 @@ class S2Settings:
     shift: int | None = None
     boundary: Boundary = "split"
     when: When = "training"
+    impl: str = "auto"
 
     def __post_init__(self) -> None:
         size, ratio = self.group_size, self.group_ratio
@@ -54,6 +56,7 @@ class S2Settings:
         S2Pattern(size, self.shift, self.boundary)
         if self.when not in get_args(When):
             raise ValueError(f"when must be one of {', '.join(get_args(When))}, got {self.when!r}")
+        check_choice("impl", self.impl, IMPLS)
 
     def sparse(self, training: bool) -> bool:
         """Tell whether attention is S² while the model is in this mode."""
@@ -84,6 +87,7 @@ def use_s2(
     shift: int | None = None,
     boundary: Boundary = "split",
     when: When = "training",
+    impl: str = "auto",
 ) -> AttentionReport:
     """Give this transformers model (a PEFT model or another wrapper around one, too) S² attention, in place.
 
@@ -96,9 +100,12 @@ def use_s2(
     - `"always"`: S² under `eval()` too, on whole sequences: generate with `use_cache=False`.
     - `"never"`: stock `sdpa` in both modes.
 
+    `impl` is that of `s2_attention`: one that cannot run what a model brings raises in the first step.
+
     Padding comes from a 2-D mask. Cells follow positions in the row, so padding on the left moves a document across
     them. Packed documents come from `position_ids`, where stock transformers reads them: without mask and cache. With
     one of the two their documents would hear each other, so such a call is refused.
+    `cu_seq_lens_q` and `_k` beside them, as TRL's packing gives them, must have the same borders.
 
     The model gets a copy of its config, so that models which share the old one stay as they are; one built from the
     new config is refused until it has its own `use_s2`. Copied and pickled models keep their settings; saved ones are
@@ -111,7 +118,7 @@ def use_s2(
             Inputs known only at call time are checked then: 4-D masks, fewer queries than keys, packed rows that
             transformers would not see, unknown keyword arguments.
     """
-    settings = S2Settings(group_size, group_ratio, shift, boundary, when)
+    settings = S2Settings(group_size, group_ratio, shift, boundary, when, impl)
     target = transformer_of(model)
     layers = attention_layers(target)
     before: Any = target.config._attn_implementation
@@ -216,7 +223,8 @@ def s2_attention_forward(
         )
     refuse_inputs(query.shape[2], key.shape[2], attention_mask, arguments)
     geometry = switch.settings.geometry(query.shape[2], query.shape[1])
-    out = s2_attention(query, key, value, geometry, segments=attention_mask, scale=scaling, dropout=dropout)
+    options: dict = {"scale": scaling, "dropout": dropout, "impl": switch.settings.impl}
+    out = s2_attention(query, key, value, geometry, segments=attention_mask, **options)
     return out.transpose(1, 2).contiguous(), None
 
 
@@ -243,12 +251,16 @@ def _check_call(base: Any, args: tuple, arguments: dict) -> None:
     """Check what a whole model is called with under S².
 
     Raises:
-        ValueError: for attention weights, and for packed documents that a mask or a cache would hide.
+        ValueError: for attention weights, for packed documents that a mask or a cache would hide, and for borders of
+            theirs that are not those of their positions. Compiled code cannot compare: the positions count.
     """
     if arguments.get("output_attentions"):
         raise ValueError("output_attentions must be off under use_s2, whose attention has no weights to give, got True")
     positions, mask = arguments.get("position_ids"), arguments.get("attention_mask")
-    if positions is None or positions.ndim != 2 or torch.compiler.is_compiling() or not _found(base.config).sparse:
+    if torch.compiler.is_compiling() or not _found(base.config).sparse:
+        return
+    refuse_borders(positions, arguments)
+    if positions is None or positions.ndim != 2:
         return
     begins = positions[:, 1:] != positions[:, :-1] + 1
     if isinstance(mask, Tensor) and mask.shape == positions.shape:  # padding may have any positions

@@ -7,6 +7,7 @@ their names, so "norm" is also "input_layernorm" there. Lists are written so tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,16 @@ CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # what PEFT's two wrappers put before every name
 
 # Entries of the config that are read, and entries that do not change what the saved weights compute.
-READ = {"peft_type", "r", "lora_alpha", "target_modules", "modules_to_save", "ensure_weight_tying", "init_lora_weights"}
+READ = {
+    "use_rslora",
+    "peft_type",
+    "r",
+    "lora_alpha",
+    "target_modules",
+    "modules_to_save",
+    "ensure_weight_tying",
+    "init_lora_weights",
+}
 INERT = {"auto_mapping", "base_model_name_or_path", "inference_mode", "lora_dropout", "megatron_core", "peft_version"}
 INERT |= {"qalora_group_size", "revision", "task_type"}
 
@@ -104,6 +114,7 @@ def load_adapter(model: nn.Module, folder: Path) -> LoRAReport:
     parts = named_parts(model)
     try:
         rank, alpha = checked_rank_and_alpha(config.get("r"), config.get("lora_alpha"))
+        alpha *= math.sqrt(rank) if config.get("use_rslora") else 1  # it divides by the root of the rank
         targets, linears = linears_to_replace(model, config["target_modules"])
         freed = _freed_by_peft(parts, config.get("modules_to_save") or ())
         if overlap := [name for name in linears if f"{name}.".startswith(_prefixes(freed))]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..runs.validate import check_choice, check_integer, check_number, set_integers
 from .checkpoint import load_checkpoint, save_checkpoint
 
-Metrics = dict[str, Any]  # numbers, and None where there was nothing to measure
+Metrics = dict[str, Any]  # numbers, tensors of one, and None where there was nothing to measure
 Objective = Callable[[int, int], tuple[Tensor, Metrics]]
 Decay = Literal["constant", "linear", "cosine"]
 
@@ -85,6 +85,9 @@ def train(
     on_step: Callable[[int, Metrics], None] = lambda step, metrics: None,
     stop: Callable[[], bool] = lambda: False,
     writes: bool = True,
+    scaler: torch.amp.GradScaler | None = None,
+    over_processes: Callable[[Tensor], Tensor] = lambda numbers: numbers,
+    measure: Callable[[int], Metrics] = lambda step: {},
 ) -> TrainResult:
     """Minimise `objective(step, part) -> (loss, metrics)` over `parameters`, in place.
 
@@ -92,6 +95,10 @@ def train(
     `resume` the run goes on from it if it is there. `on_step` sees each finished step: draw progress there.
     `stop` is asked before each step; if it says so, the run ends there, its checkpoint written: nothing is lost.
     `writes=False` is for all but one of several processes that train together: they read the checkpoint only.
+    `over_processes` averages the numbers of a step over them: once a step, where the device is waited for once, too.
+    `measure` sees each finished step as well, before its checkpoint; what it returns joins the curve.
+    `scaler` multiplies a float16 loss so that small gradients survive. A step whose gradients overflow is left out, as
+    AMP does, and the scale is lowered; its state is in the curve (`loss_scale`, `steps_at_scale`).
 
     Raises:
         ValueError: for a checkpoint that is damaged or belongs to another run, saying what was found.
@@ -101,6 +108,8 @@ def train(
     curve: list[Metrics] = []
     if resume and checkpoint is not None and checkpoint.exists():
         curve = load_checkpoint(checkpoint, parameters, optimizers, settings)
+    if scaler is not None and curve:
+        _restore(scaler, curve[-1])
     saved = len(curve)
     before = curve[-1]["seconds"] if curve else 0.0
     began = time.perf_counter()
@@ -114,16 +123,30 @@ def train(
         parts = []
         for part in range(settings.accumulate):
             loss, metrics = objective(step, part)
-            _check_finite("loss", loss.item(), step, checkpoint if saved else None, saved)
-            (loss / settings.accumulate).backward()
-            parts.append({"loss": loss.item(), **metrics})
-        norm = nn.utils.clip_grad_norm_(parameters.values(), settings.clip).item()
-        _check_finite("gradient", norm, step, checkpoint if saved else None, saved)
+            parts.append({"loss": loss.detach(), **metrics})
+            loss = loss / settings.accumulate
+            (loss if scaler is None else scaler.scale(loss)).backward()
+        if scaler is not None:
+            for optimizer in optimizers:
+                scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(parameters.values(), settings.clip)
+        *parts, found = _as_numbers([*parts, {"gradient_norm": norm}], over_processes)
+        last_good = checkpoint if saved else None
+        for part in parts:
+            _check_finite("loss", part["loss"], step, last_good, saved)
+        if scaler is None:
+            _check_finite("gradient", found["gradient_norm"], step, last_good, saved)
         with _rates_times(settings.learning_rate_factor(step), optimizers):
             for optimizer in optimizers:
-                optimizer.step()
+                optimizer.step() if scaler is None else scaler.step(optimizer)
+        if scaler is not None:
+            scaler.update()
+            state = scaler.state_dict()
+            found |= {"loss_scale": state["scale"], "steps_at_scale": state["_growth_tracker"]}
+            if not math.isfinite(found["gradient_norm"]):
+                found["gradient_norm"] = None
         seconds = before + time.perf_counter() - began
-        curve.append({"step": step + 1, "seconds": seconds, "gradient_norm": norm, **mean_metrics(parts)})
+        curve.append({"step": step + 1, "seconds": seconds, **found, **mean_metrics(parts), **measure(step)})
         if checkpoint is not None and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps):
             if writes:
                 save_checkpoint(checkpoint, parameters, optimizers, settings, curve)
@@ -151,6 +174,20 @@ def mean_metrics(parts: Sequence[Metrics]) -> Metrics:
     names = dict.fromkeys(name for part in parts for name in part)
     values = {name: [part[name] for part in parts if part.get(name) is not None] for name in names}
     return {name: sum(numbers) / len(numbers) if numbers else None for name, numbers in values.items()}
+
+
+def _as_numbers(parts: Sequence[Metrics], over_processes: Callable[[Tensor], Tensor]) -> list[Metrics]:
+    """Return metrics with numbers for tensors, all read in one wait for the device."""
+    places = [(part, name) for part in parts for name, value in part.items() if isinstance(value, Tensor)]
+    numbers = over_processes(torch.stack([part[name].detach().double() for part, name in places])).tolist()
+    for (part, name), number in zip(places, numbers, strict=True):
+        part[name] = number
+    return list(parts)
+
+
+def _restore(scaler: torch.amp.GradScaler, point: Metrics) -> None:
+    state = scaler.state_dict()
+    scaler.load_state_dict(state | {"scale": point["loss_scale"], "_growth_tracker": point["steps_at_scale"]})
 
 
 def _check_finite(what: str, value: float, step: int, checkpoint: Path | None, saved: int) -> None:

@@ -140,7 +140,9 @@ def _real(settings: StepSettings, context: int) -> Stepper:
     from longlora_edu.hf.loading import load_causal_model
     from longlora_edu.hf.loss import NextTokenLoss
 
-    model = load_causal_model(settings.model, bf16=settings.bf16 and settings.train == "adapters")
+    model = load_causal_model(
+        settings.model, dtype=torch.bfloat16 if settings.bf16 and settings.train == "adapters" else torch.float32
+    )
     shape, _ = shape_from_config(json.loads(model.config.to_json_string()))
     rope = reach_of(model.config).default_method(context)
     config = LongLoRAConfig(context, group_ratio=settings.group_ratio, rank=RANK, train=settings.train, rope=rope)

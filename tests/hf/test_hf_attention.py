@@ -570,7 +570,7 @@ def four_axes():
         ({"s_aux": torch.zeros(6)}, r"s_aux must be off .* attention sinks, got a tensor of shape \(6,\)"),
         ({"position_bias": torch.zeros(1)}, "position_bias must be off .* a bias of the scores"),
         ({"cache": "paged"}, "cache must be off .* a paged cache"),
-        ({"cu_seq_lens_q": torch.tensor([0, 13])}, r"cu_seq_lens_q must be off .* \(give position_ids instead\)"),
+        ({"cu_seq_lens_q": torch.tensor([0, 13])}, r"cu_seq_lens_q must come with position_ids \(b n\) under S²-Attn"),
         ({"unheard_of": 0}, "unheard_of must be off .* a keyword argument that it does not know, got 0"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -195,7 +195,7 @@ REFUSED = [
     ({"lora_alpha": "8"}, "alpha must be a number above 0, got '8'"),
     ({"r": 0}, "rank must be a positive integer, got 0"),
     ({"use_dora": True}, "must leave use_dora off, which changes what the weights mean, got True"),
-    ({"use_rslora": True}, "must leave use_rslora off"),
+    ({"use_dora": True}, "must leave use_dora off"),
     ({"rank_pattern": {"q_proj": 2}}, "must leave rank_pattern off"),
     ({"layers_to_transform": [0]}, "must leave layers_to_transform off"),
     ({"a_later_switch": 1}, "must leave a_later_switch off"),

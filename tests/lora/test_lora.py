@@ -420,7 +420,7 @@ def test_what_would_be_lost_or_misread_is_not_saved(tmp_path):
     ("entries", "message"),
     [
         ({"peft_type": "IA3"}, "must have peft_type 'LORA', got 'IA3'"),
-        ({"use_rslora": True}, "must leave use_rslora off, which changes what the weights mean, got True"),
+        ({"use_dora": True}, "must leave use_dora off, which changes what the weights mean, got True"),
         ({"use_dora": True}, "must leave use_dora off"),
         ({"fan_in_fan_out": True}, "must leave fan_in_fan_out off"),
         ({"bias": "all"}, "must leave bias off, .* got 'all'"),
