@@ -18,6 +18,7 @@ from page_models import folders, logits
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.runs.records import write_json
 from longlora_edu.training.passkey import hide_passkey
+from longlora_edu.training.references import GET, SET, _names
 from longlora_edu.widgets.model_page import Packed, Sample, exact_models, model_page, pack, parts_of
 from longlora_edu.widgets.model_page.bundle import ENGINE, FACE, engine, module, sources, worker
 
@@ -401,6 +402,27 @@ def test_a_passkey_is_hidden_as_in_training(node, depth):
         [window.tolist(), answer, depth],
     )
     assert bytes(found) == bytes(meant[:-5])
+
+
+@pytest.mark.parametrize("depth", [0, 0.3, 1])
+def test_a_reference_is_hidden_among_seven_others_in_the_format_of_training(node, depth):
+    text = bytes(range(97, 123)) * 20
+    found, at = node(
+        """
+        const [text, depth] = given;
+        const made = m.hide(Uint8Array.from(text), m.KINDS.reference.make("48213"), depth, 2048);
+        const answer = [[...made.ids], made.at];
+        """,
+        [list(text), depth],
+    )
+    hidden = bytes(found)
+    pairs = re.findall(rb"\n# set ([a-z]{3})=(\d{5})\n", hidden)
+    own = SET % (b"kqz", b"48213")
+    assert len(dict(pairs)) == len(pairs) == 8 and dict(pairs)[b"kqz"] == b"48213"
+    assert hidden[at : at + len(own)] == own
+    assert hidden.endswith((GET % (b"kqz", b"48213"))[:-6])
+    assert re.sub(rb"\n# set [a-z]{3}=\d{5}\n", b"", hidden)[: len(text)] == text
+    assert {name for name, _ in pairs} <= set(_names(True)), "never seen in training"
 
 
 def test_a_line_that_does_not_fit_is_refused(node):
