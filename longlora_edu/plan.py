@@ -63,7 +63,7 @@ class Plan:
 
 
 def shape_from_config(config: dict) -> tuple[ModelShape, int | None]:
-    """Read the shape from a `config.json`, and its context (`max_position_embeddings`, None where not stated).
+    """Return the shape that a parsed `config.json` states, and its context (`max_position_embeddings`), or None.
 
     Raises:
         ValueError: naming the field, for a family whose layers are of another kind, a window that S²-Attn would not

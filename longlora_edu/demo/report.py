@@ -68,7 +68,7 @@ def render_report(report: dict) -> str:
 
 
 def scaled_down(context: int, group_size: int, shift: int, boundary: str) -> S2Geometry:
-    """Build a plain and a shifted head over few tokens, with the groups and boundary of a long context."""
+    """Return a geometry to draw: as many groups and the same share shifted as in `context`, over at most 256 tokens."""
     group = 4 if context <= 8 * group_size else 2
     groups = min(context / group_size, LARGEST_DRAWING // group)
     small_shift = min(max(1, round(shift * group / group_size)), group - 1) if shift else 0

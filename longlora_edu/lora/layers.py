@@ -196,7 +196,7 @@ def modules_to_free(model: nn.Module, names: Sequence[str], what: str) -> list[s
 
 
 def some(names: Sequence[str]) -> str:
-    """Join the first names of a list, for a message."""
+    """Join the first four names of a list for a message; say how many more there are."""
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 

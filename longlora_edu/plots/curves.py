@@ -47,7 +47,7 @@ def running_mean(values: Sequence[float], width: int) -> tuple[np.ndarray, np.nd
 
 
 def means_between(values: Sequence[float], positions: Sequence[int]) -> dict[tuple[int, int], float]:
-    """The mean over a < p <= b for each two neighbours (a, b) in `positions`; stretches without values are left out.
+    """Return {(a, b): mean over a < p <= b} for neighbouring `positions` a, b; stretches without values are left out.
 
     `values[p - 1]` belongs to position p = 1, 2, …
     """

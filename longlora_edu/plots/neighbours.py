@@ -47,7 +47,7 @@ def last_of_cells(size: int) -> Rule:
 
 
 def random_cells(size: int, count: int, seed: int = 0) -> Rule:
-    """`count` cells of keys for each cell of queries, drawn once."""
+    """Build a rule in blocks of `size` tokens: each block of queries sees `count` earlier blocks, drawn by `seed`."""
 
     def rule(query: np.ndarray, key: np.ndarray) -> np.ndarray:
         number = -(-query.size // size)

@@ -103,7 +103,7 @@ class ProbeResult:
 
     @property
     def ceiling(self) -> float:
-        """The best accuracy that the training pattern permits; see `ceiling`."""
+        """Return the best possible accuracy: right wherever a path through groups leads to the question, else a guess."""
         return ceiling(self.settings)
 
 

@@ -53,7 +53,7 @@ class TrainSettings:
         object.__setattr__(self, "clip", check_number("clip", self.clip, above=0))
 
     def learning_rate_factor(self, step: int) -> float:
-        """Return the factor of the learning rates at `step`, counted from 0."""
+        """Return the factor of the rates at `step`, counted from 0: a linear rise over `warmup` steps, then `decay`."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)

@@ -24,7 +24,7 @@ def default_folder() -> Path:
 
 
 def default_models() -> Path:
-    """Return the folder of further base models: with the benchmarks in a checkout, else with the records."""
+    """Return the folder of further base models: `benchmarks/models` in a checkout, else `models` beside the records."""
     return BENCHMARKS / "models" if BENCHMARKS.is_dir() else default_folder() / "models"
 
 

@@ -69,7 +69,7 @@ class Comparison:
 
 
 def compare_rows(then: dict, now: dict) -> Comparison:
-    """Compare two records of one run. Seconds are ignored, and so is what only the newer one holds."""
+    """Return which results of two records of one run differ, and by how much. Seconds and new fields are ignored."""
     results = tuple(_results(then, now))
     names = {one.name for one in results}
     pairs = _numbers({"results": then["results"], "curve": then["curve"]}, now, "")

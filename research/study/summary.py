@@ -58,7 +58,7 @@ def rate(found: Proportion) -> str:
 
 
 def seeds_note(arms: Mapping[Any, Sequence[Run]]) -> str:
-    """Say what ± and brackets are in a table whose arms may have one seed or several."""
+    """Return the note under a table: what ± and the brackets mean, for one seed or for several."""
     seeds = len(next(iter(arms.values())))
     return f"{LEVELS} {INTERVAL}" if seeds > 1 else f"{ONE_SEED} {INTERVAL}"
 

@@ -82,7 +82,7 @@ def plot_probe(
 
 
 def describe_probe(results: Sequence[ProbeResult]) -> str:
-    """Describe `plot_probe` in a sentence with its numbers."""
+    """Describe `plot_probe`: where key and question stand, and the share of right answers of each arm beside chance."""
     _check(results)
     settings = results[0].settings
     keys, questions = _stretches(settings)

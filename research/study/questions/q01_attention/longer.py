@@ -72,6 +72,6 @@ def judge_longer(rows: Rows, arms: Arms, usual: Arms) -> Findings:
 
 
 def _behind(rows: Rows, runs: tuple[Run, ...], full: tuple[Run, ...]) -> dict[float, list[float]]:
-    """Subtract full attention's dense loss of the same seed, by position."""
+    """Return by position the dense bits/byte of `runs` minus those of `full`, pairs of the same seed."""
     gaps = [np.subtract(rows.by_position(run), rows.by_position(other)) for run, other in zip(runs, full, strict=True)]
     return along(gaps, runs[0].target)
