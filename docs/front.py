@@ -62,8 +62,8 @@ def ladder(record: dict) -> str:
             *rows,
             "",
             f"Its own {trained} bytes cost the base {own:.2f}. *Found*: numbers named earlier in the text. Training "
-            f"with S² finds {near} within a\ngroup and {far} up to a group further, where stretched positions alone find "
-            f"{earlier} ([record]({RECORD}), [details](docs/demo.md)).",
+            f"with S² finds {near} within a\ngroup and {far} up to a group further, where stretched positions alone "
+            f"find {earlier} ([record]({RECORD}), [details](docs/demo.md)).",
         ]
     )
 
