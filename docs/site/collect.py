@@ -21,7 +21,8 @@ PACKAGE = ROOT / "longlora_edu"
 PAGES = tuple(ROOT / "docs" / name for name in ("explorer.html", "model.html"))  # each holds all it needs
 # What the sidebar says, and the pages under it as paths in the repository; a pattern may match nothing yet.
 CHAPTERS = {
-    "The course": ["notebooks/[0-9][0-9]_*.ipynb", "notebooks/glossary.md", "explorer.md", "model.md"],
+    "The course": ["notebooks/[0-9][0-9]*_*.ipynb", "notebooks/glossary.md", "explorer.md", "model.md"],
+    "The demo": ["docs/demo.md", "docs/anywhere.md"],
     "A real model": ["docs/real_models.md", "docs/compared.md"],
     "What is true": ["docs/claims.md", "docs/proof.md", "docs/evidence.md", "benchmarks/README.md"],
     "For teachers": ["INSTRUCTOR.md", "slides.md"],

@@ -500,9 +500,9 @@ def test_the_page_that_is_shipped_is_made_with_the_code_of_now():
     assert all(len(sample.text) == 2048 for sample in parts_of(text)[1])
 
 
-def test_what_the_readme_tells_to_press_is_there():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    steps = re.search(r"Ask it for your own number:\n\n((?:\d\. .*\n)+)", readme)[1]
+def test_what_the_page_about_the_demo_says_to_press_is_there():
+    page = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
+    steps = re.search(r"Ask it for your own number:\n\n((?:\d\. .*\n)+)", page)[1]
     labels = re.findall(r"\*([A-Z][^*]+)\*", steps)
     assert len(labels) == 3 and all(label in module() for label in labels)
 

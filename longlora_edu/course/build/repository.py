@@ -38,6 +38,16 @@ class Repository:
         """The requirement that pip installs."""
         return f"longlora-edu @ git+https://github.com/{self.name}@{self.ref}"
 
+    @property
+    def site(self) -> str:
+        """The address of the published pages, which a workflow puts on GitHub Pages; it ends with a slash."""
+        owner, _, name = self.name.partition("/")
+        return f"https://{owner.lower()}.github.io/{name}/"
+
+    def tab(self, notebook: str) -> str:
+        """Return the address that opens `notebooks/NAME.ipynb` in a browser tab, without a server."""
+        return f"{self.site}lite/lab/index.html?path=notebooks/{notebook}.ipynb"
+
     def badges(self, notebook: str) -> str:
         """Markdown that opens `notebooks/NAME.ipynb` on Colab and on Binder."""
         colab = f"https://colab.research.google.com/github/{self.name}/blob/{self.ref}/notebooks/{notebook}.ipynb"

@@ -22,7 +22,7 @@ def stamp(root: Path, repository: Repository | None) -> list[Path]:
     """
     import nbformat
 
-    texts = {root / name: _marked(root / name, blocks) for name, blocks in blocks_of(repository).items()}
+    texts = {root / name: _marked(root / name, blocks) for name, blocks in blocks_of(root, repository).items()}
     changed = [path for path, text in texts.items() if _write(path, text)]  # pyproject.toml first: lessons read it
     everything = lessons(root / "notebooks" / "source")
     for lesson in everything:
@@ -34,7 +34,7 @@ def stamp(root: Path, repository: Repository | None) -> list[Path]:
     return changed
 
 
-def blocks_of(repository: Repository | None) -> dict[str, dict[str, str]]:
+def blocks_of(root: Path, repository: Repository | None) -> dict[str, dict[str, str]]:
     """Find the text between the marks of each file, by the file's name and the mark's."""
     home = repository and f"https://github.com/{repository.name}"
     urls = f'[project.urls]\nRepository = "{repository.home}"' if repository else ""
@@ -42,23 +42,39 @@ def blocks_of(repository: Repository | None) -> dict[str, dict[str, str]]:
     return {
         "pyproject.toml": {"links": urls},
         "CITATION.cff": {"links": cited},
-        "README.md": {"badges": _badges(repository), "launch": _launch(repository)},
+        "README.md": {"badges": _buttons(repository, _about_groups(root))},
+        "docs/anywhere.md": {"launch": _launch(repository)},
     }
 
 
-def _badges(repository: Repository | None) -> str:
+def _about_groups(root: Path) -> tuple[str, str]:
+    """The lesson to begin with for who wants to see the idea: the first of number 02. Its name and its number."""
+    first = min(path.stem for path in (root / "notebooks" / "source").glob("02*_*.py"))
+    return first, first.partition("_")[0]
+
+
+def _buttons(repository: Repository | None, lesson: tuple[str, str]) -> str:
+    """What a reader can press; where no address is stamped, files of the repository."""
+    name, number = lesson
     if repository is None:
-        return ""
+        return (
+            f"[▶ **Play** (no install)](docs/explorer.html) · [**Open lesson {number}**](notebooks/{name}.ipynb) · "
+            "[The small model, alive](docs/model.html) · [Slides](docs/slides)"
+        )
     workflow = f"https://github.com/{repository.name}/actions/workflows/ci.yml"
-    return f"{repository.badges('00_start_here')} [![Tests]({workflow}/badge.svg)]({workflow})"
+    return (
+        f"[▶ **Play** (no install)]({repository.site}docs/explorer.html) · "
+        f"[**Open lesson {number} in your browser**]({repository.tab(name)}) · "
+        f"[Slides]({repository.site}slides/index.html)\n\n"
+        f"{repository.badges(name)} [![Tests]({workflow}/badge.svg)]({workflow})"
+    )
 
 
 def _launch(repository: Repository | None) -> str:
     if repository is None:
         return (
-            "A badge that opens a lesson on Binder or Colab must know where this repository lives, and nobody has\n"
-            "said so yet. Say it once, and commit what changes; no notebook is run for it:\n\n"
-            "```sh\nlonglora-edu course links --repository OWNER/NAME --ref TAG\n```"
+            "This copy does not know its address on GitHub. On Colab or Kaggle upload a notebook and the wheel of the "
+            "package, and run\nthe first cell."
         )
     return (
         f"{repository.badges('00_start_here')}\n\n"

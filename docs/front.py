@@ -1,0 +1,145 @@
+"""Write what README.md and docs/demo.md take from the record of the demo and from the lessons: `python docs/front.py`.
+
+Between its marks a block is replaced, the rest stays as it is. A test holds the blocks equal to the record; so after a
+new recording of the demo, or a change of lessons, this one command is all there is to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "site")]
+
+from longlora_edu.course.build.source import Lesson, lessons  # noqa: E402
+from longlora_edu.demo.ladder import CLASSES, TITLES  # noqa: E402
+from longlora_edu.runs.records import read_json  # noqa: E402
+
+RECORD = "longlora_edu/assets/results/demo.json"
+README, DEMO = ROOT / "README.md", ROOT / "docs" / "demo.md"
+# The five lines of the ladder, and how the README names them; the report's own names are in the record's order.
+LINES = {
+    "before": "the base as it is",
+    "stretched": "positions stretched, nothing trained",
+    "short": "trained in groups, without a shift",
+    "after": "**trained with S²**",
+    "full": "trained with full attention, for comparison",
+}
+
+
+def line(record: dict) -> str:
+    """Return the sentence under the title: how much further, and in how many minutes the recorded run did it."""
+    times = record["target_context"] / record["model"]["trained_context"]
+    minutes = math.ceil(record["seconds"] / 60)
+    return (
+        f"**Teach a small model to read {times:g}× further on your laptop in {minutes} minutes, then find out why it "
+        "works, and where the\npaper's pseudo-code leaks the future.**"
+    )
+
+
+def ladder(record: dict) -> str:
+    """Return the five lines of the ladder as a table, with the sentence that says how they were measured."""
+    trained, target = record["model"]["trained_context"], record["target_context"]
+    steps = {name: record[name] for name in ("before", "stretched", "after")} | record["arms"]
+    rows = []
+    for name, title in LINES.items():
+        step = steps[name]
+        found = [_share(step["references"][kind]) if "references" in step else "–" for kind in CLASSES]
+        bits = f"{step['bits_per_byte'][str(target)]:.2f}"
+        rows.append(f"| {title} | {' | '.join([bits, *found])} |")
+    own = record["own_window"]["bits_per_byte"][str(trained)]
+    near, far = (_share(record["after"]["references"][kind]) for kind in CLASSES[:2])
+    earlier = _share(record["stretched"]["references"][CLASSES[1]])
+    return "\n".join(
+        [
+            f"| given {target:,} bytes | bits a byte | found within a group | one to two groups | further |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Its own {trained} bytes cost the base {own:.2f}. *Found*: numbers named earlier in the text. Training "
+            f"with S² finds {near} within a\ngroup and {far} up to a group further, where stretched positions alone "
+            f"find {earlier} ([record]({RECORD}), [details](docs/demo.md)).",
+        ]
+    )
+
+
+def _share(count: dict) -> str:
+    return f"{100 * count['found'] / count['of']:.0f} %"
+
+
+def demo_prints(record: dict) -> str:
+    """Return what `longlora-edu demo` prints at its end, and what the recorded run cost."""
+    from longlora_edu.cli.small import _show_demo
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        _show_demo(record, Path("longlora-demo"))
+    text = "\n".join(each.rstrip() for each in out.getvalue().splitlines())
+    machine = record["machine"]
+    arms = " and ".join(TITLES[name].lower() for name in record["arms"])
+    return (
+        f"```text\n{text.strip(chr(10))}\n```\n\n"
+        f"`{record['command']}` on {machine['threads']} threads:\n{record['seconds']:.0f} seconds, without the other "
+        f"arms ({arms}), which `--compare` adds\n([the record](../{RECORD})). All rows are measured on the same last "
+        f"128 bytes of {record['after']['bits_per_byte_windows']} windows of held-out source,\nwith dense attention. A "
+        "reference is a line `# set kqz=48213`, asked for further on as `# get kqz`, eight in a window; G is a\n"
+        f"group, {record['train']['group_size']} bytes."
+    )
+
+
+def course(everything: list[Lesson], shares: dict[str, float]) -> str:
+    """Return the table of lessons: minutes, and how much of each runs in a browser tab, where there is no torch."""
+    from torchless import LEAST
+
+    rows = ["lesson | minutes | in a browser tab", "---|---|---"]
+    for lesson in everything:
+        share = shares[lesson.name]
+        tab = "whole" if share == 1 else "most" if share >= LEAST else "–"
+        title = f"[{lesson.number} {lesson.title}](notebooks/{lesson.name}.ipynb)"
+        rows.append(f"{title} | {lesson.minutes} | {tab}")
+    return "\n".join(rows)
+
+
+def tab_shares(everything: list[Lesson]) -> dict[str, float]:
+    """Return the share of each lesson's code cells that run without torch."""
+    from torchless import for_the_tab
+
+    from longlora_edu.course.build.assemble import edition
+
+    made = {each.name: for_the_tab(edition(each, "student", neighbours=everything)) for each in everything}
+    return {name: runs / cells for name, (_, runs, cells) in made.items()}
+
+
+def between(text: str, **blocks: str) -> str:
+    """Return `text` with new blocks between the marks of their names.
+
+    Raises:
+        ValueError: for marks that are not there once.
+    """
+    for name, block in blocks.items():
+        marks = re.compile(rf"(?<=^<!-- {name} -->\n).*?(?=^<!-- /{name} -->$)", re.DOTALL | re.MULTILINE)
+        if (count := len(marks.findall(text))) != 1:
+            raise ValueError(f"the page must hold the marks of {name!r} once, got {count}")
+        text = marks.sub(lambda _, block=block: f"{block}\n", text)
+    return text
+
+
+def main() -> None:
+    """Write both pages."""
+    record, everything = read_json(ROOT / RECORD), lessons(ROOT / "notebooks" / "source")
+    table = course(everything, tab_shares(everything))
+    pages = {
+        README: {"line": line(record), "ladder": ladder(record), "course": table},
+        DEMO: {"demo": demo_prints(record)},
+    }
+    for page, blocks in pages.items():
+        page.write_text(between(page.read_text(encoding="utf-8"), **blocks), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
