@@ -103,7 +103,7 @@ class ProbeResult:
 
     @property
     def ceiling(self) -> float:
-        """Return the best possible accuracy: right wherever a path through groups leads to the question, else a guess."""
+        """Return the best possible accuracy: right wherever a path through groups leads to the question."""
         return ceiling(self.settings)
 
 

@@ -120,7 +120,7 @@ class Rows:
         return [self[run]["bits_per_byte_all_positions"] for run in runs]
 
     def by_position(self, run: Run, attention: Literal["dense", "as trained"] = "dense") -> list[float]:
-        """Return bits/byte by position at the target, in order, as recorded: means over equal stretches of positions."""
+        """Return bits/byte by position at the target, in order: means over equal stretches of positions."""
         return (self[run] if attention == "dense" else self[run]["as_trained"])["bits_per_byte_by_position"]
 
     def found(self, runs: Iterable[Run]) -> list[Proportion]:
