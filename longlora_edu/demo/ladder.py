@@ -21,6 +21,7 @@ from ..training.evaluate import (
     score_references,
     score_text,
 )
+from ..training.objective import NATS_PER_BIT
 from ..training.references import CLASSES, NEAREST
 
 TITLES = {
@@ -72,6 +73,7 @@ def measure_step(
             for name, score in found.items()
         },
         **{f"{name}_chance": score.chance for name, score in found.items()},
+        **{f"{name}_bits_per_digit": score.nats / NATS_PER_BIT for name, score in found.items()},
         "writes": _readable(continue_greedily(model, prompt)),
         "seconds": time.perf_counter() - began,
     }

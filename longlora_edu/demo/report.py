@@ -17,7 +17,7 @@ from ..geometry import S2Geometry
 from ..plots import percent, png
 from ..runs.records import Proportion, as_json
 from ..training.passkey import DIGITS, STATEMENT
-from ..training.references import COUNT, GET, SET
+from ..training.references import COUNT, GET, SET, TAUGHT, references_in
 from .ladder import TITLES, ladder_rows
 
 WHEN = ("before", "stretched", "after")
@@ -134,7 +134,8 @@ def _references(report: dict) -> str:
     taught = "No training window carried any."
     if recipe["reference_share"]:
         taught = (
-            f"Of the training windows {percent(recipe['reference_share'])} carried {COUNT}, half of them across the "
+            f"Of the training windows {percent(recipe['reference_share'])} carried "
+            f"{references_in(report['target_context'], TAUGHT)}, half of them across the "
             f"border of two pages of {page:,} bytes, half at distances up to the whole window; each digit asked for "
             f"counted {recipe['reference_weight']:g} times as much as another byte. The last "
             f"{percent(recipe['plain_share'])} of the steps saw none."
@@ -148,6 +149,11 @@ def _references(report: dict) -> str:
     )
     steps = {name: report[name] for name in ("stretched", "after")} | report["arms"]
     free = {name: step["references"] for name, step in steps.items()}
+    digits = ", ".join(
+        f"{TITLES[name][0].lower()}{TITLES[name][1:]} {step['references_bits_per_digit']:.2f}"
+        for name, step in steps.items()
+    )
+    digits = f"A digit asked for costs so many bits: {digits}; a guess costs 3.32. No table counts them as text."
     layouts = (
         "Laid freely, a distance is drawn first and the place after it. Aligned, a number is set in the last half of "
         f"one page of {page:,} bytes, a group, and asked for in the first half of a later one: the next, the one after "
@@ -168,6 +174,7 @@ def _references(report: dict) -> str:
                 "References found, laid freely, by the distance between the number and its question. The lines are "
                 "95\N{NO-BREAK SPACE}% intervals (Wilson).",
             ),
+            _paragraph(digits),
             _paragraph(layouts),
             _table(["references found", *_distances(report)], rows),
         ]

@@ -24,7 +24,8 @@ from ..runs.validate import check_integer
 from .corpus import Windows
 
 DIGITS = 5
-COUNT = 8  # references in a window
+COUNT = 8  # references in a held-out window
+TAUGHT = 16  # references in a training window: twice as many examples for the same work
 SET, GET = b"\n# set %b=%b\n", b"\n# get %b %b\n"  # name and number
 LINE = len(SET % (b"kqz", b"48213"))  # bytes of one line, newlines at both ends included
 NEAREST = 2 * LINE  # a line of another name fits between: the last number set is not the answer
@@ -84,9 +85,9 @@ def lay_references(
     return tuple(places[order.index(index)] for index in range(len(kinds)))
 
 
-def references_in(length: int) -> int:
-    """Return the number of references in a window of `length` bytes: eight, fewer where text would have no room."""
-    return max(len(CLASSES), min(COUNT, length // (7 * LINE)))
+def references_in(length: int, most: int = COUNT) -> int:
+    """Return the number of references in a window of `length` bytes: `most`, fewer where text would have no room."""
+    return max(len(CLASSES), min(most, length // (7 * LINE)))
 
 
 def hide_references(
@@ -113,7 +114,7 @@ def hide_references(
 
 @dataclass(frozen=True)
 class ReferenceMix:
-    """References in training text: `share` of the windows carry `references_in`; each digit asked for weighs `weight`.
+    """References in training text: `share` of the windows carry up to `TAUGHT`; each digit asked for weighs `weight`.
 
     Half of them are laid across the border of a page (`"aligned"`, to the next page), half at log-uniform distances
     over the whole window. The gain of a shift depends on this: it trains on more of what crosses a border.
@@ -140,7 +141,7 @@ class ReferenceMix:
                 return _aligned_place(length, self.group, "<=G", rng)
             return _placed(length, _log_uniform(NEAREST, length - LINE, rng), rng)
 
-        return tuple(Reference(*pair) for pair in _apart([draw] * references_in(length), length))
+        return tuple(Reference(*pair) for pair in _apart([draw] * references_in(length, TAUGHT), length))
 
     def batch(self, windows: Windows, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw `count` windows of n bytes, uint8 (b, n), and mark the digits asked for, bool (b, n)."""

@@ -14,6 +14,7 @@ from longlora_edu.training.references import (
     COUNT,
     DIGITS,
     NEAREST,
+    TAUGHT,
     Reference,
     ReferenceMix,
     hide_references,
@@ -107,8 +108,9 @@ def test_training_windows_mark_the_digits_asked_for():
 def test_short_windows_carry_as_many_as_have_room(length, group):
     rng = np.random.default_rng(0)
     assert references_in(1024) == COUNT and references_in(100) == len(CLASSES)
+    assert (references_in(2048), references_in(2048, TAUGHT), references_in(1024, TAUGHT)) == (COUNT, TAUGHT, COUNT)
     for _ in range(50):
-        assert len(ReferenceMix(group, 1.0).places(length, rng)) == references_in(length)
+        assert len(ReferenceMix(group, 1.0).places(length, rng)) == references_in(length, TAUGHT)
         for layout in ("free", "aligned"):
             assert len(lay_references(length, group, KINDS[: references_in(length)], rng, layout)) <= COUNT
 
