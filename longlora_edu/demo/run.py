@@ -85,9 +85,9 @@ class DemoSettings:
     corpus: str | None = None
     passkey_share: float = 0.15
     passkey_weight: float = 6.0
-    reference_share: float = 0.65
+    reference_share: float = 0.7
     reference_weight: float = 6.0
-    plain_share: float = 0.15
+    plain_share: float = 0.3
     windows: int = 60
     trials: int = 4
     references: int = 200
