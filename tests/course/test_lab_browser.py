@@ -31,13 +31,12 @@ PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "languag
 # One of each kind of panel that a lesson shows.
 PANELS = {
     "explorer": "from longlora_edu.widgets.explorer import explorer\nexplorer(n=8)",
-    "prediction": "from longlora_edu.course.notebook import predict\npredict('02.a', 'Who hears whom?', ['a', 'b'])",
-    "quiz": "from longlora_edu.course.notebook import Question, quiz\n"
+    "prediction": "from longlora_edu.course import predict\npredict('02.a', 'Who hears whom?', ['a', 'b'])",
+    "quiz": "from longlora_edu.course import Question, quiz\n"
     "quiz('02.b', Question('Which half?', right=('heads', 'Yes.'), wrong=[('tokens', 'No.')]))",
-    "costs": "from longlora_edu.widgets.cost_explorer import cost_explorer\ncost_explorer().show()",
-    "ranks": "from longlora_edu.widgets.rank_explorer import rank_explorer\nrank_explorer().show()",
+    "panel": "from longlora_edu.widgets.cost_explorer import cost_explorer\ncost_explorer().show()",
+    "another": "from longlora_edu.widgets.rank_explorer import rank_explorer\nrank_explorer().show()",
     "button": "from longlora_edu.widgets.cost_explorer import seconds_explorer\nseconds_explorer().show()",
-    "families": "from longlora_edu.widgets.family_explorer import show_panel\nshow_panel()",
 }
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from longlora_edu.cli import app
 from longlora_edu.hf import load_longlora, longlora, merge_longlora
 from longlora_edu.hf.base_reach import reach_of
-from longlora_edu.hf.configs import gguf_config
+from longlora_edu.hf.configs import causal_config, gguf_config
 from longlora_edu.hf.families import UNREAD, refuse_inputs
 from longlora_edu.hf.loading import check_family
 from longlora_edu.hf.measure import ask
@@ -76,6 +76,21 @@ STATED = [
 def test_every_form_of_config_has_one_reach(maximum, rule, length, origin):
     reach = reach_of(config_of(maximum, rule))
     assert (reach.length, reach.origin) == (length, origin)
+
+
+@pytest.mark.parametrize("word", ["type", "rope_type"])
+@pytest.mark.parametrize(("maximum", "rule", "length", "origin"), STATED)
+def test_files_of_transformers_4_have_the_same_reach(maximum, rule, length, origin, word, tmp_path):
+    values = config_of(maximum, rule).to_dict()
+    del values["rope_parameters"]
+    stated = rule and {word if name == "rope_type" else name: value for name, value in rule.items()}
+    if rule and rule["rope_type"] == "longrope":  # Phi-3's, which state the original length beside the rule
+        values |= {"model_type": "phi3", "pad_token_id": 0}
+        values["original_max_position_embeddings"] = stated.pop("original_max_position_embeddings")
+    (tmp_path / "config.json").write_text(json.dumps(values | {"rope_theta": THETA, "rope_scaling": stated or None}))
+    config = causal_config(str(tmp_path))
+    assert config.rope_parameters["rope_theta"] == THETA
+    assert (reach_of(config).length, reach_of(config).origin) == (length, origin)
 
 
 @pytest.mark.parametrize(("maximum", "rule", "length", "origin"), STATED)
