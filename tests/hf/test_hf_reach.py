@@ -22,6 +22,7 @@ from longlora_edu.hf.loading import check_family
 from longlora_edu.hf.measure import ask
 from longlora_edu.hf.run_training import TrainingSettings, rehearse
 from longlora_edu.longlora import LongLoRAConfig
+from longlora_edu.plan import PLAIN
 
 THETA = 500.0
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -295,6 +296,23 @@ def test_plan_recommends_nothing_that_training_refuses_and_refuses_nothing_else(
     if accepted:
         length = reach_of(transformers.AutoConfig.from_pretrained(tmp_path)).length
         assert ("nothing to stretch: the model reads" in done.output) == (context <= length)
+
+
+BY_HAND = {
+    "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": 64,
+    "num_attention_heads": 4, "max_position_embeddings": 64,
+}  # fmt: skip
+ENTRIES = sorted(set(PLAIN) - {"model_type", "_name_or_path", "transformers_version"})
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_plan_recommends_nothing_of_an_odd_entry_that_training_refuses(name, tmp_path):
+    for value in ("odd", -1, 0, 2.5, True, None, [], {}, 3):
+        (tmp_path / "config.json").write_text(json.dumps(BY_HAND | {name: value}))
+        done = invoke("plan", "--model", tmp_path, "--context", 256, "--tflops", 100)
+        assert type(done.exception) in (SystemExit, type(None)), (value, done.exception)
+        if done.exit_code == 0:
+            rehearse(TrainingSettings(str(tmp_path), "", 256))
 
 
 @pytest.mark.parametrize(
