@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from .cost import Flops, ModelShape, forward_flops, training_flops
 from .geometry import S2Geometry, group_size_from_ratio
-from .runs.validate import check_size
+from .runs.validate import check_size, is_integer
 
 # Decoders that `ModelShape` counts exactly but for biases and norms inside attention: thousandths of their weights.
 COUNTED = ("llama", "mistral", "qwen2", "qwen3", "olmo2", "phi3", "smollm3", "longlora_edu")
@@ -95,14 +96,44 @@ def shape_from_config(config: dict) -> tuple[ModelShape, int | None]:
     return shape, config.get("max_position_embeddings")
 
 
-# Entries of a config that say nothing about positions, windows or what else attention may be.
-PLAIN = {
-    "_name_or_path", "architectures", "attention_bias", "attention_dropout", "bos_token_id", "dtype", "eos_token_id",
-    "head_dim", "hidden_act", "hidden_size", "initializer_range", "intermediate_size", "max_position_embeddings",
-    "mlp_bias", "model_type", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "pad_token_id",
-    "pretraining_tp", "rms_norm_eps", "rope_theta", "tie_word_embeddings", "torch_dtype", "transformers_version",
-    "use_cache", "vocab_size",
-}  # fmt: skip
+def _is_size(value: Any) -> bool:
+    return is_integer(value) and value > 0
+
+
+def _is_switch(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_name(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_token(value: Any) -> bool:
+    return value is None or (is_integer(value) and value >= 0)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, float) and 0 <= value <= 1
+
+
+# Entries that say nothing about positions, windows or what else attention may be, and what each may be so that nothing
+# but the entries has to be asked. Anything else is for transformers to judge.
+PLAIN: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("hidden_size", "intermediate_size", "max_position_embeddings", "num_attention_heads"), _is_size),
+    **dict.fromkeys(("num_hidden_layers", "vocab_size"), _is_size),
+    **dict.fromkeys(("head_dim", "num_key_value_heads", "pretraining_tp"), lambda n: n is None or _is_size(n)),
+    **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), _is_token),
+    **dict.fromkeys(
+        ("attention_bias", "mlp_bias", "tie_word_embeddings", "use_cache"), lambda on: isinstance(on, bool)
+    ),
+    **dict.fromkeys(("attention_dropout", "initializer_range", "rms_norm_eps"), _is_share),
+    **dict.fromkeys(("_name_or_path", "transformers_version"), _is_name),
+    **dict.fromkeys(("dtype", "torch_dtype"), lambda kind: kind in (None, "float32", "float16", "bfloat16")),
+    "architectures": lambda names: names == ["LlamaForCausalLM"],
+    "hidden_act": lambda name: name == "silu",
+    "model_type": lambda name: name == "llama",
+    "rope_theta": lambda base: isinstance(base, int | float) and base > 1,
+}
 
 
 def is_plain(config: dict) -> bool:
@@ -110,14 +141,14 @@ def is_plain(config: dict) -> bool:
 
     False says that it takes the whole recipe, tried on the model, to know: half of the seconds of `plan`.
     """
-    if config.get("model_type") != "llama" or not set(config) <= PLAIN:
+    if not {"model_type", "max_position_embeddings"} <= set(config) <= set(PLAIN):
         return False
-    shape, context = shape_from_config(config)
-    theta = config.get("rope_theta", 10_000.0)
-    whole = shape.head_dim % 2 == 0 and isinstance(theta, int | float) and theta > 1
-    whole = whole and (shape.head_dim * shape.heads == shape.width or "head_dim" in config)
-    named = config.get("hidden_act", "silu") == "silu" and config.get("architectures", ["LlamaForCausalLM"])
-    return whole and isinstance(context, int) and context > 0 and named == ["LlamaForCausalLM"]
+    if not all(PLAIN[name](value) for name, value in config.items()):
+        return False
+    shape, _ = shape_from_config(config)
+    whole = shape.head_dim % 2 == 0 and shape.heads % shape.kv_heads == 0
+    whole = whole and (config.get("pad_token_id") or 0) < shape.vocabulary
+    return whole and (shape.head_dim * shape.heads == shape.width or bool(config.get("head_dim")))
 
 
 def plan(

@@ -21,6 +21,20 @@ from longlora_edu.geometry import S2Geometry
 ROOT = Path(__file__).parents[1]
 
 
+def box_of(view):
+    """The box that `widgets.show` published by this view: a widget, and the rule that hides its picture."""
+    from ipywidgets.widgets import widget
+
+    view = view["application/vnd.jupyter.widget-view+json"]
+    known = getattr(widget, "_instances", None) or widget.Widget.widgets  # of ipywidgets 8, and of 7
+    return known[view["model_id"]]
+
+
+def widget_of(view):
+    """The widget that `widgets.show` published by this view."""
+    return box_of(view).children[0]
+
+
 def random_qkv(rng, batch, heads, kv_heads, length, width):
     """float64 q (b h n d) and un-repeated k, v (b hk n d)."""
     q = rng.standard_normal((batch, heads, length, width))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from ..runs.records import read_json
+from ..runs.validate import is_integer
 
 # The entries about stretched positions in a GGUF file, by their names in a config. "none" and 0 stretch nothing.
 GGUF_ENTRIES = {
@@ -17,6 +21,11 @@ GGUF_ENTRIES = {
     "scaling.original_context_length": "original_max_position_embeddings",
     "scaling.finetuned": "finetuned",
 }
+
+# Sizes that no model is without, and those that some families state otherwise or leave open.
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+NUMBERS_OF_ROPE = ("rope_theta", "factor", "original_max_position_embeddings", "partial_rotary_factor")
+MORE_SIZES = ("intermediate_size", "num_key_value_heads", "head_dim", "max_position_embeddings")
 
 
 def causal_config(model: str) -> PreTrainedConfig:
@@ -34,10 +43,12 @@ def causal_config(model: str) -> PreTrainedConfig:
     else:
         if not isinstance(values := read_json(path), dict):  # it names the place of a mistake
             raise ValueError(f"{path} must hold a JSON object, got {type(values).__name__}")
+        if odd := _odd_size(values, SIZES):
+            raise ValueError(f"the config must be readable, got {model!r}: {odd}")
         try:
             config = AutoConfig.from_pretrained(model, trust_remote_code=False)
         except Exception as error:  # each family checks its entries in its own way
-            raise ValueError(f"the config must be readable, got {model!r}: {in_a_line(error)}") from None
+            raise ValueError(f"the config must be readable, got {model!r}: {why(model, error)}") from None
     if config.is_encoder_decoder:
         raise ValueError(
             f"model must read from left to right, got {config.model_type!r}, an encoder and a decoder, for which "
@@ -111,9 +122,60 @@ def find_config(model: str) -> Path:
         ) from None
 
 
+def odd_entry(model: str) -> str | None:
+    """Name an entry of a model's config that is of the wrong kind; see `odd_value`."""
+    path = find_config(model)
+    return None if path.suffix == ".gguf" else odd_value(read_json(path))
+
+
+def odd_value(values: dict[str, Any]) -> str | None:
+    """Name an entry of a config that is of the wrong kind, with its rule and value, after another library stumbled.
+
+    None where there is none that we know: not every family means the same by every name, so nothing is refused for it.
+    """
+    if odd := _odd_size(values, (*SIZES, *MORE_SIZES)):
+        return odd
+    kinds = values.get("layer_types")
+    if kinds is not None and not (isinstance(kinds, list) and all(isinstance(kind, str) for kind in kinds)):
+        return f"layer_types must be a list of names, got {kinds!r:.60}"
+    for name in ("rope_parameters", "rope_scaling"):
+        rule = values.get(name)
+        if rule is None:
+            continue
+        if not isinstance(rule, dict):
+            return f"{name} must be an object with a rope_type, got {rule!r:.60}"
+        known = sorted({"default", *ROPE_INIT_FUNCTIONS})
+        kind = rule.get("rope_type", rule.get("type", "default"))
+        if not isinstance(kind, str) or kind not in known:
+            return f"the rope_type of {name} must be one of {', '.join(known)}, got {kind!r:.60}"
+        beside = {"original_max_position_embeddings": values.get("original_max_position_embeddings")}
+        for field, value in (beside | rule).items():
+            if field in NUMBERS_OF_ROPE and value is not None and not (_is_number(value) and value > 0):
+                return f"{field} must be a number above 0, got {value!r:.60}"
+    return None
+
+
+def why(model: str, error: Exception) -> str:
+    """The entry of a config that made another library fail; where none is known to be odd, its error in one line."""
+    return odd_entry(model) or in_a_line(error)
+
+
 def in_a_line(error: Exception) -> str:
     """The reason of another library's error, in one line."""
     return f"{(' '.join(str(error).split()) or type(error).__name__).rstrip('.:'):.300}"
+
+
+def _odd_size(values: dict, names: Sequence[str]) -> str | None:
+    """Name a size that is none. Lists are left alone: some families have one size for each layer."""
+    for name in names:
+        value = values.get(name)
+        if value is not None and not isinstance(value, list) and not (is_integer(value) and value > 0):
+            return f"{name} must be a positive integer, got {value!r:.60}"
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _value(field) -> object:

@@ -21,7 +21,7 @@ from transformers import (
 
 from ..runs.records import read_json
 from .base_reach import reach_of
-from .configs import causal_config, find_config, gguf_config, in_a_line
+from .configs import causal_config, gguf_config, in_a_line, odd_entry, why
 from .families import attention_layers
 from .positions import forget_lengths, rotary_modules
 from .processes import own_device
@@ -54,7 +54,7 @@ def empty_model(model: str) -> PreTrainedModel:
             return AutoModelForCausalLM.from_config(config)
     except Exception as error:  # sizes that do not fit fail wherever they are used first
         raise ValueError(
-            f"the config must describe a model that transformers can build, got {model!r}: {in_a_line(error)}"
+            f"the config must describe a model that transformers can build, got {model!r}: {why(model, error)}"
         ) from None
 
 
@@ -93,6 +93,8 @@ def load_causal_model(
     except UNREADABLE as error:
         if is_out_of_memory(error):
             raise
+        if odd := odd_entry(model):
+            raise ValueError(f"the config must be readable, got {model!r}: {odd}") from None
         raise ValueError(f"{_unreadable('the weights', model, error)}: bring the files again, whole") from None
     if missing := sorted(about["missing_keys"]):
         raise ValueError(
@@ -108,10 +110,11 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
     Raises:
         ValueError: where there is none.
     """
-    find_config(model)
+    source = _source(model)
+    causal_config(model)  # the tokenizer's loader reads it too, and stumbles
     files = "bring its files, mostly tokenizer.json and tokenizer_config.json"
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(**_source(model))
+        tokenizer: Any = AutoTokenizer.from_pretrained(**source)
     except UNREADABLE as error:
         raise ValueError(f"{_unreadable('the tokenizer', model, error)}: {files}") from None
     if not tokenizer("a", add_special_tokens=False)["input_ids"]:  # of some families, no files are an empty one

@@ -16,12 +16,14 @@ from peft.utils.constants import EMBEDDING_LAYER_NAMES
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from ..geometry import S2Pattern
 from ..longlora import ATTENTION_PROJECTIONS, EMBEDDINGS_AND_NORMS, LongLoRAConfig
 from ..lora.files import CONFIG_FILE, WEIGHTS_FILE, check_tensors, names_for_peft, read_adapter_config, read_weights
 from ..lora.layers import checked_rank_and_alpha, ends_with, modules_to_free, named_parts, some
 from ..rope import Rope
 from ..runs.records import read_json, write_json
 from .base_reach import reach_of, stated_positions
+from .configs import in_a_line, odd_value
 from .positions import Positions, extended_positions, new_positions, rotary_modules, state_for_all_readers
 from .sparse_attention import use_dense, use_s2
 
@@ -268,7 +270,14 @@ def _saved_positions(base: PreTrainedModel, path: Path) -> tuple[PreTrainedConfi
         raise ValueError(f"{path} must be the config of a model stretched by longlora, got none of its longlora_rope")
     if values.get("model_type") != own.model_type:
         raise ValueError(f"base must have model_type {values.get('model_type')!r} by {path}, got {own.model_type!r}")
-    saved, head_dim = type(own).from_dict(values), 2 * next(iter(rotary_modules(base).values())).inv_freq.numel()
+    if record and not _is_record(record):
+        raise ValueError(f"{path} must say in longlora what was trained, a base and its s2, got {record!r:.100}")
+    try:
+        saved = type(own).from_dict(values)
+    except Exception as error:  # each family checks its entries in its own way
+        odd = odd_value(values) or in_a_line(error)
+        raise ValueError(f"{path} must be a config that transformers reads: {odd}") from None
+    head_dim = 2 * next(iter(rotary_modules(base).values())).inv_freq.numel()
 
     def check(wanted: dict, got: dict) -> None:
         for name, value in wanted.items():
@@ -298,6 +307,15 @@ def _saved_positions(base: PreTrainedModel, path: Path) -> tuple[PreTrainedConfi
     return saved, new_positions(base, positions["rope_parameters"], rope, maximum=maximum)
 
 
+def _is_record(record: Any) -> bool:
+    """Tell whether this is what `longlora` writes into the config of a model that it stretches."""
+    base, s2 = (record.get(name) if isinstance(record, dict) else None for name in ("base", "s2"))
+    if not isinstance(base, dict) or not isinstance(s2, dict):
+        return False
+    stated = set(base) == {"rope_parameters", "max_position_embeddings"} and isinstance(base["rope_parameters"], dict)
+    return stated and set(s2) == {field.name for field in dataclasses.fields(S2Pattern)}
+
+
 def _sizes(config: PreTrainedConfig) -> dict:
     sizes: dict[str, Any] = {name: getattr(config, name, None) for name in SIZES}
     if sizes["head_dim"] is None:  # new positions state what some families leave open
@@ -313,6 +331,9 @@ def _unstretched(rope: Any) -> dict:
 
 def _adapter_config(path: Path, trainable: bool) -> LoraConfig:
     read_adapter_config(path)  # refuses what would change the meaning of the weights
-    config: Any = LoraConfig.from_pretrained(str(path.parent))
+    try:
+        config: Any = LoraConfig.from_pretrained(str(path.parent))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} must be a config that PEFT reads: {in_a_line(error)}") from None
     config.inference_mode = not trainable
     return config

@@ -15,15 +15,22 @@ from transformers import PreTrainedTokenizerBase
 
 # Private characters that stand for a control token spelled in a message, and for the answer, while a template renders.
 OPEN, CLOSE, ANSWER = "\ue000", "\ue001", "\ue002"
+# The form that only control tokens have, such as <|fim_prefix|>; some tokenizers do not call all of them special.
+CONTROL = re.compile(r"<[|｜].+[|｜]>")
 
 
 def mark_controls(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Let a tokenizer know all its control tokens: some mark turns with tokens that it does not call special."""
+    """Let a tokenizer know all its control tokens: some do not call special what marks turns or parts of a file.
+
+    These are added tokens that stand in the chat template or have the form `<|…|>`. Others, such as a run of spaces or
+    a word of a field, are text.
+    """
     template, backend = str(getattr(tokenizer, "chat_template", None) or ""), getattr(tokenizer, "_tokenizer", None)
     turns = [
         token.content
         for token in getattr(tokenizer, "added_tokens_decoder", {}).values()
-        if not token.special and token.content.strip() and token.content in template
+        if not token.special and token.content.strip()
+        if token.content in template or CONTROL.fullmatch(token.content)
     ]
     if turns and backend is not None:
         backend.add_special_tokens([AddedToken(content, special=True, normalized=False) for content in turns])

@@ -172,6 +172,9 @@ def read_adapter_config(path: Path) -> dict:
         names = config.get(name)
         if not (names is None and empty or isinstance(names, list) and all(isinstance(n, str) and n for n in names)):
             raise ValueError(f"{path} must have a list of names as {name}, got {names!r}")
+    dropout = config.get("lora_dropout", 0.0)
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise ValueError(f"{path} must have a lora_dropout from 0 to below 1, got {dropout!r}")
     try:
         checked_rank_and_alpha(config.get("r"), config.get("lora_alpha"))
     except ValueError as error:

@@ -8,7 +8,7 @@ import threading
 import ipywidgets
 import pytest
 import torch
-from helpers import tiny_bundled_model, write_text
+from helpers import tiny_bundled_model, widget_of, write_text
 
 from longlora_edu.course.notebook.environment import Profile
 from longlora_edu.course.play import live
@@ -153,8 +153,8 @@ def test_making_and_showing_the_panel_starts_nothing(settings, published):
     training = Training(settings, extend=lambda *_, **__: pytest.fail("must not run"))
     training.show()
     assert training.result is None
-    (bundle,) = published
-    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == training.panel.model_id
+    bundle, view = published
+    assert widget_of(view) is training.panel
     assert 'alt="A recorded run.' in bundle["text/html"]
 
 

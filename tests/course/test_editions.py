@@ -14,6 +14,7 @@ from longlora_edu.course.build.assemble import build, edition
 from longlora_edu.course.build.frame import set_up
 from longlora_edu.course.build.outputs import execute, portable, swallowed_errors
 from longlora_edu.course.build.source import QUANTITY, lessons, problems, read_lesson, stub
+from longlora_edu.widgets.display import HINT
 
 SOURCE = ROOT / "notebooks" / "source"
 HEADER = """# ---
@@ -268,6 +269,8 @@ def test_outputs_lose_what_only_a_kernel_knows():
     bundle = display(text__html="<b>words</b>", text__plain="words")
     bundle.data["application/vnd.jupyter.widget-view+json"] = {"model_id": "1"}
     assert portable(bundle)["data"] == {"text/html": "<b>words</b>", "text/plain": "words"}
+    still = f'<div class="longlora-still-0f"><b>words</b>{HINT}<style>.a:has(.b) {{display: none}}</style></div>'
+    assert portable(display(text__html=still, text__plain="words"))["data"] == portable(bundle)["data"]
     del bundle.data["text/html"]
     assert portable(bundle) is None  # the progress bar of another library
     del bundle.data["text/plain"]

@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import pytest
 from helpers import CHROMIUM_OPTIONS, chromium, need
 
@@ -23,7 +24,20 @@ READY = """async () => {
     const panel = app.shell.currentWidget; await panel.context.ready; await panel.sessionContext.ready;
     await panel.sessionContext.session.kernel.info;
 }"""
+SAVE = "async () => await window.jupyterapp.commands.execute('docmanager:save')"
 RUN_ALL = "async () => await window.jupyterapp.commands.execute('notebook:run-all-cells')"
+
+PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+# One of each kind of panel that a lesson shows.
+PANELS = {
+    "explorer": "from longlora_edu.widgets.explorer import explorer\nexplorer(n=8)",
+    "prediction": "from longlora_edu.course import predict\npredict('02.a', 'Who hears whom?', ['a', 'b'])",
+    "quiz": "from longlora_edu.course import Question, quiz\n"
+    "quiz('02.b', Question('Which half?', right=('heads', 'Yes.'), wrong=[('tokens', 'No.')]))",
+    "panel": "from longlora_edu.widgets.cost_explorer import cost_explorer\ncost_explorer().show()",
+    "another": "from longlora_edu.widgets.rank_explorer import rank_explorer\nrank_explorer().show()",
+    "button": "from longlora_edu.widgets.cost_explorer import seconds_explorer\nseconds_explorer().show()",
+}
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +56,8 @@ def server(tmp_path_factory):
     pytest.importorskip("jupyterlab")
     folder = tmp_path_factory.mktemp("lab")
     build(SOURCE, folder / "notebooks", "solution", wanted=("00", "02", "07"), run=False)
+    cells = [nbformat.v4.new_code_cell(source) for source in PANELS.values()]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=PYTHON), folder / "notebooks" / "panels.ipynb")
     options = {"LONGLORA_EDU_PROFILE": "ci", "OMP_NUM_THREADS": "1", "LONGLORA_EDU_PROGRESS": str(folder / "p.json")}
     with served_lab(folder / "notebooks", folder, options) as address:
         yield address
@@ -143,3 +159,41 @@ def test_training_starts_and_stops_by_its_buttons(browser, server, screenshots):
         stop = page.get_by_role("button", name="Stop").first
         stop.click(timeout=30_000)
         page.get_by_text(re.compile("[Ss]topped|[Dd]one|[Ff]inished")).first.wait_for(timeout=60_000)
+
+
+def parts_of(page):
+    """What each cell shows of its panel: the picture that stands in, the widget, and what says that one is missing."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.jp-CodeCell')].map(cell => {
+            const seen = what => [...cell.querySelectorAll(what)].some(part => part.checkVisibility());
+            const words = [...cell.querySelectorAll('.jp-OutputArea-output')].filter(part => part.checkVisibility());
+            return {still: seen('[class^=longlora-still-] > :first-child'), widget: seen('.widget-vbox'),
+                    error: words.some(part => /Error|Loading widget/.test(part.textContent))};
+        })"""
+    )
+
+
+def wait_for_parts(page, wanted):
+    for _ in range(60):
+        if parts_of(page) == [wanted] * len(PANELS):
+            return
+        page.wait_for_timeout(500)
+    assert dict(zip(PANELS, parts_of(page), strict=True)) == dict.fromkeys(PANELS, wanted)
+
+
+def test_a_saved_lesson_shows_pictures_when_it_is_opened_again_and_widgets_when_it_is_run(browser, server, screenshots):
+    alive = {"still": False, "widget": True, "error": False}
+    saved = {"still": True, "widget": False, "error": False}
+    with lesson(browser, server, "panels", screenshots) as page:
+        wait_for_parts(page, alive)
+        page.evaluate(SAVE)
+        page.evaluate("async () => await window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(f"{server}/lab/tree/panels.ipynb?reset", timeout=120_000)
+    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=120_000)
+    page.evaluate(READY)
+    wait_for_parts(page, saved)
+    page.screenshot(path=screenshots / "panels-saved.png")
+    assert page.evaluate(RUN_ALL) is True
+    wait_for_parts(page, alive)
+    page.close()

@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 from longlora_edu.cli import app
 from longlora_edu.hf import load_longlora, longlora, merge_longlora
 from longlora_edu.hf.base_reach import reach_of
-from longlora_edu.hf.configs import gguf_config
+from longlora_edu.hf.configs import causal_config, gguf_config
 from longlora_edu.hf.families import UNREAD, refuse_inputs
 from longlora_edu.hf.loading import check_family
 from longlora_edu.hf.measure import ask
 from longlora_edu.hf.run_training import TrainingSettings, rehearse
 from longlora_edu.longlora import LongLoRAConfig
+from longlora_edu.plan import PLAIN
 
 THETA = 500.0
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -76,6 +77,21 @@ STATED = [
 def test_every_form_of_config_has_one_reach(maximum, rule, length, origin):
     reach = reach_of(config_of(maximum, rule))
     assert (reach.length, reach.origin) == (length, origin)
+
+
+@pytest.mark.parametrize("word", ["type", "rope_type"])
+@pytest.mark.parametrize(("maximum", "rule", "length", "origin"), STATED)
+def test_files_of_transformers_4_have_the_same_reach(maximum, rule, length, origin, word, tmp_path):
+    values = config_of(maximum, rule).to_dict()
+    del values["rope_parameters"]
+    stated = rule and {word if name == "rope_type" else name: value for name, value in rule.items()}
+    if rule and rule["rope_type"] == "longrope":  # Phi-3's, which state the original length beside the rule
+        values |= {"model_type": "phi3", "pad_token_id": 0}
+        values["original_max_position_embeddings"] = stated.pop("original_max_position_embeddings")
+    (tmp_path / "config.json").write_text(json.dumps(values | {"rope_theta": THETA, "rope_scaling": stated or None}))
+    config = causal_config(str(tmp_path))
+    assert config.rope_parameters["rope_theta"] == THETA
+    assert (reach_of(config).length, reach_of(config).origin) == (length, origin)
 
 
 @pytest.mark.parametrize(("maximum", "rule", "length", "origin"), STATED)
@@ -280,6 +296,23 @@ def test_plan_recommends_nothing_that_training_refuses_and_refuses_nothing_else(
     if accepted:
         length = reach_of(transformers.AutoConfig.from_pretrained(tmp_path)).length
         assert ("nothing to stretch: the model reads" in done.output) == (context <= length)
+
+
+BY_HAND = {
+    "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": 64,
+    "num_attention_heads": 4, "max_position_embeddings": 64,
+}  # fmt: skip
+ENTRIES = sorted(set(PLAIN) - {"model_type", "_name_or_path", "transformers_version"})
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_plan_recommends_nothing_of_an_odd_entry_that_training_refuses(name, tmp_path):
+    for value in ("odd", -1, 0, 2.5, True, None, [], {}, 3):
+        (tmp_path / "config.json").write_text(json.dumps(BY_HAND | {name: value}))
+        done = invoke("plan", "--model", tmp_path, "--context", 256, "--tflops", 100)
+        assert type(done.exception) in (SystemExit, type(None)), (value, done.exception)
+        if done.exit_code == 0:
+            rehearse(TrainingSettings(str(tmp_path), "", 256))
 
 
 @pytest.mark.parametrize(

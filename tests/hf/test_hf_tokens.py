@@ -114,6 +114,29 @@ def test_no_turn_is_forged_by_a_question_or_an_answer(name, special):
     assert forged in tokenizer.decode(lied)
 
 
+@pytest.mark.parametrize(
+    "token", ["<|fim_prefix|>", "<|fim_middle|>", "<|repo_name|>", "<|file_sep|>", "<｜fim▁hole｜>"]
+)
+def test_a_control_token_is_known_by_its_form_where_no_template_has_it(token, tmp_path):
+    tokenizer = byte_level_tokenizer()
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False)])
+    tokenizer.save_pretrained(tmp_path)
+    small_llama().config.save_pretrained(tmp_path)
+    loaded = load_tokenizer(str(tmp_path))
+    assert loaded.convert_tokens_to_ids(token) == 258
+    assert plain_ids(loaded, f"a{token}b") == [*f"a{token}b".encode()]
+    assert loaded(token, add_special_tokens=False)["input_ids"] == [258]
+
+
+@pytest.mark.parametrize("token", ["    ", "\n\n", "transformer", "<table>", "[x]"])
+def test_an_added_token_that_is_text_stays_one(token, tmp_path):
+    tokenizer = byte_level_tokenizer()
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False)])
+    tokenizer.save_pretrained(tmp_path)
+    small_llama().config.save_pretrained(tmp_path)
+    assert plain_ids(load_tokenizer(str(tmp_path)), f"a{token}b") == [97, 258, 98]
+
+
 def test_marking_control_tokens_changes_nothing_that_is_saved(tmp_path):
     tokenizer = byte_level_tokenizer()
     tokenizer.add_tokens([AddedToken("<|im_end|>", special=False)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import venv
 
@@ -194,6 +195,8 @@ REFUSED = [
     ({"lora_alpha": -1}, "alpha must be a number above 0, got -1"),
     ({"lora_alpha": "8"}, "alpha must be a number above 0, got '8'"),
     ({"r": 0}, "rank must be a positive integer, got 0"),
+    ({"lora_dropout": "x"}, "must have a lora_dropout from 0 to below 1, got 'x'"),
+    ({"lora_dropout": 1}, "must have a lora_dropout from 0 to below 1, got 1"),
     ({"use_dora": True}, "must leave use_dora off, which changes what the weights mean, got True"),
     ({"use_dora": True}, "must leave use_dora off"),
     ({"rank_pattern": {"q_proj": 2}}, "must leave rank_pattern off"),
@@ -273,6 +276,94 @@ def test_a_file_that_is_no_model_ends_in_a_sentence(command, tmp_path):
     done = invoke(command, "--model", tmp_path / "config.json", *options)
     assert (done.exit_code, type(done.exception)) == (1, SystemExit)
     assert "model must be a folder, a .gguf file or an ID on the hub, got the file" in done.stderr
+
+
+ODD = [
+    ({"num_attention_heads": 0}, "num_attention_heads must be a positive integer, got 0"),
+    ({"num_hidden_layers": 0}, "num_hidden_layers must be a positive integer, got 0"),
+    ({"hidden_size": "32"}, "hidden_size must be a positive integer, got '32'"),
+    ({"vocab_size": True}, "vocab_size must be a positive integer, got True"),
+    ({"max_position_embeddings": "many"}, "max_position_embeddings must be a positive integer, got 'many'"),
+    ({"intermediate_size": -1.5}, "intermediate_size must be a positive integer, got -1.5"),
+    ({"layer_types": 5}, "layer_types must be a list of names, got 5"),
+    ({"rope_parameters": 3}, "rope_parameters must be an object with a rope_type, got 3"),
+    ({"rope_parameters": None, "rope_scaling": "x"}, "rope_scaling must be an object with a rope_type, got 'x'"),
+    (
+        {"rope_parameters": {"rope_type": "no such", "rope_theta": 1e4}},
+        "the rope_type of rope_parameters must be one of default, dynamic, linear, llama3, longrope, ",
+    ),
+    (
+        {"rope_parameters": {"rope_type": "default", "rope_theta": "x"}},
+        "rope_theta must be a number above 0, got 'x'",
+    ),
+    ({"rope_parameters": {"rope_type": "linear", "factor": [2], "rope_theta": 1e4}}, "got [2]"),
+    ({"rms_norm_eps": "a"}, "Field 'rms_norm_eps' expected float, got str (value: 'a')"),
+    ({"tie_word_embeddings": "yes"}, "Field 'tie_word_embeddings' expected bool, got str (value: 'yes')"),
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A base with its tokenizer, an adapter for it, and a text."""
+    folder = tmp_path_factory.mktemp("whole")
+    small_llama().save_pretrained(folder / "base")
+    byte_level_tokenizer().save_pretrained(folder / "base")
+    longlora(small_llama(), LongLoRAConfig(256)).save_pretrained(folder / "adapter")
+    (folder / "text.txt").write_text("words " * 1000)
+    return folder
+
+
+@pytest.mark.parametrize(("change", "said"), ODD, ids=[str(change) for change, _ in ODD])
+def test_an_odd_entry_of_a_config_is_named_by_every_command(change, said, whole, tmp_path):
+    shutil.copytree(whole / "base", tmp_path / "odd")
+    path = tmp_path / "odd" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    data, adapter = ["--data", whole / "text.txt"], ["--adapter", whole / "adapter"]
+    for command, *options in (
+        ("plan", "--context", 256, "--tflops", 1),
+        ("train", *data, "--context", 256, "--out", tmp_path / "run"),
+        ("evaluate", *data, "--trials", 0),
+        ("evaluate", *data, *adapter, "--trials", 0),
+        ("generate", "--question", "hi"),
+        ("merge", *adapter, "--out", tmp_path / "new"),
+    ):
+        done = invoke(command, "--model", tmp_path / "odd", *options)
+        assert (done.exit_code, type(done.exception)) == (1, SystemExit), (command, done.exception)
+        assert said in done.stderr, command
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+ODD_ADAPTERS = [
+    ({"hidden_size": "x"}, "must be a config that transformers reads: hidden_size must be a positive integer, got 'x'"),
+    ({"num_attention_heads": 0}, "num_attention_heads must be a positive integer, got 0"),
+    ({"layer_types": 5}, "layer_types must be a list of names, got 5"),
+    ({"rope_parameters": 3}, "rope_parameters must be an object with a rope_type, got 3"),
+    ({"max_position_embeddings": "x"}, "max_position_embeddings must be a positive integer, got 'x'"),
+    ({"longlora": 5}, "must say in longlora what was trained, a base and its s2, got 5"),
+    ({"longlora": {"base": 3, "s2": {}}}, "must say in longlora what was trained, a base and its s2, got {'base': 3"),
+    ({"longlora": {"base": {}, "s2": {}}}, "must say in longlora what was trained"),
+    ({"longlora_rope": 3}, "longlora_rope must have the fields base, factor, head_dim, method, trained_length, got 3"),
+    ({"rms_norm_eps": "x"}, "Field 'rms_norm_eps' expected float, got str (value: 'x')"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), ODD_ADAPTERS, ids=[str(change) for change, _ in ODD_ADAPTERS])
+def test_an_odd_config_of_an_adapter_is_named(change, said, whole, tmp_path):
+    shutil.copytree(whole / "adapter", tmp_path / "odd")
+    path = tmp_path / "odd" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    done = invoke("merge", "--model", whole / "base", "--adapter", tmp_path / "odd", "--out", tmp_path / "new")
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.exception
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("change", [{"task_type": 3}, {"task_type": "X"}, {"target_modules": ["no_such"]}], ids=str)
+def test_what_peft_refuses_is_refused_with_the_file(change, whole, tmp_path):
+    shutil.copytree(whole / "adapter", tmp_path / "odd")
+    path = tmp_path / "odd" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match="adapter_config.json must (be a config that PEFT reads|fit the base): "):
+        load_longlora(small_llama(), tmp_path / "odd")
 
 
 def test_a_file_in_another_encoding_is_refused_where_a_question_is_about_it(tmp_path):

@@ -7,6 +7,7 @@ import re
 import ipywidgets
 import numpy as np
 import pytest
+from helpers import box_of, widget_of
 from PIL import Image
 
 from longlora_edu.geometry import S2Geometry
@@ -19,6 +20,7 @@ from longlora_edu.plots import (
     show_masks,
 )
 from longlora_edu.widgets import Picture, show
+from longlora_edu.widgets.display import WIDGET_VIEW, still_alone
 
 GEOMETRY = S2Geometry(8, 4, 2)
 
@@ -86,17 +88,40 @@ def test_a_widget_is_published_with_what_stands_in_for_it(picture, monkeypatch):
     monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append((data, raw)))
     slider = ipywidgets.IntSlider()
     show(slider, picture)
-    ((bundle, raw),) = shown
-    assert raw is True
-    assert bundle["application/vnd.jupyter.widget-view+json"] == {
-        "version_major": 2,
-        "version_minor": 0,
-        "model_id": slider.model_id,
-    }
-    assert bundle["text/html"] == picture.html
+    (bundle, raw), (view, raw_too) = shown
+    assert raw is raw_too is True
+    assert set(view) == {WIDGET_VIEW}
+    assert set(view[WIDGET_VIEW]) == {"version_major", "version_minor", "model_id"}
+    assert (view[WIDGET_VIEW]["version_major"], view[WIDGET_VIEW]["version_minor"]) == (2, 0)
+    assert widget_of(view) is slider
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert picture.html in bundle["text/html"]
     assert bundle["text/plain"] == picture.alt
     show(slider, "<b>words</b>")
-    assert shown[1][0]["text/html"] == "<b>words</b>"
+    assert "<b>words</b>" in shown[2][0]["text/html"]
+    assert shown[2][0]["text/plain"] == "an interactive panel"
+
+
+def test_the_rule_that_hides_a_picture_comes_with_its_own_widget_alone(picture, published):
+    for _ in range(2):
+        show(ipywidgets.IntSlider(), picture)
+    classes = [re.search(r'<div class="([\w-]+)">', bundle["text/html"])[1] for bundle in published[::2]]
+    assert len(set(classes)) == 2
+    for bundle, view, name in zip(published[::2], published[1::2], classes, strict=True):
+        _, rule = box_of(view).children
+        assert rule.value.startswith(f"<style>.{name}, ") and rule.value.endswith("{display: none}</style>")
+        assert rule.layout.display == "none"
+        assert f".{name} {{" not in bundle["text/html"]  # else a saved notebook would hide its own picture
+
+
+HTML = ["<b>words</b>", "<ul>\n<li>a</li>\n</ul>", "<div><div>nested</div></div>", "a &lt; b", "<style>b {}</style>"]
+
+
+@pytest.mark.parametrize("html", HTML)
+def test_what_travels_is_the_picture_alone(html, published):
+    show(ipywidgets.IntSlider(), html)
+    assert still_alone(published[0]["text/html"]) == html
+    assert still_alone(html) == html
 
 
 def test_two_masks_stand_side_by_side_with_what_differs_hatched():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import need
+from helpers import need, widget_of
 from matplotlib.colors import to_hex
 
 from longlora_edu.cost import ModelShape, attention_bytes, forward_flops
@@ -440,15 +440,15 @@ def test_what_the_browser_sends_arrives_as_one_geometry():
 def test_a_cell_that_ends_with_the_explorer_leaves_a_picture_behind(monkeypatch):
     pytest.importorskip("anywidget")
     IPython = pytest.importorskip("IPython")
-    from longlora_edu.widgets.display import WIDGET_VIEW
+    from longlora_edu.widgets.display import still_alone
 
     published = []
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: published.append(data))
     widget = explorer(n=8)
     widget._ipython_display_()
-    (bundle,) = published
-    assert bundle[WIDGET_VIEW]["model_id"] == widget.model_id
-    assert bundle["text/html"] == widget.still().html
+    bundle, view = published
+    assert widget_of(view) is widget
+    assert still_alone(bundle["text/html"]) == widget.still().html
     assert bundle["text/plain"] == widget.still().alt
 
 

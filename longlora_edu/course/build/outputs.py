@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...widgets.display import WIDGET_VIEW
+from ...widgets.display import WIDGET_VIEW, still_alone
 
 if TYPE_CHECKING:
     import nbformat
@@ -68,6 +68,8 @@ def portable(output: nbformat.NotebookNode) -> dict | None:
         # A widget without a still form is somebody's progress bar.
         if not data or (WIDGET_VIEW in output.data and "text/html" not in data):
             return None
+        if "text/html" in data:
+            data["text/html"] = still_alone(data["text/html"])
         output = output | {"data": data, "metadata": {}}
         texts = [str(content) for kind, content in data.items() if kind.startswith("text/")]
     for text in texts:
