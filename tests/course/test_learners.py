@@ -1,0 +1,47 @@
+"""Learners as data: each misconception has a source, an answer, a choice and code, and they are what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import learners
+import pytest
+
+from longlora_edu.course.build.source import lessons
+
+ROOT = Path(__file__).parents[2]
+MISCONCEPTIONS = learners.read("misconceptions")
+SOLUTIONS = {
+    f"{lesson.number}.{name}": code
+    for lesson in lessons(ROOT / "notebooks/source")
+    for name, code in lesson.solutions.items()
+}
+each_misconception = pytest.mark.parametrize("entry", MISCONCEPTIONS, ids=[entry["id"] for entry in MISCONCEPTIONS])
+
+
+def test_there_are_forty_misconceptions_and_more_each_once():
+    assert len(MISCONCEPTIONS) >= 40
+    assert len({entry["id"] for entry in MISCONCEPTIONS}) == len(MISCONCEPTIONS)
+    assert len(learners.read("fresh")) == 20
+    assert len(learners.read("odd")) >= 100
+
+
+@each_misconception
+def test_a_misconception_has_a_source_that_is_there(entry):
+    assert entry["source"] and entry["belief"] and entry["distractor"]
+    claims = (ROOT / "docs/claims.md").read_text(encoding="utf-8")
+    for claim in re.findall(r"claims\.md#([\w-]+)", entry["source"]):
+        assert f"\n## {claim}\n" in claims
+    if "gallery.py: " in entry["source"]:
+        bug = re.search(r"gallery\.py: (\w+)", entry["source"])[1]
+        assert f'name="{bug}"' in (ROOT / "longlora_edu/course/bugs/gallery.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("entry", [e for e in MISCONCEPTIONS if "call" in e], ids=lambda entry: entry["id"])
+def test_its_wrong_answer_is_what_its_code_gives_and_not_the_right_one(entry):
+    """In a small case, so that the answer can be said without a program."""
+    assert str(eval(entry["call"], learners.written(entry))) == entry["answer"]
+    right = learners.written({"exercise": entry["exercise"], "code": SOLUTIONS[entry["exercise"]]})
+    if entry["id"] != "the-formula-is-the-test":  # it calls no function at all
+        assert str(eval(entry["call"], right)) != entry["answer"]
