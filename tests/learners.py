@@ -52,3 +52,20 @@ def function(entry: dict):
     """The function or class that an entry hands in."""
     exercise = entry["exercise"].partition(".")[2]
     return written(entry)[CLASSES.get(entry["exercise"], exercise)]
+
+
+def verdict(entry: dict, journal) -> tuple[str, str]:
+    """Hand an entry in to its check: the name of the mistake and the sentence, or "right" and the praise."""
+    import importlib
+    import pkgutil
+
+    from longlora_edu.course import checks
+
+    lesson, _, exercise = entry["exercise"].partition(".")
+    module = next(m.name for m in pkgutil.iter_modules(checks.__path__) if m.name.startswith(f"l{lesson}_"))
+    check = getattr(importlib.import_module(f"longlora_edu.course.checks.{module}"), exercise)
+    try:
+        check(function(entry), journal=journal)
+    except checks.CheckFailed as error:
+        return error.mistake, str(error)
+    return "right", ""

@@ -3,10 +3,13 @@
 # Of runs, whose page documents them; lessons take them from here.
 from ..runs.records import recorded as recorded
 from ..runs.records import recorded_line as recorded_line
+from .notebook.draw import draw
 from .notebook.environment import check_environment, require
+from .notebook.folded import after, run_sealed
 from .notebook.html_tables import show_table
 from .notebook.journal import Journal
 from .notebook.overview import overview
+from .notebook.parsons import parsons
 from .notebook.predict import predict, reveal
 from .notebook.quiz import Question, quiz
 from .notebook.studied import show_study
@@ -14,12 +17,16 @@ from .notebook.studied import show_study
 __all__ = [
     "Journal",
     "Question",
+    "after",
     "check_environment",
+    "draw",
     "overview",
+    "parsons",
     "predict",
     "quiz",
     "require",
     "reveal",
+    "run_sealed",
     "show_study",
     "show_table",
 ]

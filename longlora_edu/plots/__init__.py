@@ -44,6 +44,7 @@ from .curves import (
     show_bits_by_position,
     show_loss,
 )
+from .drawn import describe_drawn_curve, plot_drawn_curve, show_drawn_curve
 from .fold import describe_fold, describe_folds, plot_fold, plot_folds, show_fold, show_folds
 from .hops import describe_boundaries, describe_hops, hops, plot_boundaries, plot_hops, show_boundaries, show_hops
 from .low_rank import show_low_rank, show_parts, show_shares
@@ -145,6 +146,7 @@ __all__ = [
     "describe_boundaries",
     "describe_bytes",
     "describe_comparison",
+    "describe_drawn_curve",
     "describe_energy",
     "describe_flop_shares",
     "describe_flops",
@@ -183,6 +185,7 @@ __all__ = [
     "plot_boundaries",
     "plot_bytes",
     "plot_comparison",
+    "plot_drawn_curve",
     "plot_energy",
     "plot_flop_shares",
     "plot_flops",
@@ -214,6 +217,7 @@ __all__ = [
     "show_bytes",
     "show_clocks",
     "show_comparison",
+    "show_drawn_curve",
     "show_energy",
     "show_flop_shares",
     "show_flops",

@@ -10,14 +10,14 @@
 #
 # - count the FLOPs of attention by hand, and find the same number by a formula and by a counter that watches a model;
 # - say from which length attention costs more than everything else, and why that length depends on what you count;
-# - tell apart what a causal kernel halves, what a streaming kernel stores, and what neither of them changes;
-# - weigh seven popular statements about the cost of long context.
+# - tell apart what a causal kernel halves, what a fused kernel stores, and what neither of them changes;
+# - judge seven popular statements about the cost of long context.
 #
 # **You need first**
 #
-# - You can say what a [query, a key and a value](glossary.md#query-key-and-value) are.
-# - You know that an (m × k) matrix times a (k × n) matrix takes m · k · n multiply-adds.
-# - You have run [lesson 00](00_start_here.ipynb) once, so that you know how predictions and checks work.
+# - Can you say what a [query, a key and a value](glossary.md#query-key-and-value) are?
+# - How many multiply-adds does an (m × k) matrix times a (k × n) matrix take? (m · k · n.)
+# - Have you run [lesson 00](00_start_here.ipynb) once? Then you know how predictions and checks work.
 #
 # **Where it runs**: anywhere, on one core. Where there is a GPU, the measurements use it.
 
@@ -37,8 +37,8 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 # %% [markdown]
 # ## Why
 #
-# Every token looks back at every other one, so twice the text means four times the looks; everything else in a model
-# only doubles. The picture shows where this leads: one forward pass of Llama-2-7B, and how much of it is attention.
+# Each token looks back at all the others. Twice the text is four times the looking; everything else in a model only
+# doubles. The picture shows one forward pass of Llama-2-7B, and how much of it is attention.
 
 # %%
 lengths = (2048, 8192, 32768, 131072)
@@ -52,8 +52,8 @@ plots.show_flop_shares(llama, lengths)
 # %% [markdown]
 # ## Predict: what does a long sequence cost?
 #
-# Llama-2-7B reads one sequence of 2,048 tokens, then one of 32,768: sixteen times as long. The picture above has what
-# you need, but do not calculate: estimate.
+# Llama-2-7B reads one sequence of 2,048 tokens, then one of 32,768: sixteen times as long. Do not calculate. Guess,
+# with the picture in mind. The answer opens when you commit.
 
 # %%
 factors = {
@@ -65,6 +65,20 @@ factors = {
 course.predict(
     "01.long_sequence", "How many FLOPs does the long sequence take, compared with the short one?", list(factors)
 )
+short, long = (cost.forward_flops(llama, length) for length in (2048, 32768))
+factor = long.total / short.total
+answer = next(words for words, (low, high) in factors.items() if low <= factor < high)
+course.reveal(
+    "01.long_sequence",
+    answer,
+    f"It is {factor:.0f} times. Attention alone grows {long.attention / short.attention:.0f} times, but at 2,048 "
+    f"tokens it was only {short.attention_share:.1%} of the work. The rest grows as the length does, "
+    f"{long.ffn / short.ffn:.0f} times.",
+    because={
+        "256 times as many": "256 is what attention alone would cost.",
+        "16 to 24 times as many": "That is what everything but attention costs.",
+    },
+)
 
 # %% [markdown]
 # ## Play: the cost explorer
@@ -75,29 +89,16 @@ course.predict(
 # %%
 from longlora_edu.widgets.cost_explorer import cost_explorer
 
-cost_explorer().show()
+course.after("01.long_sequence", cost_explorer().show)
 
 # %% [markdown]
-# ## Reveal
-
-# %%
-short, long = (cost.forward_flops(llama, length) for length in (2048, 32768))
-factor = long.total / short.total
-answer = next(words for words, (low, high) in factors.items() if low <= factor < high)
-course.reveal(
-    "01.long_sequence",
-    answer,
-    f"It is {factor:.0f} times. Attention alone grows {long.attention / short.attention:.0f} times, but at 2,048 "
-    f"tokens it was only {short.attention_share:.1%} of the work. The rest grows as the length does, "
-    f"{long.ffn / short.ffn:.0f} times.",
-)
-
-# %% [markdown]
-# Both numbers are quoted in the wild, often the wrong one:
+# ## Reveal: which number do people quote?
+#
+# Both are quoted, and often the wrong one:
 #
 # {{claim: cost-of-32k}}
 
-# %% claim="cost-of-32k"
+# %% claim="cost-of-32k" after="01.long_sequence"
 short, long = (cost.training_flops(llama, length) for length in (2048, 32768))
 print(f"attention scores of one sequence: {long.attention / short.attention:.0f} times")
 print(f"the whole step on one sequence:   {long.total / short.total:.0f} times")
@@ -106,9 +107,9 @@ print(f"the whole step per token:         {long.total / 32768 / (short.total / 2
 # %% [markdown]
 # ## Build: count it yourself
 #
-# Tiny numbers first: 8 tokens, 2 heads of 4 features. Attention on one head is two products. *Scores*: each query with
-# each key, over all features. *Weighted values*: each weight with each value, over all features. We count by really
-# stepping through the loops, two FLOPs for each multiply-add.
+# Small numbers first: 8 tokens, 2 heads of 4 features. Attention on one head is two products. *Scores*: each query times
+# each key, over all features. *Weighted values*: each weight times each value, over all features. We walk through the
+# loops and count two FLOPs for each multiply-add.
 
 # %%
 tokens, heads, head_dim = 8, 2, 4
@@ -201,8 +202,8 @@ print(f"{watched} layers, by the formula:      {by_formula.total:,}")
 assert counter.get_total_flops() == by_formula.total
 
 # %% [markdown]
-# To the last digit. (Watch your tools, though: the same counter knows nothing of the fused kernel that CPUs use, and
-# reports zero for it. A counter that does not know a kernel is silent, not wrong by a little.)
+# Equal, to the last digit. But watch your tools: the same counter does not know the fused kernel that CPUs use, and
+# reports zero for it. It gives no warning.
 
 # %%
 q = torch.randn(1, 2, 64, 16)
@@ -214,7 +215,7 @@ print(f"counted on the CPU: {counter.get_total_flops()}, by the formula: {by_for
 # %% [markdown]
 # ## Build: where attention takes over
 #
-# Attention grows with n², all layers with weights grow with n. So there is one length at which they cross.
+# Attention grows with n². All layers with weights grow with n. So there is one length at which attention overtakes them.
 #
 # ### Exercise 1.2 · The crossover
 #
@@ -254,8 +255,8 @@ check.crossover(crossover)
 # is a good thing to show then. *On the board*: a·n² and b·n as two lines on logarithmic axes.
 
 # %% [markdown]
-# The crossover depends on what is counted. In LoRA training the frozen matrices need no gradient of their own, so the
-# rest shrinks by a third and attention takes over earlier:
+# The crossover depends on what you count. In LoRA training the frozen matrices need no gradient of their own. That takes
+# a third off the rest, so attention overtakes it earlier:
 
 
 # %%
@@ -276,27 +277,15 @@ plots.show_growth(llama)
 # %% [markdown]
 # ## Predict: what does sparse attention save?
 #
-# Now S²-Attn with groups of a quarter of the sequence: a quarter of the pairs. Today's kernels work in streams: they
-# never write down the table of scores.
+# Now S²-Attn with groups of a quarter of the sequence: a quarter of the pairs. A *fused* kernel works through the scores
+# tile by tile, and never writes the whole table down.
 #
 # {{beginners: Flash attention}}
-
-# %%
-course.predict(
-    "01.memory",
-    "With such a fused kernel, how much of the memory for attention does S²-Attn save in training?",
-    ["three quarters, as of the pairs", "about half", "practically nothing"],
-)
-
-# %% [markdown]
-# ## Play: what is kept for the backward pass
-#
-# What grows with the length in training is what the forward pass keeps for the backward pass. PyTorch tells us, tensor
-# by tensor, through a hook. We compare attention written out in three lines with the fused kernel, dense and S².
-#
-# **One task**: before you run the cell, say which two of the three lines will lie on top of each other.
 #
 # {{beginners: Activation memory}}
+#
+# In training, memory goes to what the forward pass keeps for the backward pass. PyTorch shows it to us, tensor by tensor.
+# We compare attention in three lines, which writes the table, with the fused kernel, dense and S²:
 
 
 # %%
@@ -322,6 +311,12 @@ def kept_bytes(attend, *inputs):
     return sum(kept.values())
 
 
+# %%
+course.predict(
+    "01.memory",
+    "With such a fused kernel, how much of the memory for attention does S²-Attn save in training?",
+    ["three quarters, as of the pairs", "about half", "practically nothing"],
+)
 layer = cost.ModelShape(width=256, layers=1, heads=4, kv_heads=4, head_dim=64, ffn_width=688, vocabulary=256)
 kept = {"explicit attention": {}, "fused attention": {}, "fused S²": {}}
 for n in (128, 256, 512, 1024):
@@ -335,12 +330,6 @@ for n in (128, 256, 512, 1024):
 
 kibibytes = {name: {n: size / 1024 for n, size in row.items()} for name, row in kept.items()}
 unit = "KiB kept for the backward pass"
-plots.show_measured(kibibytes, unit=unit)
-
-# %% [markdown]
-# ## Reveal: the formula, to the byte
-
-# %%
 n = 1024
 size = cost.attention_bytes(layer, S2Geometry.with_ratio(n, 1 / 4, layer.heads), bytes_per_element=4)
 inputs = 4 * n * layer.width * 4  # q, k, v and the output, float32
@@ -353,12 +342,14 @@ course.reveal(
     answers[min(answers, key=lambda share: abs(share - saved))],
     f"Counted at {n:,} tokens: {saved:.0%}. The kernel keeps its inputs, its output and one number a row. Against the "
     f"explicit table S² in cells would save much: {size.masked / size.grouped:.1f} times.",
+    picture=plots.show_measured(kibibytes, unit=unit),
+    because={"three quarters, as of the pairs": "So it would be if the table of scores were kept. It is not."},
 )
 
 # %% [markdown]
 # {{claim: saves-memory}}
 
-# %% claim="saves-memory"
+# %% claim="saves-memory" after="01.memory"
 for n in (8192, 32768):
     size = cost.attention_bytes(llama, S2Geometry.with_ratio(n, 1 / 4, llama.heads))
     print(
@@ -367,9 +358,8 @@ for n in (8192, 32768):
     )
 
 # %% [markdown]
-# So the streaming kernel took the memory away long before S², and it left the FLOPs where they were. What S² saves is
-# time. Let us measure on your machine: one layer of attention, forward, beside its linear layers. On these axes a line
-# of slope 1 doubles with the length and one of slope 2 quadruples.
+# So does S² save anything? Time. Let us measure it on your machine: one layer of attention, forward, beside its linear
+# layers. On these axes a line of slope 1 doubles with the length and one of slope 2 quadruples.
 #
 # {{beginners: Kernel}}
 
@@ -378,13 +368,13 @@ import time
 
 from torch.utils.benchmark import Timer
 
-# On a CPU: processor time of one core, which does not mind what else the machine does. A GPU is waited for.
+# On a CPU: processor time of one core, so other programs do not matter. For a GPU we wait.
 clock = {} if device == "cuda" else {"timer": time.process_time}
 where = "on the GPU" if device == "cuda" else "on one core"
 
 
 def milliseconds(statement, **names):
-    """The fastest of several runs: whatever disturbs one only adds to it."""
+    """The fastest of several runs: a disturbance only adds to a time."""
     timer = Timer(statement, globals=names, num_threads=1, **clock)
     return 1000 * min(timer.blocked_autorange(min_run_time=profile.choose(laptop=0.1, ci=0.01)).times)
 
@@ -416,14 +406,14 @@ speed = measured["fused attention"][last] / measured["fused S²"][last]
 print(f"S² at {last:,} tokens: {pairs:.1f} times fewer pairs, {speed:.1f} times faster")
 
 # %% [markdown]
-# Slopes first: where did doubling the length double the time, where did it take four times as long? Then the gain:
-# expect less than the count of pairs promises, because small cells keep a processor less busy.
-# [Lesson 04](04_meaning_to_speed.ipynb) measures this properly.
+# Look at the slopes first. Where did twice the length take twice the time, and where four times? Then look at the gain.
+# It is smaller than the count of pairs promises, because small cells keep a processor less busy.
+# [Lesson 04](04_meaning_to_speed.ipynb) measures this with care.
 #
 # ## Break it: a mask that looks harmless
 #
-# A causal kernel computes the lower triangle only, half of the square, because it is *told* that the pattern is
-# causal. Here is a bug that changes no result: the same triangle handed over as a mask tensor.
+# A causal kernel computes only the lower triangle, half of the square. It can do so because it is *told* that the pattern
+# is causal. Here is a bug that changes no result: the same triangle, handed over as a mask.
 
 # %%
 import torch.nn.functional as F
@@ -453,7 +443,7 @@ print(f"and a table that grows with n²: {triangle.nbytes:,} bytes at {n:,} toke
 #
 # ## Reveal: five more statements, computed
 #
-# So ask of every table of FLOPs: *whole squares or causal?* Both are fair; a mixture is not.
+# Of every table of FLOPs, ask: *whole squares, or causal?* Both are fair. A mixture is not.
 #
 # {{claim: speed-up-of-the-table}}
 
@@ -499,9 +489,9 @@ for n in (8192, 32768, 100_000):
 # %% [markdown]
 # ### And when the model is used?
 #
-# After training, attention is dense again, and the keys and values of everything read are kept. Neither S² nor LoRA
-# makes this cheaper. What does help is sharing keys and values between heads: the last line is the same model with
-# eight of them instead of 32.
+# After training, attention is dense again, and the model keeps the keys and values of everything it has read. Neither S²
+# nor LoRA makes this cheaper. Sharing keys and values between heads does: the last line is the same model with eight of
+# them instead of 32.
 #
 # {{beginners: KV cache}}
 #
@@ -536,9 +526,10 @@ for model, target in (("7B", 32768), ("13B", 65536), ("7B", 100_000)):
 #
 # - Attention grows with n², everything with weights with n. Whether "long is expensive" depends on which side of the
 #   crossover you are, and the crossover on what you count.
-# - A causal kernel halves the pairs. A streaming kernel takes away the table, so memory grows with n. Neither changes
-#   that twice the length means four times the pairs. S²-Attn does: fewer pairs, in training only.
-# - With a fused kernel S² saves time and hardly any memory. In use the model is dense: the KV cache is what you pay.
+# - A causal kernel halves the pairs. A fused kernel takes away the table, so memory grows with n. Neither changes that
+#   twice the length means four times the pairs. S²-Attn with groups of a quarter does not either: it takes a quarter of
+#   the pairs. Only groups of a fixed size make the pairs grow with n.
+# - With a fused kernel S² saves time and hardly any memory. In use the model is dense, and you pay for the KV cache.
 #
 # For a model of your own, `longlora-edu plan --model FOLDER --context 32768` does this arithmetic from its `config.json`
 # and says whether S² would pay.
@@ -551,8 +542,9 @@ course.quiz(
     course.Question(
         "A model of 7 billion weights is fine-tuned at 4,096 tokens with S²-Attn. What do you expect?",
         right=(
-            "Hardly any gain: attention is a small share there",
-            "Far below the crossover there is little to save, and cutting attention into cells costs a little too.",
+            "Hardly any gain in time",
+            "Attention is a small share there. Far below the crossover there is little to save, and cutting attention "
+            "into cells costs a little too.",
         ),
         wrong=[
             (
@@ -566,18 +558,18 @@ course.quiz(
         ],
     ),
     course.Question(
-        "You replace attention in three lines by a streaming kernel. What changes with the length n?",
+        "You replace attention in three lines by a fused kernel. What changes with the length n?",
         right=(
-            "Memory grows with n instead of n², FLOPs stay quadratic",
-            "Right: the same pairs are computed, tile by tile, and only one number a row is kept.",
+            "Memory grows with n, FLOPs with n²",
+            "The same pairs are computed, tile by tile, and only one number a row is kept.",
         ),
         wrong=[
             (
-                "Memory and FLOPs grow with n",
+                "Both memory and FLOPs grow with n, as the table is gone",
                 "Every pair is still computed, so the work is quadratic. Only the table is gone.",
             ),
             (
-                "Nothing but a constant factor",
+                "Both become smaller by a constant factor and still grow with n²",
                 "Time gains a factor. Memory gains more: the term with n² disappears, as you counted to the byte.",
             ),
         ],
@@ -585,17 +577,80 @@ course.quiz(
     course.Question(
         "One table says that dense attention takes 4 · n² · d FLOPs, another one says half of that. Who is right?",
         right=(
-            "Both: the first counts whole squares, the second what is computed",
-            "So compare only numbers of one convention. The paper's table counts whole squares.",
+            "Both, by their own convention",
+            "The first counts whole squares, the second what a causal kernel computes. So compare only numbers of one convention. The paper's table counts whole squares.",
         ),
         wrong=[
             (
-                "The first: masked pairs are computed as well",
+                "The first, since masked pairs are computed as well",
                 "Under a mask tensor they are. A kernel that is told about causality skips them.",
             ),
             (
-                "The second: a factor of two does not matter here",
+                "The second, and a factor of two does not matter here",
                 "It moves the crossover to twice the length, and S² gains less than the paper's table says.",
+            ),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Quiz: what people believe · more
+#
+# Each wrong choice here is something that somebody really said or wrote.
+
+# %%
+course.quiz(
+    "01.more",
+    course.Question(
+        "Sixteen tokens in groups of four, then seventeen. How many groups?",
+        right=("four, then five", "What is left over at the end is a shorter group."),
+        wrong=[
+            (
+                "Four groups; the tokens left over belong to none",
+                "A token without a group would see nothing, and a softmax over nothing is NaN.",
+            ),
+            ("Five groups, one of them empty", "Sixteen tokens fill four groups exactly."),
+        ],
+    ),
+    course.Question(
+        "Scores and weighted values of one head, whole square: how many FLOPs for n tokens and d features?",
+        right=("4 · n² · d", "Two products, and two FLOPs for each multiply-add."),
+        wrong=[
+            (
+                "2 · n² · d for both products, as a multiply-add is one step",
+                "A multiply-add is two FLOPs, by the convention of the paper and of PyTorch's counter.",
+            ),
+        ],
+    ),
+    course.Question(
+        "Twice the tokens: how many times as many pairs?",
+        right=("four times", "Each of twice as many queries meets twice as many keys."),
+        wrong=[
+            ("Twice as many: twice the tokens, twice the looking", "Each token also looks at twice as many others."),
+        ],
+    ),
+    course.Question(
+        "What does a causal kernel compute of the square?",
+        right=("n(n + 1)/2 pairs", "The lower triangle with its diagonal."),
+        wrong=[
+            (
+                "The whole square; the future is hidden afterwards",
+                "So it is under a mask. A kernel that is told about causality skips the upper half.",
+            ),
+            ("n(n - 1)/2 pairs, since nobody looks at itself", "A token looks at itself too."),
+        ],
+    ),
+    course.Question(
+        "Where does the crossover move when you count a causal kernel?",
+        right=("To twice the length", "Attention halves, the rest stays."),
+        wrong=[
+            (
+                "At the same length, because causality halves both sides",
+                "Projections, feed-forward and head see each token once, causal or not.",
+            ),
+            (
+                "Where attention costs as much as the feed-forward half",
+                "Projections and the head are part of the rest.",
             ),
         ],
     ),

@@ -33,13 +33,21 @@ from longlora_edu.widgets.explorer import explorer
 # %% [markdown]
 # ## Why
 #
-# A fast program is easy to get wrong and hard to see through. So this library has one slow one that you can check by
-# eye, `reference.py`, and everything fast must give the same numbers. In this lesson you write it yourself.
+# A fast program is easy to get wrong and hard to read. So this library has a slow one that you can check by eye,
+# `reference.py`. Everything fast must give the same numbers. In this lesson you write the slow one yourself.
 #
-# Here is what it computes, for 8 tokens in groups of 4 on two heads: how much each query (row) takes of each key
-# (column). Every row shares out exactly 1.
+# ## Predict: who looks at whom
+#
+# We stay with 8 tokens in groups of 4 on two heads. Head 0 is plain, head 1 is shifted by 2. You know the rule from
+# [lesson 02](02_groups_shift_boundary.ipynb): can you still draw it?
 
 # %%
+tokens = [str(token) for token in range(8)]
+course.draw(
+    "03.mask",
+    "Head 1, shifted by 2: mark the keys (columns) that each query (row) may look at.",
+    cells=(tokens, tokens),
+)
 geometry = S2Geometry(seq_len=8, group_size=4, num_heads=2)
 # Each (b h n d): a batch of one, two heads, eight tokens, heads of width four.
 q, k, v = np.random.default_rng(0).normal(size=(3, 1, 2, 8, 4))
@@ -48,7 +56,13 @@ unit_values = np.broadcast_to(np.eye(8), (1, 2, 8, 8))  # the value of token j: 
 weights = s2_attention(q, k, unit_values, geometry)[0]
 tables = {"head 0, plain": weights[0], "head 1, shifted by 2": weights[1]}
 seen = geometry.mask()
-plots.show_tables(tables, allowed=seen)
+course.reveal(
+    "03.mask",
+    seen[1],
+    "Tokens 0 and 1 stand before the first full cell, 6 and 7 after the last one: short cells of their own. Below, how "
+    "much each query takes of each key that it sees. Every row shares out exactly 1.",
+    picture=plots.show_tables(tables, allowed=seen),
+)
 
 # %% [markdown]
 # {{beginners: Attention}}
@@ -57,14 +71,16 @@ plots.show_tables(tables, allowed=seen)
 #
 # {{beginners: Reference implementation}}
 #
-# The trick in that cell is worth keeping. Attention is linear in the values. Give token $j$ the value "1 in place $j$",
-# and the output of any attention function *is* its table of weights, whatever goes on inside.
+# How do we get at the weights? By a trick that you will need again. Attention is linear in the values. Give token $j$ the
+# value "1 in place $j$". Then the output of any attention function *is* its table of weights.
+
+# %%
+print("token 5 on head 1 takes", weights[1, 5].round(2))
 
 # %% [markdown]
 # ## Predict: a flat row
 #
-# Suppose that all queries are zero. Then all scores are zero, and a query has no preference among the keys that it may
-# look at.
+# Let all queries be zero. Then all scores are zero, and a query likes all the keys that it sees equally.
 
 # %%
 course.predict(
@@ -78,20 +94,6 @@ course.predict(
         "That depends on the keys",
     ],
 )
-
-# %% [markdown]
-# ## Play: count the keys
-#
-# **One task.** Point at token 5 and count the keys that it sees, on head 0 and on head 1. A flat row shares 1 equally
-# among them.
-
-# %%
-explorer(n=8, g=4, heads=2, layers=1)
-
-# %% [markdown]
-# ## Reveal: a flat row
-
-# %%
 flat = s2_attention(np.zeros_like(q), k, unit_values, geometry)[0]
 print("head 0:", flat[0, 5], " head 1:", flat[1, 5])
 assert flat[1, 5, 4] == 1 / 4
@@ -100,7 +102,21 @@ course.reveal(
     "A quarter: it sees four keys",
     "On the shifted head tokens 2, 3 and 4 stand before it in its cell. On the plain head its group "
     "has just begun, and it gives a half to each of two. Forbidden keys take no part in the sharing.",
+    because={
+        "An eighth: there are eight tokens": "Only keys that it sees get a share.",
+        "A half: its group has just begun": "That is head 0, the plain one.",
+        "That depends on the keys": "With a query of zero every score is zero, for any key.",
+    },
 )
+
+# %% [markdown]
+# ## Play: count the keys
+#
+# **One task.** Point at token 5 and count the keys that it sees, on head 0 and on head 1. A flat row shares 1 equally
+# among them.
+
+# %%
+course.after("03.flat_row", explorer, n=8, g=4, heads=2, layers=1)
 
 # %% [markdown]
 # {{beginners: Softmax}}
@@ -109,8 +125,8 @@ course.reveal(
 #
 # ## Build: attention on one head
 #
-# One query first. Token 5 on the shifted head may look at tokens 2 to 5. Its score for a key is their dot product,
-# divided by the root of the width $d$ of a head (products of wider vectors are larger, and the softmax should not mind):
+# One query first. Token 5 on the shifted head looks at tokens 2 to 5. Its score for a key is their dot product, divided
+# by the root of the width $d$ of a head. (Wider vectors have larger products; the division takes that out.)
 #
 # $$s_j = \frac{q \cdot k_j}{\sqrt d}, \qquad p_j = \frac{e^{s_j}}{\sum_{m \in \text{visible}} e^{s_m}}, \qquad o =
 # \sum_{j \in \text{visible}} p_j v_j .$$
@@ -127,8 +143,8 @@ np.testing.assert_allclose(output, s2_attention(q, k, v, geometry)[0, 1, 5])
 print("scores", scores.round(2), " shares", shares.round(2), " output", output.round(2))
 
 # %% [markdown]
-# Now all queries at once. A mask says who is visible to whom, and it has to act *before* the sharing, on the scores.
-# Two things can go wrong that do not show in small examples:
+# Now all queries at once. A mask says who sees whom, and it must act on the scores, *before* the sharing. Two things can
+# go wrong that small examples do not show:
 
 
 # %%
@@ -143,16 +159,16 @@ with np.errstate(all="ignore"):
 print("the highest removed:", softmax(high - high.max()))
 
 # %% [markdown]
-# The last line shows the cure of the first: subtract the same number from all scores of a row, and the quotient does
-# not notice. A query without any visible key exists too: padding looks at nothing. Its output shall be exactly 0.
+# The last line mends the first: subtract the same number from all scores of a row, and the quotient stays the same. A
+# query that sees no key exists too: padding looks at nothing. Its output must be exactly 0.
 #
 # {{beginners: Attention mask}}
 #
 # ### Exercise 3.1 · Masked softmax attention
 #
 # One head: `q`, `k` and `v` have a row for each token, `mask[i, j]` is `True` where query $i$ may look at key $j$. Scale
-# the scores, hide what is forbidden, take the softmax of each row, and collect the values. No `NaN` may come out, for
-# scores in the thousands as little as for an empty row.
+# the scores, hide what is forbidden, take the softmax of each row, and collect the values. No `NaN` may come out: not for
+# scores in the thousands, and not for an empty row.
 
 
 # %% exercise="masked_attention" difficulty=3 importance=5 minutes=10 points=2
@@ -186,7 +202,7 @@ check.masked_attention(masked_attention)
 # The tables on the way, for the shifted head. Read one row from left to right: scores of any size, positive numbers,
 # shares of 1.
 
-# %%
+# %% worked="masked_attention"
 mask = geometry.mask()[1]
 scores = q[0, 1] @ k[0, 1].T / np.sqrt(4)
 exponentials = np.where(mask, np.exp(scores), 0)
@@ -199,10 +215,10 @@ plots.show_tables(tables, allowed=mask)
 # %% [markdown]
 # ## Build: all heads
 #
-# Heads do not know of each other, so the same lines with two more axes are all of S²-Attn. What makes it S²-Attn is the
-# mask, which is not the same on all heads:
+# Heads do not know of each other. So the same lines, with two more axes, are all of S²-Attn. What makes it S²-Attn is
+# that the mask is not the same on all heads:
 
-# %%
+# %% worked="masked_attention"
 masks = geometry.mask()  # bool (h n n)
 exponentials = np.where(masks, np.exp(q @ k.swapaxes(-1, -2) / np.sqrt(4)), 0)
 by_mask = exponentials / exponentials.sum(axis=-1, keepdims=True) @ v
@@ -213,10 +229,9 @@ print(f"{masks.size} scores computed, {masks.sum()} of them visible")
 # %% [markdown]
 # {{beginners: Cell}}
 #
-# This is the *meaning*, and a waste: the whole table is filled in and most of it thrown away. A cell knows nothing of
-# what is outside of it. So we may as well cut the text into its cells, and treat each as a little text of its own, with
-# ordinary causal attention. The library has that one, `full_attention(q, k, v)`; it takes a piece of the tokens and of
-# the heads as it takes all of them.
+# This says what S²-Attn *means*, and it is a waste: we fill in the whole table and throw most of it away. A cell knows
+# nothing of what is outside. So cut the text into its cells, and treat each as a small text of its own, with ordinary
+# causal attention. The library has that: `full_attention(q, k, v)` takes any piece of the tokens and heads.
 #
 # ### Exercise 3.2 · S²-Attn, cell by cell
 #
@@ -256,10 +271,10 @@ check.s2_forward(s2_forward)
 # stays, and write `out[cell] = full_attention(q[cell], k[cell], v[cell])`.
 
 # %% [markdown]
-# The geometry knows its cells: `geometry.cells(shifted=True)`. Asked for them, the same loop is shorter. It gives the
-# same numbers as the mask, and fills in fewer scores:
+# The geometry knows its cells: `geometry.cells(shifted=True)`. With them the loop is shorter. It gives the same numbers
+# as the mask, and fills in fewer scores:
 
-# %%
+# %% worked="s2_forward"
 by_cells, computed = np.zeros_like(v), 0
 for head, shifted in enumerate((False, True)):
     for (cell,) in geometry.cells(shifted=shifted):
@@ -275,9 +290,9 @@ print(f"scores by the mask: {masks.size}, by cells: {computed}, visible: {geomet
 #
 # {{beginners: Padding}}
 #
-# Real rows hold padding, or several documents. One sentence says what then happens: *a token sees its own document
-# only, and padding sees nothing and is never read*. In code it is one more `&` in the mask, on the numbers of the
-# documents. To prove "never read", we put `NaN` there:
+# Real rows hold padding, or several documents. The rule is one sentence: *a token sees its own document only; padding
+# sees nothing, and nobody reads it*. In code it is one more `&` in the mask, on the numbers of the documents. To prove
+# that nobody reads it, we put `NaN` there:
 
 # %%
 segments = np.array([[-1, -1, 0, 0, 0, 1, 1, 1]])  # two tokens of padding, then two documents
@@ -292,7 +307,7 @@ print("on the shifted head token 5, the first of its document, sees", np.flatnon
 # %% [markdown]
 # ## Predict: the gradient of a lonely query
 #
-# Training needs the gradient: by how much does the loss change if a query, a key or a value is turned a little? On the
+# Training needs the gradient: how much does the loss change when a query, a key or a value changes a little? On the
 # shifted head token 2 begins a cell. It sees itself and nobody else.
 
 # %%
@@ -306,6 +321,16 @@ course.predict(
         "It depends on the value of token 2",
     ],
 )
+grad_out = np.random.default_rng(1).normal(size=(8, 4))
+dq, dk, dv_all = s2_attention_backward(np.broadcast_to(grad_out, (1, 2, 8, 4)), q, k, v, geometry)
+assert np.abs(dq[0, 1, [0, 2, 6]]).max() == 0 < np.abs(dq[0, 1, [1, 3, 4, 5, 7]]).min()
+course.reveal(
+    "03.lonely_query",
+    "Exactly zero",
+    "Its only weight is 1, for any query: a softmax over one score is constant. Tokens 0, "
+    "2 and 6 begin the cells of the shifted head, and none of their queries learns anything there. "
+    "Their keys and values do.",
+)
 
 # %% [markdown]
 # {{beginners: Gradient}}
@@ -314,12 +339,12 @@ course.predict(
 #
 # ## Build: the gradient
 #
-# Let $G$ be the gradient of the loss with respect to the output, which training hands us (in the code `grad_out`; every
-# $dX$ below is the gradient with respect to $X$). Forwards there were three steps, so there are three steps back:
+# Training hands us $G$, the gradient of the loss with respect to the output (in the code `grad_out`; each $dX$ below is
+# the gradient with respect to $X$). There were three steps forwards, so there are three steps back:
 #
 # $$S = \tfrac{1}{\sqrt d} q k^\top \quad\longrightarrow\quad P = \text{softmax}(S) \quad\longrightarrow\quad O = P v.$$
 #
-# We need a judge who knows no calculus. It turns each number a little up and a little down, and watches:
+# We need a judge that needs no calculus. It moves each number a little up, then a little down, and looks at the loss:
 
 
 # %%
@@ -342,7 +367,6 @@ def numeric_gradient(loss, x, step=1e-5):
 # $P_{ij}$ multiplies $v_j$ in output $i$ alone: $dP = G v^\top$.
 
 # %%
-grad_out = np.random.default_rng(1).normal(size=(8, 4))
 head_q, head_k, head_v, P = q[0, 1], k[0, 1], v[0, 1], weights[1]  # the shifted head
 
 dv = P.T @ grad_out
@@ -375,9 +399,9 @@ tables, both = {"token 5: how weights answer to scores": jacobian}, np.outer(mas
 plots.show_tables(tables, allowed=both, rows="weight of key", columns="raised: score of key")
 
 # %% [markdown]
-# The diagonal is positive, everything else negative, and each row sums to 0: nothing is gained without being lost
-# elsewhere. But nobody builds this table. There is one for each query, $N$ times $N$ numbers each. Multiply it by the
-# query's row of $dP$, on paper instead:
+# The diagonal is positive, everything else negative, and each row sums to 0: what one key gains, the others lose. But
+# nobody builds this table: there is one for each query, with $N$ times $N$ numbers. Instead, multiply it on paper by the
+# query's row of $dP$:
 #
 # $$dS_i = \sum_j dP_j P_j (1[i = j] - P_i) = P_i \Big( dP_i - \sum_j P_j dP_j \Big).$$
 #
@@ -415,7 +439,7 @@ check.softmax_backward(softmax_backward)
 # The three tables of the way back. Look at the sums on the right: those of the weights are 1, those of $dS$ are 0. Look
 # at rows 0, 2 and 6 as well.
 
-# %%
+# %% worked="softmax_backward"
 dS = P * (dP - (P * dP).sum(axis=-1, keepdims=True))
 np.testing.assert_allclose(dS[5], jacobian @ dP[5], atol=1e-12)
 
@@ -423,25 +447,31 @@ tables = {"weights P": P, "dP": dP, "dS": dS}
 plots.show_tables(tables, allowed=mask)
 
 # %% [markdown]
-# ## Reveal: the gradient of a lonely query
-
-# %%
-dq, dk, dv_all = s2_attention_backward(np.broadcast_to(grad_out, (1, 2, 8, 4)), q, k, v, geometry)
-assert np.abs(dq[0, 1, [0, 2, 6]]).max() == 0 < np.abs(dq[0, 1, [1, 3, 4, 5, 7]]).min()
-course.reveal(
-    "03.lonely_query",
-    "Exactly zero",
-    "Its only weight is 1, whatever its query says: a softmax over one score is constant. Tokens 0, "
-    "2 and 6 begin the cells of the shifted head, and none of their queries learns anything there. "
-    "Their keys and values do.",
-)
-
-# %% [markdown]
 # ## Build: queries and keys
 #
 # **Step three, the scores $S = \tfrac{1}{\sqrt d} q k^\top$.** The product again, as in step one, with a number in
 # front. Query $i$ stands in row $i$ of the scores, key $j$ in column $j$. You have all you need.
 #
+# First put the lines in order. One of them has a blank.
+
+# %%
+course.parsons(
+    "03.backward_lines",
+    "The whole way back, for one head.",
+    [
+        "scale = 1 / np.sqrt(q.shape[-1])",
+        "dv = weights.T @ grad_out",
+        "d_weights = grad_out @ v.T",
+        "row_sums = (weights * d_weights).sum(axis=-1, keepdims=True)",
+        "d_scores = weights * (d_weights - row_sums)",
+        "dq = scale * d_scores @ k",
+        "dk = scale * d_scores.T @ q",
+        "return dq, dk, dv",
+    ],
+    fill=(6, "d_scores.T", ["d_scores.transpose()", "np.transpose(d_scores)"]),
+)
+
+# %% [markdown]
 # ### Exercise 3.4 · The whole way back
 #
 # One head. You get the gradient of the output, the inputs, and the weights that the forward pass has kept. Return the
@@ -478,10 +508,10 @@ check.attention_backward(attention_backward)
 # scale.
 
 # %% [markdown]
-# Our lines against the library's, and the library against the judge who knows no calculus, for both heads and every
-# single number:
+# Our lines against the library's, and the library against the judge that needs no calculus, for both heads and each
+# number:
 
-# %%
+# %% worked="attention_backward"
 np.testing.assert_allclose(dS @ head_k / np.sqrt(4), dq[0, 1], atol=1e-12)
 np.testing.assert_allclose(dS.T @ head_q / np.sqrt(4), dk[0, 1], atol=1e-12)
 np.testing.assert_allclose(dv, dv_all[0, 1], atol=1e-12)
@@ -498,8 +528,10 @@ for name, one, other in zip(("dq", "dk", "dv"), by_hand, by_watching, strict=Tru
     print(f"{name}: {one.size} numbers, largest difference {np.abs(one - other).max():.0e}")
 
 # %% [markdown]
-# Where is the mask in all this? Nowhere: no line of the backward pass mentions it. That decides a statement that one
-# meets in descriptions of the method:
+# ## Reveal: the mask on the way back
+#
+# Where is the mask in all this? Nowhere: no line of the backward pass mentions it. So what about this statement, which
+# you can read in descriptions of the method?
 #
 # {{claim: backward-mirrors-forward}}
 
@@ -517,8 +549,8 @@ print(f"values that receive gradient: {receives.sum()} pairs, the {geometry.pair
 # %% [markdown]
 # ## Break it: the mask after the softmax
 #
-# One line in the wrong place. Below the softmax runs over *all* keys, and only then are the forbidden weights removed.
-# Who listens to whom? We read it off by unit values, as above.
+# One line is in the wrong place. Below, the softmax runs over *all* keys, and only then are the forbidden weights removed.
+# Who looks at whom? We find out by unit values, as above.
 
 
 # %%
@@ -552,10 +584,10 @@ moves = {
 plots.show_perturbation(moves)
 
 # %% [markdown]
-# Every key moves every output, the future included: forbidden keys have taken their share before they were sent away,
-# and what is left of a row depends on how much they took. Rows no longer sum to 1. Two lessons: look at the *sums*, and
-# test a program by pushing its inputs, not by looking at its mask. (Why are there blanks in the picture of the
-# reference, where the mask has none? Rows 0 and 4 see a single key, and a single key may say what it likes.)
+# Every key moves every output, even a key that comes later. The forbidden keys have taken their share before they were
+# removed, and what is left of a row depends on how much they took. Rows no longer sum to 1. Two lessons: look at the
+# *sums*, and test a program by pushing its inputs, not by looking at its mask. (Why does the picture of the reference
+# have blanks where the mask has none? Rows 0 and 4 see a single key. Its weight is 1 in any case.)
 #
 # {{beginners: Perturbation test}}
 #
@@ -565,9 +597,9 @@ plots.show_perturbation(moves)
 #   S²-Attn is the same with a mask for each head, or, which is the same function, ordinary attention inside each cell.
 # - Backwards, the softmax takes from each row the dot product of its weights with their gradients. Keys and values
 #   collect down columns. The mask needs no line of its own: where the weight is 0, so is the gradient.
-# - A reference is worth what its checks are worth: finite differences for the gradient, one pushed number for the mask.
+# - A reference is worth as much as its checks: finite differences for the gradient, one pushed number for the mask.
 #
-# What remains is the waste. The table of scores, as the reference fills it in, for one layer of Llama-2-7B:
+# One thing is left, the waste. This is the table of scores that the reference fills in, for one layer of Llama-2-7B:
 
 # %%
 for length in (4096, 32768, 100000):
@@ -586,7 +618,7 @@ course.quiz(
         "The rows of your weights sum to less than 1, most of all in the first rows of each cell. What happened?",
         right=(
             "The mask came after the softmax",
-            "Right. Forbidden keys took their share first; the fewer keys a row may see, the more is missing.",
+            "Forbidden keys took their share first; the fewer keys a row may see, the more is missing.",
         ),
         wrong=[
             ("The scale is missing", "A softmax sums to 1 for scores of any size. The scale changes how sharp it is."),
@@ -604,7 +636,7 @@ course.quiz(
         "In the backward pass, what is the sum of the row of dS that belongs to one query?",
         right=(
             "0",
-            "Right. Adding the same number to all scores of a row changes no weight, so the gradient in that direction "
+            "Adding the same number to all scores of a row changes no weight, so the gradient in that direction "
             "is 0, which is the sum of the row.",
         ),
         wrong=[
@@ -619,8 +651,9 @@ course.quiz(
     course.Question(
         "Where does the mask have to appear in the backward pass?",
         right=(
-            "Nowhere: a forbidden weight is 0, and every path to a forbidden key goes through it",
-            "Right. dv has P in front, and dS has P in front, and dq and dk are made of dS.",
+            "Nowhere at all",
+            "A forbidden weight is 0, and every path to a forbidden key goes through it: dv has P in front, dS has P in "
+            "front, and dq and dk are made of dS.",
         ),
         wrong=[
             (
@@ -629,6 +662,82 @@ course.quiz(
             ),
             ("On dq, dk and dv, at the end", "They have no pairs any more: each of them is a sum over many."),
             ("It must be transposed and applied to dk", "dk is d_scores.T @ q, and d_scores is 0 at forbidden keys."),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Quiz: what people believe · more
+#
+# Each wrong choice here is something that somebody really said or wrote.
+
+# %%
+course.quiz(
+    "03.more",
+    course.Question(
+        "Token 5 on a plain head, groups of 4: whom does it see?",
+        right=("tokens 4 and 5", "Its group begins at token 4, and it looks backwards."),
+        wrong=[
+            ("The last G tokens, itself included", "That is a window, which moves with the token. Groups stand still."),
+            ("All tokens of its group, earlier and later", "Tokens 6 and 7 come later."),
+        ],
+    ),
+    course.Question(
+        "What does S²-Attn shift?",
+        right=("half of the heads", "On heads from num_heads // 2 on, with all their tokens."),
+        wrong=[
+            ("Half of the tokens, on all heads", "Every token is plain on some heads and shifted on others."),
+            ("Every second head: 1, 3, 5 and so on", "It would do as well, but it is the second half."),
+            ("Every second group, each turned in itself", "Then no group ever meets another."),
+            ("All heads, in every layer", "Then the walls have moved and are as closed as before."),
+            ("The first half of the heads", "It is the second half."),
+        ],
+    ),
+    course.Question(
+        "Where are forbidden keys hidden?",
+        right=("in the scores", "Before the softmax, so that they take no share."),
+        wrong=[
+            ("After the softmax, on the weights", "They would have taken their share by then."),
+        ],
+    ),
+    course.Question(
+        "By what are scores divided?",
+        right=("by √d", "So that wide heads do not get a softmax that is too sharp."),
+        wrong=[
+            ("By d, the number of features", "Its square root is enough: products of random vectors grow like √d."),
+            ("Nothing: the softmax normalises anyway", "It makes rows sum to 1, sharp or flat."),
+        ],
+    ),
+    course.Question(
+        "What sums to 1?",
+        right=("each row of weights", "A query shares out its own attention."),
+        wrong=[
+            ("Each column: a key is shared out among its queries", "A key may be taken by everybody, or by nobody."),
+        ],
+    ),
+    course.Question(
+        "Whom can the first query of a shifted cell see?",
+        right=("only itself", "A cell knows nothing of what is outside."),
+        wrong=[
+            (
+                "Half a group of the neighbour is read as well",
+                "Cells do not overlap. It is the other kind of heads that crosses the wall.",
+            ),
+        ],
+    ),
+    course.Question(
+        "Which scores does a change of one weight's gradient reach?",
+        right=("all of its row", "A softmax shares 1, so each score moves all weights of its row."),
+        wrong=[
+            ("P(1 - P) times dP, entry by entry", "That is a sigmoid, and the diagonal of the Jacobian only."),
+            ("Only the score of the key itself", "The other weights of the row shrink when it grows."),
+        ],
+    ),
+    course.Question(
+        "weights.sum(axis=-1) in a square table: where does NumPy put it?",
+        right=("along the columns", "A vector is taken for a row. keepdims=True keeps it a column."),
+        wrong=[
+            ("Beside its row, by itself", "NumPy aligns the last axes, and a square table hides it."),
         ],
     ),
 )

@@ -12,7 +12,7 @@
 # - write the published form, with its roll there and back, and show where it leaks and how cutting avoids it;
 # - prove that fast and slow are the same function: outputs and gradients, in three precisions, with tolerances that you
 #   can defend, and with a test that catches every leak;
-# - say from which length on it pays, and hold a formula, a count and a clock against each other.
+# - say from which length on it pays, and compare a formula, a count and a clock.
 #
 # **You need first** the reference of [lesson 03](03_reference.ipynb) (what is the difference between a mask and a
 # cell?) and tensors in torch (which shape has `x.transpose(1, 2)`, if `x` has 2, 4, 8 and 16 entries along its axes?).
@@ -39,9 +39,9 @@ from longlora_edu.widgets.explorer import explorer
 # %% [markdown]
 # ## Why
 #
-# The reference fills in a table of scores and throws most of it away. But a cell is a little text of its own, and many
-# texts of equal length are what every fast kernel is made for: a *batch*. So the fast form computes nothing new. It
-# only lays the same tokens out in another way.
+# The reference fills in a table of scores and throws most of it away. But a cell is a small text of its own, and fast
+# kernels are made for many texts of equal length: a *batch*. So the fast form computes nothing new. It only lays out
+# the same tokens in another way.
 
 # %%
 geometry = S2Geometry(seq_len=8, group_size=4, num_heads=2)
@@ -55,7 +55,9 @@ plots.show_folds(heads)
 #
 # ## Predict: one letter
 #
-# einops writes such a lay-out as a pattern of named axes. Below `c` counts the groups and `g` the tokens in a group.
+# einops writes such a lay-out as a pattern of named axes. Below, `c` counts the groups and `g` the tokens in a group.
+#
+# {{beginners: einops}}
 
 # %%
 course.predict(
@@ -63,10 +65,19 @@ course.predict(
     'Eight tokens, rearrange(tokens, "(g c) -> c g", g=4). Which tokens stand in row 0?',
     choices=["0, 1, 2, 3", "0, 2, 4, 6", "0, 4", "None: the pattern is refused"],
 )
+row = rearrange(torch.arange(8), "(g c) -> c g", g=4)[0]
+course.reveal(
+    "04.letter",
+    ", ".join(str(int(token)) for token in row),
+    "In brackets the last letter runs fastest. With (c g) neighbours share a row, with (g c) every "
+    "second token does: no group at all, though the shape is the same and no error is raised.",
+    because={
+        "0, 1, 2, 3": "That is what (c g) gives.",
+        "0, 4": "Rows are what stands before the last letter: two of them.",
+    },
+)
 
 # %% [markdown]
-# {{beginners: einops}}
-#
 # ## Play: patterns
 #
 # **One task.** Run the cell. Then change the pattern until row 0 holds tokens 0, 4, 1 and 5. (It takes three letters on
@@ -76,24 +87,17 @@ course.predict(
 rearrange(torch.arange(8), "(c g) -> c g", g=4)
 
 # %% [markdown]
-# ## Reveal: one letter
-
-# %%
-row = rearrange(torch.arange(8), "(g c) -> c g", g=4)[0]
-course.reveal(
-    "04.letter",
-    ", ".join(str(int(token)) for token in row),
-    "In brackets the last letter runs fastest. With (c g) neighbours share a row, with (g c) every "
-    "second token does: no group at all, though the shape is the same and nothing complains. The task "
-    "is solved by '(a c b) -> c (b a)' with a=2 and b=2.",
-)
-
-# %% [markdown]
+# <details><summary>One way</summary>
+#
+# `"(a c b) -> c (b a)"` with `a=2` and `b=2`.
+#
+# </details>
+#
 # ## Build: groups are rows
 #
-# PyTorch has one function for attention, `F.scaled_dot_product_attention`. It takes (batch, heads, tokens, width),
-# scales by itself, and with `is_causal=True` runs a kernel that never writes the table of scores down. It attends along
-# the last axis but one, and treats all axes before that as "many of the same".
+# PyTorch has one function for attention, `F.scaled_dot_product_attention`, SDPA for short. It takes (batch, heads,
+# tokens, width) and scales by itself. With `is_causal=True` it runs a kernel that never writes the table of scores
+# down. It attends along the last axis but one; to it, all axes before are "many of the same".
 #
 # {{beginners: SDPA}}
 #
@@ -131,13 +135,14 @@ check.in_groups(in_groups)
 # `b=q.shape[0]`.
 
 # %% [markdown]
-# The same three lines, and the claim that they are the reference without a shift:
+# The result is the reference without a shift:
 
 # %%
 random = np.random.default_rng(0)
 arrays = random.normal(size=(3, 2, 4, 16, 8))  # q, k, v of two sequences, four heads, sixteen tokens
 q, k, v = torch.from_numpy(arrays)
 
+# %% worked="in_groups"
 rows = [rearrange(x, "b h (c g) d -> (b c) h g d", g=4) for x in (q, k, v)]
 out = F.scaled_dot_product_attention(*rows, is_causal=True)
 out = rearrange(out, "(b c) h g d -> b h (c g) d", b=2)
@@ -149,16 +154,33 @@ print(f"{tuple(q.shape)} became {tuple(rows[0].shape)}: {len(rows[0])} rows in t
 # %% [markdown]
 # ## Build: the roll
 #
-# Now the shift. The published form is short: on the second half of the heads *roll* queries, keys and values to the left
-# by half a group, attend inside groups as before, roll the output back.
+# Now the shift. The published form is short. On the second half of the heads, *roll* queries, keys and values to the left
+# by half a group; attend inside groups as before; roll the output back.
 #
 # {{beginners: Roll}}
 #
+# First put its lines in order.
+
+# %%
+course.parsons(
+    "04.rolled_lines",
+    "There and back, for tensors (b h n d).",
+    [
+        "half, shift = q.shape[1] // 2, group_size // 2",
+        "roll = lambda x, by: torch.cat([x[:, :half], x[:, half:].roll(by, dims=2)], dim=1)",
+        "rolled_q, rolled_k, rolled_v = roll(q, -shift), roll(k, -shift), roll(v, -shift)",
+        "out = plain_groups(rolled_q, rolled_k, rolled_v, group_size)",
+        "return roll(out, shift)",
+    ],
+    fill=(4, "out, shift", ["out, +shift", "out, group_size // 2", "out, by=shift"]),
+)
+
+# %% [markdown]
 # ### Exercise 4.2 · There and back
 #
 # You are given attention inside plain groups, `plain_groups(q, k, v, group_size)`, checked above. Build the published
-# form around it, with a shift of `group_size // 2`. The tensors you get belong to somebody else: leave them as they are.
-# Odd groups and odd numbers of heads are welcome.
+# around it, with a shift of `group_size // 2`. The tensors you get belong to somebody else: do not write into them.
+# Groups and numbers of heads may be odd.
 
 
 # %%
@@ -196,22 +218,32 @@ check.rolled(rolled)
 # rolls, one `plain_groups`, one roll of the output.
 
 # %% [markdown]
-# ## Reveal: the seam
+# ## Predict: the seam
 #
-# Look at the second row of the rolled form, and at what the library does instead:
+# 8 tokens in groups of 4: the shifted head is rolled by 2 to the left, and its tokens now stand in the rows 2 3 4 5 and
+# 6 7 0 1. The kernel is told "causal", so each token looks at itself and at what stands to the left of it *in its row*.
 
 # %%
+course.draw(
+    "04.seam",
+    "The rolled head: mark whom each token (row) looks at (columns).",
+    cells=([str(token) for token in range(8)], [str(token) for token in range(8)]),
+)
 wrap, split = (S2Geometry(8, 4, 2, boundary=boundary) for boundary in ("wrap", "split"))
-heads = [(wrap, 1), (split, 1)]
-plots.show_folds(heads)
+course.reveal(
+    "04.seam",
+    wrap.mask()[1],
+    "In their row tokens 0 and 1 stand behind 6 and 7, so they look at them: the end of the text, seen from its "
+    "beginning. Below, the rolled rows, and what the library does instead.",
+    picture=plots.show_folds([(wrap, 1), (split, 1)]),
+)
 
 # %% [markdown]
 # {{beginners: Leak}}
 #
-# A kernel that is told "causal" judges by places in the row. Tokens 0 and 1 stand behind 6 and 7 there, so they may look
-# at them: the end of the text, seen from its beginning. Count it by the geometry, then push one value and watch:
+# Count the leak by the geometry, then push one value and see which outputs move:
 
-# %%
+# %% after="04.seam"
 print("pairs that look ahead:", {g.boundary: g.future_pairs() for g in (wrap, split)})
 qkv = torch.from_numpy(random.normal(size=(3, 1, 2, 8, 4)))
 for g in (wrap, split):
@@ -221,9 +253,9 @@ for g in (wrap, split):
 # %% [markdown]
 # ## Build: cutting instead of rolling
 #
-# Nothing needs to wrap. The full cells of a shifted head lie side by side from token $s$ on, so they are one slice that
-# folds into rows; what is left at the two ends are two short texts. A call for each slice, no roll, no copy there and
-# back, no leak, and any length:
+# Nothing needs to wrap. From token $s$ on, the full cells of a shifted head lie side by side: one slice, which folds into
+# rows. What is left at the two ends is two short texts. So call the kernel once for each slice. There is no roll, no
+# copy there and back, no leak, and the length may be any:
 
 
 # %%
@@ -245,9 +277,9 @@ for length, group in ((16, 4), (15, 5), (18, 4)):
     torch.testing.assert_close(shifted_heads(*(x[:, 2:] for x in (q, k, v)), group), expected)
 
 # %% [markdown]
-# This is `impl="grouped"` of the library. There is a second way, `impl="dense_mask"`: build the mask of the geometry as a
-# tensor and hand it to SDPA. It is the rule as it is written, and slower, since a kernel with a mask can skip nothing.
-# Which one runs is never a guess: `impl="auto"` asks one small function, and what cannot run says so.
+# This is `impl="grouped"` of the library. A second way is `impl="dense_mask"`: it builds the mask as a tensor and hands it
+# to SDPA. That is slower, since a kernel with a mask can skip nothing. `impl="auto"` asks one small function which of
+# them to run, and an `impl` that cannot run says so.
 
 # %%
 for device_type, dropout in (("cpu", 0.0), ("cpu", 0.1), ("cuda", 0.1)):
@@ -262,8 +294,8 @@ except ValueError as error:
 # %% [markdown]
 # ## Build: the proof
 #
-# "The same function" is a claim about outputs *and* gradients, and about numbers of limited length. How large a
-# difference is allowed? Not "small", but what the format of the numbers makes unavoidable:
+# "The same function" means the same outputs *and* gradients, up to rounding. How large may a difference be? As large as
+# the format of the numbers makes it, and no larger:
 #
 # - **float64**: everything but the order of sums is exact. Allow about as many digits as the format has, less a few.
 # - **float32**: the 1e-5 that `torch.testing.assert_close` allows by itself.
@@ -320,8 +352,8 @@ for dtype, limits in allowed.items():
 course.show_table(["", "output", "dq", "dk", "dv"], lines, caption="Largest difference from the reference")
 
 # %% [markdown]
-# Equality with a reference is the strongest proof, if there is a reference. For a whole model, or for somebody else's
-# code, there is none. There a weaker question is still worth asking: can anything look into the *future*?
+# Equality with a reference is the strongest proof, if you have a reference. For a whole model, or for somebody else's
+# code, you have none. You can still ask a weaker question: does anything look into the *future*?
 #
 # {{beginners: Perturbation test}}
 #
@@ -364,7 +396,7 @@ check.looks_ahead(looks_ahead)
 # leak, so `torch.allclose`, not `==`.
 
 # %% [markdown]
-# ## Predict: how much faster?
+# ## Why should it be faster?
 #
 # With groups of a quarter of the length, S²-Attn computes about a quarter of the pairs of dense attention
 # ([lesson 02](02_groups_shift_boundary.ipynb)). The clock below runs forward and backward, as in training.
@@ -381,11 +413,6 @@ promised = {}
 for n in lengths:
     promised[n] = S2Geometry(n, n, 4, shift=0).pairs() / S2Geometry.with_ratio(n, 1 / 4, 4).pairs()
 print(f"at {lengths[-1]:,} tokens dense attention has {promised[lengths[-1]]:.2f} times as many pairs")
-course.predict(
-    "04.speed",
-    f"How many times faster than dense attention is S²-Attn here, at {lengths[-1]:,} tokens?",
-    unit="times",
-)
 
 # %% [markdown]
 # ## Play: what the count says
@@ -397,17 +424,17 @@ course.predict(
 explorer(n=16, g=4, heads=2, layers=1)
 
 # %% [markdown]
-# With the group fixed the cost grows like the length, and the share falls; with a group of a quarter of the length, as
-# in the paper, the share stays, and the cost grows like the square.
+# With a fixed group the cost grows like the length, and the share falls. With a group of a quarter of the length, as in
+# the paper, the share stays the same, and the cost grows like the square.
 #
-# ## Build: the clock
+# ## Predict: what does the clock say?
 #
-# Three rules for a clock: *warm up*, because a first call also sets things up; let the candidates *take turns*, so that
-# a machine that slows down slows them all; and report the *median* of several calls. On a CPU we count processor time on one thread, so
-# that other programs do not matter; on a GPU we wait until it has finished. All of it is in `median_seconds`.
+# A fair clock has three rules. *Warm up*, because the first call also sets things up. Let the candidates *take turns*, so
+# that a machine that slows down slows them all. Report the *median* of several calls. On a CPU we count processor time
+# on one thread, so that other programs do not matter; on a GPU we wait until it has finished. `median_seconds` does all
+# of this.
 #
-# One candidate is there for the post-mortem: *rows alone* is the kernel on rows that were laid out before the clock
-# began.
+# One candidate helps to explain the others: *rows alone* is the kernel on rows that were laid out before the clock began.
 
 # %%
 if device.type == "cpu":
@@ -436,6 +463,11 @@ def kernel(q, k, v):
 
 
 # %%
+course.predict(
+    "04.speed",
+    f"How many times faster than dense attention is S²-Attn here, at {lengths[-1]:,} tokens?",
+    unit="times",
+)
 seconds = {}
 for n in lengths:
     sparse = S2Geometry.with_ratio(n, 1 / 4, num_heads)
@@ -451,50 +483,41 @@ for n in lengths:
         steps["dense mask"] = training_step(s2("dense_mask", sparse), qkv)
     repeats = 10 if device.type == "cuda" else max(1, min(8, 4096 // n))  # short calls more often
     seconds[n] = timing.median_seconds(steps, repeats=repeats, device=device)
-
-# %%
 ratios = plots.speed_ratios(seconds)
-plots.show_speed(ratios, promised)
-
-# %% [markdown]
-# ## Reveal: how much faster?
-
-# %%
 longest = lengths[-1]
 even = plots.crossover(ratios["grouped"])
-print(f"it pays from about {even:,.0f} tokens on" if even else "it does not pay at these lengths")
 course.reveal(
     "04.speed",
     round(ratios["grouped"][longest], 2),
-    f"The count of pairs promises {promised[longest]:.2f}. At short lengths the gain goes into laying "
-    "out: the rows alone are faster there. What is missing at long ones is missing in the kernel too. "
-    "It works in blocks, so along the diagonal it computes whole squares, and small cells have more "
-    "diagonal. Under a mask there is no gain at all.",
+    f"The count of pairs promises {promised[longest]:.2f}. "
+    + (f"It pays from about {even:,.0f} tokens on. " if even else "It does not pay at these lengths. ")
+    + "At short lengths the gain goes into laying out: the rows alone are faster there. What is missing at long ones is "
+    "missing in the kernel too. It works in blocks, so along the diagonal it computes whole squares, and small cells "
+    "have more diagonal. Under a mask there is no gain at all.",
     unit="times",
+    picture=plots.show_speed(ratios, promised),
 )
 
 # %% [markdown]
-# ### And a whole step?
+# ## Reveal: what a step gains
 #
-# Training is more than attention: projections, feed-forward layers and the optimiser see each token once, whatever the
-# pattern, and no pattern makes them cheaper. So a step gains less than its attention does, though the longer the text,
-# the more of it *is* attention. That can be counted as well, in FLOPs
-# ([lesson 01](01_why_long_context_is_expensive.ipynb)). Here are both, the count and the clock, for the model that
-# lesson 07 extends.
+# Training is more than attention. Projections, feed-forward layers and the optimiser see each token once, and no pattern
+# makes them cheaper. So a step gains less than its attention does; but the longer the text, the more of the step *is*
+# attention. You can count that in FLOPs ([lesson 01](01_why_long_context_is_expensive.ipynb)). Here are the count and
+# the clock, for the model that lesson 07 extends.
 
-# %%
+# %% after="04.speed"
 course.show_study("cost", 2)
 
 # %% [markdown]
-# The clock mostly gives less than the count, for the reasons that you have just seen, and because work that takes no FLOPs
-# takes time: copies, norms, the optimiser.
+# The clock mostly gains less than the count, for the reasons under the answer above, and because some work takes time and
+# no FLOPs: copies, norms, the optimiser.
 #
 # ### And the memory?
 #
-# What limits the length in training is what the forward pass *keeps* for the backward pass. Lesson 03 kept a table of
-# weights. In closed form, for $H$ heads of width $d$ in float32, that is $4 H N^2$ bytes; a fused kernel keeps its output
-# and one number for each query instead, $4 H N (d + 1)$. Beside the formulas the count: every tensor that autograd holds
-# on to.
+# In training, the length is limited by what the forward pass *keeps* for the backward pass. Lesson 03 kept a table of
+# weights. For $H$ heads of width $d$ in float32 that is $4 H N^2$ bytes. A fused kernel keeps its output and one number
+# for each query instead, $4 H N (d + 1)$. Beside the formulas stands the count: all tensors that autograd keeps.
 
 # %%
 n = 512
@@ -518,10 +541,9 @@ course.show_table(
 )
 
 # %% [markdown]
-# The first two ways keep a table and a little more: written out, the mask of one byte a pair beside the weights; under
-# `impl="dense_mask"` the mask in the place of the weights, in the format of q. Now look at the last two lines. Once the
-# kernel is fused, *dense attention keeps no table either*: S²-Attn then saves time and not memory. Where somebody
-# reports that it saved memory, ask what the dense side ran on.
+# The first two ways keep a table and a little more. Now look at the last two lines. Once the kernel is fused, *dense
+# attention keeps no table either*. Then S²-Attn saves time and not memory. If somebody reports that it saved memory, ask
+# what the dense side ran on.
 
 # %%
 if device.type == "cuda":
@@ -536,8 +558,8 @@ else:
 # %% [markdown]
 # ## Break it: one line too early
 #
-# Two lines have changed places below: the output is rolled back *before* the groups are joined to one text again. A
-# library that many people used did this for years: shapes agree, and nothing complains.
+# Two lines have changed places below: the output is rolled back *before* the groups are joined again. A library that many
+# people used did this for years. Shapes agree, and no error is raised.
 
 
 # %%
@@ -566,9 +588,9 @@ moves = {
 plots.show_perturbation(moves)
 
 # %% [markdown]
-# Above the diagonal is the future. In each group the first half of the tokens got the outputs of tokens that stand
-# later, and the model reads ahead in every layer. [Lesson 10](10_bug_gallery_and_critics.ipynb) has more of these, each
-# with the test that finds it; your test of exercise 4.3 finds this one.
+# Above the diagonal is the future. In each group the first half of the tokens got the outputs of later tokens, so the
+# model reads ahead in every layer. Your test of exercise 4.3 finds this bug.
+# [Lesson 10](10_bug_gallery_and_critics.ipynb) has more of them, each with the test that finds it.
 #
 # ## Recap
 #
@@ -576,7 +598,7 @@ plots.show_perturbation(moves)
 #   back. Rolling brings the two ends together and leaks; cutting at other places does not, and copies less.
 # - A proof has three parts: outputs and gradients against the reference, a tolerance for each precision that you can
 #   defend, and a push of each token that shows who hears it.
-# - The count of pairs is a promise. The clock keeps part of it, from some length on; a fused dense kernel has already
+# - The count of pairs is a promise. The clock keeps part of it, from some length on. A fused dense kernel has already
 #   saved the memory.
 #
 # ## Quiz
@@ -587,8 +609,8 @@ course.quiz(
     course.Question(
         "Why does S²-Attn under impl='dense_mask' gain no time over dense attention?",
         right=(
-            "The kernel computes every pair and then hides most of them",
-            "Right. A mask is a table of what to forget. Only a lay-out that leaves pairs out saves work.",
+            "The kernel computes every pair",
+            "A mask only hides most of them afterwards. To save work, the lay-out must leave pairs out.",
         ),
         wrong=[
             (
@@ -608,8 +630,9 @@ course.quiz(
     course.Question(
         "A fast kernel in bfloat16 differs from the float64 reference in the third digit. What does that prove?",
         right=(
-            "Nothing yet: compare with what a plain attention in bfloat16 would differ by",
-            "Right. The format itself costs that much. In float64 the same code must agree to many more digits.",
+            "Nothing yet",
+            "The format itself costs that much: compare with what a plain attention in bfloat16 differs by. In float64 "
+            "the same code must agree to many more digits.",
         ),
         wrong=[
             (
@@ -626,8 +649,8 @@ course.quiz(
     course.Question(
         "Somebody reports that S²-Attn cut the memory of attention to a quarter. What do you ask first?",
         right=(
-            "Whether the dense side ran on a fused kernel",
-            "Right. A fused kernel keeps one number a query instead of a table, so there is nothing left to quarter.",
+            "What the dense side ran on",
+            "A fused kernel keeps one number a query instead of a table, so there is nothing left to quarter.",
         ),
         wrong=[
             ("Which shift they used", "The shift moves cells. It hardly changes their number or size."),
@@ -639,6 +662,118 @@ course.quiz(
                 "How long the sequence was",
                 "With groups of a quarter the share is the same at any length, if there is a table at all.",
             ),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Quiz: what people believe · more
+#
+# Each wrong choice here is something that somebody really said or wrote.
+
+# %%
+course.quiz(
+    "04.more",
+    course.Question(
+        "Where do the cells of a shifted head begin, for a shift of s?",
+        right=("at token s", "Rolling by -s brings token s to place 0."),
+        wrong=[
+            (
+                "At token G - s, because the text moves to the right",
+                "Rolling to the left moves the cells to the right.",
+            ),
+        ],
+    ),
+    course.Question(
+        "What becomes of the first tokens under roll?",
+        right=("they see the future", "They stand behind the last tokens in their row."),
+        wrong=[
+            (
+                "They join the last tokens, which is harmless",
+                "Causality is judged in the row, so the first look at the last.",
+            ),
+        ],
+    ),
+    course.Question(
+        "Shifted heads under split: how many pairs?",
+        right=("a few fewer", "Two short cells hold fewer pairs than a full one."),
+        wrong=[
+            ("Exactly as many, whatever happens at the ends", "So it is under wrap and masked."),
+        ],
+    ),
+    course.Question(
+        "How many pairs has a group of G tokens?",
+        right=("G(G + 1)/2", "A token looks backwards, and at itself."),
+        wrong=[
+            ("G², every token with every other", "The upper half is the future."),
+        ],
+    ),
+    course.Question(
+        "How do groups of (b h n d) become rows?",
+        right=("by naming all axes", "b h (c g) d -> (b c) h g d, by einops."),
+        wrong=[
+            (
+                "x.transpose(1, 2).reshape(b * c, h, g, d), in one step",
+                "Then tokens are read as heads: a published bug.",
+            ),
+        ],
+    ),
+    course.Question(
+        "What is rolled before attention?",
+        right=("q, k and v", "All three, so that a query meets the keys and values of its cell."),
+        wrong=[
+            ("The output, after attention", "Attention has then run inside plain groups."),
+            ("Queries and keys; values keep their places", "Then the weights collect somebody else's values."),
+        ],
+    ),
+    course.Question(
+        "And after attention?",
+        right=("the output, back", "By +shift, where it was -shift."),
+        wrong=[
+            (
+                "Nothing: the next layer takes the tokens as they come",
+                "Each token would get the result of a later one.",
+            ),
+        ],
+    ),
+    course.Question(
+        "Are -5 // 2 and 5 // 2 opposites in Python?",
+        right=("no", "-5 // 2 is -3: it rounds down."),
+        wrong=[
+            ("Yes: one is minus the other", "So an odd group comes back one token off: a published bug."),
+        ],
+    ),
+    course.Question(
+        "What must a test of an attention look at?",
+        right=("who moves", "Push one token and see which outputs move."),
+        wrong=[
+            ("That its output has the right shape and is finite", "Every published bug passes that."),
+        ],
+    ),
+    course.Question(
+        "r groups: after how many layers does the last token hear the first?",
+        right=("2r - 1", "Two layers for each wall, and one to begin with."),
+        wrong=[
+            ("As many layers as there are groups", "A plain and a shifted head take turns."),
+            ("One layer a group, and one more", "Right for two groups, and for no other number."),
+        ],
+    ),
+    course.Question(
+        "Does a plain head use what a shifted head heard?",
+        right=("yes, a layer later", "The heads' outputs are added up in each layer."),
+        wrong=[
+            (
+                "No: what a shifted head heard stays in that head",
+                "All heads of a layer read what all heads of the layer below wrote.",
+            ),
+        ],
+    ),
+    course.Question(
+        "Where does wrap leak?",
+        right=("on shifted heads", "shift first tokens look at group_size - shift last ones."),
+        wrong=[
+            ("On every head, plain or shifted", "Plain heads wrap nothing."),
+            ("One later token for each of the first ones", "Each of the first ones sees all last tokens of the cell."),
         ],
     ),
 )

@@ -10,7 +10,7 @@
 #
 # - turn queries and keys by their positions, and show that their scores know the distance and nothing else;
 # - say what interpolation, NTK-aware scaling and YaRN do to near and to far, from their frequencies alone;
-# - foretell which rule still works at eight times the trained length, and measure it on a real small model;
+# - predict which rule still works at eight times the trained length, and measure it on a real small model;
 # - explain why that choice depends on the group of S²-Attn.
 #
 # **You need first**
@@ -51,9 +51,10 @@ heard_shuffled = full_attention(q, k[:, :, shuffled], v[:, :, shuffled])[0, 0, -
 print("difference after shuffling:", np.abs(heard - heard_shuffled).max().round(12))
 
 # %% [markdown]
-# So "dog bites man" and "man bites dog" would be one sentence. The model must be told where each token stands, and
-# [RoPE](glossary.md#rope) tells it with clocks: take the features of a query or key in pairs, and turn each pair like
-# the hand of a clock, by its position times the pair's own frequency.
+# So to the last word, "dog bites man" and "man bites dog" sound the same: in one layer without positions, it hears a set
+# of words. (A causal mask in many layers gives some order away: the first word hears only itself.) So we tell the model
+# where each token stands. [RoPE](glossary.md#rope) does it with clocks: take the features of a query or key in pairs, and
+# turn each pair like the hand of a clock, by its position times the pair's own frequency.
 #
 # {{beginners: Position}}
 #
@@ -69,44 +70,15 @@ positions, pairs = [0, 1, 2, 3, 8, 64, 255], [0, 4, 10, 23]
 plots.show_clocks(frequencies, positions, pairs)
 
 # %% [markdown]
-# Fast clocks tell neighbours apart and soon repeat themselves. Slow clocks tell far from near, and in a short
-# training the slowest hardly move at all. Keep that picture: all of this lesson is about the hands that have only
-# ever been seen in a part of their circle.
+# Fast clocks tell neighbours apart, and soon they have been everywhere. Slow clocks tell far from near. In a short
+# training the slowest ones hardly move at all.
 
 # %% [markdown]
 # ## Predict: past the trained length
 #
-# A small model of this package was trained on windows of 256 bytes. We measure [bits per byte](glossary.md#bits-per-byte) of the
-# *same* last 128 bytes of a text, while it gets more and more of what stands before them.
-
-# %%
-BEYOND = [
-    "It gets better: there is more to go by",
-    "It stays as it is: what is too far is ignored",
-    "It gets worse at once, from 512 bytes on",
-    "It gets worse, but only at 2,048",
-]
-course.predict("05.beyond", "Trained on 256 bytes, the model now reads 512, then 2,048. What happens?", BEYOND)
-
-# %% [markdown]
-# ## Play: the clocks, past the trained length
-#
-# **Task.** Leave the rule at *default* and move *Stretch by* from 1 to 2, 4 and 8. On the right: how many pairs meet
-# an angle that they never had in training? Which pairs are they: the fast or the slow ones? And why does the number
-# not grow any more after 2?
-
-# %%
-rope_explorer(method="default").show()
-
-# %% [markdown] instructor=true
-# *What to say*: a pair that has turned full circle has pointed everywhere, so no position is new to it. The slow
-# pairs have not; every one of them meets new angles one token past the trained length, so the number jumps at once
-# and then stays. What grows with the length is how far past the seen angle they go. Predicted wrong answers: "the
-# fast ones, because they turn most"; "better, because more context is more information" (true of a model that was
-# trained there).
-
-# %% [markdown]
-# ## Reveal: past the trained length
+# A small model of this package was trained on windows of 256 bytes. We give it more: 512 bytes, 1,024, 2,048. Each time
+# we measure how well it guesses the *same* last 128 bytes of a text, in [bits per byte](glossary.md#bits-per-byte): how
+# many yes-or-no questions the next byte costs it. Fewer is better; 8 is what a byte costs without any model.
 
 # %%
 held_out = corpus.standard_library().held_out
@@ -121,20 +93,44 @@ def untrained(rule, advance=lambda tokens: None):
     return evaluate.score_text(model, held_out, lengths, windows=windows, on_batch=advance).by_length
 
 
+# %%
+course.draw(
+    "05.beyond",
+    "Trained on 256 bytes, the model now reads more. Draw how many bits the same last bytes cost.",
+    curve=[f"{length:,}" for length in lengths],
+    between=(0, 10),
+    unit="bits per byte",
+)
 bits = {"default": untrained("default")}
 own = bits["default"][TRAINED]
 course.reveal(
     "05.beyond",
-    BEYOND[2] if bits["default"][512] > 1.1 * own else BEYOND[3],
-    f"{own:.2f} bits per byte at 256, {bits['default'][512]:.2f} at 512 and {bits['default'][2048]:.2f} at 2,048, "
-    f"where a coin for each bit would cost 8. More context, and the model breaks.",
+    {f"{length:,}": bits["default"][length] for length in lengths},
+    f"{own:.2f} bits per byte at 256, {bits['default'][512]:.2f} at 512 and {bits['default'][2048]:.2f} at 2,048. More "
+    "context, and the model breaks at once. Nothing in the program fails, no shape is wrong.",
 )
-plots.show_rules_by_length(bits, trained_context=TRAINED)
 
 # %% [markdown]
-# Nothing in the program fails, no shape is wrong. The weights have simply never met such angles. There are two ways
-# out: train on long texts, which is dear, or change the clocks so that even a far token points where some token of
-# the training has pointed. Both together are what LongLoRA does. First, the clocks.
+# ## Play: the clocks, past the trained length
+#
+# **Task.** Leave the rule at *default* and move *Stretch by* from 1 to 2, 4 and 8. On the right: how many pairs meet
+# an angle that they never had in training? Which pairs are they: the fast or the slow ones? And why does the number
+# not grow any more after 2?
+
+# %%
+course.after("05.beyond", rope_explorer(method="default").show)
+
+# %% [markdown] instructor=true
+# *What to say*: a pair that has turned full circle has pointed everywhere, so no position is new to it. The slow
+# pairs have not; every one of them meets new angles one token past the trained length, so the number jumps at once
+# and then stays. What grows with the length is how far past the seen angle they go. Wrong answers to expect: "the
+# fast ones, because they turn most"; a curve that falls, "because more context is more information" (true of a model
+# that was trained there).
+
+# %% [markdown]
+# The slow clocks point where they never pointed in training, and the weights have never met such angles. There are two
+# ways out. Train on long texts, which costs much. Or change the clocks, so that a far token too points where some token
+# of the training has pointed. LongLoRA does both. First, the clocks.
 
 # %% [markdown]
 # ## Build: rotated scores
@@ -193,14 +189,15 @@ for distance in (0, 5, 100):
     np.testing.assert_allclose(scores, scores[0], atol=2e-3)
 
 # %% [markdown]
-# A score knows the *distance* of the two tokens and not where they stand. So what counts is not which positions were
-# trained but which distances: this sentence will matter when S²-Attn comes in.
+# A score knows the *distance* of the two tokens and not where they stand. So it does not matter which positions were
+# trained. It matters which distances were. Remember that for S²-Attn, below.
 
 # %% [markdown]
 # ## Predict: near and far
 #
-# We want to read eight times the trained length. The simplest remedy is **position interpolation** (PI): divide every
-# position by eight, so that 2,047 points where about 256 pointed. No angle is new any more. Still nothing is trained.
+# We want to read eight times the trained length. The simplest rule is **position interpolation** (PI): divide every
+# position by eight, so that 2,047 points where about 256 pointed. No angle is new any more. Other rules slow some clocks
+# more than others; you will build them below. Nothing is trained yet. (The cell measures all five; give it some seconds.)
 
 # %%
 UNTRAINED = [plots.RULE_NAMES[rule] for rule in ("default", "linear", "ntk", "dynamic", "yarn")]
@@ -209,20 +206,36 @@ course.predict(
     "Five rules, made for eight times the length, no training at all. Which reads 2,048 bytes best?",
     UNTRAINED,
 )
+bar = Bar()
+bar.show()
+with bar.stage("Measuring four rules", 4 * windows * sum(lengths), "bytes") as advance:
+    for rule in ("linear", "ntk", "dynamic", "yarn"):
+        bits[rule] = untrained(rule, advance)
+best = min(bits, key=lambda rule: bits[rule][TARGET])
+course.reveal(
+    "05.untrained",
+    plots.RULE_NAMES[best],
+    f"{bits[best][TARGET]:.2f} bits per byte at 2,048 without any training; the model's own score at 256 is {own:.2f}. "
+    f"Interpolation costs {bits['linear'][TRAINED] - own:+.2f} even at 256.",
+    picture=plots.show_rules_by_length(bits, trained_context=TRAINED),
+    because={
+        plots.RULE_NAMES["linear"]: "No angle is new under it, but neighbours become hard to tell apart.",
+        plots.RULE_NAMES["default"]: "That is the curve which you have just seen break.",
+    },
+)
 
 # %% [markdown] instructor=true
-# *Predicted wrong answers*: "linear", because it is the paper's rule and has just been introduced as the remedy; and
+# *Wrong answers to expect*: "linear", because it is the paper's rule and has just been introduced as the remedy; and
 # "none can, without training". Do not correct them: the table at the reveal does. For a board: draw a fast and a slow
 # clock, and mark on each the part of the circle that the first 256 positions cover.
 
 # %% [markdown]
 # ## Build: slower clocks
 #
-# Position interpolation slows all clocks alike. That squeezes near distances too: between neighbours the fastest hand
-# then turns an eighth of what it did. **NTK-aware** scaling wants both: leave the fastest clock alone, slow the
-# slowest by the factor, and everything between in between. It does so by raising the base: with $b' = b \cdot
-# s^{d/(d-2)}$ pair $i$ turns by $b'^{-2i/d}$ a token. **Dynamic NTK** does the same with the factor that the length
-# at hand needs.
+# Position interpolation slows all clocks alike. That squeezes near distances too: between neighbours, the fastest hand
+# turns only an eighth as far as before. **NTK-aware** scaling leaves the fastest clock alone, slows the slowest by the
+# factor, and the others by something between. It does so by raising the base: with $b' = b \cdot s^{d/(d-2)}$ pair $i$
+# turns by $b'^{-2i/d}$ a token. **Dynamic NTK** does the same, with the factor that the length at hand needs.
 #
 # {{beginners: Position interpolation}}
 #
@@ -266,7 +279,7 @@ for rule in ("linear", "ntk"):
     print(f"{plots.RULE_NAMES[rule]:12} fastest clock: {stretched[0]:.3f} of its speed, slowest: {stretched[-1]:.3f}")
 
 # %% [markdown]
-# The factor is the target length over the *original* trained length. Two things are often said about it:
+# The factor is the target length over the *original* trained length. People say two things about it:
 #
 # {{claim: rounded-factor}}
 
@@ -295,16 +308,16 @@ for target in (512, 2048):
 # %% [markdown]
 # ## Build: YaRN
 #
-# NTK-aware scaling spreads the slowing evenly over the pairs. But the pairs are of two kinds, and it is the number of
-# *turns within the trained length* that tells them apart:
+# NTK-aware scaling slows each pair a little more than the one before. But there are two kinds of pairs. Count the *turns*
+# that a pair makes within the trained length:
 #
-# - a pair that has turned many times has pointed everywhere: leave it, near distances depend on it;
-# - a pair that has never turned full circle will meet new angles: slow it by the whole factor.
+# - a pair that has turned many times has pointed everywhere. Leave it alone: near distances depend on it;
+# - a pair that has never turned full circle will meet new angles. Slow it by the whole factor.
 #
 # {{beginners: YaRN}}
 #
-# YaRN does just that, with a straight ramp from the last pair that turns 32 times to the first that does not turn
-# once.
+# YaRN does this. Between the two kinds it goes over in a straight ramp, from the last pair that turns 32 times to the
+# first that does not turn once.
 
 # %%
 turns = frequencies * TRAINED / (2 * np.pi)
@@ -356,36 +369,20 @@ slowed = {rule: rope.frequencies(TARGET) / frequencies for rule, rope in ropes.i
 plots.show_by_pair(slowed, y="frequency, over the trained one", turns_once=high, what="Frequency over the trained one")
 
 # %% [markdown]
-# YaRN does one thing more: it makes queries and keys a little longer, so that scores grow and attention over many
-# more tokens stays as sharp as it was.
+# YaRN does one thing more. It makes queries and keys a little longer, so that scores grow. Attention over many more tokens
+# then stays as sharp as it was.
 
 # %%
 factor = ropes["yarn"].attention_factor
 print(f"YaRN multiplies cos and sin by {factor:.3f}, so scores by {factor**2:.3f}")
 
 # %% [markdown]
-# ## Reveal: five rules, no training
+# ## Reveal: the frequencies knew it before
+#
+# The frequencies alone predict which rule works. *Near* is the angle between neighbours at the fastest pair, over that of
+# training. *New* counts the pairs that meet an angle at 2,048 which they never had. *How far past* is the worst of them.
 
-# %%
-bar = Bar()
-bar.show()
-with bar.stage("Measuring four rules", 4 * windows * sum(lengths), "bytes") as advance:
-    for rule in ("linear", "ntk", "dynamic", "yarn"):
-        bits[rule] = untrained(rule, advance)
-best = min(bits, key=lambda rule: bits[rule][TARGET])
-course.reveal(
-    "05.untrained",
-    plots.RULE_NAMES[best],
-    f"{bits[best][TARGET]:.2f} bits per byte at 2,048 without any training; the model's own score at 256 is {own:.2f}. "
-    f"Interpolation costs {bits['linear'][TRAINED] - own:+.2f} even at 256.",
-)
-plots.show_rules_by_length(bits, trained_context=TRAINED)
-
-# %% [markdown]
-# The frequencies foretold it. *Near* is the angle between neighbours, over that of training, at the fastest pair;
-# *new* counts the pairs that meet an angle at 2,048 which they never had; *how far past* is the worst of them.
-
-# %%
+# %% after="05.untrained"
 rows = []
 for rule, rope in ropes.items():
     angles = plots.pair_angles(rope, TARGET)
@@ -399,10 +396,10 @@ course.show_table(
 )
 
 # %% [markdown]
-# Only YaRN has both: the fastest clock as fast as ever, and no new angle. It is not free, as the column for 256
-# shows: the pairs on its ramp turn slower too, and scores are larger than trained. Interpolation has no new angle,
-# but blurs what is near, and a byte is mostly guessed from the bytes just before it. And where angles are new, it
-# matters by how much: dynamic NTK goes a little too far on two pairs, and still reads.
+# One rule has both: the fastest clock as fast as before, and no new angle. It costs a little, as the column for 256 shows:
+# the pairs on its ramp turn slower too, and scores are larger than in training. Interpolation has no new angle, but it
+# blurs what is near, and a model guesses a byte mostly from the bytes just before it. Where angles are new, it matters
+# how far they go: dynamic NTK goes a little too far on two pairs, and still reads.
 #
 # {{claim: interpolation-blurs}}
 
@@ -418,23 +415,23 @@ for row in course.recorded("position_rules")["rows"]:
 # %% [markdown]
 # ## Reveal: the same rules after S²-Attn
 #
-# Then each of the five was fine-tuned on the same budget: 2,048 bytes, S²-Attn in groups of 512, dense in evaluation.
+# Next, each of the five was fine-tuned with the same budget: 2,048 bytes, S²-Attn in groups of 512, dense in evaluation.
 
-# %%
+# %% after="05.untrained"
 record = course.recorded("position_rules")
 trained_with_s2 = {row["rope"]: row["bits_per_byte"] for row in record["rows"] if row["factor"] == 8}
 print(course.recorded_line("position_rules"))
 plots.show_rules_by_length(trained_with_s2, trained_context=TRAINED)
 
 # %% [markdown]
-# Look at 512, the length of a group: default and NTK-aware are as good there as anyone. And then look at 2,048.
+# Look at 512, the length of a group. There, default and NTK-aware are as good as the others. Now look at 2,048.
 
 # %% [markdown]
 # ## Predict: what S²-Attn leaves untrained
 #
-# In training a query looks no further back than its group is wide. In use attention is dense, and looks back over the
-# whole text. So the angles that a pair has *seen* are those of 256 tokens of pretraining, with the trained
-# frequencies, and those of one group of 512 in fine-tuning, with the new ones. *Asked for* are those of 2,048.
+# In training, a query looks no further back than its group. In use, attention is dense and looks back over the whole text.
+# So which angles has a pair *seen*? Those of 256 tokens in pretraining, with the trained frequencies, and those of one
+# group of 512 in fine-tuning, with the new frequencies. Which will it be *asked for*? Those of 2,048.
 
 # %%
 before = plots.pair_angles(ropes["ntk"], TARGET).unseen.sum()
@@ -445,16 +442,7 @@ course.predict(
     unit="pairs",
 )
 
-# %% [markdown] instructor=true
-# *Predicted wrong answers*: "all of them, it was trained at 2,048", the confusion of window and distance that this
-# lesson is for; and "half of them, 512 is twice 256". The second forgets that the clocks now run slower: with
-# NTK-aware scaling a pair turns less in 512 tokens than it did in 256 before.
 
-# %% [markdown]
-# ## Reveal: what S²-Attn leaves untrained
-
-
-# %%
 def asked_over_seen(rope, reach):
     """float (d/2,): the angle over the target length, over the largest one seen; bool (d/2,): is it new?
 
@@ -478,22 +466,28 @@ course.reveal(
     "times the angle it has seen: with slower clocks, 512 tokens turn these pairs no further than 256 tokens did in "
     "pretraining.",
     unit="pairs",
+    picture=plots.show_by_pair(
+        ratios, y="angle asked for, over angle seen", turns_once=high, what="Angle asked for over angle seen"
+    ),
+    because={
+        int(before): "So it would be if training at 2,048 showed all distances up to 2,048. It shows those in a group."
+    },
 )
-plots.show_by_pair(
-    ratios, y="angle asked for, over angle seen", turns_once=high, what="Angle asked for over angle seen"
-)
+
+# %% [markdown] instructor=true
+# *Wrong answers to expect*: "all of them, it was trained at 2,048", the confusion of window and distance that this
+# lesson is for; and "half of them, 512 is twice 256". The second forgets that the clocks now run slower: with
+# NTK-aware scaling a pair turns less in 512 tokens than it did in 256 before.
 
 # %% [markdown]
-# Right of the dotted line, above 1 is trouble. Default and NTK-aware are well above it, and fail past the group in
-# the recorded results; dynamic NTK is a little above it on two pairs and loses a little; interpolation and YaRN are
-# not, and their curves are flat from the trained length to the target, each at the height that its near distances
-# set.
+# In the picture of the answer, right of the dotted line, everything above 1 is trouble. Default and NTK-aware are far
+# above it, and they fail past the group in the recorded results. Dynamic NTK is a little above it on two pairs, and loses
+# a little. Interpolation and YaRN are not above it, and their curves stay flat up to the target.
 #
-# Is it really the distances that training left out? There is a test. Either the rule maps unseen distances into seen
-# angles, or training must show the distances themselves, and full attention shows them all: the same rules once more,
-# the same texts in the same order, and only the pattern of training differs.
+# Are the missing distances really the reason? We can test it. Full attention shows all distances in training. So train
+# the same rules once more, on the same texts in the same order, and change only the pattern.
 
-# %%
+# %% after="05.shown"
 full = {row["rope"]: row for row in course.recorded("position_rules_full")["rows"]}
 sparse = {row["rope"]: row for row in record["rows"] if row["factor"] == 8}
 rows = []
@@ -511,13 +505,13 @@ course.show_table(
 print(course.recorded_line("position_rules_full"))
 
 # %% [markdown]
-# NTK-aware scaling, the worst of all with S²-Attn, comes close to YaRN with full attention, and even the default rule
-# is not far behind. Interpolation stays where it was: its trouble is near, and no pattern of training cures that in
-# so few steps. **Position rule and group are one choice, not two.**
+# With full attention NTK-aware scaling, the worst of all under S²-Attn, comes close to YaRN, and even the default rule is
+# not far behind. Interpolation stays where it was: its trouble is near, and so few steps cannot repair that under any
+# pattern. **Position rule and group are one choice, not two.**
 #
-# That was one seed. The studies of this repository ask it again over three, and take the clocks apart: if the distances
-# beyond the group are to blame, the slow pairs must carry it, for only they are still new to angles there. So linear
-# interpolation was given to the slow pairs alone, to the middle ones alone, to the fast ones alone.
+# That was one seed. The studies of this repository ask again with three, and take the clocks apart. If the distances
+# beyond the group are to blame, then the slow pairs must be the ones that matter: only they still meet new angles there.
+# So linear interpolation was given to the slow pairs alone, to the middle ones alone, to the fast ones alone.
 #
 # {{claim: any-position-rule}}
 
@@ -539,9 +533,9 @@ for name, model in (("256", short), ("2,048", long)):
 # %% [markdown]
 # ## Break it: the other pairing
 #
-# Some checkpoints keep the two features of a pair next to each other, (0, 1), (2, 3), …, others half a head apart. A
-# file of the one kind in a program of the other kind loads without a word: all shapes fit. We reorder the rows of the
-# query and key weights as such a file would have them, and change nothing else.
+# Some checkpoints keep the two features of a pair next to each other, (0, 1), (2, 3), …, others half a head apart. Put a
+# file of one kind into a program of the other kind, and it loads: all shapes fit, and nothing warns you. We reorder the
+# rows of the query and key weights as such a file has them, and change nothing else.
 
 # %%
 wrong = small.bundled_model(256)
@@ -553,19 +547,18 @@ broken = evaluate.score_text(wrong, held_out, [TRAINED], windows=windows).by_len
 print(f"bits per byte at 256: {own:.2f} as it should be, {broken:.2f} with the pairs mixed up")
 
 # %% [markdown]
-# Every score is still a score of rotated vectors and still knows only the distance: only, each feature now turns with
-# a clock that it was not trained with. When a converted model talks nonsense although everything loads, look here
-# first.
+# Every score still knows only the distance. But each feature now turns with a clock that it was not trained with. When a
+# converted model loads and talks nonsense, look here first.
 
 # %% [markdown]
 # ## Recap
 #
 # - Rotary positions are clocks, and scores know the distance only. Past the trained length the slow clocks point
 #   where they never pointed, and the model breaks at once.
-# - Interpolation slows all clocks and blurs what is near; NTK-aware scaling keeps near sharp and leaves new angles
-#   far away; YaRN decides by the turns that each clock made, and has neither fault.
-# - S²-Attn trains no distance beyond its group. A rule that leaves new angles there fails in dense use, however low
-#   its training loss is: choose group and rule together.
+# - Interpolation slows all clocks and blurs what is near. NTK-aware scaling keeps near sharp and leaves new angles far
+#   away. YaRN looks at the turns that each clock made, and has neither fault.
+# - S²-Attn trains no distance beyond its group. A rule that leaves new angles there fails in dense use, and a low
+#   training loss does not show it. So choose group and rule together.
 
 # %% [markdown]
 # ## Quiz
@@ -577,27 +570,88 @@ course.quiz(
         "Which pairs of features meet new angles right past the trained length?",
         right=("The slow ones", "They have not turned full circle, so there are directions they never had."),
         wrong=[
-            ("The fast ones", "They turn most, and just for that they have pointed everywhere already."),
-            ("All of them", "A pair that has turned full circle has pointed everywhere: nothing is new to it."),
+            ("The fast ones, as they turn most", "They turn most, and so they have pointed everywhere already."),
+            ("All of them alike", "A pair that has turned full circle has pointed everywhere: nothing is new to it."),
         ],
     ),
     course.Question(
         "What does position interpolation pay for having no new angles?",
         right=("Neighbours get harder to tell apart", "The fastest clock too is slowed by the factor."),
         wrong=[
-            ("More weights", "The rule has no weights at all, it only changes the frequencies."),
-            ("A shorter context", "The target length is what it is made for; near distances are what it squeezes."),
+            ("More weights to train, two for each pair", "The rule has no weights, it only changes the frequencies."),
+            (
+                "A context shorter than the target length",
+                "The target length is what it is made for; near distances are what it squeezes.",
+            ),
         ],
     ),
     course.Question(
         "You fine-tune with S²-Attn and NTK-aware scaling, and the training loss is excellent. What do you check?",
         right=(
-            "Dense bits per byte at distances beyond the group",
+            "Dense bits per byte beyond the group",
             "Training never looked there, and the rule leaves new angles there: the loss cannot know.",
         ),
         wrong=[
-            ("Nothing, the loss says it all", "The loss is measured inside groups, use is dense: see the table above."),
-            ("Bits per byte at the trained length", "That is where this rule is at its best; the trouble is far away."),
+            (
+                "Nothing: the loss of training says it all",
+                "The loss is measured inside groups, use is dense: see the table above.",
+            ),
+            (
+                "Bits per byte at the trained length, as usual",
+                "That is where this rule is at its best; the trouble is far away.",
+            ),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Quiz: what people believe · more
+#
+# Each wrong choice here is something that somebody really said or wrote.
+
+# %%
+course.quiz(
+    "05.more",
+    course.Question(
+        "Which position does a token of a rolled row have?",
+        right=("its place in the text", "RoPE comes before the roll."),
+        wrong=[
+            ("Its place in the row, 0, 1, 2, …", "Then distances across the seam would be wrong."),
+        ],
+    ),
+    course.Question(
+        "Which features make a pair in Llama's weights?",
+        right=("i and i + d/2", "The first half beside the second half."),
+        wrong=[
+            ("Features 0 and 1, 2 and 3, and so on", "That is the other lay-out, as under Break it."),
+        ],
+    ),
+    course.Question(
+        "From 4,096 to 6,144 tokens: which factor?",
+        right=("1.5", "The ratio of the lengths."),
+        wrong=[
+            ("2, because factors are whole numbers", "The published script rounds up; it squeezes more than needed."),
+        ],
+    ),
+    course.Question(
+        "By what does NTK-aware scaling by 8 multiply the base?",
+        right=("8^(d/(d-2))", "So that the slowest pair slows by exactly 8."),
+        wrong=[
+            ("Eight times the base", "Then the slowest pair slows by less than 8."),
+        ],
+    ),
+    course.Question(
+        "Which pairs does YaRN slow?",
+        right=("the slow ones", "They would meet new angles."),
+        wrong=[
+            ("The fast ones, since they turn most", "They have pointed everywhere, and near distances depend on them."),
+        ],
+    ),
+    course.Question(
+        "And the pairs between low and high?",
+        right=("a mixture", "The share of the divided frequency rises in a straight line."),
+        wrong=[
+            ("Either kept or divided, with nothing between", "That is a step; YaRN has a ramp."),
         ],
     ),
 )
@@ -605,9 +659,8 @@ course.quiz(
 # %% [markdown]
 # ## Discuss
 #
-# YaRN reads eight times the length untrained, at a price, and fine-tuning wins most of it back. If the rule does the
-# work, what exactly does the long training teach: to *point* at far tokens, or to have something to say to them? How
-# would you find out?
+# YaRN reads eight times the length without training, at a price, and fine-tuning repairs most of it. If the rule does the
+# work, what does the long training teach? To *find* far tokens, or to use what they say? How would you find out?
 
 # %% [markdown] instructor=true
 # *Worth bringing up*: lesson 08 has the arm "YaRN, no training" beside short, S² and full attention on one budget.

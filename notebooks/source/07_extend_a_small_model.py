@@ -37,15 +37,14 @@ from longlora_edu.training import corpus, evaluate, finetune
 # %% [markdown]
 # ## Why
 #
-# A model that reads beyond the length it was trained at does not get a little worse, it falls apart. The picture shows
-# the small model of this course as it is, with stretched positions and nothing trained, and after the recipe of this lesson.
+# You know from [lesson 05](05_stretching_positions.ipynb) what happens to a model that reads beyond the length it was
+# trained at: it falls apart. In this lesson you repair one. You take the small model of this course to a longer context,
+# on your own machine, in minutes. Beside yours stands a longer run that was recorded, the demo of this package.
 
 # %%
 demo = course.recorded("demo")
-steps = {when: demo[when]["bits_per_byte"] for when in ("before", "stretched", "after")}
-plots.show_bits_by_length(**steps, trained_context=demo["model"]["trained_context"])
-
-# %%
+was, target_length = demo["model"]["trained_context"], demo["target_context"]
+print(f"the demo goes from {was:,} to {target_length:,} bytes")
 print(course.recorded_line("demo"))
 
 # %% [markdown]
@@ -65,7 +64,7 @@ print(course.recorded_line("demo"))
 # 5. Fine-tune on long data: [`finetune`](../longlora_edu/training/finetune.py).
 # 6. Infer dense: [`merge_to_dense`](../longlora_edu/longlora.py), then use the model like any other.
 #
-# The next cells run each of them once, on as little as possible. After that you run them in earnest.
+# The next cells run each step once, on as little as possible. After that you run the real thing.
 #
 # **Step 1: the base model.** It reads bytes, and was trained on windows of the Python standard library's source.
 
@@ -75,8 +74,8 @@ context = model.config.trained_context
 print(f"{sum(p.numel() for p in model.parameters()):,} weights, trained at {context} bytes of context")
 
 # %% [markdown]
-# **Steps 2 to 4 in one call.** `apply_longlora` changes the model it is given and reports what it did: the positions are
-# stretched, each attention layer holds a sparse pattern for training, and a small share of the weights is free to move.
+# **Steps 2 to 4 in one call.** `apply_longlora` changes the model it is given and reports what it did. It stretches the
+# positions, gives each attention layer a sparse pattern for training, and lets a small share of the weights train.
 
 # %%
 settings = live.live_settings(profile)
@@ -95,8 +94,8 @@ recipe = {"trainable_parameters": report.trainable_parameters, "trainable_share"
 plots.show_trainable(recipe)
 
 # %% [markdown]
-# **Steps 2 and 3, seen from outside.** The same weights read the same text in both modes. They must agree as long as no
-# head has lost anything, that is up to the first border of any head.
+# **Steps 2 and 3, seen from outside.** The same weights read the same text in both modes. Up to the first wall of any head
+# no token has lost a key, so both modes must agree until there.
 
 # %%
 text = corpus.standard_library()
@@ -105,76 +104,115 @@ with torch.no_grad():
     sparse, dense = model.train()(ids), model.eval()(ids)
 differs = (sparse - dense).abs().amax(dim=-1)[0] > 1e-3
 first = int(differs.nonzero()[0])
-print(
-    f"sparse and dense outputs differ from byte {first} on; the first border of a shifted head is at {geometry.shift}"
-)
+print(f"sparse and dense outputs differ from byte {first} on; the first wall of a shifted head is at {geometry.shift}")
 assert first == geometry.shift
 
 # %% [markdown]
 # **Step 5, once.** One optimiser step on one long window. **Step 6.** LoRA is merged into the weights, the sparse pattern
-# is forgotten, and a plain dense model remains.
+# is dropped, and a plain dense model remains.
 
 # %%
 once = finetune.finetune(model, corpus.Windows(text.train, target + 1), finetune.FinetuneSettings(steps=1, batch=1))
 longlora.merge_to_dense(model)
 assert all(attention.sparse is None for attention in model.attention_layers)
 print(
-    f"loss of the one step: {once.curve[0]['loss']:.3f} nats; the merged model reads up to {model.config.context_length}"
+    f"loss of the one step: {once.curve[0]['loss'] / np.log(2):.2f} bits; the merged model reads up to {model.config.context_length}"
 )
 
 # %% [markdown]
-# ## Predict
+# ## Predict: what will it cost, and where?
 #
-# Two things to commit to before you train. The first is about the model as it was pretrained, without any stretching.
+# Three things to commit to before you train. The answers come from the demo. First: the model learns to read long texts.
+# What happens to the *short* ones, at the length it was pretrained at?
 
 # %%
-course.predict(
-    "07.beyond",
-    "Bits per byte of the same last bytes, first with the trained context before them, then with more than that: "
-    "how do they change in the model as pretrained?",
-    choices=[
-        "they fall a little: more context helps",
-        "they stay the same: it ignores what is too far",
-        "they rise a little: it was not trained for this",
-        "they rise until the model is worse than useless",
-    ],
+SHORT = [
+    "better than before, as it has read more text",
+    "a little worse than before",
+    "as if it had never been pretrained",
+]
+course.predict("07.short", f"After the extension, how does it do on {was} bytes, its old context?", SHORT)
+at_old = [demo[when]["bits_per_byte"][str(was)] for when in ("before", "after")]
+course.reveal(
+    "07.short",
+    SHORT[0] if at_old[1] < at_old[0] else SHORT[1] if at_old[1] < 1.2 * at_old[0] else SHORT[2],
+    f"{at_old[0]:.3f} bits per byte before and {at_old[1]:.3f} after. Stretched positions make near distances a little "
+    "smaller than the model is used to, and a few steps do not repair all of that. In the picture: the model as "
+    "pretrained, with stretched positions and nothing trained, and after the recipe.",
+    picture=plots.show_bits_by_length(
+        **{when: demo[when]["bits_per_byte"] for when in ("before", "stretched", "after")}, trained_context=was
+    ),
 )
 
 # %% [markdown]
-# The second is about training. One window in ten hides a [passkey](glossary.md#passkey-retrieval) at a random
-# depth and asks for it at the end. Attention is sparse meanwhile, and the groups are a quarter of the window.
+# Second: the extended model reads one long text from its first byte to its last. Early bytes have little before them, late
+# ones have much. Where in the text is a byte expensive?
+
+# %%
+means = demo["after"]["bits_per_byte_by_position_mean_of_128"]
+places, start = {}, 0
+for end in (1, 2, 4, 8, len(means)):
+    places[f"to {128 * end:,}"] = float(np.mean(means[start:end]))
+    start = end
+course.draw(
+    "07.position",
+    "Draw how many bits a byte costs, by its position in the text (each point stands for a stretch up to that byte).",
+    curve=list(places),
+    between=(0, 3),
+    unit="bits per byte",
+)
+course.reveal(
+    "07.position",
+    places,
+    "The first bytes cost most: nothing stands before them. Then the curve falls, and soon it is nearly flat. Most of what "
+    "helps to guess a byte stands close to it.",
+)
+
+# %% [markdown]
+# Third, the training itself. One window in ten hides a [passkey](glossary.md#passkey-retrieval) at a random depth and asks
+# for it at the end. Attention is sparse while it trains, and the groups are a quarter of the window.
 #
 # {{beginners: Passkey retrieval}}
 
 # %%
-course.predict(
+KEYS = [
+    "it falls to nearly zero, as losses do in training",
+    "it stays, on average, not far below a guess",
+    "it rises, as the model unlearns to look far",
+]
+course.predict("07.key_loss", "What will the loss of the passkey's digits do while the model trains under S²?", KEYS)
+curve = demo["train"]["curve"]
+digits = [point["passkey_nats"] / np.log(2) for point in curve if point["passkey_nats"] is not None]
+half = len(digits) // 2
+guess = np.log2(10)
+course.reveal(
     "07.key_loss",
-    "What will the loss of the passkey's digits do while the model trains under S²?",
-    choices=[
-        "fall to nearly zero: that is what training is for",
-        "stay, on average, not far below a guess",
-        "rise: the model unlearns to look far",
-    ],
+    KEYS[0] if np.mean(digits[half:]) < guess / 4 else KEYS[2] if np.mean(digits[half:]) > 1.2 * guess else KEYS[1],
+    f"{np.mean(digits[:half]):.2f} bits per digit in the first half of the steps, {np.mean(digits[half:]):.2f} in the "
+    f"second; a guess costs {guess:.2f}. Most keys stand outside of every group that the question can look into, so under "
+    "the training pattern there is nothing to learn from them. And yet the same model, used with dense attention, finds "
+    f"{demo['after']['passkey'][str(target_length)]:.0%} at the target length. Lesson 08 asks who deserves the credit.",
+    because={KEYS[0]: "It cannot: the pattern of training hides most keys."},
 )
 
 # %% [markdown]
 # ## Play: train it
 #
-# Press **Start training**. The button calls a plain function, `extend(settings)`: it measures the model, applies the
-# recipe, trains, merges, and measures again. While it runs you can go on reading. **Stop** ends it after the step it is at;
-# nothing is lost, what was learned so far is merged and measured.
+# Press **Start training**. The button calls one function, `extend(settings)`: it measures the model, applies the recipe,
+# trains, merges, and measures again. You can go on reading while it runs. **Stop** ends it after the present step, and
+# you keep what it has learned: it is merged and measured.
 #
-# *Task*: before you press, say how far the loss will have fallen at the end. Then watch the curve of the text. Is the
-# first step already far worse than the last?
+# *Task*: before you press, guess how far the loss will fall. Then watch the curve of the text. Is the first step already
+# far worse than the last?
 
 # %%
-panel = train_panel.Training(settings)
+panel = train_panel.training(settings)
 panel.show()
 
 # %% [markdown]
-# The next cell takes the result of that run and waits for it, if it is still going on. If nobody has pressed the button,
-# it calls the same `extend(settings)` here and now, so that everything below has a model to look at. Interrupting it (the
-# square button of the notebook) stops it as gently as the button does.
+# The next cell takes the result of that run, and waits for it if it still goes on. If nobody has pressed the button, the
+# cell trains here and now, for some minutes, so that everything below has a model to look at. To stop it, interrupt the
+# kernel (the square button of the notebook): that keeps the result, as the button does.
 
 # %% tags=["training"]
 result = panel.take()
@@ -186,22 +224,19 @@ print(
 plots.show_loss(result.curve)
 
 # %% [markdown]
-# Beside it, a longer run that was recorded: the demo of this package, four times the trained context. The slider goes
-# through its steps and trains nothing.
+# Beside it the recorded run: the demo, four times the trained context. The slider goes through its steps and trains
+# nothing.
 
 # %%
 train_panel.replay(demo["train"]["curve"]).show()
 
-# %%
-print(course.recorded_line("demo"))
-
 # %% [markdown]
-# ## Reveal
+# ## Reveal: your run
 #
-# First the model as it was pretrained, measured on your machine a moment ago, and what your training made of it.
+# The model as it was pretrained, measured on your machine a moment ago, and what your training made of it. "Useless" needs
+# a number to compare with: what a byte costs if you know nothing but how often each byte occurs.
 
 # %%
-# "Useless" wants a number: the entropy of single bytes, which needs no model at all.
 held_out = np.concatenate([np.frombuffer(document.data, dtype=np.uint8) for document in text.held_out])
 shares = np.bincount(held_out, minlength=256) / len(held_out)
 useless = -(shares[shares > 0] * np.log2(shares[shares > 0])).sum()
@@ -210,17 +245,10 @@ print(f"knowing only how often each byte occurs: {useless:.2f} bits per byte")
 # %%
 before, after = result.before, result.after
 lengths = sorted(before["bits_per_byte"])
-recorded_before = demo["before"]["bits_per_byte"]
-course.reveal(
-    "07.beyond",
-    "they rise until the model is worse than useless",
-    f"Here: {before['bits_per_byte'][lengths[0]]:.2f} bits per byte at {lengths[0]}, "
-    f"{before['bits_per_byte'][lengths[-1]]:.2f} at {lengths[-1]}, and {after['bits_per_byte'][lengths[-1]]:.2f} after your run. "
-    f"In the record: {recorded_before['512']:.2f} at 512 and {recorded_before['2048']:.2f} at 2,048. "
-    f"Whoever knows only how often each byte occurs needs {useless:.2f}.",
-)
-
-# %%
+for length in lengths:
+    print(
+        f"{length:5} bytes: {before['bits_per_byte'][length]:.2f} bits per byte before, {after['bits_per_byte'][length]:.2f} after"
+    )
 plots.show_bits_by_length(
     before["bits_per_byte"],
     after["bits_per_byte"],
@@ -232,32 +260,17 @@ plots.show_bits_by_length(
 plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 
 # %% [markdown]
-# These are few trials, enough to see that keys are found and not how reliably. [Lesson 08](08_did_it_work.ipynb)
-# measures that with more.
+# These are few trials. They show that keys are found, and not how reliably. [Lesson 08](08_did_it_work.ipynb) measures
+# that with more.
 #
-# Now the loss of the digits, in the recorded run, which is the longest.
-
-# %%
-curve = demo["train"]["curve"]
-digits = [point["passkey_nats"] / np.log(2) for point in curve if point["passkey_nats"] is not None]
-half = len(digits) // 2
-course.reveal(
-    "07.key_loss",
-    "stay, on average, not far below a guess",
-    f"{np.mean(digits[:half]):.2f} bits per digit in the first half of the steps, {np.mean(digits[half:]):.2f} in the second; "
-    f"a guess costs {np.log2(10):.2f}. Most keys stand outside of every group that the question can look into, so under the "
-    f"training pattern there is nothing to learn from them. And yet the same model, used with dense attention, finds "
-    f"{demo['after']['passkey']['2048']:.0%} at the target length. Lesson 08 asks who deserves the credit.",
-)
-
-# %% [markdown]
 # ## Build: one training step
 #
 # ### Exercise 7.1 · One step on a long document
 #
-# `finetune` hides its loop. Write one turn of it: read `ids` with sparse attention, take the mean loss of each *next* byte
-# in nats, and let the optimiser take one step along its gradient, and only along this one. The model may come to you in
-# either mode, and its weights may still carry the gradient of an earlier step.
+# `finetune` hides its loop. Write one turn of it. Read `ids` with sparse attention, take the mean loss of each *next* byte,
+# and let the optimiser take one step along the gradient of this loss only. The loss is in nats here, as
+# `F.cross_entropy` gives it. The model may come to you in either mode, and its weights may still hold the gradient of an
+# earlier step.
 
 
 # %% exercise="long_step" difficulty=2 importance=5 minutes=10 points=2
@@ -293,11 +306,11 @@ check.long_step(long_step)
 # %% [markdown]
 # ## Build: what a key costs
 #
-# ### Exercise 7.2 · A key out of earshot
+# ### Exercise 7.2 · A key that the question does not hear
 #
-# Suppose the model is perfect at this: if the question, the last token, can hear the key, each digit costs nothing. If it
-# cannot, a digit costs a guess among ten. Keys stand anywhere with equal chance. How many bits does a digit cost on average
-# under a geometry, if the question can hear what `geometry.reach(layers)` says?
+# Take a perfect model. If the question, the last token, hears the key, each digit costs nothing. If it does not, a digit
+# costs a guess among ten. Keys stand anywhere with equal chance. How many bits does a digit cost on average, if the
+# question hears what `geometry.reach(layers)` says?
 
 
 # %% exercise="digit_bits" difficulty=2 importance=4 minutes=8 points=2
@@ -325,10 +338,10 @@ check.digit_bits(digit_bits)
 # A guess among ten costs `np.log2(10)` bits. Multiply it by one minus the share.
 
 # %% [markdown]
-# The next cell puts the formula beside the record, with as many layers as the small model has, and with one. Copying a key
-# takes a direct look in the layer that copies it, so one layer is the honest count, and it comes closer.
+# The next cell compares the formula with the record, for as many layers as the small model has, and for one. To copy a key,
+# a layer must look at it directly, so one layer is the fairer count, and it comes closer.
 
-# %%
+# %% worked="digit_bits"
 group = demo["train"]["group_size"]
 recorded_geometry = S2Geometry(demo["target_context"], group, heads, demo["train"]["shift"])
 for layers in (1, model.config.num_hidden_layers):
@@ -343,7 +356,7 @@ print(f"recorded: {np.mean(digits):.2f} bits")
 #
 # The most common way to ruin an extended model is to lose one number. Merge, save, load elsewhere, and forget the position
 # settings: the weights are the trained ones, but positions run as they did before. Users of the released models met
-# exactly this, because the published merge script does not write the factor into the config. One line does it here.
+# this, because the published merge script does not write the factor into the config. Here one line does the damage.
 
 # %%
 good = result.model.config
@@ -357,8 +370,8 @@ for length in lengths:
     )
 
 # %% [markdown]
-# Why does it fail *already at the trained length*, if only a little? Because it has been trained with stretched
-# positions since. There is no length at which forgetting them is right.
+# Why does it fail *already at the trained length*, if only a little? Because it has since been trained with stretched
+# positions. Forgetting them is wrong at every length.
 #
 # **Your turn**: in the cell above replace `method="default", factor=1.0` by `factor=good.rope.factor / 2`. That is the
 # other published trap: a factor counted from the wrong length.
@@ -370,8 +383,8 @@ for length in lengths:
 #   norms, long data, dense use. In code a call of `apply_longlora`, one of `finetune`, one of `merge_to_dense`.
 # - `model.train()` and `model.eval()` are the whole difference between sparse and dense: nothing sparse is left in the
 #   weights.
-# - What a group cannot hear is not learned from in training. That the model can do it all the same with dense attention
-#   has to be measured, not assumed. And the position settings belong to the weights.
+# - A model cannot learn in training from what its group does not hear. With dense attention it may find it all the same,
+#   and you have to measure that. And keep the position settings with the weights.
 
 # %% [markdown]
 # ## Quiz
@@ -382,8 +395,9 @@ course.quiz(
     course.Question(
         "You stop the training in the middle and use the model. What do you have?",
         right=(
-            "A dense model at the target length, less well adapted",
-            "Positions are stretched from the first step on; each step only adapts the weights further.",
+            "A dense model at the target length",
+            "Less well adapted than it could be: positions are stretched from the first step on, and each step adapts the "
+            "weights further.",
         ),
         wrong=[
             (
@@ -399,7 +413,7 @@ course.quiz(
     course.Question(
         "Which of these does `apply_longlora` NOT change?",
         right=(
-            "The way attention is computed in evaluation",
+            "How attention works in evaluation",
             "It stays full attention, which the cell after step 4 checks up to the first border.",
         ),
         wrong=[
@@ -416,12 +430,12 @@ course.quiz(
     course.Question(
         "The loss on passkey digits hardly moves while training. What follows?",
         right=(
-            "Nothing about dense attention: most keys cannot be heard under the training pattern",
-            "The loss is measured under the pattern of training. Dense use is another experiment, and lesson 08 runs it.",
+            "Nothing about dense attention",
+            "Most keys cannot be heard under the training pattern. The loss is measured under the pattern of training. Dense use is another experiment, and lesson 08 runs it.",
         ),
         wrong=[
             (
-                "The learning rate is too low",
+                "The learning rate is too low for the digits",
                 "No rate helps where there is no path from the key to the question: exercise 7.2 computes the floor.",
             ),
             (
@@ -433,14 +447,48 @@ course.quiz(
 )
 
 # %% [markdown]
+# ## Quiz: what people believe · more
+#
+# Each wrong choice here is something that somebody really said or wrote.
+
+# %%
+course.quiz(
+    "07.more",
+    course.Question(
+        "`model(ids)`, without another word: which attention runs?",
+        right=("that of its mode", "train() is sparse, eval() is dense."),
+        wrong=[
+            ("Sparse attention, whatever mode the model is in", "In evaluation nothing sparse is called."),
+        ],
+    ),
+    course.Question(
+        "Keys stand anywhere. What share of them does the question hear?",
+        right=("that of its row", "The last row of the reach table."),
+        wrong=[
+            (
+                "The share of all pairs that are connected",
+                "Early tokens have less before them; only the last one asks.",
+            ),
+        ],
+    ),
+    course.Question(
+        "You measure at a longer context. Which bytes?",
+        right=("the same last ones", "Only what stands before them changes."),
+        wrong=[
+            ("All bytes of the longer window", "Then early bytes, with little before them, are mixed in."),
+        ],
+    ),
+)
+
+# %% [markdown]
 # ## Discuss
 #
 # The model was extended on source code, with a few passkeys mixed in. What would you mix in if you wanted it to answer
 # questions about a long contract? And how would you find out whether it worked, without a single passkey?
 
 # %% [markdown] instructor=true
-# **Predicted wrong answers.** *Beyond*: most choose "rise a little"; a few argue that attention ignores what is far, which
-# is true of trained behaviour and not of angles never seen. *Key loss*: nearly everybody says it falls to zero; let them
+# **Wrong answers to expect.** *Short*: some say "better"; the stretched positions cost a little there. *Position*: most draw
+# a straight line that falls to the end. *Key loss*: nearly everybody says it falls to zero; let them
 # compute the floor in exercise 7.2 first and predict again. In exercise 7.1 expect a missing `model.train()` above all:
 # the loss looks fine and the check compares it with the dense one.
 #

@@ -61,9 +61,9 @@ print(f"transformers {transformers.__version__}, peft {peft.__version__}, on {de
 # %% [markdown]
 # ## Why
 #
-# Nobody extends a toy. `transformers` lets a model look up its attention by name, so S²-Attn can be put under a name of
-# its own: no line of the model is changed, and the switch is the model's own `train()` and `eval()`. To see it, take a
-# stock Llama of one layer, push the input at one token, and look which outputs move.
+# Nobody needs a toy with a long context. You want this in a real model. `transformers` lets a model look up its attention
+# by name, so S²-Attn gets a name of its own. No line of the model changes, and the switch is the model's own `train()` and
+# `eval()`. To see it, take a stock Llama of one layer, push the input at one token, and look which outputs move.
 #
 # {{beginners: Perturbation test}}
 
@@ -88,25 +88,12 @@ assert (heard["model.eval(): dense"] == np.tri(16, dtype=bool)).all()
 plots.show_perturbation(heard)
 
 # %% [markdown]
-# Nothing here was drawn from a formula: it is what the model did, and the two `assert` lines say that it did what the
-# geometry of lesson 02 says.
+# The picture shows what the model did, not a formula. The two `assert` lines compare it with the geometry of lesson 02.
 #
-# ## Predict: how dense is dense?
-
-# %%
-choices = ["bit for bit equal", "equal up to rounding", "different on the shifted heads"]
-course.predict(
-    "09.evaluation",
-    "A model is put under S²-Attn, then `model.eval()` is called. How do its logits compare with those of the stock "
-    "model with the same weights?",
-    choices,
-)
-
-# %% [markdown]
 # ## Play: which models can have it?
 #
-# S²-Attn replaces what a layer computes in training. A model that relies on something more, such as a window or a cap
-# on its scores, would lose it without a word. So each family is either taken or refused by name.
+# S²-Attn replaces what a layer computes in training. Some models need more from their attention, such as a window or a
+# cap on the scores. They would lose it, and nothing would warn you. So each family is either taken or refused by name.
 #
 # **One task.** Find the two Mistrals and say what makes the difference; then find a model that is refused although it
 # reads from left to right.
@@ -117,15 +104,15 @@ from longlora_edu.widgets.family_explorer import show_panel
 show_panel()
 
 # %% [markdown]
-# Encoder-decoder models such as T5 and readers in both directions such as BERT are outside of what the paper describes:
-# their attention is not causal, so groups and shift would mean something else there.
+# The paper says nothing of encoder-decoder models such as T5, or of models that read in both directions, such as BERT.
+# Their attention is not causal, so groups and a shift would mean something else there.
 #
 # {{beginners: Encoder-decoder model}}
 #
-# ## Reveal: evaluation is the stock model's own
+# ## Predict: how dense is dense?
 #
-# A model worth measuring: the small Llama that travels with the package, written into a folder in the layout of
-# `transformers` and loaded by stock code. It is called from here on the *base*; its context is 256 bytes.
+# First a model worth measuring: the small Llama that comes with the package, written into a folder in the layout of
+# `transformers` and loaded by stock code. From here on it is the *base*.
 
 # %%
 tiny.save_tiny_llama(tiny.bundled_model(), work / "base")
@@ -145,6 +132,13 @@ with torch.no_grad():
 print(f"{type(base).__name__}: {base.num_parameters():,} weights, context {base.config.max_position_embeddings}")
 
 # %%
+choices = ["bit for bit equal", "equal up to rounding", "different on the shifted heads"]
+course.predict(
+    "09.evaluation",
+    "A model is put under S²-Attn, then `model.eval()` is called. How do its logits compare with those of the stock "
+    "model with the same weights?",
+    choices,
+)
 with torch.no_grad():
     ids = torch.randint(32, 127, (2, 256), generator=torch.Generator().manual_seed(0)).to(device)
     expected = base(ids).logits
@@ -157,18 +151,27 @@ course.reveal(
     choices[0] if same else choices[1],
     f"torch.equal says {same}: in evaluation transformers' own attention is called with its own mask. In training the "
     f"logits differ by up to {largest:.1f}.",
+    because={
+        choices[2]: "That is training mode.",
+        choices[1]: "It would be so if S² ran with groups as long as the text.",
+    },
 )
 
 # %% [markdown]
 # {{beginners: Inference}}
 #
+# ## Reveal: what evaluation runs
+#
+# In `eval()` the sparse function is not called at all: the library calls the stock attention, with the stock mask. That
+# is a strong promise, and you can test it.
+#
 # ## Build: a test that deserves the name
 #
 # ### Exercise 9.1 · Is evaluation dense?
 #
-# Before you trust anybody's sparse training, ask for this test. `model` is a model that may be under S² or anything
-# else, `stock` one without, `ids` are token ids (b, n); a call gives an object with `.logits`. Return `True` only if in
-# evaluation both give the very same logits, and leave `model` in the mode in which it came.
+# Ask for this test before you trust anybody's sparse training. `model` may be under S² or anything else, `stock` is not;
+# `ids` are token ids (b, n); a call gives an object with `.logits`. Return `True` only if in evaluation both give exactly
+# the same logits. Leave `model` in the mode in which it came.
 #
 # The check tries your test on models: a good one, and several that are not.
 
@@ -210,12 +213,12 @@ check.evaluation_is_dense(evaluation_is_dense)
 # %% [markdown]
 # ## Build: the recipe in five calls
 #
-# First call: `longlora` stretches the positions, puts S² into training, adds LoRA by `peft` and frees embedding and
-# norms. The group is a quarter of the new context, as in the paper; positions are stretched by YaRN
+# First call: `longlora` stretches the positions, switches S² on for training, adds LoRA by `peft`, and lets embedding and
+# norms train. The group is a quarter of the new context, as in the paper. YaRN stretches the positions
 # ([lesson 05](05_stretching_positions.ipynb) shows why).
 #
-# How good is a model at some length? Bits per byte of the same last 128 bytes of held-out files, given more and more
-# before them, as in [lesson 08](08_did_it_work.ipynb).
+# How good is a model at some length? We measure bits per byte on the same last 128 bytes of held-out files, with more and
+# more text before them, as in [lesson 08](08_did_it_work.ipynb).
 
 # %%
 library = corpus.standard_library()
@@ -297,8 +300,8 @@ trained, used = check.weights_of(model)
 print(f"{trained:,} of {used:,} weights train: {trained / used:.1%}")
 
 # %% [markdown]
-# Second call: training. This is an ordinary PyTorch loop; that attention is sparse is nobody's business but the model's.
-# Any trainer will do, `transformers.Trainer` included.
+# Second call: training. This is an ordinary PyTorch loop. Only the model knows that its attention is sparse. Any trainer
+# will do, `transformers.Trainer` too.
 
 # %% tags=["training"]
 source = corpus.Windows(library.train, context)
@@ -325,9 +328,8 @@ for name, scores in table.items():
     say(name, scores)
 
 # %% [markdown]
-# So few steps are a start; [lesson 07](07_extend_a_small_model.ipynb) goes all the way. Third and fourth call: save, and
-# load onto a fresh base. The folder holds one file that PEFT does not write, `config.json`, and it is the one that gets
-# lost.
+# So few steps are a start; [lesson 07](07_extend_a_small_model.ipynb) trains longer. Third and fourth call: save, and load
+# onto a fresh base. One file in the folder is not from PEFT: `config.json`. It is the one that gets lost.
 
 # %%
 model.save_pretrained(work / "adapter")
@@ -341,8 +343,8 @@ print("loaded again, bit for bit the same")
 # %% [markdown]
 # ## Break it: an adapter without its positions
 #
-# An adapter holds *weights*. The stretched positions are no weights: they stand in `config.json`. Load PEFT's two files
-# on the base with PEFT's own function, as most scripts do (this is thread 181 of the official repository), and look.
+# An adapter holds *weights*. The stretched positions are not weights: they stand in `config.json`. Load PEFT's two files
+# with PEFT's own function, as most scripts do (thread 181 of the official repository is about this), and see.
 #
 # {{beginners: Position}}
 
@@ -352,8 +354,8 @@ say("trained, reloaded with positions", table["stretched and trained"])  # the s
 say("trained, reloaded by PEFT alone", bits_per_byte(careless))
 
 # %% [markdown]
-# No error, no warning: a model that looks loaded and reads nonsense beyond its old context. Here is the same folder
-# without its `config.json`, shown to `load_longlora`, and two more things that are refused instead of guessed.
+# No error, no warning. The model looks loaded, and beyond its old context it reads nonsense. `load_longlora` refuses a
+# folder without `config.json`, and two more things that it would have to guess:
 
 # %%
 import shutil
@@ -385,8 +387,8 @@ attempt("stretched twice, by another rule", stretch_twice)
 attempt("S² while decoding with a cache", decode_with_s2)
 
 # %% [markdown]
-# Fifth call: merge. What comes out is a plain, dense Llama at the new context. Saved, it is loaded by stock code that
-# has never heard of LongLoRA, with its cache, its generation, its everything.
+# Fifth call: merge. What comes out is a plain, dense Llama with the new context. Stock code loads it and knows nothing of
+# LongLoRA; the cache and generation work as always.
 #
 # {{beginners: Merge}}
 
@@ -413,9 +415,10 @@ print(tokenizer.decode(written[prompt.shape[1] :]))
 # %% [markdown]
 # ## Build: odd heads, shared keys, padding
 #
-# Real models are less tidy than pictures: nine heads that share three pairs of keys and values, and rows of unequal
-# length. *An independent witness*: stock attention accepts a mask for each head, written by hand. If S² is what we say,
-# a stock model under the mask of the geometry gives the same logits. 30 tokens in groups of 8 do not even come out even.
+# Real models are less tidy than pictures: nine heads share three pairs of keys and values, and rows have unequal lengths.
+# Is S² right there too? We need a second opinion. Stock attention accepts a mask for each head. So give a stock model the
+# mask of the geometry: if S² is what we say, both give the same logits. (30 tokens do not fill groups of 8 evenly, which
+# makes the test harder.)
 #
 # {{beginners: GQA}}
 
@@ -448,9 +451,9 @@ print("a padded row gives what it gives alone")
 # %% [markdown]
 # ## Build: one layer with two switches
 #
-# Other libraries offer LongLoRA as an adapter around one attention layer. `LongLoRAAdapter` is that: LoRA on the four
-# projections, and S² only while *both* switches are on, the layer's own training mode and `use_shifted_attention`.
-# Its group is the *original* context, a choice of these libraries, not the paper's.
+# Other libraries offer LongLoRA as an adapter around one attention layer. `LongLoRAAdapter` does the same: LoRA on the four
+# projections, and S² only while *both* switches are on, the layer's training mode and `use_shifted_attention`. Its group
+# is the *original* context. These libraries chose that; the paper did not.
 
 # %%
 from longlora_edu.adapter import LongLoRAAdapter
@@ -518,13 +521,12 @@ print(
 )
 
 # %% [markdown]
-# If you ran the real one: under S² its loss is much worse than dense as long as nothing is trained. That difference is
-# what the training has to make up for, and what it must not carry over into dense use;
-# [lesson 08](08_did_it_work.ipynb) measures both.
+# If you ran the real one: before any training, its loss under S² is much worse than dense. Training has to repair that,
+# and dense use must not suffer from it. [Lesson 08](08_did_it_work.ipynb) measures both.
 #
-# Now the whole path, as the commands `longlora-edu train`, `evaluate` and `merge` go it: with the model of `MODEL`, or
-# else with the small one. The text is one long document, the source of the package `einops`; its last tenth is held out.
-# So few steps show that it runs. [How to](../docs/real_models.md) has recipes that are long enough.
+# Now the whole path in one cell, as the commands `longlora-edu train`, `evaluate` and `merge` do it: with the model of
+# `MODEL`, or else with the small one. The text is one long document, the source of the package `einops`; its last tenth is
+# held out. So few steps only show that it runs. [How to](../docs/real_models.md) has recipes that are long enough.
 
 # %% tags=["training"]
 import einops
@@ -559,10 +561,10 @@ made = measure.merge_into(start, work / "run" / "adapter", work / "extended")
 print(f"merged: {made['parameters']:,} weights, context {made['context']:,}, in a folder that stock transformers loads")
 
 # %% [markdown]
-# How far does a longer run get? This one was recorded: a pretrained model of 135 million weights, asked what stands in
-# excerpts of Python files that it never saw, and the same after a hundred steps on such questions about other files. Answers
-# count if they are right to the letter. It was trained dense: within the trained context S² has nothing to save, and
-# `longlora-edu plan` says so.
+# How far does a longer run get? This one was recorded. A pretrained model of 135 million weights is asked what stands in
+# excerpts of Python files that it never saw. Then it trains for a hundred steps on such questions about other files, and
+# is asked again. Only answers that are right to the letter count. It was trained dense: within the trained context S²
+# saves nothing, and `longlora-edu plan` says so.
 
 # %%
 answered = course.recorded("longqa_135m")
@@ -576,11 +578,11 @@ print(course.recorded_line("longqa_135m"))
 # %% [markdown]
 # ## Recap
 #
-# - S² lives under a name of its own in `transformers` and follows `train()` and `eval()`. Evaluation, caches and
-#   generation are stock, bit for bit, and a test of five lines proves it.
+# - S² has a name of its own in `transformers` and follows `train()` and `eval()`. Evaluation, caches and generation are
+#   stock, bit for bit, and a test of five lines proves it.
 # - The recipe is five calls: `longlora`, your own training loop, `save_pretrained`, `load_longlora`, `merge_longlora`.
-# - Positions are not weights. An adapter that travels without its `config.json` loads in silence and reads nonsense.
-# - What S² would ignore (windows, caps, sinks, two directions) is refused by name.
+# - Positions are not weights. An adapter without its `config.json` loads without a warning and reads nonsense.
+# - A model with something that S² would ignore (windows, caps, sinks, two directions) is refused by name.
 #
 # Without a notebook the same calls are `longlora-edu plan`, `train`, `evaluate`, `merge` and `generate`.
 #
@@ -592,8 +594,9 @@ course.quiz(
     course.Question(
         "You extend a model of 4,096 tokens to 8,192, merge it, and want to go on to 32,768. Which factor is right?",
         right=(
-            "8: the target over the original trained length",
-            "Factors are never compounded by hand: the merged config says where the stretch began.",
+            "8, from the original length",
+            "The target over the original trained length. Never multiply factors by hand: the merged config says where the "
+            "stretch began.",
         ),
         wrong=[
             (
@@ -609,12 +612,12 @@ course.quiz(
     course.Question(
         "A colleague gets adapter_config.json and adapter_model.safetensors from you and loads them with PEFT. Result?",
         right=(
-            "It loads without a word and is wrong beyond the old context",
+            "It loads, and is wrong beyond the old context",
             "You measured it: the weights are there, the positions are not.",
         ),
         wrong=[
             (
-                "PEFT refuses: something is missing",
+                "PEFT refuses to load it: the positions are missing",
                 "PEFT has all of its files. Only our loader knows that positions belong to them.",
             ),
             (
@@ -626,18 +629,42 @@ course.quiz(
     course.Question(
         "Which of these can be trained with S²-Attn as it is?",
         right=(
-            "A Llama with 9 heads, 3 of keys and values, and padded rows",
-            "Four plain and five shifted query heads, and padding is carried along: you checked both.",
+            "A Llama with 9 heads and padded rows",
+            "With 3 heads of keys and values as well: four plain and five shifted query heads, and padding is carried along: you checked both.",
         ),
         wrong=[
             (
                 "A Mistral with a window of 4,096 tokens in each layer",
-                "S² would replace the window without a word, so it is refused. Switch it off first, if it may be dropped.",
+                "S² would replace the window without a warning, so it is refused. Switch it off first, if it may be dropped.",
             ),
             (
-                "A T5, its encoder only",
+                "The encoder of a T5, without its decoder",
                 "Its attention is not causal and has biases of its own: refused by name.",
             ),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Quiz: what people believe · more
+#
+# Each wrong choice here is something that somebody really said or wrote.
+
+# %%
+course.quiz(
+    "09.more",
+    course.Question(
+        "How equal must evaluation be?",
+        right=("bit for bit", "Stock attention is called; nothing is rounded otherwise."),
+        wrong=[
+            ("Equal up to a small tolerance", "That would pass a model with slightly other weights."),
+        ],
+    ),
+    course.Question(
+        "Whose weights count for the trained share?",
+        right=("those in use", "Without the frozen originals that PEFT keeps."),
+        wrong=[
+            ("What PEFT prints", "It counts each trained module twice."),
         ],
     ),
 )

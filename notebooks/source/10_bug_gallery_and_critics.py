@@ -9,9 +9,9 @@
 # **You will be able to**
 #
 # - find out who hears whom in any attention function, without reading its code;
-# - write a test that catches every mistake which was published, and say which tests would have missed which;
-# - place S²-Attn among its neighbours, and LoRA among the other ways to train little;
-# - say what later studies criticise, what speaks for and against them, and which questions are open.
+# - write a test that catches every published mistake, and say which tests would have missed which;
+# - place S²-Attn among its neighbours, and LoRA among the other ways to train few weights;
+# - say what later studies criticise, what supports them and what does not, and which questions are open.
 #
 # **You need first**
 #
@@ -36,9 +36,9 @@ from longlora_edu.plots import neighbours
 # %% [markdown]
 # ## Why
 #
-# S²-Attn is famous for fitting into two lines, and it was published wrong in more ways than it has lines. None of
-# these mistakes raises an error: shapes are right, the loss falls. The picture shows one that stood in a widely used
-# library: what a shifted head hears there, and what it should hear.
+# S²-Attn is famous for its two lines of code. It was published wrong in more ways than that. None of these mistakes raises
+# an error: shapes are right, the loss falls. The picture shows one from a widely used library: what a shifted head hears
+# there, and what it should hear.
 
 # %%
 bug_gallery.exhibit("rolled_back_inside_groups", "3 groups of 4", False)
@@ -69,11 +69,29 @@ print("ways in which it was published otherwise:", sum(bug.published for bug in 
 # %% [markdown]
 # ## Predict: how much of it is wrong?
 #
-# The library of the picture rolls the output of the shifted heads back *before* it joins the groups again, so that
-# each group turns in itself. Take 16 tokens in groups of 4.
+# The library of the picture rolls the output of the shifted heads back *before* it joins the groups again. So each group
+# turns in itself. Take 16 tokens in groups of 4. To count, we let each token look at itself only, and give it its own
+# number as value: then the output says whose result stands where.
 
 # %%
 course.predict("10.turned", "On a shifted head, how many of the 16 tokens get another token's output?", unit="tokens")
+geometry = S2Geometry(16, 4, 2)
+alone = 100 * np.broadcast_to(np.eye(16), (1, 2, 16, 16))  # queries and keys that fit nobody else
+numbers = np.broadcast_to(np.arange(16.0)[:, None], (1, 2, 16, 1))
+out = bugs.BUGS["rolled_back_inside_groups"].function(alone, alone, numbers, geometry, scale=1.0)
+stands = out[0, 1, :, 0].round().astype(int).tolist()
+moved = int((out[0, 1, :, 0].round() != np.arange(16)).sum())
+course.reveal(
+    "10.turned",
+    moved,
+    f"These stand there: {', '.join(map(str, stands))}. The first half of every group gets the output of the token one "
+    "group later, which has read the future. It happens in half of the heads, in every layer, and no error is raised.",
+    unit="tokens",
+    because={
+        16: "The second half of each group comes back to its place.",
+        4: "It is not one token a group, but half of it.",
+    },
+)
 
 # %% [markdown]
 # ## Play: the gallery
@@ -83,34 +101,14 @@ course.predict("10.turned", "On a shifted head, how many of the 16 tokens get an
 # where it was seen.
 
 # %%
-bug_gallery.gallery_explorer().show()
+course.after("10.turned", bug_gallery.gallery_explorer().show)
 
 # %% [markdown]
-# ## Reveal
+# ## Reveal: which tests notice
 #
-# To count, we let every token look at itself only, and give it its own number as value. Then the output says whose
-# result stands where.
-
-# %%
-geometry = S2Geometry(16, 4, 2)
-alone = 100 * np.broadcast_to(np.eye(16), (1, 2, 16, 16))  # queries and keys that fit nobody else
-numbers = np.broadcast_to(np.arange(16.0)[:, None], (1, 2, 16, 1))
-out = bugs.BUGS["rolled_back_inside_groups"].function(alone, alone, numbers, geometry, scale=1.0)
-print("plain head:  ", out[0, 0, :, 0].round().astype(int).tolist())
-print("shifted head:", out[0, 1, :, 0].round().astype(int).tolist())
-moved = int((out[0, 1, :, 0].round() != np.arange(16)).sum())
-course.reveal(
-    "10.turned",
-    moved,
-    "The first half of every group gets the output of the token one group later, which has read the future. It "
-    "happens in half of the heads, in every layer, and nothing complains.",
-    unit="tokens",
-)
-
-# %% [markdown]
 # Would a test have noticed? The table runs seven kinds of tests against every mistake in the gallery:
 #
-# - *shapes*: the output has the right shape and is finite. This is what most projects test.
+# - *shapes*: the output has the right shape and is finite. Most projects test this.
 # - *future*: no output moves when a later value is pushed. It needs no reference at all.
 # - *mask*: the outputs that move are those that the geometry allows.
 # - *gradient*: the slope of the output agrees with the gradient derived in lesson 03.
@@ -121,9 +119,9 @@ course.reveal(
 bug_gallery.show_caught()
 
 # %% [markdown]
-# Three lessons are in this table. Testing shapes catches nothing. One push of a value, without any reference, catches
-# all those that see the future. And every nice even size hides something: an odd group, an odd head count and a bit of
-# padding each catch a mistake that nothing else does.
+# The table says three things. A test of shapes catches nothing. One push of a value needs no reference and catches every
+# mistake that sees the future. And each even size hides something: an odd group, an odd head count and some padding each
+# catch a mistake that no other test catches.
 
 # %% [markdown]
 # ## Build: who hears whom?
@@ -209,23 +207,18 @@ check.is_s2(is_s2)
 # %% [markdown]
 # ## Break it: a loss that is too good
 #
-# The boundary that wraps is not a bug of somebody's copy: it stands in the paper's pseudo-code. Does it matter? We
-# train one small layer on random tokens, whose end is a copy of the beginning. Reading from left to right, the
-# beginning *cannot* be known, and the copy can, by looking back.
+# One mistake is allowed in this library, because the paper's own pseudo-code makes it: the boundary that wraps. Does it
+# matter? We train one small layer on random tokens whose end is a copy of the beginning. Reading from left to right,
+# nobody *can* know the beginning. The copy can be known, by looking back.
 
-# %%
+# %% tags=["training"]
 course.predict(
     "10.copy",
     "One layer, boundary wrap: what does the model learn to guess in training?",
     ["the copy", "the beginning", "both", "neither"],
 )
-
-# %% tags=["training"]
 steps = profile.choose(laptop=150, binder=120, ci=60)
 runs = [leak_training.run_copy_task(boundary, steps=steps) for boundary in ("split", "wrap", "masked")]
-leak_training.show_copy_runs(runs)
-
-# %%
 wrap = runs[1]
 course.reveal(
     "10.copy",
@@ -233,53 +226,52 @@ course.reveal(
     f"{wrap.trained[0]:.0%} of it under the training pattern, and {wrap.dense[0]:.0%} in use, where attention is dense "
     f"and the future is not there: chance is {1 / 8:.0%}. Under masked the same cell in true order learns the copy, "
     f"and keeps it in use: {runs[2].dense[1]:.0%}. Under split the two ends cannot meet in one layer.",
+    picture=leak_training.show_copy_runs(runs),
+    because={
+        "the copy": "It could, with the order of the text. Under wrap the first tokens stand behind the last ones.",
+        "neither": "Something can be looked up: look at the seam.",
+    },
 )
 
 # %% [markdown]
-# The falling loss was a lie: what the model learned was to look up the answer. This text was built so that the leak
-# shows; how much it matters on ordinary text is another question, and lesson 08 is where it can be measured.
+# The loss fell because the model learned to look up the answer. This text was made so that the leak shows. How much it
+# matters on ordinary text is another question, for [lesson 08](08_did_it_work.ipynb).
 
 # %% [markdown]
 # ## Predict: the neighbours
 #
-# S²-Attn is one of many sparse patterns. All of them can be drawn by one rule: a key is allowed if it is not later
-# than the query and *any* part of the pattern allows it. Blue is what a plain head or even layer sees, hatched orange
-# what only the shifted kind sees, grey what both see.
+# S²-Attn is one of many sparse patterns. One rule draws them all: a key is allowed if it is not later than the query and
+# *any* part of the pattern allows it. A plain head or even layer sees what is blue, the shifted kind alone sees what is
+# hatched orange, and both see what is grey.
 
 # %%
 shown = neighbours.named_patterns(32)
 neighbours.show_patterns(shown, 96)
 
-# %%
-rivals = ["S²-Attn (heads)", "short attention", "sliding window", "dilated window"]
-course.predict("10.nearest", "Put into the small model as it is, without training: which of these hurts least?", rivals)
-
 # %% [markdown]
 # {{claim: other-sparse-patterns-cannot}}
 
 # %% claim="other-sparse-patterns-cannot"
+rivals = ["S²-Attn (heads)", "short attention", "sliding window", "dilated window"]
+course.predict("10.nearest", "Put into the small model as it is, without training: which of these hurts least?", rivals)
 names = profile.choose(laptop=list(neighbours.named_patterns(64)), ci=["full attention", *rivals])
 shown = {name: neighbours.named_patterns(64)[name] for name in names}
 untrained = {name: bits_under(pattern, windows=profile.choose(laptop=24, binder=12)) for name, pattern in shown.items()}
-for name, bits in untrained.items():
-    share = shown[name].pairs(256) / shown["full attention"].pairs(256)
-    print(f"{name:24} {share:4.0%} of the pairs, untrained: {bits:.2f} bits/byte")
-
-# %% [markdown]
-# ## Reveal: the neighbours
-
-# %%
+whole = shown["full attention"].pairs(256)
+table = "; ".join(f"{name} {bits:.2f} with {shown[name].pairs(256) / whole:.0%}" for name, bits in untrained.items())
 nearest = min(rivals, key=untrained.get)
 course.reveal(
     "10.nearest",
     nearest,
-    f"{untrained[nearest]:.2f} bits/byte, full attention {untrained['full attention']:.2f}, S²-Attn "
-    f"{untrained['S²-Attn (heads)']:.2f}. Every token keeps its nearest neighbours there. Borders cost more, and gaps "
-    "most. What speaks for S²-Attn is not this number but that its cells are ordinary dense attention on short rows.",
+    "Every token keeps its nearest neighbours there. Walls cost more, and gaps most. So why S²-Attn? Its cells are "
+    f"ordinary dense attention on short rows, which every fast kernel can do. In bits/byte, with the share of the pairs: {table}.",
+    because={"S²-Attn (heads)": "The token behind a wall loses its nearest neighbours on that head."},
 )
 
 # %% [markdown]
-# How the neighbours differ, in one sentence each:
+# ## Reveal: the neighbours
+#
+# How they differ, in one sentence each:
 #
 # | method | who may look at whom | what it is for |
 # |---|---|---|
@@ -293,15 +285,15 @@ course.reveal(
 # | FoT (LongLLaMA) | some layers look up keys of a memory, nearest first | very long inputs, trained by contrast |
 # | position rules | everybody, at stretched distances | *where* a key seems to be, not *whether* it is seen |
 #
-# The last three do not fit into a fixed mask: who is looked at depends on what is asked. With position rules S²-Attn
-# can be combined, and lesson 05 shows that the choice is not free.
+# The last three do not fit into a fixed mask: who is looked at depends on what is asked. You can combine S²-Attn with a
+# position rule, but not with any: [lesson 05](05_stretching_positions.ipynb) shows why.
 
 # %% [markdown]
 # ## Build: a neighbour's mask
 #
 # ### Exercise 10.3 · Longformer in one line
 #
-# Causal form: a query sees the last `width` keys, itself included, and besides them the first `globals_` keys.
+# Causal form: a query sees the last `width` keys, itself included, and also the first `globals_` keys.
 
 
 # %% exercise="longformer_mask" difficulty=2 importance=3 minutes=6 points=2
@@ -324,7 +316,7 @@ check.longformer_mask(longformer_mask)
 # with *or*?
 #
 # ---
-# `key <= query` must hold in any case. Besides it, `query - key < width` or `key < globals_`.
+# `key <= query` must hold in any case. And then `query - key < width` or `key < globals_`.
 
 # %% [markdown] instructor=true
 # **Seen often.** `query - key <= width`, one key too many. The causal condition is put on the window only, so the
@@ -333,8 +325,8 @@ check.longformer_mask(longformer_mask)
 # %% [markdown]
 # ## Play: beside LoRA
 #
-# LoRA too has neighbours. The table has the share of weights that each trains, on Llama-2-7B and on the small model
-# of this course. Change rank, prompt length or the width of the adapter and look who moves.
+# LoRA has neighbours too. The table shows the share of weights that each of them trains, on Llama-2-7B and on the small
+# model of this course. Change rank, prompt length or the width of the adapter: which shares move?
 
 # %%
 shapes = {"Llama-2-7B": cost.ModelShape.llama2_7b(), "the small model": cost.ModelShape(192, 4, 4, 4, 48, 512, 256)}
@@ -349,18 +341,18 @@ for name, shape in shapes.items():
 #
 # {{beginners: Prefix tuning}}
 #
-# Two things stand out. What is tiny on a large model need not be tiny on a small one. And a prompt or a prefix lies in
-# the very context that is to be extended. Which of them can learn longer contexts at all is not in this table: for that
-# one must train, and for most of them nobody has published it.
+# Two things stand out. What is tiny on a large model need not be tiny on a small one. And a prompt or a prefix takes room
+# in the context that you want to extend. The table cannot say which of them can learn longer contexts. For that one must
+# train, and for most of them nobody has published it.
 
 # %% [markdown]
 # ## Reveal: the limits, each with a number
 #
-# **Encoder–decoder models.** The method was published for models that read from left to right. In an encoder there is
-# no future to leak and no causal mask; cross-attention has two lengths, and this package refuses such models by name
-# rather than guess. Nothing here was tried on them.
+# **Encoder–decoder models.** The method was published for models that read from left to right. An encoder has no future to
+# leak and no causal mask, and cross-attention has two lengths. This package refuses such models by name. Nothing here was
+# tried on them.
 #
-# **Extreme lengths.** Beyond the length it was extended to, a model fails at once; and in training, news needs layers.
+# **Extreme lengths.** Beyond the length it was extended to, a model fails at once. And in training, news needs layers.
 
 # %%
 demo = course.recorded("demo")
@@ -372,7 +364,7 @@ for tokens, group in ((32768, 8192), (100_000, 25_000), (100_000, 2048)):
     print(f"{tokens:7,} tokens in {groups:2} groups: {2 * groups - 1:2} layers until the ends meet (Llama-2-7B has 32)")
 
 # %% [markdown]
-# **Memory of trained embeddings.** They want a gradient and the optimiser's two moments, whatever LoRA's rank is.
+# **Memory of trained embeddings.** They need a gradient and two Adam moments, at any rank of LoRA.
 
 # %%
 shapes = {
@@ -385,7 +377,7 @@ for name, shape in shapes.items():
     print(f"{name:13} in float32: LoRA of rank 8 {extra[0]}, embedding {extra[1]}, {table / lora:.0f} times as much")
 
 # %% [markdown]
-# **Interpolation against exact positions.** Whatever is squeezed is harder to tell apart: lesson 05 measures it.
+# **Interpolation against exact positions.** Squeezed positions are harder to tell apart: lesson 05 measures it.
 #
 # **Short horizons.** Where attention is a small part of a step, there is little to save.
 #
@@ -399,8 +391,8 @@ for length in (64, 128, 8192, 65536):
     print(f"{length:6,} tokens: attention is {share:6.2%} of a step, with S2 at best {ratio:.3f} times as fast")
 
 # %% [markdown]
-# **The mismatch of training and inference, measured.** A model that never saw the pattern is put under it, group by
-# group: that is the step which fine-tuning has to undo, and which is undone again when attention becomes dense.
+# **The mismatch of training and inference, measured.** Put a model that never saw the pattern under it, and look how much it
+# loses, for several groups. Fine-tuning has to repair that; and then attention becomes dense again.
 
 # %%
 windows = profile.choose(laptop=24, binder=12)
@@ -409,13 +401,13 @@ print(f"dense: {dense:.2f} bits/byte")
 for group in profile.choose(laptop=(32, 64, 128, 256), ci=(64, 256)):
     bits = bits_under(neighbours.named_patterns(group)["S²-Attn (heads)"], windows=windows)
     print(f"groups of {group:3}: {bits:.2f} bits/byte, {bits - dense:+.2f}")
-after = demo["after"]["bits_per_byte"]
-print(f"trained under S2, used dense (the demo): {after['512']:.2f} at 512 bytes, {after['2048']:.2f} at 2,048")
+after = ", ".join(f"{bits:.2f} at {int(length):,} bytes" for length, bits in demo["after"]["bits_per_byte"].items())
+print(f"trained under S², used dense (the demo): {after}")
 
 # %% [markdown]
 # ## Reveal: the critics
 #
-# What follows are other people's numbers, each with its source and with what to keep in mind when you quote it.
+# These are other people's numbers, each with its source, and with what to keep in mind when you quote it.
 
 # %%
 critics = [
@@ -443,11 +435,11 @@ for study, found, keep_in_mind in critics:
     print(f"{study}\n  found:        {found}\n  keep in mind: {keep_in_mind}\n")
 
 # %% [markdown]
-# Nothing of this says that sparse training cannot work; most of it says that *this recipe as released* did badly on
-# tests that look beyond perplexity, and one cause, the lost position factor, has little to do with attention.
+# None of this shows that sparse training cannot work. Most of it shows that *this recipe as released* did badly on tests
+# that look beyond perplexity. One cause, the lost position factor, has little to do with attention.
 #
-# Could too few steps explain the controlled study's result? And would any other pattern, group, shift or way to the same
-# length have done better? The studies of this repository ask both of the small model:
+# Could too few steps explain the result of the controlled study? Would another pattern, group, shift or way to the same
+# length have done better? The studies of this repository ask the small model:
 
 # %%
 for study in ("steps", "groups", "shift", "patterns", "others"):
@@ -474,7 +466,7 @@ for bug in bugs.BUGS.values():
 # | Train embeddings, put LoRA on them, freeze them? | the paper trains them; compared on the small model only (lesson 06) |
 # | Does S²-Attn suit training from scratch? | open: asked (thread 173), not answered |
 # | Which position rule? | open for large models; on the small one here the choice decides (lesson 05) |
-# | Is sparse attention or LoRA to blame for bad results? | partly answered on a small model: with all weights trained, S² is still behind full attention (study 1); open for large ones |
+# | Is sparse attention or LoRA to blame for bad results? | answered on a small model, where study 1 separates them: with all weights trained, S² is still behind full attention; open for large ones |
 # | Sequences of mixed resolution, uncertain positions? | open: ideas, no results |
 #
 # And one that can at least be computed:
@@ -494,8 +486,8 @@ for groups in (2, 4, 6, 8):
 # ## Recap
 #
 # - Push one value and see who moves: this test needs no reference and no reading of code, and it catches the future.
-# - Even sizes without padding hide mistakes; a test is as good as the mistakes that it was shown to catch.
-# - Criticism of a method is criticism of a recipe as it was run: ask what else was different before you quote it.
+# - Even sizes without padding hide mistakes. A test is as good as the mistakes that you have seen it catch.
+# - Who criticises a method has run one recipe. Ask what else was different before you quote the result.
 
 # %% [markdown]
 # ## Quiz
@@ -505,7 +497,7 @@ course.quiz(
     "10.quiz",
     course.Question(
         "A project tests that its S²-Attn returns the right shape and that the training loss falls. What is proven?",
-        right=("nothing about who hears whom", "every published mistake in the gallery passes this test."),
+        right=("little: not who hears whom", "every published mistake in the gallery passes this test."),
         wrong=[
             ("that no token sees the future", "seeing the future makes the loss fall faster, not slower."),
             ("that the shift is undone", "an output in the wrong place has the right shape, and the loss still falls."),
@@ -514,23 +506,59 @@ course.quiz(
     course.Question(
         "Your function agrees with the reference for 16 tokens, groups of 4 and 2 heads. What may still be wrong?",
         right=(
-            "odd groups, odd head counts, padding",
-            "each hides a mistake that even sizes cannot show: `-G // 2` and `G // 2`, the middle head, the marks.",
+            "odd sizes and padding",
+            "an odd group, an odd head count and padding each hide a mistake that even sizes cannot show: `-G // 2` and `G // 2`, the middle head, the marks.",
         ),
         wrong=[
-            ("nothing: the numbers agree", "they agree for one size, and several mistakes are invisible in that one."),
-            ("the scale", "a wrong scale shows in any size as soon as numbers are compared."),
+            (
+                "nothing, since all the numbers agree",
+                "they agree for one size, and several mistakes are invisible in that one.",
+            ),
+            (
+                "the scale of the scores in wide heads",
+                "a wrong scale shows in any size as soon as numbers are compared.",
+            ),
         ],
     ),
     course.Question(
         "A study reports that LongLoRA does badly on a long-context test. What do you ask first?",
         right=(
-            "how many steps, which weights, and was the position factor there",
-            "one study made an eighth of the paper's updates with half of its tokens, and released models were run without their factor.",
+            "how the model was trained and run",
+            "How many steps, which weights, and was the position factor there? One study made an eighth of the paper's updates with half of its tokens, and released models were run without their factor.",
         ),
         wrong=[
-            ("nothing: independent results settle it", "they settle what that run did; several things were different."),
-            ("whether perplexity was good", "it can be good while retrieval fails; that is what such tests are for."),
+            (
+                "nothing: independent results settle such a question",
+                "they settle what that run did; several things were different.",
+            ),
+            (
+                "whether its perplexity was good at that length",
+                "it can be good while retrieval fails; that is what such tests are for.",
+            ),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Quiz: what people believe · more
+#
+# Each wrong choice here is something that somebody really said or wrote.
+
+# %%
+course.quiz(
+    "10.more",
+    course.Question(
+        "You have somebody's attention function. How do you find its mask?",
+        right=("push a value", "And see which outputs move."),
+        wrong=[
+            ("Draw the mask from the settings", "That shows what it should do, not what it does."),
+        ],
+    ),
+    course.Question(
+        "Longformer's first tokens, causal form: what do they do?",
+        right=("all look at them", "Everybody may look at keys below globals_."),
+        wrong=[
+            ("The first tokens look at everybody", "Later tokens are the future for them."),
         ],
     ),
 )

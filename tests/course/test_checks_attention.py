@@ -256,7 +256,7 @@ def test_a_dropped_short_cell_is_found(journal):
         return out
 
     error = failure(numpy_check.s2_forward, answer, journal)
-    assert error.mistake == "other"  # only the plain heads lose tokens here
+    assert error.mistake == "keys_missing"  # only the plain heads lose tokens here
     assert "10 tokens in groups of 4" in str(error)
 
 
@@ -557,7 +557,8 @@ def pushing_the_original(attention, q, k, v):
 
 TEST_MISTAKES = {
     "accuses_the_innocent": (probing(earlier=lambda out, token: out), "Dense causal attention is accused"),
-    "finds_nothing": (lambda *_: False, "without any mask passes"),
+    "never_asked": (lambda *_: False, "without a look"),
+    "finds_nothing": (lambda attention, q, k, v: attention(q, k, v) is None, "without any mask passes"),
     "no_tolerance": (probing(same=torch.equal), "Rounding is taken for a leak"),
     "last_token_not_pushed": (probing(tokens=lambda n: range(1, n - 1)), "`range(1, n)`"),
     "only_the_last_token_pushed": (probing(tokens=lambda n: [n - 1]), "push each token in turn"),

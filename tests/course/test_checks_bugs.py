@@ -111,16 +111,21 @@ def same_mask(attend):
     )
 
 
+QKV = np.random.default_rng(0).normal(size=(3, 1, 2, 8, 4))
+
+
 @pytest.mark.parametrize(
     ("wrong", "mistake", "sentence"),
     [
-        (lambda attend: True, "too weak", "Compare the output"),
+        (lambda attend: True, "never asked", "without a look"),
+        (lambda attend: attend(*QKV, S2Geometry(8, 4, 2)) is not None, "too weak", "Compare the output"),
         (compared(S2Geometry(16, 4, 2), segments=True), "padding only", "Padding at the end hides"),
         (compared(S2Geometry(16, 4, 2)), "even sizes only", "odd group and an odd head count"),
         (compared(S2Geometry(16, 4, 2), S2Geometry(15, 5, 3)), "no padding", "with some -1"),
         (same_mask, "mask only", "compare values"),
         (compared(S2Geometry(15, 5, 3), close=np.array_equal), "refuses the right one", "with a tolerance"),
-        (lambda attend: False, "refuses the right one", "which is right"),
+        (lambda attend: False, "never asked", "without a look"),
+        (lambda attend: attend(*QKV, S2Geometry(8, 4, 2)) is None, "refuses the reference", "the reference itself"),
         (lambda attend: None, "type", "did you forget `return`"),
         (lambda attend: np.ones(3), "type", "True or False"),
         (lambda attend: attend(1), "exception", "raised TypeError"),
@@ -130,7 +135,7 @@ def test_a_test_that_lets_mistakes_pass_is_told_what_it_lacks(wrong, mistake, se
     with pytest.raises(CheckFailed, match=sentence) as caught:
         check.is_s2(wrong, journal=journal)
     assert caught.value.mistake == mistake
-    if mistake not in ("refuses the right one", "type", "exception"):
+    if mistake not in ("refuses the right one", "refuses the reference", "never asked", "type", "exception"):
         assert caught.value.picture is not None
 
 

@@ -94,9 +94,11 @@ def test_tests_that_are_none_are_told_why(mistake, journal):
 @pytest.mark.parametrize(
     ("wrong", "mistake"),
     [
-        (lambda *given: True, "sparse passes"),
-        (lambda *given: False, "training compared"),
-        (asks_the_config, "training compared"),
+        (lambda *given: True, "never asked"),
+        (lambda *given: False, "never asked"),
+        (asks_the_config, "never asked"),
+        (lambda model, stock, ids: model(ids) is not None, "sparse passes"),
+        (lambda model, stock, ids: model(ids) is None, "training compared"),
         (by_argmax, "tolerance"),
     ],
 )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import html
 import json
 import os
 import re
@@ -14,7 +16,18 @@ import torch
 from helpers import ROOT
 from IPython.core.formatters import DisplayFormatter
 
-from longlora_edu.course import Journal, Question, predict, quiz, reveal, show_study
+from longlora_edu.course import (
+    Journal,
+    Question,
+    after,
+    draw,
+    parsons,
+    predict,
+    quiz,
+    reveal,
+    run_sealed,
+    show_study,
+)
 from longlora_edu.course.checks import (
     CheckFailed,
     Passed,
@@ -24,11 +37,16 @@ from longlora_edu.course.checks import (
     expect_array,
     expect_tensor,
 )
-from longlora_edu.course.notebook import environment, studied
+from longlora_edu.course.notebook import environment, folded, studied
 from longlora_edu.course.notebook.environment import Profile, granted_cores
+from longlora_edu.course.notebook.folded import encoded
+from longlora_edu.course.notebook.parsons import needs
+from longlora_edu.course.notebook.predict import judge
 from longlora_edu.geometry import S2Geometry
+from longlora_edu.plots import show_comparison
 from longlora_edu.reference import s2_attention
 from longlora_edu.runs.records import recorded, recorded_line
+from longlora_edu.widgets import drawing
 
 # The journal.
 
@@ -84,17 +102,66 @@ def test_a_damaged_journal_is_named_and_left_as_it_is(journal):
 # Predictions.
 
 
-def test_a_prediction_is_stored_when_it_is_committed_and_stands_beside_the_answer(journal, published):
+def test_a_prediction_is_stored_when_it_is_committed_and_the_answer_opens_by_that(journal, published):
     _, answer, button, said = predict("02.leak", "How many?", unit="pairs", journal=journal).children
-    answer.value = 12
+    assert answer.value == ""  # no default could be right
+    reveal("02.leak", 16, "Counted.", unit="pairs", journal=journal)
+    box = published[-1]
+    assert set(box) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
+    answer.value = "12 pairs"
     assert journal.get("predictions", "02.leak") is None
     button.click()
     assert journal.get("predictions", "02.leak") == 12
     assert "12 pairs" in said.value
+    shown = widget_of(box).value
+    assert "You said 12 pairs; it is 16 pairs" in shown
+    assert "Counted." in shown
+    assert answer.disabled and button.disabled  # what was seen cannot be predicted any more
+
+
+def test_an_answer_that_comes_after_the_commit_is_open_at_once(journal, published):
+    _, answer, button, _ = predict("02.leak", "How many?", unit="pairs", journal=journal).children
+    answer.value = "16"
+    button.click()
     reveal("02.leak", 16, "Counted.", unit="pairs", journal=journal)
-    assert "You said 12 pairs; it is 16 pairs" in published[-1]["text/html"]
-    reveal("02.leak", 12, "Counted.", unit="pairs", journal=journal)
-    assert "so it is" in published[-1]["text/html"]
+    assert "You said 16 pairs, and so it is" in published[-1]["text/html"]
+
+
+@pytest.mark.parametrize("typed", ["", "many", "3 or 4"])
+def test_only_one_number_can_be_committed(typed, journal, published):
+    _, answer, button, said = predict("02.leak", "How many?", unit="pairs", journal=journal).children
+    answer.value = typed
+    button.click()
+    assert "Write a number first" in said.value
+    assert journal.get("predictions", "02.leak") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "verdict"),
+    [
+        (97, 97, "right"),
+        (90, 97, "close"),
+        (98, 97, "close"),
+        (50, 97, "wrong"),
+        (2.52, 2.5, "right"),
+        (2.3, 2.5, "close"),
+        (0, 0, "right"),
+        (1, 0, "wrong"),
+        ("a half", "a half", "right"),
+        ("a half", "a quarter", "wrong"),
+    ],
+)
+def test_numbers_are_judged_by_closeness(said, answer, verdict):
+    assert judge(said, answer) == verdict
+
+
+def test_a_wrong_answer_with_a_known_reason_is_answered(journal, published):
+    journal.note("predictions", "02.who", "tokens")
+    reveal("02.who", "heads", "All tokens move.", because={"tokens": "Half of them?"}, journal=journal)
+    assert "Half of them? All tokens move." in published[-1]["text/html"]
+    journal.note("predictions", "02.leak", 8)
+    reveal("02.leak", 16, "Counted.", unit="pairs", because={8: "That is one head."}, journal=journal)
+    assert "That is one head. Counted." in published[-1]["text/html"]
 
 
 def test_a_choice_is_asked_for_before_it_is_committed_and_kept_when_the_cell_runs_again(journal, published):
@@ -109,11 +176,62 @@ def test_a_choice_is_asked_for_before_it_is_committed_and_kept_when_the_cell_run
     assert "Committed: heads" in again.children[3].value
 
 
-def test_an_answer_without_a_prediction_is_folded(journal, published):
-    reveal("02.none", 0.25, "a <quarter>", journal=journal)
-    assert published[-1]["text/html"].startswith("<details><summary>Nothing predicted yet")
-    assert "0.25" in published[-1]["text/html"]
-    assert "a &lt;quarter&gt;" in published[-1]["text/html"]
+def test_an_answer_without_a_prediction_is_folded_and_not_legible(journal, published):
+    picture = show_comparison(np.eye(2), np.eye(2))
+    reveal("02.none", 0.25, "a <quarter>", picture=picture, journal=journal)
+    content = published[-1]["text/html"]
+    assert content.startswith("<details><summary>The answer opens when you commit yours")
+    assert content.endswith("</details>")
+    assert "quarter" not in content and "0.25" not in content and "same: 2 pairs" not in content
+    assert "a <quarter>" in html.unescape(html.unescape(content))
+    assert "<img alt=" in content  # the picture is inside
+    assert "quarter" not in published[-1]["text/plain"]
+
+
+def test_encoding_changes_what_is_read_and_not_what_is_seen():
+    content = '<p>Only <b>one</b> &lt;in&gt; ten</p><img alt="ten cells" src="data:image/png;base64,Zm9v">'
+    hidden = encoded(content)
+    assert html.unescape(hidden) == html.unescape(content)
+    assert "one" not in hidden and "cells" not in hidden
+    assert 'src="data:image/png;base64,Zm9v"' in hidden
+
+
+def test_an_explorer_opens_when_the_prediction_is_committed(journal, published, monkeypatch):
+    outputs = [{"output_type": "display_data", "data": {"text/html": "<b>all four</b>"}, "metadata": {}}]
+    monkeypatch.setattr(folded, "_captured", lambda make: outputs)
+    after("02.walls", lambda: None, journal=journal)
+    assert "four" not in published[-1]["text/html"]
+    live = widget_of(published[-1])
+    assert live.outputs[0]["data"]["text/html"].startswith("<details>")
+    journal.note("predictions", "02.walls", 4)
+    assert folded.happened("predictions", "02.walls")
+    assert live.outputs == tuple(outputs)
+    after("02.walls", lambda: None, journal=journal)
+    assert published[-1]["text/html"] == "<b>all four</b>"
+
+
+def test_a_worked_solution_opens_when_its_check_has_passed(journal, published):
+    data = base64.b64encode(b"answer_of_this_test = 41 + 1").decode()
+    run_sealed(data, worked="02.mask", journal=journal)
+    live = widget_of(published[-1])
+    assert "answer_of_this_test" not in live.outputs[0]["data"]["text/html"]
+    check_mask(mask_of, journal=journal)
+    assert "answer_of_this_test = 41 + 1" in live.outputs[0]["data"]["text/html"]
+    assert vars(sys.modules["__main__"])["answer_of_this_test"] == 42  # what it computes is there in any case
+
+
+def test_outputs_that_are_stored_stay_folded(journal, published, monkeypatch):
+    monkeypatch.setenv("LONGLORA_EDU_FOLD", "1")
+    journal.note("predictions", "02.none", 1)
+    reveal("02.none", 0.25, "a quarter", journal=journal)
+    assert published[-1]["text/html"].startswith("<details>")
+    assert "You said" not in html.unescape(published[-1]["text/html"])
+
+
+def widget_of(bundle):
+    """The living widget of an output."""
+    known = ipywidgets.Widget._instances if hasattr(ipywidgets.Widget, "_instances") else ipywidgets.Widget.widgets
+    return known[bundle["application/vnd.jupyter.widget-view+json"]["model_id"]]
 
 
 def test_a_question_leaves_safe_words_where_no_widget_lives(journal, published):
@@ -129,6 +247,115 @@ def test_a_question_leaves_safe_words_where_no_widget_lives(journal, published):
 def test_a_prediction_needs_choices_or_a_unit(options, journal):
     with pytest.raises(ValueError, match="must be given choices or a unit"):
         predict("02.x", "?", journal=journal, **options)
+
+
+# Drawings.
+
+
+def test_cells_are_marked_and_compared(journal, published):
+    _, field, button, said = draw("02.mask", "Who?", cells=(["0", "1"], ["0", "1"]), journal=journal).children
+    truth = np.tri(2) > 0
+    reveal("02.mask", truth, "Both see 0.", journal=journal)
+    box = widget_of(published[-1])
+    assert "Both see 0." not in box.value
+    field.marked = [[0, 0], [1, 1]]
+    button.click()
+    assert journal.get("predictions", "02.mask")["cells"] == [[0, 0], [1, 1]]
+    assert "1 of 4 cells are otherwise" in box.value
+    assert "1 missing" in box.value  # in the sentence of the picture
+    assert field.disabled and "Committed" in said.value
+
+
+def test_a_curve_is_drawn_to_its_end_before_it_counts(journal, published):
+    _, field, button, said = draw(
+        "05.beyond", "How?", curve=["256", "512"], between=(0, 8), unit="bits", journal=journal
+    ).children
+    field.heights = [2.0, None]
+    button.click()
+    assert "every point" in said.value and journal.get("predictions", "05.beyond") is None
+    field.heights = [2.0, 6.0]
+    button.click()
+    for answer, verdict in (({"256": 2.1, "512": 5.8}, "fits"), ({"256": 2.1, "512": 4.4}, "close"),
+                            ({"256": 7.0, "512": 1.0}, "another way")):  # fmt: skip
+        reveal("05.beyond", answer, journal=journal)
+        assert verdict in published[-1]["text/html"]
+
+
+@pytest.mark.parametrize("living", [True, False], ids=["anywidget", "plain widgets"])
+def test_both_kinds_of_fields_read_alike(living, monkeypatch):
+    if not living:
+        monkeypatch.setitem(sys.modules, "anywidget", None)
+    field, read = drawing.cells_field(["0", "1"], ["0", "1"], "mask", [[1, 0]])
+    assert read() == [[1, 0]]
+    curve, drawn = drawing.curve_field(["256", "512"], "curve", low=0, high=8, unit="bits")
+    assert drawn() is None
+    if living:
+        curve.heights = [1.0, 2.0]
+    else:
+        for slider, height in zip(curve.children, (1.0, 2.0), strict=True):
+            slider.value = height
+    assert drawn() == pytest.approx([1.0, 2.0])
+
+
+@pytest.mark.parametrize("options", [{}, {"cells": (["0"], ["0"]), "curve": ["0"]}])
+def test_a_drawing_needs_cells_or_a_curve(options, journal):
+    with pytest.raises(ValueError, match="must be given cells or a curve"):
+        draw("02.x", "?", journal=journal, **options)
+
+
+# Puzzles.
+
+LINES = ["a = 1", "b = a + 1", "return b"]
+
+
+def test_lines_are_put_in_order_and_the_first_wrong_one_is_named(journal, published):
+    panel = parsons("02.lines", "Order them.", LINES, fill=(1, "a + 1", ["1+a"]), journal=journal)
+    assert panel.order != [0, 1, 2]
+    for line in LINES:
+        assert line not in published[-1]["text/html"].replace("&lt;", "<") or line != "b = a + 1"
+    panel.order = [1, 0, 2]
+    panel.check.click()
+    assert "line 1" in panel.said.value
+    panel.order = [0, 1, 2]
+    panel.check.click()
+    assert "blank" in panel.said.value
+    panel.blank.value = "a+1"
+    panel.check.click()
+    assert "✓" in panel.said.value
+    assert journal.get("puzzles", "02.lines") == {"attempts": 3, "passed": True}
+
+
+def test_a_line_moves_by_its_buttons(journal, published):
+    panel = parsons("02.lines", "Order them.", LINES, journal=journal)
+    before = list(panel.order)
+    panel.rows[0].children[1].click()  # down
+    assert panel.order == [before[1], before[0], before[2]]
+    panel.rows[1].children[0].click()  # up
+    assert panel.order == before
+
+
+def test_lines_that_may_change_places_do(journal, published):
+    panel = parsons("02.lines", "Order them.", ["a = 1", "b = 2", "return a + b"], journal=journal)
+    panel.order = [1, 0, 2]
+    panel.check.click()
+    assert "✓" in panel.said.value
+
+
+def test_a_line_waits_for_those_that_make_its_names():
+    lines = ["a = 1", "a = a + 1", "b = sum(i for i in range(a))", "c = 3", "return b + c"]
+    assert needs(lines) == [set(), {0}, {1}, set(), {0, 1, 2, 3}]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lines": ["one"]}, "at least two lines, got 1"),
+        ({"lines": LINES, "fill": (1, "not there", [])}, "must stand in line 1"),
+    ],
+)
+def test_a_puzzle_needs_lines_and_a_blank_that_is_there(options, message, journal):
+    with pytest.raises(ValueError, match=message):
+        parsons("02.lines", "?", journal=journal, **options)
 
 
 # Quizzes.
@@ -159,15 +386,23 @@ def test_a_panel_is_not_shown_again_for_being_the_last_line_of_a_cell(journal, p
 def test_a_quiz_can_be_read_without_a_kernel(journal, published):
     quiz("02.quiz", QUESTION, journal=journal)
     assert published[0]["text/html"].count("<details>") == 2
-    assert "No: all tokens." in published[0]["text/html"]
+    assert "No: all tokens." not in published[0]["text/html"]  # nobody reads it by chance
+    assert "No: all tokens." in html.unescape(published[0]["text/html"])
 
 
 def test_the_order_of_choices_does_not_give_the_answer_away_and_stays_the_same():
     question = Question("?", right=("r", "x"), wrong=[(w, "x") for w in "abc"])
-    orders = {tuple(choice for choice, _ in question.choices(str(key))) for key in range(20)}
+    orders = {tuple(choice for choice, _ in question.choices(str(key), 0)) for key in range(20)}
     assert len(orders) > 5
-    assert question.choices("k") == question.choices("k")
+    assert question.choices("k", 2) == question.choices("k", 2)
     assert len({order.index("r") for order in orders}) == 4
+
+
+def test_the_right_choices_of_one_quiz_stand_in_different_places():
+    questions = [Question(str(n), right=("r", "x"), wrong=[(w, "x") for w in "ab"]) for n in range(3)]
+    for key in range(10):
+        places = [[c for c, _ in q.choices(str(key), n)].index("r") for n, q in enumerate(questions)]
+        assert sorted(places) == [0, 1, 2]
 
 
 def test_questions_must_have_wrong_choices_and_feedback():
@@ -214,9 +449,7 @@ def test_a_stub_is_told_apart_from_a_wrong_answer(journal, published):
 
     with pytest.raises(NotImplementedError) as caught:
         check_mask(stub, journal=journal)
-    assert caught.value._render_traceback_() == [
-        "NotImplementedError: 02.mask is not written yet: replace the last line of the cell above, then run both cells."
-    ]
+    assert caught.value._render_traceback_() == ["NotImplementedError: see above"]
     assert journal.get("exercises", "02.mask") is None
     assert "not written yet" in published[-1]["text/html"]
 
@@ -242,7 +475,7 @@ def test_whatever_a_learner_hands_in_is_answered_in_one_sentence(wrong, mistake,
     with pytest.raises(CheckFailed, match=sentence) as caught:
         check_mask(wrong, journal=journal)
     assert caught.value.mistake == mistake
-    assert caught.value._render_traceback_() == [f"Not yet: {caught.value}"]
+    assert caught.value._render_traceback_() == ["Not yet: see above"]  # the card says it, once
     assert caught.value.__suppress_context__
 
 

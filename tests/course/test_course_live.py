@@ -11,7 +11,7 @@ import torch
 from helpers import tiny_bundled_model, widget_of, write_text
 
 from longlora_edu.course.notebook.environment import Profile
-from longlora_edu.course.play import live
+from longlora_edu.course.play import live, train_panel
 from longlora_edu.course.play.live import ExtendResult, extend_live, live_settings
 from longlora_edu.course.play.train_panel import Training, replay
 from longlora_edu.demo.run import DemoSettings
@@ -227,6 +227,40 @@ def test_the_line_says_how_fast_and_how_long_still(settings):
         assert "loss 0.700" in training.line.value
         assert "bytes a second" in training.line.value
         assert training.line.value.endswith("s left")
+
+
+def test_a_stop_while_it_is_measured_says_so_and_keeps_the_time_left(settings):
+    training = Training(settings, extend=small_run)
+    alive = threading.Event()
+    training._thread = threading.Thread(target=alive.wait, daemon=True)
+    training._thread.start()
+    with training.stage("After: dense attention", 100, "B") as advance:
+        assert training.line.value == "Measuring the model, after training"
+        training.press_stop()
+        advance(25)
+        assert "no step is left to stop" in training.line.value
+        assert training.line.value.endswith("s left")
+    alive.set()
+
+
+def test_each_stage_has_its_name_in_the_line(settings):
+    training = Training(settings, extend=small_run)
+    for name, said in (("Before: x", "Measuring the model, before training"), ("Training", "Training")):
+        with training.stage(name, 10, "B") as advance:
+            advance(5)
+            assert training.line.value.startswith(said)
+
+
+def test_the_panel_of_a_cell_that_is_run_again_keeps_its_run(settings, capsys):
+    panel = train_panel.training(settings)
+    panel._extend = small_run
+    result = panel.take()
+    assert "Nobody has pressed Start" in capsys.readouterr().out
+    again = train_panel.training(settings)
+    assert again is panel
+    assert again.take() is result
+    assert capsys.readouterr().out == ""
+    train_panel._panels.clear()
 
 
 def test_the_button_and_a_call_give_the_same_run(settings):

@@ -75,10 +75,10 @@ def test_a_learner_stands_where_the_journal_says(tmp_path, capsys):
     journal.note("quiz", "00.2", {"answer": "1", "right": False})
     assert standing(journal) == [
         ("00", 0, "none yet", "1 right of 2"),
-        ("02", 1, "1 of 2 tried, 4 attempts", "none yet"),
+        ("02", 1, "1 solved of 2 tried, in 4 attempts", "none yet"),
     ]
     overview(journal)
-    assert "lesson 02: 1 predictions, exercises 1 of 2 tried, 4 attempts" in capsys.readouterr().out
+    assert "lesson 02: 1 predictions, exercises 1 solved of 2 tried, in 4 attempts" in capsys.readouterr().out
 
 
 # The map in lesson 00.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from collections import Counter
 from pathlib import Path
 
 import learners
 import pytest
 
+from longlora_edu.course import checks
 from longlora_edu.course.build.source import lessons
+from longlora_edu.course.notebook.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 MISCONCEPTIONS = learners.read("misconceptions")
@@ -45,3 +49,33 @@ def test_its_wrong_answer_is_what_its_code_gives_and_not_the_right_one(entry):
     right = learners.written({"exercise": entry["exercise"], "code": SOLUTIONS[entry["exercise"]]})
     if entry["id"] != "the-formula-is-the-test":  # it calls no function at all
         assert str(eval(entry["call"], right)) != entry["answer"]
+
+
+# Answers of a check that say what was computed, and not what was thought.
+NAMELESS = {"right", "other", "value", "exception", "loss", "step", "mean", "error", "type", "shape", "rank", "dtype"}
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    """The name and the sentence with which its check answers each misconception."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr("IPython.display.display", lambda *_, **__: None)
+        journal = Journal(Path(folder) / "progress.json")
+        return {entry["id"]: learners.verdict(entry, journal) for entry in MISCONCEPTIONS}
+
+
+@pytest.mark.slow
+def test_every_misconception_is_named_by_a_message_of_its_own(verdicts):
+    nameless = {name: verdict for name, verdict in verdicts.items() if verdict[0] in NAMELESS}
+    assert not nameless
+    said = Counter((entry["exercise"], verdicts[entry["id"]][0]) for entry in MISCONCEPTIONS)
+    assert max(said.values()) == 1, [what for what, count in said.items() if count > 1]
+
+
+def test_no_message_depends_on_a_literal_of_the_test_set():
+    """Nothing that learners write or say stands in the checks: they know mistakes, not these learners."""
+    folder = Path(checks.__file__).parent
+    source = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    for entry in MISCONCEPTIONS:
+        for said in (entry["id"], entry["distractor"], entry["belief"], entry.get("call", entry["id"])):
+            assert f'"{said}"' not in source

@@ -91,12 +91,12 @@ def test_names_of_exercises_predictions_and_quizzes_are_used_once():
     keys = Counter()
     for lesson in LESSONS.values():
         code = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "code")
-        predicted, quizzes, revealed = (
-            re.findall(rf'\b{name}\(\s*"([^"]+)"', code) for name in ("predict", "quiz", "reveal")
+        predicted, quizzes, revealed, puzzles = (
+            re.findall(rf'\b(?:{name})\(\s*"([^"]+)"', code) for name in ("predict|draw", "quiz", "reveal", "parsons")
         )
         assert set(predicted) == set(revealed), lesson.name
-        assert all(re.match(rf"{lesson.number}(\.|$)", key) for key in (*predicted, *quizzes)), lesson.name
-        keys.update(predicted + quizzes)
+        assert all(re.match(rf"{lesson.number}(\.|$)", key) for key in (*predicted, *quizzes, *puzzles)), lesson.name
+        keys.update(predicted + quizzes + puzzles)
     assert max(keys.values()) == 1
 
 

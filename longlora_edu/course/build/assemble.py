@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -12,6 +13,7 @@ from ...runs.records import replace_file
 from .frame import foot, head, set_up
 from .outputs import execute
 from .repository import Repository, read_repository
+from .sealing import sealed
 from .source import DIRECTIVE, Lesson, lessons, read_lesson, sections, slug, stub, without_marks
 
 if TYPE_CHECKING:
@@ -21,10 +23,19 @@ if TYPE_CHECKING:
 Edition = Literal["student", "solution", "instructor"]
 EDITIONS = get_args(Edition)
 LARGEST = 300_000
+HIDDEN = {"jupyter": {"source_hidden": True}, "cellView": "form"}
+IMPORTS, MANY = re.compile(r"^(?:import|from) ", re.MULTILINE), 3  # a cell that brings in this many is folded
+# Cells of these calls hold an answer.
+ANSWERS = re.compile(r"^course\.(?:reveal|quiz|parsons)\(", re.MULTILINE)
 
 
-def edition(lesson: Lesson, kind: Edition, *, neighbours: Sequence[Lesson] = ()) -> nbformat.NotebookNode:
+def edition(
+    lesson: Lesson, kind: Edition, *, neighbours: Sequence[Lesson] = (), solved: bool = False
+) -> nbformat.NotebookNode:
     """One lesson as a notebook without outputs. `neighbours` are all lessons, for the links to the next one.
+
+    In the student edition answers are sealed: reveals, quizzes, worked solutions. It has stubs, unless it is `solved`,
+    which is how its outputs are made.
 
     Raises:
         ValueError: for an unknown edition, or a source that refers to what is not there.
@@ -41,7 +52,7 @@ def edition(lesson: Lesson, kind: Edition, *, neighbours: Sequence[Lesson] = ())
         if source.metadata.get("instructor") and kind != "instructor":
             continue
         after = lesson.cells[index + 1] if index + 1 < len(lesson.cells) else None
-        cells.append(_cell(lesson, source, after, kind))
+        cells.append(_cell(lesson, source, after, kind, kind == "student" and not solved))
     cells.append(_text(foot(lesson, neighbours), "foot"))
     seen: set[str] = set()
     for cell in cells:
@@ -76,7 +87,7 @@ def build(source: Path, out: Path, kind: Edition, *, wanted: tuple[str, ...] = (
     for lesson in lessons(source, wanted):
         notebook = edition(lesson, kind, neighbours=everything)
         if run:
-            solved = notebook if kind != "student" else edition(lesson, "solution", neighbours=everything)
+            solved = notebook if kind != "student" else edition(lesson, kind, neighbours=everything, solved=True)
             outputs = execute(solved)
             for cell in notebook.cells:
                 if cell.cell_type == "code":
@@ -96,7 +107,7 @@ def as_text(notebook: nbformat.NotebookNode) -> str:
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def _cell(lesson: Lesson, source, after, kind: Edition) -> nbformat.NotebookNode:
+def _cell(lesson: Lesson, source, after, kind: Edition, stubs: bool) -> nbformat.NotebookNode:
     import nbformat
 
     marks = source.metadata
@@ -111,14 +122,19 @@ def _cell(lesson: Lesson, source, after, kind: Edition) -> nbformat.NotebookNode
     cell.id = source.source
     if tags := list(marks.get("tags", [])):
         cell.metadata["tags"] = tags
-    if cell.source.startswith("quiz("):  # the right answers stand in it, above the questions
-        cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    if kind == "student" and (ANSWERS.search(source.source) or marks.keys() & {"worked", "after"}):
+        worked = f"{lesson.number[:2]}.{marks['worked']}" if "worked" in marks else None
+        cell.source = sealed(cell.source, worked=worked, after=marks.get("after"))
+        cell.metadata |= HIDDEN
+    elif len(IMPORTS.findall(cell.source)) >= MANY and source.source.startswith(("import ", "from ")):
+        cell.source = f"# @title Imports\n{cell.source}"
+        cell.metadata |= HIDDEN
     if "exercise" in marks:
-        if kind == "student":
+        if stubs:
             cell.source = stub(source.source, marks["exercise"])
         cell.metadata["nbgrader"] = _nbgrader(f"{marks['exercise']}", solution=True)
     elif "check" in marks:
-        if kind == "student":  # so that "run all" goes on past what is not written yet
+        if stubs:  # so that "run all" goes on past what is not written yet
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "raises-exception"]
         points = next(c.metadata.get("points", 1) for c in lesson.cells if c.metadata.get("exercise") == marks["check"])
         cell.metadata["nbgrader"] = _nbgrader(f"check_{marks['check']}", grade=True, points=points)
@@ -171,7 +187,7 @@ def _rating(cell) -> str:
 def _set_up(repository: Repository | None) -> nbformat.NotebookNode:
     import nbformat
 
-    cell = nbformat.v4.new_code_cell(set_up(repository), metadata={"cellView": "form", "tags": ["set-up"]})
+    cell = nbformat.v4.new_code_cell(set_up(repository), metadata=HIDDEN | {"tags": ["set-up"]})
     cell.id = set_up(None)  # the same cell, wherever the repository lives
     return cell
 

@@ -22,7 +22,8 @@ KEPT = ("text/html", "text/plain", "image/png", "text/markdown", "text/latex")
 def execute(notebook: nbformat.NotebookNode, *, timeout: int = 600) -> dict[str, tuple[list, int | None]]:
     """The outputs of each cell by its id, and its execution count. The notebook itself stays as it is.
 
-    Runs in a folder of its own, with a journal of its own, so that nobody's predictions are in the outputs.
+    Runs in a folder of its own, with a journal of its own, so that nobody's predictions are in the outputs, and with
+    every answer folded.
 
     Raises:
         nbclient.exceptions.CellExecutionError: when a cell fails.
@@ -33,7 +34,8 @@ def execute(notebook: nbformat.NotebookNode, *, timeout: int = 600) -> dict[str,
 
     running = nbformat.from_dict(notebook)
     with tempfile.TemporaryDirectory() as folder:
-        environment = dict(os.environ) | {"LONGLORA_EDU_PROGRESS": str(Path(folder) / "progress.json")}
+        journal = str(Path(folder) / "progress.json")
+        environment = dict(os.environ) | {"LONGLORA_EDU_PROGRESS": journal, "LONGLORA_EDU_FOLD": "1"}
         client = NotebookClient(
             running, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": folder}}
         )

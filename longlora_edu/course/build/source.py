@@ -1,8 +1,9 @@
 """The source of a lesson: a percent script, with marks for exercises, checks, hints and notes for teachers.
 
 Cell metadata carries the marks: `exercise="name" difficulty=2 importance=5 minutes=8`, `check="name"`,
-`hints="name"` (three, separated by `---`), `instructor=true`, `claim="id"`. In text, `{{beginners: Term}}` pulls
-three sentences from the glossary and `{{claim: id}}` a statement and its verdict from `docs/claims.md`.
+`hints="name"` (three, separated by `---`), `instructor=true`, `claim="id"`, `worked="name"` (folded until the check of
+that exercise has passed), `after="key"` (folded until that prediction is committed). In text, `{{beginners: Term}}`
+pulls three sentences from the glossary and `{{claim: id}}` a statement and its verdict from `docs/claims.md`.
 """
 
 from __future__ import annotations
@@ -154,7 +155,8 @@ def problems(lesson: Lesson) -> list[str]:
     for what, name in (("predict(", "a prediction"), ("reveal(", "a reveal"), ("quiz(", "a quiz")):
         if not any(what in cell.source for cell in lesson.cells if cell.cell_type == "code"):
             found.append(f"has no {name.removeprefix('a ')}")
-    asked = sum(cell.source.count("Question(") for cell in lesson.cells if cell.cell_type == "code")
+    core = (cell.source for cell in lesson.cells if cell.cell_type == "code" and '.more"' not in cell.source)
+    asked = sum(source.count("Question(") for source in core)
     if asked != 3:
         found.append(f"asks {asked} quiz questions, not three")
     return [f"{lesson.name} {problem}" for problem in found]

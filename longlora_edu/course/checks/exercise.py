@@ -20,6 +20,7 @@ import numpy as np
 from ...geometry import S2Geometry
 from ...plots import Picture, show_comparison, show_tables
 from ..notebook.cards import card, publish
+from ..notebook.folded import happened
 from ..notebook.journal import Journal
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # Relative to the largest right number. Wide enough for single precision, far narrower than any mistake.
 CLOSE = 1e-4
 SEEN = 1e-9  # a weight below is what rounding left of a zero
+NOT_YET = "Not yet: see above"
 CHANGED = (
     "inputs_changed",
     "An array that was handed in has changed: make a new one instead of writing into it (as `x *= …` does).",
@@ -60,17 +62,23 @@ class Passed:
 class Mistake:
     """A way to get an exercise wrong: the sentence that a learner reads, and `form(*case)`, the answer it leads to.
 
-    `also` is a second form of the same mistake. A form may return None for a case in which it cannot be made.
+    `also` is a second form of the same mistake, or several. A form may return None for a case in which it cannot be
+    made.
     """
 
     sentence: str
     form: Callable
-    also: Callable | None = None
+    also: Callable | Sequence[Callable] = ()
 
-    def explains(self, answer: Any, case: tuple, within: float) -> bool:
-        """Compare the answer to a case with what the mistake leads to there."""
+    @property
+    def forms(self) -> tuple[Callable, ...]:
+        """All forms of the mistake."""
+        return (self.form, *((self.also,) if callable(self.also) else self.also))
+
+    def explained(self, seen: Sequence[tuple[Any, tuple]], within: float) -> bool:
+        """Compare the answers to some cases with what one form of the mistake leads to in all of them."""
         with np.errstate(all="ignore"):
-            return any(same(answer, form(*case), within) for form in (self.form, self.also) if form)
+            return any(all(same(answer, form(*case), within) for answer, case in seen) for form in self.forms)
 
 
 def check(key: str) -> Callable:
@@ -90,18 +98,20 @@ def check(key: str) -> Callable:
             except NotImplementedError as error:
                 sentence = f"{key} is not written yet: replace the last line of the cell above, then run both cells."
                 publish(card("todo", sentence), sentence)
-                error._render_traceback_ = lambda: [f"NotImplementedError: {sentence}"]
+                error._render_traceback_ = lambda: ["NotImplementedError: see above"]
                 raise
             except CheckFailed as error:
                 attempts = {"attempts": before["attempts"] + 1, "passed": False, "mistake": error.mistake}
                 journal.note("exercises", key, attempts)
                 body = error.picture.html if error.picture else ""
                 publish(card("wrong", str(error), body), f"Not yet: {error}")
+                error._render_traceback_ = lambda: [NOT_YET]  # once is enough
                 raise error from None
             attempts = before["attempts"] + (not before.get("passed", False))
             journal.note("exercises", key, {"attempts": attempts, "passed": True})
             body = passed.picture.html if passed.picture else ""
             publish(card("right", passed.sentence, body), f"Right. {passed.sentence}")
+            happened("exercises", key)  # the worked solution below
 
         run.key = key
         return run
@@ -155,8 +165,8 @@ def compare(
 ) -> None:
     """Run `function(*inputs(*case))` on each case; at the first answer unlike `right(*case)`, name the mistake.
 
-    The mistake is one that explains every answer so far, the right ones too: an odd group's does not show in even
-    sizes. Where several do, later cases tell them apart. One that leads to the right answers accuses nobody.
+    The mistake is one that explains every answer, the right ones too: an odd group's does not show in even sizes. All
+    cases are tried before anybody is accused. One mistake that leads to the right answers accuses nobody.
 
     `read(answer, expected, *case)` checks type and shape and gives the answer to compare, up to `within` of the
     largest right number. `otherwise` is for what no mistake explains: a sentence, or a function of (answer, expected,
@@ -169,15 +179,18 @@ def compare(
     seen, wrong, suspects = [], None, dict(mistakes or {})
     for case in cases:
         expected = right(*case)
-        answer = read(called(function, *inputs(*case), changed=changed), expected, *case)
+        try:
+            answer = read(called(function, *inputs(*case), changed=changed), expected, *case)
+        except CheckFailed:
+            if wrong is None:
+                raise
+            break  # the first wrong answer says more than where the code stops later
         seen.append((answer, case))
         if wrong is None and same(answer, expected, within):
             continue
-        new = seen if wrong is None else seen[-1:]
-        left = {name: m for name, m in suspects.items() if all(m.explains(*each, within) for each in new)}
-        suspects = left if wrong is None else left or suspects
+        suspects = {name: m for name, m in suspects.items() if m.explained(seen, within)}
         wrong = wrong or (answer, expected, *case)
-        if len(suspects) < 2:
+        if not suspects:
             break
     if wrong is None:
         return
@@ -264,8 +277,8 @@ def same(one: Any, other: Any, within: float = CLOSE) -> bool:
     if isinstance(other, list | tuple):
         return len(one) == len(other) and all(same(*pair, within) for pair in zip(one, other, strict=True))
     one, other = np.asarray(one, float), np.asarray(other, float)
-    room = within * max(np.abs(other).max(initial=0), 1e-6)
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0, atol=room))
+    room = within * max(np.abs(other[np.isfinite(other)]).max(initial=0), 1e-6)
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0, atol=room, equal_nan=True))
 
 
 def expect(holds: bool, mistake: str, sentence: str) -> None:
@@ -376,6 +389,29 @@ def show_head(mine: Callable, right: Callable, geometry: S2Geometry, head: int |
         differs = [not np.array_equal(np.abs(a) > SEEN, np.abs(b) > SEEN) for a, b in zip(*weights, strict=True)]
         head = differs.index(True) if any(differs) else -1
     return show_weights(*(table[head] for table in weights))
+
+
+def name_by_mask(function: Callable, geometry: S2Geometry) -> tuple[str, str] | None:
+    """Say where the mask that a learner's attention has differs from the geometry's; None where they agree."""
+    mine, right = np.abs(attention_weights(function, geometry)) > SEEN, geometry.mask()
+    if mine.shape != right.shape or np.array_equal(mine, right):
+        return None
+    size = f"With {geometry.seq_len} tokens in groups of {geometry.group_size} token"
+    ahead, extra = np.argwhere(mine & ~right & np.triu(np.ones(right.shape[1:], bool), 1)), np.argwhere(mine & ~right)
+    if len(ahead):
+        head, query, key = ahead[0]
+        return "looks_ahead", f"{size} {query} looks at token {key} on head {head}, and that one comes later."
+    if len(extra):
+        head, query, key = extra[0]
+        return "cells_overlap", (
+            f"{size} {query} looks at token {key} on head {head}, which is in another cell. Cells do not overlap: "
+            "queries, keys and values of a cell are the same tokens."
+        )
+    head, query, key = np.argwhere(right & ~mine)[0]
+    return "keys_missing", (
+        f"{size} {query} does not look at token {key} on head {head}, and both are in one cell. Where does that cell "
+        "begin and end?"
+    )
 
 
 def show_weights(mine: np.ndarray, right: np.ndarray) -> Picture:

@@ -60,7 +60,17 @@ def count_pairs(function: Callable) -> Passed:
     """`function(seq_len, group_size, num_heads)`: int, all pairs of all heads, shifted by half a group, split."""
     cases = [(8, 4, 2), (12, 4, 2), (16, 4, 4), (9, 3, 2), (10, 4, 2), (15, 5, 3), (3, 8, 1), (23, 7, 5), (64, 16, 9)]
     names = ("seq_len", "group_size", "num_heads")
-    _compare_counts(function, cases, lambda *case: S2Geometry(*case).pairs(), PAIRS_MISTAKES, names, S2Geometry)
+
+    def parts(n, g, heads):
+        return (
+            f"A plain head has {_cells(n, g, 0)} pairs there and a shifted one {_cells(n, g, g // 2)}; {heads // 2} "
+            f"are plain and {heads - heads // 2} shifted. Which of these four numbers is otherwise in yours?"
+        )
+
+    def right(*case):
+        return S2Geometry(*case).pairs()
+
+    _compare_counts(function, cases, right, PAIRS_MISTAKES, names, S2Geometry, parts=parts)
     picture = show_masks(S2Geometry(8, 4, 2), heads=(1,))
     return Passed("Right for whole and ragged sequences, odd groups and odd heads, without building a mask.", picture)
 
@@ -92,7 +102,10 @@ def layers_needed(function: Callable) -> Passed:
     def draw(num_groups):
         return show_hops(S2Geometry(4 * num_groups, 4, 2))
 
-    _compare_counts(function, cases, lambda r: 2 * r - 1, LAYERS_MISTAKES, ("num_groups",), draw=draw)
+    def parts(r):
+        return f"With {r} groups there are {r - 1} walls on the way back. How many layers does each of them take?"
+
+    _compare_counts(function, cases, lambda r: 2 * r - 1, LAYERS_MISTAKES, ("num_groups",), draw=draw, parts=parts)
     return Passed("So it is, whatever the shift: 2r - 1 layers for r groups.", draw(2))
 
 
@@ -106,7 +119,17 @@ def leaked_pairs(function: Callable) -> Passed:
         return S2Geometry(2 * group_size, group_size, num_heads, shift, "wrap")
 
     names = ("group_size", "num_heads", "shift")
-    _compare_counts(function, cases, lambda *case: geometry(*case).future_pairs(), LEAK_MISTAKES, names, geometry)
+
+    def parts(g, heads, s):
+        return (
+            f"There {s} first tokens look at {g - s} last ones, on {heads - heads // 2} heads. Which of these three "
+            "numbers is otherwise in yours?"
+        )
+
+    def right(*case):
+        return geometry(*case).future_pairs()
+
+    _compare_counts(function, cases, right, LEAK_MISTAKES, names, geometry, parts=parts)
     picture = show_masks(geometry(4, 2, 2), heads=(1,))
     return Passed("Right for every shift, odd groups and odd heads: this is S2Geometry(…).future_pairs().", picture)
 
@@ -119,9 +142,13 @@ def _compare_counts(
     names: tuple[str, ...],
     geometry: Callable[..., S2Geometry] | None = None,
     *,
+    parts: Callable[..., str],
     draw: Callable | None = None,
 ) -> None:
-    """`compare` for integers; with a wrong one goes a picture of what was to be counted."""
+    """`compare` for integers; with a wrong one goes a picture of what was to be counted.
+
+    `parts(*case)` says what the number is made of, for an answer that no mistake explains.
+    """
     setting = named(*names)
     compare(
         function,
@@ -129,7 +156,7 @@ def _compare_counts(
         right,
         mistakes,
         read=lambda answer, expected, *case: expect_integer(answer, f"the answer for {setting(*case)}"),
-        otherwise=lambda answer, expected, *case: f"Yours is {answer}, counted are {expected}.",
+        otherwise=lambda answer, expected, *case: f"Yours is {answer}, counted are {expected}. {parts(*case)}",
         within=0,
         setting=setting,
         picture=lambda answer, expected, *case: draw(*case) if draw else show_masks(geometry(*case)),
@@ -192,6 +219,12 @@ def _starting(start, rule=lambda query, key, n, g, start: _grid(query, key, g, s
         return np.broadcast_to(rule(query, key, n, g, start(head, heads, g, shift)), (heads, n, n))
 
     return form
+
+
+def _turned_groups(query, key, group, start):
+    """Plain cells; on heads with a start every second group is turned by it, and judged in the order turned."""
+    inside = [np.where(p // group % 2 == 1, (p - start) % group, p % group) for p in (query, key)]
+    return (query // group == key // group) & (inside[1] <= inside[0])
 
 
 def _late_tokens(query, key, length, group, shift):
@@ -274,6 +307,18 @@ S2_MISTAKES = {
         "all its tokens.",
         _heads(lambda i, j, n, g, start: _late_tokens(i, j, n, g, start.max()) & (start >= 0)),
     ),
+    "alternate_groups": Mistake(
+        "You turn the tokens inside every second group. The groups stay apart that way, however many layers follow. On "
+        "the shifted heads the cells themselves begin at token `shift`.",
+        _heads(lambda i, j, n, g, start: _turned_groups(i, j, g, start)),
+        also=_heads(lambda i, j, n, g, start: _turned_groups(i, j, g, -start)),
+    ),
+    "windows": Mistake(
+        "These are windows that move along with each query. Cells stand still: on a shifted head one is tokens `shift` "
+        "to `shift + group_size - 1`, whoever looks.",
+        _heads(lambda i, j, n, g, start: (j <= i) & (i - j < g) & (start >= 0)),
+        also=_heads(lambda i, j, n, g, start: (j <= i) & (i - j < g + start)),
+    ),
     "other_way": Mistake(OTHER_WAY, _starting(lambda head, heads, g, shift: np.where(head < heads // 2, 0, -shift))),
     "always_half_a_group": Mistake(
         "You shift by half a group, whatever `shift` is. Half a group is what the library takes when nothing is said; "
@@ -343,6 +388,11 @@ def _cells(n: int, g: int, first: int, size: Callable = _triangle) -> int:
     return sum(size(s) for s in sizes)
 
 
+def _from(n: int, g: int, first: int) -> int:
+    """Pairs of the cells from token `first` on, without the short one before it."""
+    return sum(_triangle(min(g, n - start)) for start in range(first, n, g))
+
+
 def _both(n: int, g: int, heads: int, size: Callable = _triangle) -> int:
     return heads // 2 * _cells(n, g, 0, size) + (heads - heads // 2) * _cells(n, g, g // 2, size)
 
@@ -383,14 +433,54 @@ PAIRS_MISTAKES = {
         lambda n, g, heads: (
             heads // 2 * (n // g) * _triangle(g) + (heads - heads // 2) * (max(0, n - g // 2) // g) * _triangle(g)
         ),
+        also=lambda n, g, heads: (heads // 2 * (n // g) + (heads - heads // 2) * (n // g - 1)) * _triangle(g),
     ),
     "ragged_end_forgotten": Mistake(
         "You count whole groups only. Where group_size does not divide seq_len the last cell is shorter. Count it too.",
         lambda n, g, heads: _both(n - n % g, g, heads) if n >= g else 0,
     ),
+    "first_cell_forgotten": Mistake(
+        "The group_size // 2 tokens before the first full cell of a shifted head are missing: they are a short cell of "
+        "their own.",
+        lambda n, g, heads: heads // 2 * _cells(n, g, 0) + (heads - heads // 2) * _from(n, g, g // 2),
+    ),
+    "last_cell_forgotten": Mistake(
+        "What is left after the last full cell of a shifted head is missing: a short cell of its own.",
+        lambda n, g, heads: (
+            heads // 2 * _cells(n, g, 0)
+            + (heads - heads // 2) * (_triangle(min(g // 2, n)) + max(0, n - g // 2) // g * _triangle(g))
+        ),
+    ),
+    "first_cell_full": Mistake(
+        "You count the cell before the first full one as if it were full. It holds group_size // 2 tokens.",
+        lambda n, g, heads: heads // 2 * _cells(n, g, 0) + (heads - heads // 2) * (_from(n, g, g // 2) + _triangle(g)),
+    ),
+    "short_cells_full": Mistake(
+        "You count every cell as if it were full. A cell of n tokens has n * (n + 1) // 2 pairs, and cells at the ends "
+        "are shorter.",
+        lambda n, g, heads: heads * -(-n // g) * _triangle(g),
+        also=lambda n, g, heads: (
+            _triangle(g) * (heads // 2 * -(-n // g) + (heads - heads // 2) * (-(-max(0, n - g // 2) // g) + (g > 1)))
+        ),
+    ),
+    "every_token_sees_a_group": Mistake(
+        "You give each token group_size keys. It looks backwards in its own cell: the first of a cell sees 1 key, the "
+        "next one 2, and so on.",
+        lambda n, g, heads: heads * n * g,
+    ),
+    "half_of_the_square": Mistake(
+        "Half of the square leaves out half of the diagonal: a cell of n tokens has n * (n + 1) // 2 pairs.",
+        lambda n, g, heads: _both(n, g, heads, lambda s: s * s // 2),
+    ),
     "no_groups": Mistake(
         "This is full attention, all pairs of the sequence. Add up the pairs of each cell instead.",
         lambda n, g, heads: heads * _triangle(n),
+        also=lambda n, g, heads: _triangle(n),
+    ),
+    "one_plain_head": Mistake(
+        "You count one head only. Multiply by how many heads of each kind there are.",
+        lambda n, g, heads: _cells(n, g, 0),
+        also=lambda n, g, heads: _cells(n, g, g // 2),
     ),
 }
 
@@ -399,7 +489,25 @@ LAYERS_MISTAKES = {
         "That would be one group a layer. Plain and shifted heads take turns: it takes both to go back by one group.",
         lambda r: r,
     ),
+    "one_more_than_groups": Mistake(
+        "One layer a group, and one more, is right for two groups and for no other number. Each further wall takes two "
+        "layers: one head carries across it, another one on to the next.",
+        lambda r: r + 1,
+    ),
     "one_too_many": Mistake("One too many: with a single group one layer is enough.", lambda r: 2 * r),
+    "two_too_many": Mistake(
+        "Two layers for each wall, and one to begin with. Walls stand between groups: there is one less of them.",
+        lambda r: 2 * r + 1,
+    ),
+    "one_layer_is_enough": Mistake(
+        "One layer carries no further than one cell. The last token is some groups away from the first.",
+        lambda r: 1,
+    ),
+    "half_a_layer_a_group": Mistake(
+        "That is fewer layers than walls, and no layer crosses two of them.",
+        lambda r: (r + 1) // 2,
+        also=lambda r: r // 2 + 1,
+    ),
     "first_hop_forgotten": Mistake(
         "Two layers for each border, and so it is. One more takes the last token to the beginning of its own group.",
         lambda r: 2 * r - 2,
@@ -439,6 +547,36 @@ LEAK_MISTAKES = {
         "These are all pairs of the wrapped cell. Most of them look backwards: count only first tokens that look at "
         "last ones.",
         lambda g, heads, s: (heads - heads // 2) * _triangle(g),
+    ),
+    "one_later_token_each": Mistake(
+        "That is one later token for each of the first ones. Each of them sees all `group_size - shift` last tokens.",
+        lambda g, heads, s: (heads - heads // 2) * s,
+        also=lambda g, heads, s: s,
+    ),
+    "one_first_token": Mistake(
+        "These are the last tokens that are looked at. All of the first `shift` tokens look at each of them.",
+        lambda g, heads, s: (heads - heads // 2) * (g - s),
+        also=lambda g, heads, s: g - s,
+    ),
+    "whole_square": Mistake(
+        "That is the whole square of the wrapped cell. Only its first tokens look at its last ones: a rectangle of "
+        "`shift` times `group_size - shift`.",
+        lambda g, heads, s: (heads - heads // 2) * g * g,
+    ),
+    "shift_times_group": Mistake(
+        "The first tokens do not leak to each other: each looks at the `group_size - shift` last tokens, not at "
+        "group_size of them.",
+        lambda g, heads, s: (heads - heads // 2) * s * g,
+        also=lambda g, heads, s: heads * s * g,
+    ),
+    "a_triangle": Mistake(
+        "The seam is a whole rectangle, not a triangle: every first token stands after every last one in rolled order.",
+        lambda g, heads, s: (heads - heads // 2) * _triangle(s),
+        also=lambda g, heads, s: (heads - heads // 2) * _triangle(g - s),
+    ),
+    "nothing_leaks": Mistake(
+        "Under the wrap boundary something does leak: rolling puts the last tokens before the first ones.",
+        lambda g, heads, s: 0,
     ),
     "shift_squared": Mistake(
         "The seam is a rectangle: `shift` first tokens look, and `group_size - shift` last tokens are looked at.",

@@ -26,6 +26,7 @@ from .exercise import (
     compare,
     expect,
     expect_array,
+    name_by_mask,
     same,
     show_head,
     show_weights,
@@ -53,7 +54,7 @@ def masked_attention(function: Callable) -> Passed:
     compare(function, [inputs], attend, otherwise=_name_empty_row)
     q, k, v = _random_qkv(np.random.default_rng(7), 6, 4)
     inputs = (200 * q, 200 * k, v, large)
-    compare(function, [inputs], _full_attention, otherwise=_name_large_scores)
+    compare(function, [inputs], _full_attention, HIGHEST_MISTAKES, otherwise=_name_large_scores)
     picture = show_tables({"the weights of a shifted head": _right_weights()[1]}, allowed=MASK)
     return Passed("Every row sums to 1, a row without a key is zero, and scores in the thousands do no harm.", picture)
 
@@ -80,7 +81,8 @@ def s2_forward(function: Callable) -> Passed:
     def picture(answer_there, expected, q, k, v, geometry):
         return show_head(answer, s2_attention, geometry)
 
-    compare(function, cases, s2_attention, read=read, otherwise=_name_beyond_the_gallery, picture=picture)
+    otherwise = partial(_name_beyond_the_gallery, answer)
+    compare(function, cases, s2_attention, read=read, otherwise=otherwise, picture=picture)
     tables = dict(zip(("head 0, plain", "head 1, shifted"), _right_weights(), strict=True))
     picture = show_tables(tables, allowed=TINY.mask())
     return Passed("The library's own numbers: odd groups, odd heads, any shift, ragged ends.", picture)
@@ -212,7 +214,7 @@ def _name_large_scores(out, *_) -> tuple[str, str]:
     )
 
 
-def _name_beyond_the_gallery(out, right, q, k, v, geometry: S2Geometry) -> tuple[str, str]:
+def _name_beyond_the_gallery(function: Callable, out, right, q, k, v, geometry: S2Geometry) -> tuple[str, str]:
     length, group, shift = geometry.seq_len, geometry.group_size, geometry.shift
     where = f"{length} tokens in groups of {group}"
     if same(out, s2_attention(q, k, v, S2Geometry(length, group, geometry.num_heads))):
@@ -223,7 +225,8 @@ def _name_beyond_the_gallery(out, right, q, k, v, geometry: S2Geometry) -> tuple
             f"With {where} some tokens get no output, {np.flatnonzero(empty).tolist()} among them: where the group "
             "does not divide the length, the last cell is shorter, and it counts."
         )
-    return "other", f"The output is wrong with {where}, shifted by {shift}. Compare the masks."
+    other = "other", f"The output is wrong with {where}, shifted by {shift}, though its mask is right."
+    return name_by_mask(function, geometry) or other
 
 
 def _name_gradients(answers, right, *_) -> tuple[str, str]:
@@ -307,6 +310,45 @@ def _sums_in_columns(q, k, v, mask, *, below_the_highest: bool = False) -> np.nd
     return attend(q, k, v, mask, then=totals[:, None] / totals[None, :])
 
 
+def _below(highest: Callable) -> Callable:
+    """The form that subtracts `highest(scores, mask)`; a row in which nothing is left comes out as zeros."""
+
+    def form(q, k, v, mask):
+        scores = q @ k.T / np.sqrt(q.shape[1])
+        exponentials = np.where(mask, np.exp(scores - highest(scores, mask)), 0)
+        total = exponentials.sum(axis=-1, keepdims=True)
+        return exponentials / np.where(total == 0, 1, total) @ v
+
+    return form
+
+
+def _spoiled(form: Callable) -> Callable:
+    """The same where 0 / 0 was let through: NaN in the rows in which nothing is left."""
+
+    def nan(q, k, v, mask):
+        out = form(q, k, v, mask)
+        return np.where((out == 0).all(axis=1, keepdims=True), np.nan, out)
+
+    return nan
+
+
+OF_ALL_KEYS = _below(lambda scores, mask: scores.max(axis=-1, keepdims=True))
+OF_THE_TABLE = _below(lambda scores, mask: scores.max())
+HIGHEST_MISTAKES = {
+    "highest_of_hidden_keys": Mistake(
+        "You subtract the highest score of the whole row, and that may be a forbidden key's: then all visible ones "
+        "underflow to 0. Take the highest *visible* score: `max(…, where=mask, initial=…)`, or hide before you take "
+        "the maximum.",
+        OF_ALL_KEYS,
+        also=_spoiled(OF_ALL_KEYS),
+    ),
+    "highest_of_the_table": Mistake(
+        "You subtract the highest score of the whole table, so that quiet rows underflow to 0. Each row has a highest "
+        "score of its own: `axis=-1, keepdims=True`.",
+        OF_THE_TABLE,
+        also=_spoiled(OF_THE_TABLE),
+    ),
+}
 COLUMNS = (
     "Without `keepdims=True` the sums of the rows stand in the columns, and every weight is divided by the sum of "
     "another row."
@@ -443,6 +485,15 @@ BACKWARD_MISTAKES = {
         "The sum of each row is missing on the way through the softmax: dv is right, dq and dk are not.",
         partial(backward, softmax=lambda p, dp: p * dp),
     ),
+    **{
+        f"softmax_{name}": Mistake(
+            f"dv is right. On the way through the softmax, from d_weights to d_scores: {mistake.sentence[0].lower()}"
+            f"{mistake.sentence[1:]}",
+            partial(backward, softmax=mistake.form),
+        )
+        for name, mistake in SOFTMAX_MISTAKES.items()
+        if name not in ("row_sum_forgotten", "passed_through")
+    },
     "softmax_skipped": Mistake(
         "The softmax is skipped: d_weights is not d_scores. Between them stands the Jacobian of exercise 3.3.",
         partial(backward, not_weighted=True),

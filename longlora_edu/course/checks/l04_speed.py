@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from .exercise import (
     expect,
     expect_tensor,
     expect_verdict,
+    name_by_mask,
     same,
     show_head,
 )
@@ -57,7 +59,8 @@ def in_groups(function: Callable) -> Passed:
         inputs=_tensors,
         read=_with_gradient,
         otherwise=lambda out, right, q, k, v, group: (
-            f"The output is wrong for {q.shape[2]} tokens in groups of {group}. Compare the masks."
+            name_by_mask(_by_numpy(function), _plain(q, group))
+            or f"The output is wrong for {q.shape[2]} tokens in groups of {group}, though its mask is right."
         ),
         picture=lambda out, right, q, k, v, group: _show_head(function, _plain(q, group), head=0),
         changed=CHANGED,
@@ -93,7 +96,8 @@ def rolled(function: Callable) -> Passed:
         [(*_random(2, g.num_heads, g.seq_len, 4), g) for g in geometries],
         reference.s2_attention,
         otherwise=lambda out, right, q, k, v, geometry: (
-            f"The output is wrong for {geometry.seq_len} tokens in groups of {geometry.group_size}."
+            name_by_mask(_by_numpy(function), geometry)
+            or f"The output is wrong for {geometry.seq_len} tokens in groups of {geometry.group_size}."
         ),
         picture=lambda out, right, q, k, v, geometry: _show_head(function, geometry),
     )
@@ -106,6 +110,19 @@ def rolled(function: Callable) -> Passed:
 @check("04.looks_ahead")
 def looks_ahead(function: Callable) -> Passed:
     """`function(attention, q, k, v)`: bool, does any output depend on what stands at a later token?"""
+    calls = []
+
+    def counted(q, k, v):
+        calls.append(1)
+        return full_attention(q, k, v)
+
+    verdict = expect_verdict(called(function, counted, *_suspect_inputs(1), changed=PUSHED), "the verdict must be")
+    expect(
+        bool(calls),
+        "never_asked",
+        f"Your test says {verdict} without a look: it never calls `attention`. Run it once as it is and once with a "
+        "token pushed, and compare.",
+    )
     compare(
         function,
         [(suspect,) for suspect in SUSPECTS],
@@ -202,6 +219,14 @@ def _confused(q, k, v, group_size: int) -> np.ndarray:
     return out.transpose(1, 2).reshape(q.shape).numpy()
 
 
+def _confused_the_other_way(q, k, v, group_size: int, *, undone: bool = True) -> np.ndarray:
+    """Tokens brought to the front, and then read as if heads stood there."""
+    b, h, n, d = q.shape
+    rows = (torch.tensor(x).transpose(1, 2).reshape(-1, h, group_size, d) for x in (q, k, v))
+    out = F.scaled_dot_product_attention(*rows, is_causal=True)
+    return (out.reshape(b, n, h, d).transpose(1, 2) if undone else out.reshape(b, h, n, d)).numpy()
+
+
 THERE, BACK = "b h (c g) d -> (b c) h g d", "(b c) h g d -> b h (c g) d"
 GROUP_MISTAKES = {
     "not_causal": Mistake(
@@ -236,6 +261,7 @@ GROUP_MISTAKES = {
         "The reshape mixes heads and tokens: axes were read as (tokens, heads) that are (heads, tokens). Name them "
         "with einops instead of counting them.",
         _confused,
+        also=[_confused_the_other_way, partial(_confused_the_other_way, undone=False)],
     ),
     "groups_counted": Mistake(
         "You made group_size groups; groups of group_size tokens were asked for. Which letter is `group_size`?",

@@ -26,6 +26,9 @@ def rotary_scores(function: Callable) -> Passed:
     for length, head_dim, start, seed in ((5, 4, 0, 0), (8, 2, 3, 1), (6, 16, 100, 2)):
         q, k = np.random.default_rng(seed).normal(size=(2, length, head_dim))
         cases.append((q, k, np.arange(start, start + length), Rope(head_dim, base=100.0).frequencies()))
+    # Tokens with gaps between them: only there does it show who counts the rows instead of reading `positions`.
+    q, k = np.random.default_rng(3).normal(size=(2, 6, 8))
+    cases.append((q, k, np.array([0, 1, 4, 9, 10, 30]), Rope(8, base=100.0).frequencies()))
     compare(
         function,
         cases,
@@ -54,7 +57,7 @@ def rotary_scores(function: Callable) -> Passed:
 def stretched_frequencies(function: Callable) -> Passed:
     """`function(head_dim, base, factor, rule)`: float (d/2,), for the rules "linear" and "ntk"."""
     for rule in ("linear", "ntk"):
-        sizes = ((8, 10_000.0, 4.0), (48, 10_000.0, 8.0), (128, 500_000.0, 3.0))
+        sizes = ((8, 10_000.0, 4.0), (48, 10_000.0, 8.0), (128, 500_000.0, 3.0), (16, 10_000.0, 1.5))
         _compare(
             function,
             [(*size, rule) for size in sizes],
@@ -148,7 +151,7 @@ def _compare(
         function,
         cases,
         over(right),
-        {name: Mistake(m.sentence, over(m.form)) for name, m in mistakes.items()},
+        {name: Mistake(m.sentence, over(m.form), [over(form) for form in m.forms[1:]]) for name, m in mistakes.items()},
         read=lambda answer, ratio, *case: expect_array(answer, ratio.shape, what=what) / trained(*case),
         otherwise=lambda mine, ratio, *case: otherwise(mine * trained(*case), ratio * trained(*case), *case),
         picture=lambda mine, ratio, *_: _show({"yours": mine, "right": ratio}),
@@ -187,6 +190,11 @@ SCORE_MISTAKES = {
     ),
     "only_k": Mistake(
         "Only the keys are turned: turn the queries by their own positions too", partial(scores, turns="k")
+    ),
+    "positions_not_read": Mistake(
+        "You count the rows, 0, 1, 2, …: a token stands where `positions` says, and there may be gaps",
+        lambda q, k, positions, frequencies: scores(q, k, np.arange(len(q)), frequencies),
+        also=lambda q, k, positions, frequencies: scores(q, k, positions[0] + np.arange(len(q)), frequencies),
     ),
     "not_turned": Mistake("Nothing is turned: these are the scores of q and k as they came", partial(scores, turns="")),
     "not_a_rotation": Mistake(
@@ -228,6 +236,14 @@ def _frequency_mistakes(rule: str) -> dict[str, Mistake]:
         ),
         "rules_swapped": Mistake(
             f'This is the other rule: rule="{rule}" was asked for', lambda d, base, s, rule: other(d, base, s)
+        ),
+        "factor_rounded": Mistake(
+            "The factor is rounded to a whole number: it is the ratio of two lengths, 1.5 as well as 8",
+            lambda d, base, s, rule: right(d, base, np.ceil(s)),
+            also=[
+                lambda d, base, s, rule: right(d, base, np.floor(s)),
+                lambda d, base, s, rule: right(d, base, round(s)),
+            ],
         ),
         "one_index_a_pair": Mistake(
             "The exponent grows by 1/d a pair and must grow by 2/d: pair i has base ** (-2 i / d)",
@@ -321,5 +337,12 @@ YARN_MISTAKES = {
     "step_for_ramp": Mistake(
         "This is a step: between low and high the share of the divided frequency must rise in a straight line",
         _mixed(lambda pairs, low, high: pairs >= high),
+        also=[
+            _mixed(lambda pairs, low, high: pairs > low),
+            _mixed(lambda pairs, low, high: pairs >= low),
+            _mixed(lambda pairs, low, high: pairs > high),
+            _mixed(lambda pairs, low, high: pairs >= (low + high) / 2),
+            _mixed(lambda pairs, low, high: pairs > (low + high) / 2),
+        ],
     ),
 }

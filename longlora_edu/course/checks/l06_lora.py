@@ -377,6 +377,11 @@ RATE_MISTAKES = {
     "rest_faster": Mistake(
         "Embedding and norms learn as fast as B: the ratio is for B alone", lambda: [RATIO * RATE, RATE, RATIO * RATE]
     ),
+    "only_the_rest_faster": Mistake(
+        "Embedding and norms learn faster, and A and B do not. That mixes the two methods called LoRA+: this one is "
+        "about A and B, and its ratio is for B alone",
+        lambda: [RATE, RATE, RATIO * RATE],
+    ),
     "not_faster": Mistake("The ratio is not used: B must learn ratio times as fast as A", lambda: [RATE] * 3),
     "ratio_as_rate": Mistake("The ratio itself is the rate of B: multiply it by the rate", lambda: [RATIO, RATE, RATE]),
     "divided": Mistake("B learns slower: multiply by the ratio, do not divide", lambda: [RATE / RATIO, RATE, RATE]),
@@ -441,6 +446,17 @@ WRONG_SHARES = {
     ),
     "embedding_forgotten": Mistake("The embedding is not among what trains", _share(embedding=lambda shape: 0)),
     "norms_forgotten": Mistake("The norms are not among what trains", _share(norms=lambda shape: 0)),
+    "lora_alone": Mistake(
+        "This is LoRA's own share. LongLoRA trains the input embedding and all norms besides: most of what trains",
+        _share(embedding=lambda shape: 0, norms=lambda shape: 0),
+    ),
+    "lora_not_trained": Mistake(
+        "LoRA's own weights are not among what trains: they train as well as embedding and norms",
+        lambda shape, rank: (
+            (shape.parameters.embedding + shape.parameters.norm)
+            / (shape.parameters.total + shape.lora_parameters(rank))
+        ),
+    ),
     "last_norm_forgotten": Mistake(
         "One norm is missing: two stand in each layer, and one more before the head",
         _share(norms=lambda shape: 2 * shape.layers * shape.width),

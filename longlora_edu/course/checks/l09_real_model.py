@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from ...hf import longlora, use_s2
 from ...longlora import LongLoRAConfig
 from ...plots import show_trainable
-from .exercise import Mistake, Passed, check, compare, compare_numbers, expect, expect_verdict
+from .exercise import Mistake, Passed, called, check, compare, compare_numbers, expect, expect_verdict
 
 TOKENS, GROUP = 32, 8
 
@@ -62,6 +62,17 @@ def evaluation_is_dense(function: Callable) -> Passed:
         return expect_verdict(verdict, "the test must say True or False")
 
     ids = torch.randint(3, 48, (2, TOKENS), generator=torch.Generator().manual_seed(1))
+    asked = []
+    hook = good.register_forward_hook(lambda *_: asked.append(1))
+    verdict = read(called(function, good, stock, ids.clone()))
+    hook.remove()
+    good.train()
+    expect(
+        bool(asked),
+        "never asked",
+        f"your test says {verdict} without running the model: call it on `ids`, and compare its logits with those of "
+        "`stock`",
+    )
     trials = (
         Trial(
             lambda: good,

@@ -59,9 +59,31 @@ def is_s2(function: Callable) -> Passed:
     def read(verdict, right, name, *_):
         return expect_verdict(verdict, f"is_s2 must return True or False for {name}")
 
+    calls = []
+
+    def counted(form):
+        def attend(*inputs, **options):
+            calls.append(form)
+            return form(*inputs, **options)
+
+        return attend
+
+    verdict = read(called(function, counted(s2_attention)), True, "the reference")
+    if not calls:
+        sentence = (
+            f"Your test says {verdict} without a look: it never calls `attend`. Run it on random q, k and v, and "
+            "compare with the reference."
+        )
+        raise CheckFailed(sentence, mistake="never asked")
+    if not verdict:
+        sentence = (
+            "Your test refuses the reference itself, which is right in every size. Compare outputs for the *same* q, "
+            "k, v and segments, and return True where they agree."
+        )
+        raise CheckFailed(sentence, mistake="refuses the reference")
     compare(
         function,
-        [("the reference", s2_attention), ("the reference, summed in another order", _reordered)],
+        [("the reference, summed in another order", _reordered)],
         lambda *_: True,
         inputs=lambda name, form: (form,),
         read=read,
@@ -161,6 +183,10 @@ LONGFORMER = {
     "queries instead of keys": Mistake(
         "You made the first tokens look at everything; everybody may look at the first tokens: key < globals_.",
         _wrong_longformer(lambda i, j, w, g: (j <= i) & ((i - j < w) | (i < g))),
+        also=[
+            _wrong_longformer(lambda i, j, w, g: ((j <= i) & (i - j < w)) | (i < g)),
+            _wrong_longformer(lambda i, j, w, g: ((j <= i) & ((i - j < w) | (j < g))) | (i < g)),
+        ],
     ),
     "and instead of or": Mistake(
         "A key is allowed if it is in the window *or* among the first ones; you ask for both.",
@@ -210,6 +236,7 @@ WHO_HEARS = {
     "pushed the query": Mistake(
         "You pushed the query: only outputs that belong to that token move. Push its value.",
         _moves(0),
+        also=lambda name, form, geometry, token: np.eye(geometry.seq_len, dtype=bool)[[token] * geometry.num_heads],
     ),
     "pushed the key": Mistake(
         "You pushed the key. That moves almost the same outputs, but not where a token has nothing else to look at: "

@@ -10,7 +10,13 @@ import ipywidgets
 from ...plots import AFTER, BEFORE, INK, PLAIN
 
 # Never colour alone: each kind has its own word and border.
-KINDS = {"right": ("✓", PLAIN), "wrong": ("✗", BEFORE), "todo": ("…", "#767676"), "note": ("→", AFTER)}
+KINDS = {
+    "right": ("✓", PLAIN),
+    "close": ("≈", AFTER),
+    "wrong": ("✗", BEFORE),
+    "todo": ("…", "#767676"),
+    "note": ("→", AFTER),
+}
 
 
 def card(kind: str, title: str, body: str = "") -> str:

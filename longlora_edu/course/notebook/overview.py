@@ -20,9 +20,8 @@ def standing(journal: Journal | None = None) -> list[tuple[str, int, str, str]]:
     for lesson in sorted({key.partition(".")[0] for kind in kinds for key in kind}):
         predictions, tried, answers = ([kind[key] for key in kind if key.startswith(f"{lesson}.")] for kind in kinds)
         solved, attempts = (sum(exercise[what] for exercise in tried) for what in ("passed", "attempts"))
-        exercises = (
-            f"{solved} of {len(tried)} tried, {attempts} attempt{'s' * (attempts != 1)}" if tried else "none yet"
-        )
+        in_all = f"in {attempts} attempt{'s' * (attempts != 1)}"
+        exercises = f"{solved} solved of {len(tried)} tried, {in_all}" if tried else "none yet"
         right = f"{sum(answer['right'] for answer in answers)} right of {len(answers)}" if answers else "none yet"
         rows.append((lesson, len(predictions), exercises, right))
     return rows

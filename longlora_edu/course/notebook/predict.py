@@ -1,18 +1,28 @@
-"""Commit to an answer before you see it: the prediction is stored, and stands beside the number when it comes."""
+"""Commit to an answer before you see it: the prediction is stored, and the answer opens beside it."""
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 import ipywidgets
+import numpy as np
 
+from ...plots import Picture
 from ...widgets import show
-from .cards import ShownOnce, card, publish
+from .cards import ShownOnce, card
+from .draw import compare_drawing
+from .folded import FOLD, answer_card, happened, hold
 from .journal import Journal
+
+SAME, CLOSE = 0.02, 0.15  # relative to the answer: counted as right, and as close
+NUMBER = re.compile(r"[+-]?(?:\d[\d,_ ]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+ASK_NUMBER, ASK_CHOICE = "Write a number first, as 12 or 0.5.", "Choose one first."
 
 
 def predict(
@@ -23,10 +33,10 @@ def predict(
     unit: str | None = None,
     journal: Journal | None = None,
 ) -> ipywidgets.VBox:
-    """Ask, and store what is committed. Give `choices`, or the `unit` of a number.
+    """Ask, and store what is committed. Give `choices`, or the `unit` of a number. No answer stands there at first.
 
-    Returns the panel as well (its children are the question, the answer, the button and a line that says what was
-    stored), so that a test can press the button.
+    Commit opens what `reveal` and `after` hold back under the same key. Returns the panel as well (its children are the
+    question, the answer, the button and a line that says what was stored), so that a test can press the button.
 
     Raises:
         ValueError: without exactly one of `choices` and `unit`.
@@ -36,7 +46,9 @@ def predict(
     journal = journal or Journal()
     before = journal.get("predictions", key)
     if choices is None:
-        answer = ipywidgets.FloatText(value=before or 0.0, description=f"{unit}:")
+        answer = ipywidgets.Text(
+            value="" if before is None else _plain(before), placeholder="a number", description=f"{unit}:"
+        )
     else:
         options = list(choices)
         answer = ipywidgets.RadioButtons(
@@ -45,15 +57,18 @@ def predict(
             description="I say:",
             layout=ipywidgets.Layout(width="max-content"),
         )
-    button = ipywidgets.Button(description="Commit", tooltip="Store this answer")
+    button = ipywidgets.Button(description="Commit", tooltip="Store this answer, and see what it is")
     status = ipywidgets.HTML(value=_committed(before, unit))
 
     def commit(_):
-        if answer.value is None:
-            status.value = "Choose one first."
+        said = answer.value if choices is not None else number_in(answer.value)
+        if said is None:
+            status.value = ASK_CHOICE if choices is not None else ASK_NUMBER
             return
-        journal.note("predictions", key, answer.value)
-        status.value = _committed(answer.value, unit)
+        journal.note("predictions", key, said)
+        status.value = _committed(said, unit)
+        if happened("predictions", key):  # an answer that has been seen can no longer be predicted
+            answer.disabled = button.disabled = True
 
     button.on_click(commit)
     panel = ShownOnce([ipywidgets.HTML(value=f"<b>Predict.</b> {html.escape(question)}"), answer, button, status])
@@ -63,21 +78,75 @@ def predict(
     return panel
 
 
-def reveal(key: str, answer: Any, text: str = "", *, unit: str = "", journal: Journal | None = None) -> None:
-    """Show the computed `answer` beside the prediction under `key`; folded when nothing was predicted."""
-    predicted = (journal or Journal()).get("predictions", key)
-    truth = f"{_plain(answer)} {unit}".strip()
-    body = f"{html.escape(text)}"
-    if predicted is None:
-        inside = card("note", truth, body)
-        content = f"<details><summary>Nothing predicted yet. Open to see the answer.</summary>{inside}</details>"
-        publish(content, f"The answer: {truth}. {text}")
-        return
-    close = isinstance(answer, Real) and not isinstance(answer, bool) and math.isclose(predicted, answer, rel_tol=0.02)
-    right = close or str(predicted) == str(answer)
-    mine = f"{_plain(predicted)} {unit}".strip()
-    title = f"You said {mine}, and so it is" if right else f"You said {mine}; it is {truth}"
-    publish(card("right" if right else "wrong", title, body), f"{title}. {text}")
+def reveal(
+    key: str,
+    answer: Any,
+    text: str = "",
+    *,
+    unit: str = "",
+    picture: Picture | None = None,
+    because: Mapping[Any, str] | None = None,
+    journal: Journal | None = None,
+) -> None:
+    """Hold back the computed `answer`, its sentence and its picture until `key` is committed; then show them at once.
+
+    After `draw` the answer is a bool array (rows, columns), or a mapping from the names of the points to their heights.
+    `because` maps wrong answers to what leads there: whoever gave one reads it before `text`.
+    """
+    journal = journal or Journal()
+    drawn = isinstance(answer, np.ndarray | Mapping)
+    truth = "drawn below" if drawn else f"{_plain(answer)} {unit}".strip()
+
+    def content() -> str:
+        said = None if os.environ.get(FOLD) else journal.get("predictions", key)
+        if drawn:
+            kind, title, both = compare_drawing(said, answer)
+            return answer_card(kind, title, text, both, picture)
+        if said is None:
+            return answer_card("note", truth, text, picture)
+        mine, verdict = f"{_plain(said)} {unit}".strip(), judge(said, answer)
+        titles = {"right": f"You said {mine}, and so it is", "close": f"You said {mine}: close. It is {truth}"}
+        return answer_card(
+            verdict,
+            titles.get(verdict, f"You said {mine}; it is {truth}"),
+            f"{_reason(said, because or {})} {text}".strip() if verdict != "right" else text,
+            picture,
+        )
+
+    hold(
+        "predictions",
+        key,
+        content,
+        summary="The answer opens when you commit yours. Open it anyway",
+        text=f"It is {truth}. {text}",
+        journal=journal,
+    )
+
+
+def judge(said: Any, answer: Any) -> str:
+    """Compare a prediction with the answer: "right", "close" or "wrong". Only numbers can be close.
+
+    A whole number is right when it is hit, any other within 2 %; what is within 15 % is close.
+    """
+    if not (isinstance(said, Real) and isinstance(answer, Real)) or isinstance(answer, bool):
+        return "right" if str(said) == str(answer) else "wrong"
+    whole = float(answer).is_integer() and not isinstance(answer, float)
+    if math.isclose(said, answer, rel_tol=1e-9 if whole else SAME):
+        return "right"
+    return "close" if math.isclose(said, answer, rel_tol=CLOSE) else "wrong"
+
+
+def number_in(text: str) -> float | None:
+    """The number that a learner has typed, with its unit or without; None where there is not exactly one."""
+    found = NUMBER.findall(text.replace("−", "-"))
+    return float(re.sub(r"[,_ ]", "", found[0])) if len(found) == 1 else None
+
+
+def _reason(said: Any, because: Mapping[Any, str]) -> str:
+    if isinstance(said, Real):
+        near = (sentence for number, sentence in because.items() if math.isclose(number, said, rel_tol=SAME))
+        return next(near, "")
+    return because.get(said, "")
 
 
 def _committed(value: Any, unit: str | None) -> str:

@@ -11,6 +11,7 @@ import ipywidgets
 
 from ...widgets import show
 from .cards import ShownOnce, card
+from .folded import encoded
 from .journal import Journal
 
 
@@ -33,10 +34,14 @@ class Question:
             if not feedback.strip():
                 raise ValueError(f"every choice must have feedback, got none for {choice!r}")
 
-    def choices(self, key: str) -> list[tuple[str, str]]:
-        """All choices, in an order that only depends on `key`."""
-        choices = [self.right, *self.wrong]
-        random.Random(f"{key} {self.text}").shuffle(choices)
+    def choices(self, key: str, number: int) -> list[tuple[str, str]]:
+        """All choices, in an order that depends on `key` and on the question's number, from 0, in its quiz.
+
+        The right one moves on by a place with each question, so that no quiz has it at the same place throughout.
+        """
+        seed = random.Random(key)
+        choices = seed.sample(list(self.wrong), len(self.wrong))
+        choices.insert((seed.randrange(12) + number) % (len(choices) + 1), self.right)
         return choices
 
 
@@ -45,10 +50,10 @@ def quiz(key: str, *questions: Question, journal: Journal | None = None) -> ipyw
     journal = journal or Journal()
     rows, static = [], []
     for number, question in enumerate(questions, 1):
-        choices = question.choices(key)
+        choices = question.choices(key, number - 1)
         rows.append(_row(f"{key}.{number}", number, question, dict(choices), journal))
         items = "".join(
-            f"<li><details><summary>{html.escape(choice)}</summary>{html.escape(feedback)}</details></li>"
+            f"<li><details><summary>{html.escape(choice)}</summary>{encoded(html.escape(feedback))}</details></li>"
             for choice, feedback in choices
         )
         static.append(f"<p><b>{number}. {html.escape(question.text)}</b></p><ul>{items}</ul>")

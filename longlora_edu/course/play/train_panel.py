@@ -24,6 +24,8 @@ from .live import ExtendResult, extend_live
 
 # Of the time that passes, at most this share goes into drawing: training is what the reader waits for.
 DRAWING_SHARE = 0.05
+LEARNING = "Training"  # the stage in which a stop ends something
+_panels: dict[DemoSettings, Training] = {}
 
 
 class Training:
@@ -43,6 +45,8 @@ class Training:
         self._ax = new_axes(style)[0]
         self._curve: list[Metrics] = []
         self._draw_after = 0.0
+        self._note = ""
+        self._learning = False  # whether there are steps that a stop could spare
         self.start = ipywidgets.Button(description="Start training", tooltip="Extend the small model on this machine")
         self.stop = ipywidgets.Button(
             description="Stop", tooltip="End after this step; keep what was learned", disabled=True
@@ -68,9 +72,12 @@ class Training:
         self._thread.start()
 
     def press_stop(self) -> None:
-        """End the run after its step and measure it, as the second button does."""
+        """End the training after its step and measure it, as the second button does. A measurement goes to its end."""
         self._stop.set()
-        self.line.value = "Stopping after this step; what was learned so far is measured."
+        if self._learning:
+            self.line.value = "Stopping after this step; what was learned so far is measured next."
+        elif self._thread is not None and self._thread.is_alive():
+            self._note = "no step is left to stop; the measurement goes on · "
 
     def wait(self) -> None:
         """Return when the run under way, if any, is over. An interrupt stops the run.
@@ -95,6 +102,7 @@ class Training:
         """
         self.wait()
         if self.result is None:
+            print("Nobody has pressed Start, so this cell trains. The bar is in the panel above; interrupt to stop.")
             self._run()
             self.wait()
         return self.result
@@ -102,6 +110,7 @@ class Training:
     def _run(self) -> None:
         self.error, self._curve, self._draw_after = None, [], 0.0
         self._stop.clear()
+        self._note = ""
         self.start.disabled, self.stop.disabled = True, False
         try:
             self.result = self._extend(self.settings, on_step=self._step, stop=self._stop.is_set, progress=self)
@@ -117,19 +126,25 @@ class Training:
     def stage(self, what: str, total: int, unit: str) -> Iterator[Advance]:
         """This panel as the `Progress` of a run: the bar moves, the line says how fast and how long still."""
         began, done = time.perf_counter(), 0
-        self.bar.value, self.bar.description = 0.0, what.partition(":")[0]
-        self.line.value = html.escape(what)
+        name = what.partition(":")[0]
+        self._learning = name == LEARNING
+        said = name if self._learning else f"Measuring the model, {name[0].lower()}{name[1:]} training"
+        self.bar.value, self.bar.description = 0.0, name
+        self.line.value = html.escape(said)
 
         def advance(amount: int, text: str = "") -> None:
             nonlocal done
             done += amount
             rate = done / max(time.perf_counter() - began, 1e-9)
             self.bar.value = done / total
-            words = [text, f"{rate:,.0f} bytes a second", f"{(total - done) / rate:.0f} s left"]
-            if not self._stop.is_set():
-                self.line.value = html.escape(" · ".join(word for word in words if word))
+            words = [said, text, f"{rate:,.0f} bytes a second", f"{(total - done) / rate:.0f} s left"]
+            if not (self._learning and self._stop.is_set()):
+                self.line.value = html.escape(self._note + " · ".join(word for word in words if word))
 
-        yield advance
+        try:
+            yield advance
+        finally:
+            self._learning = False
 
     def _step(self, step: int, metrics: Metrics) -> None:
         self._curve.append(metrics)
@@ -148,6 +163,13 @@ class Training:
         )
         text = f"{how} steps at {result.tokens_per_second:,.0f} bytes a second; {result.seconds:.0f} s with measuring."
         return html.escape(text)
+
+
+def training(settings: DemoSettings) -> Training:
+    """The panel for these settings: the one there is, with its run, when the cell is run once more."""
+    if settings not in _panels:
+        _panels[settings] = Training(settings)
+    return _panels[settings]
 
 
 def replay(curve: Sequence[Metrics], *, style: Style = SCREEN) -> Panel:
