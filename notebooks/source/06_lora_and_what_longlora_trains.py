@@ -461,9 +461,9 @@ settings = finetune.FinetuneSettings(steps=profile.choose(laptop=24, binder=12, 
 windows, live = profile.choose(laptop=24, binder=8, ci=2), {}
 bar = Bar()
 bar.show()
-for name, besides in (("LoRA", ()), ("LoRA with embeddings and norms", longlora.EMBEDDINGS_AND_NORMS)):
+for name, also in (("LoRA", ()), ("LoRA with embeddings and norms", longlora.EMBEDDINGS_AND_NORMS)):
     model = bundled_model()
-    longlora.apply_longlora(model, longlora.LongLoRAConfig(target, also_train=besides))
+    longlora.apply_longlora(model, longlora.LongLoRAConfig(target, also_train=also))
     finetune.finetune(model, corpus.Windows(library.train, target + 1), settings, progress=bar)
     live[name] = evaluate.score_text(
         longlora.merge_to_dense(model), library.held_out, [target], windows=windows

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import nbformat
 
 
-Edition = Literal["student", "solution", "instructor"]
+Edition = Literal["student", "solution", "instructor", "classroom"]
+SEALED = ("student", "classroom")  # the editions in which answers cannot be read
 EDITIONS = get_args(Edition)
 LARGEST = 300_000
 HIDDEN = {"jupyter": {"source_hidden": True}, "cellView": "form"}
@@ -35,7 +36,8 @@ def edition(
     """One lesson as a notebook without outputs. `neighbours` are all lessons, for the links to the next one.
 
     In the student edition answers are sealed: reveals, quizzes, worked solutions. It has stubs, unless it is `solved`,
-    which is how its outputs are made.
+    which is how its outputs are made. The classroom edition is for nbgrader: sealed, with the marks by which nbgrader
+    takes the solutions out, and with hints that end before the solution.
 
     Raises:
         ValueError: for an unknown edition, or a source that refers to what is not there.
@@ -112,7 +114,7 @@ def _cell(lesson: Lesson, source, after, kind: Edition, stubs: bool) -> nbformat
 
     marks = source.metadata
     if "hints" in marks:
-        return _text(_folded_hints(lesson, marks["hints"]), source.source)
+        return _text(_folded_hints(lesson, marks["hints"], solved=kind != "classroom"), source.source)
     if source.cell_type == "markdown":
         text = DIRECTIVE.sub(lambda match: _directive(lesson, *match.groups()), source.source)
         if after is not None and "exercise" in after.metadata:
@@ -122,7 +124,7 @@ def _cell(lesson: Lesson, source, after, kind: Edition, stubs: bool) -> nbformat
     cell.id = source.source
     if tags := list(marks.get("tags", [])):
         cell.metadata["tags"] = tags
-    if kind == "student" and (ANSWERS.search(source.source) or marks.keys() & {"worked", "after"}):
+    if kind in SEALED and (ANSWERS.search(source.source) or marks.keys() & {"worked", "after"}):
         worked = f"{lesson.number[:2]}.{marks['worked']}" if "worked" in marks else None
         cell.source = sealed(cell.source, worked=worked, after=marks.get("after"))
         cell.metadata |= HIDDEN
@@ -132,6 +134,8 @@ def _cell(lesson: Lesson, source, after, kind: Edition, stubs: bool) -> nbformat
     if "exercise" in marks:
         if stubs:
             cell.source = stub(source.source, marks["exercise"])
+        elif kind == "classroom":
+            cell.source = source.source  # with its marks
         cell.metadata["nbgrader"] = _nbgrader(f"{marks['exercise']}", solution=True)
     elif "check" in marks:
         if stubs:  # so that "run all" goes on past what is not written yet
@@ -165,9 +169,10 @@ def _directive(lesson: Lesson, what: str, name: str) -> str:
     )
 
 
-def _folded_hints(lesson: Lesson, name: str) -> str:
-    """Hint in hint, the solution innermost: to see the next one you open it."""
+def _folded_hints(lesson: Lesson, name: str, *, solved: bool) -> str:
+    """Hint in hint, the solution innermost where it is `solved`: to see the next one you open it."""
     folded = f"<details><summary>Solution</summary>\n\n```python\n{lesson.solutions[name].strip()}\n```\n\n</details>"
+    folded = folded if solved else "The solution comes with the feedback."
     for number, hint in reversed(list(enumerate(lesson.hints[name], 1))):
         folded = f"<details><summary>Hint {number}</summary>\n\n{hint}\n\n{folded}\n\n</details>"
     return folded
