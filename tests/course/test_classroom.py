@@ -52,6 +52,8 @@ def nbgrader(folder, *arguments):
     """Run one of nbgrader's commands in a course folder."""
     options = {"LONGLORA_EDU_PROFILE": "ci", "OMP_NUM_THREADS": "1"}
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    # nbgrader calls alembic by its name.
+    options["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(
         [sys.executable, "-m", "nbgrader", *arguments],
         cwd=folder,

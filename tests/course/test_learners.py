@@ -8,10 +8,19 @@ from collections import Counter
 from pathlib import Path
 
 import learners
+import numpy as np
 import pytest
 
 from longlora_edu.course import checks
 from longlora_edu.course.build.source import lessons
+from longlora_edu.course.checks import (
+    l01_costs,
+    l02_masks,
+    l03_reference,
+    l05_positions,
+    l06_lora,
+    l10_bugs,
+)
 from longlora_edu.course.notebook.journal import Journal
 
 ROOT = Path(__file__).parents[2]
@@ -79,3 +88,45 @@ def test_no_message_depends_on_a_literal_of_the_test_set():
     for entry in MISCONCEPTIONS:
         for said in (entry["id"], entry["distractor"], entry["belief"], entry.get("call", entry["id"])):
             assert f'"{said}"' not in source
+
+
+# Each mistake by its own form: none stands in another's shadow.
+
+TABLES = [
+    (l01_costs.attention_flops, l01_costs.WRONG_ATTENTION),
+    (l01_costs.crossover, l01_costs.WRONG_CROSSOVER),
+    (l02_masks.plain_mask, l02_masks.PLAIN_MISTAKES),
+    (l02_masks.s2_mask, l02_masks.S2_MISTAKES),
+    (l02_masks.masked_boundary, l02_masks.MASKED_MISTAKES),
+    (l02_masks.count_pairs, l02_masks.PAIRS_MISTAKES),
+    (l02_masks.layers_needed, l02_masks.LAYERS_MISTAKES),
+    (l02_masks.leaked_pairs, l02_masks.LEAK_MISTAKES),
+    (l03_reference.masked_attention, l03_reference.ATTENTION_MISTAKES),
+    (l03_reference.masked_attention, l03_reference.HIGHEST_MISTAKES),
+    (l03_reference.softmax_backward, l03_reference.SOFTMAX_MISTAKES),
+    (l03_reference.attention_backward, l03_reference.BACKWARD_MISTAKES),
+    (l05_positions.rotary_scores, l05_positions.SCORE_MISTAKES),
+    (l05_positions.yarn_frequencies, l05_positions.YARN_MISTAKES),
+    (l06_lora.trainable_share, l06_lora.WRONG_SHARES),
+    (l10_bugs.longformer_mask, l10_bugs.LONGFORMER),
+]
+FORMS = [
+    pytest.param(check, table, name, number, id=f"{check.key}: {name}, {number}")
+    for check, table in TABLES
+    for name, mistake in table.items()
+    for number in range(len(mistake.forms))
+]
+
+
+@pytest.mark.parametrize(("check", "table", "name", "number"), FORMS)
+def test_each_form_of_a_mistake_is_called_by_its_name(check, table, name, number, journal, monkeypatch):
+    monkeypatch.setattr("IPython.display.display", lambda *_, **__: None)
+    form = table[name].forms[number]
+
+    def learner(*case):
+        answer = form(*case)
+        return np.array(answer) if isinstance(answer, np.ndarray) else answer
+
+    with pytest.raises(checks.CheckFailed) as caught:
+        check(learner, journal=journal)
+    assert caught.value.args[0].startswith(table[name].sentence)

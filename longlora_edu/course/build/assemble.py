@@ -128,7 +128,7 @@ def _cell(lesson: Lesson, source, after, kind: Edition, stubs: bool) -> nbformat
         worked = f"{lesson.number[:2]}.{marks['worked']}" if "worked" in marks else None
         cell.source = sealed(cell.source, worked=worked, after=marks.get("after"))
         cell.metadata |= HIDDEN
-    elif len(IMPORTS.findall(cell.source)) >= MANY and source.source.startswith(("import ", "from ")):
+    elif _only_imports(cell.source):
         cell.source = f"# @title Imports\n{cell.source}"
         cell.metadata |= HIDDEN
     if "exercise" in marks:
@@ -143,6 +143,13 @@ def _cell(lesson: Lesson, source, after, kind: Edition, stubs: bool) -> nbformat
         points = next(c.metadata.get("points", 1) for c in lesson.cells if c.metadata.get("exercise") == marks["check"])
         cell.metadata["nbgrader"] = _nbgrader(f"check_{marks['check']}", grade=True, points=points)
     return cell
+
+
+def _only_imports(source: str) -> bool:
+    """Whether a cell brings in names and does little else."""
+    lines = [line for line in source.splitlines() if line.strip()]
+    imports = len(IMPORTS.findall(source))
+    return imports >= MANY and lines[0].startswith(("import ", "from ")) and 2 * imports >= len(lines)
 
 
 def _nbgrader(grade_id: str, *, solution: bool = False, grade: bool = False, points: int | None = None) -> dict:

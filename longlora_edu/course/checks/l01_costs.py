@@ -108,6 +108,11 @@ WRONG_CROSSOVER = {
         "rounding",
         lambda shape: attention_crossover(shape) - 1,
     ),
+    "equal is enough": Mistake(
+        "where both cost the same, attention does not cost *more* yet: where the division has no remainder, it is the "
+        "next length",
+        lambda shape: -(-_weights(shape) // (2 * shape.layers * shape.heads * shape.head_dim)),
+    ),
     "no head": Mistake(
         "the language model's head is missing from the rest: `forward_flops(...).head`, a product with the whole "
         "vocabulary",

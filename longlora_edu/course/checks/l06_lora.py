@@ -443,6 +443,7 @@ WRONG_SHARES = {
     "head_counted": Mistake(
         "The head is counted as trained: LongLoRA frees the input embedding, lm_head stays frozen",
         _share(embedding=lambda shape: shape.parameters.embedding + shape.parameters.head),
+        also=_share(embedding=lambda shape: 2 * shape.vocabulary * shape.width),
     ),
     "embedding_forgotten": Mistake("The embedding is not among what trains", _share(embedding=lambda shape: 0)),
     "norms_forgotten": Mistake("The norms are not among what trains", _share(norms=lambda shape: 0)),

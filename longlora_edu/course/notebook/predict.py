@@ -22,6 +22,7 @@ from .journal import Journal
 
 SAME, CLOSE = 0.02, 0.15  # relative to the answer: counted as right, and as close
 NUMBER = re.compile(r"[+-]?(?:\d[\d,_ ]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+BELOW = "The answer opens where it is computed, further down."
 ASK_NUMBER, ASK_CHOICE = "Write a number first, as 12 or 0.5.", "Choose one first."
 
 
@@ -69,6 +70,8 @@ def predict(
         status.value = _committed(said, unit)
         if happened("predictions", key):  # an answer that has been seen can no longer be predicted
             answer.disabled = button.disabled = True
+        else:
+            status.value += f". {BELOW}"
 
     button.on_click(commit)
     panel = ShownOnce([ipywidgets.HTML(value=f"<b>Predict.</b> {html.escape(question)}"), answer, button, status])
