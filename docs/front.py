@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "site")]
 
+from longlora_edu.course.build.minutes import minutes  # noqa: E402
 from longlora_edu.course.build.source import Lesson, lessons  # noqa: E402
 from longlora_edu.demo.ladder import CLASSES, TITLES  # noqa: E402
 from longlora_edu.runs.records import read_json  # noqa: E402
@@ -101,7 +102,8 @@ def course(everything: list[Lesson], shares: dict[str, float]) -> str:
         share = shares[lesson.name]
         tab = "whole" if share == 1 else "most" if share >= LEAST else "–"
         title = f"[{lesson.number} {lesson.title}](notebooks/{lesson.name}.ipynb)"
-        rows.append(f"{title} | {lesson.minutes} | {tab}")
+        core, whole = minutes(lesson)
+        rows.append(f"{title} | {f'{core} to {whole}' if whole > core else core} | {tab}")
     return "\n".join(rows)
 
 

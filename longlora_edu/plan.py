@@ -18,6 +18,7 @@ from .runs.validate import check_size, is_integer
 # Decoders that `ModelShape` counts exactly but for biases and norms inside attention: thousandths of their weights.
 COUNTED = ("llama", "mistral", "qwen2", "qwen3", "olmo2", "phi3", "smollm3", "longlora_edu")
 PAYS, PAYS_A_LITTLE = 1.5, 1.15
+STRETCHES = 2  # so many times its context a model goes with stretched positions alone: docs/what_to_use.md
 LOSS_CHUNK = 1024  # rows of logits that the loss holds at a time
 
 
@@ -33,6 +34,14 @@ class TrainingMemory:
     @property
     def total(self) -> int:
         return self.weights + self.optimizer + self.activations + self.loss
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to use for a longer context, and why, in a sentence: the rows of `docs/what_to_use.md`."""
+
+    use: Literal["nothing", "stretch only", "full attention", "S²"]
+    why: str
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,35 @@ class Plan:
     def trained_share(self) -> float:
         """Trained weights over all, adapters among both."""
         return self.trained / self.parameters
+
+    @property
+    def advice(self) -> Advice:
+        """What to use for this model and length. Memory does not change it: S² saves none beside a flash kernel."""
+        return advise(self.context, self.trained_context, self.gain)
+
+
+def advise(context: int, trained_context: int | None, gain: float) -> Advice:
+    """Choose between nothing, stretched positions alone, full attention and S², by the length and S²'s `gain`.
+
+    A model whose trained context nobody states is taken to need training.
+    """
+    if trained_context is not None and context <= trained_context:
+        return Advice("nothing", f"the model reads {trained_context:,} tokens already")
+    if trained_context is not None and context <= STRETCHES * trained_context:
+        return Advice(
+            "stretch only",
+            f"at {context / trained_context:.3g} times its context, new positions alone may do: measure that first, "
+            "and train if it must find what stands far back",
+        )
+    if gain < PAYS:
+        return Advice(
+            "full attention",
+            f"with stretched positions: S² would make a step {gain:.2f} times as fast at best, and falls behind in use",
+        )
+    return Advice(
+        "S²",
+        f"with stretched positions: a step is at best {gain:.2f} times as fast; end with a part of full attention",
+    )
 
 
 def shape_from_config(config: dict) -> tuple[ModelShape, int | None]:

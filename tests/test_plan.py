@@ -8,7 +8,16 @@ from longlora_edu.cost import ModelShape, step_ratio
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.model import bundled_model
-from longlora_edu.plan import COUNTED, is_plain, plan, shape_from_config, trained_parameters, training_memory
+from longlora_edu.plan import (
+    COUNTED,
+    STRETCHES,
+    advise,
+    is_plain,
+    plan,
+    shape_from_config,
+    trained_parameters,
+    training_memory,
+)
 
 LLAMA = ModelShape.llama2_7b()
 CONFIG = {
@@ -157,6 +166,30 @@ def test_what_makes_no_sense_is_refused(options, message):
         plan(LLAMA, **{"context": 8192, "trained_context": 4096} | options)
 
 
+@pytest.mark.parametrize(
+    ("context", "trained", "gain", "use", "why"),
+    [
+        (4096, 4096, 9.0, "nothing", "the model reads 4,096 tokens already"),
+        (4097, 4096, 9.0, "stretch only", "at 1 times its context"),
+        (8192, 4096, 9.0, "stretch only", "at 2 times its context, new positions alone may do"),
+        (8193, 4096, 1.2, "full attention", "S² would make a step 1.20 times as fast at best"),
+        (8193, 4096, 1.49, "full attention", "1.49 times"),
+        (8193, 4096, 1.5, "S²", "at best 1.50 times as fast; end with a part of full attention"),
+        (8192, None, 1.2, "full attention", "1.20"),
+    ],
+)
+def test_the_advice_is_one_of_four_with_its_reason(context, trained, gain, use, why):
+    found = advise(context, trained, gain)
+    assert found.use == use
+    assert why in found.why
+
+
+def test_a_plan_gives_the_advice_of_its_own_numbers():
+    uses = [plan(LLAMA, n, trained_context=4096).advice.use for n in (4096, 8192, 16384, 32768)]
+    assert uses == ["nothing", "stretch only", "full attention", "S²"]
+    assert STRETCHES == 2
+
+
 # The command.
 
 
@@ -180,6 +213,7 @@ def test_the_command_reads_a_folder_or_the_file_itself(folder):
         assert done.exit_code == 0, done.output
         assert "S² pays: a step is at best" in done.output
         assert "200 TFLOPS, given" in done.output
+        assert f"use                       S²: {plan(LLAMA, 32768, trained_context=4096).advice.why}" in done.output
         assert f"{plan(LLAMA, 32768, tflops=200).hours:,.1f} with S²" in done.output
 
 
@@ -187,6 +221,7 @@ def test_the_command_prints_json(folder):
     found = json.loads(run("--model", folder, "--context", 32768, "--tflops", 200, "--json").output)
     assert found["gain"] == pytest.approx(plan(LLAMA, 32768).gain)
     assert found["tflops"] == 200
+    assert found["advice"]["use"] == "S²"
     assert found["memory"]["optimizer"] == plan(LLAMA, 32768).memory.optimizer
 
 

@@ -23,7 +23,7 @@ PAGES = tuple(ROOT / "docs" / name for name in ("explorer.html", "model.html")) 
 CHAPTERS = {
     "The course": ["notebooks/[0-9][0-9]*_*.ipynb", "notebooks/glossary.md", "explorer.md", "model.md"],
     "The demo": ["docs/demo.md", "docs/anywhere.md"],
-    "A real model": ["docs/real_models.md", "docs/compared.md"],
+    "A real model": ["docs/real_models.md", "docs/what_to_use.md", "docs/compared.md"],
     "What is true": ["docs/claims.md", "docs/proof.md", "docs/evidence.md", "benchmarks/README.md"],
     "For teachers": ["INSTRUCTOR.md", "slides.md"],
     "The library": ["api/index.md"],

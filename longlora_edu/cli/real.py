@@ -110,7 +110,12 @@ def plan_command(
         found = plan(shape, context, **options, tflops=rate)
         assumed = "given" if tflops else "measured on products of matrices for ten seconds: hours are a lower bound"
         if as_json:
-            more = {"trained_share": found.trained_share, "tflops": rate, "caution": caution}
+            more = {
+                "trained_share": found.trained_share,
+                "tflops": rate,
+                "caution": caution,
+                "advice": plain(found.advice),
+            }
             typer.echo(json.dumps(plain(found) | more, indent=1))
             return
         _show_plan(found, rate, assumed)
@@ -167,6 +172,7 @@ def _show_plan(found, tflops: float, assumed: str) -> None:
         ("hours", f"{found.hours:,.1f} with S², {found.hours_dense:,.1f} dense, for {found.sequences:,} sequences"),
         ("assumed", f"{tflops:.3g} TFLOPS, {assumed}"),
     ]
+    rows.append(("use", f"{found.advice.use}: {found.advice.why}"))
     for name, value in rows:
         typer.echo(f"{name:<26}{value}")
     typer.echo(found.verdict)

@@ -13,8 +13,10 @@ from .notebook.parsons import parsons
 from .notebook.predict import predict, reveal
 from .notebook.quiz import Question, quiz
 from .notebook.studied import show_study
+from .sentence import SENTENCE
 
 __all__ = [
+    "SENTENCE",
     "Journal",
     "Question",
     "after",

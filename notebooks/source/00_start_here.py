@@ -2,26 +2,121 @@
 # jupyter:
 #   longlora_edu:
 #     title: Start here
-#     minutes: 10
 # ---
 
 # %% [markdown]
-# **You will be able to**
+# Five minutes to the idea: a wall, a shift, and a model that writes again. Then: where you are, and where to go.
 #
-# - say in one line where this notebook runs and what that machine can do;
-# - use the course: commit a prediction, play, run a check, open a hint, see where you stand;
-# - choose which lesson is next for you.
-#
-# **You need first**: to read a Python function. What the other lessons ask for is in the quiz at the end.
-#
-# **Where it runs**: anywhere. Run the cells from top to bottom with Shift and Enter, beginning with the one above,
-# which looks at your machine.
+# **Run the cells** from top to bottom with Shift and Enter, beginning with the one above. It looks at your machine; you
+# need not read it. **You need first**: to read a Python function. **Where it runs**: anywhere.
 
 # %%
-from longlora_edu import course, plots
+from longlora_edu import course
 from longlora_edu.course.checks import l00_start as check
+from longlora_edu.course.play.retrieval import read_probe, show_probe
 from longlora_edu.geometry import S2Geometry
+from longlora_edu.widgets import moving
+from longlora_edu.widgets.explorer import explorer
 
+# %% [markdown]
+# ## Why: who slept?
+#
+# > *The dog that chased the cat all afternoon was tired, so it …*
+#
+# … slept. And who slept? You knew at once. To know it, you looked back ten words, from *it* to *dog*.
+#
+# A language model has to look back too, and it pays for each look: twice the text, four times the looks. A model that
+# was trained on short texts falls apart on longer ones, and training it on long ones costs a lot. LongLoRA makes it cheap: it
+# cuts the text into groups, and while the model trains, each word looks around in its own group only.
+#
+# Now there is a wall between *dog* and *it*.
+#
+# ## Predict: across the wall
+#
+# One layer of the model lets each word hear its own group. The next layer lets it hear what those words have heard. A
+# wrong guess is worth more than none: you will remember it.
+
+# %%
+course.predict(
+    "00.wall",
+    "Twelve words in groups of four. After how many layers can “it”, the last word, hear “dog”, the second?",
+    ["2", "3", "10", "never"],
+)
+
+# %% [markdown]
+# ## Reveal: across the wall
+
+# %%
+walls = S2Geometry(seq_len=12, group_size=4, num_heads=2, shift=0)
+words = course.SENTENCE.split()
+it, dog = words.index("it"), words.index("dog")
+course.reveal(
+    "00.wall",
+    next((str(layers) for layers in range(1, 101) if walls.reach(layers)[it, dog]), "never"),
+    "Layer 2 can only pass on what layer 1 heard, and layer 1 heard nothing from the other side. A hundred layers of "
+    "nothing are nothing.",
+)
+
+# %% [markdown]
+# So how does the paper get news across? It moves the walls, on half of the *heads*. (A head is one of several copies of
+# attention that look at the text side by side.)
+#
+# ## Play: move the wall
+#
+# **One task.** Move the slider to the right, slowly, or press Play. Watch *chased* and *the*: first there is a wall
+# between them, then there is none.
+
+# %%
+moving.show_shift(course.SENTENCE, group_size=4)
+
+# %% [markdown]
+# On the shifted head the value hops across. In the next layer a plain head carries it on to the end of its group, then a
+# shifted head over the next wall, and so on. That is the whole trick, and it costs nothing: as many looks as before.
+#
+# ### Does it matter?
+#
+# A small model with one layer plays a game. A key stands on one side of a wall, a question on the other, and the model
+# has to name the key, one of eight. We trained it twice, with the shift and without. Nothing else differs.
+
+# %%
+probe = course.recorded("probe")
+print(course.recorded_line("probe"))
+show_probe([read_probe(probe[name]) for name in ("with", "without")])
+
+# %%
+for name in ("with", "without"):
+    result = read_probe(probe[name])
+    print(f"{name:7} the shift: {result.accuracy.rate:4.0%} right (a guess: {result.chance:.1%})")
+
+# %% [markdown]
+# Without the shift the model guesses, and no training helps: nothing arrives. With it the model learns the game.
+#
+# ### And a model that writes?
+#
+# The small language model of this package was trained on pieces of source code, a few hundred letters long. Here it gets twice
+# as many, and goes on writing. *Before*: as it was. *Stretched*: we only tell it its positions in another way, and train
+# nothing. *After*: a few minutes of training in groups with a shift.
+
+# %%
+demo = course.recorded("demo")
+trained = demo["model"]["trained_context"]
+print(course.recorded_line("demo"))
+print(f"\nTrained on {trained:,} letters. The text it gets is twice as long and ends like this:\n")
+print(demo["writing"]["prompt_end"])
+for when in ("before", "stretched", "after"):
+    print(f"\n--- {when} ---\n{demo['writing'][when]}")
+
+# %% [markdown]
+# Before: letters, but no code. Stretched and after: code again. So what is the training good for? It finds what stands
+# far back and is asked for by name. [Lesson 08](08_did_it_work.ipynb) tells that story.
+#
+# **That was the idea.** The rest of this notebook shows you around.
+#
+# ## Where am I?
+#
+# The set-up cell has looked at your machine. This is what it means for you:
+
+# %%
 sizes = {
     "binder": "One core and little memory: lessons use small sizes; lesson 07 trains a little and replays the rest.",
     "laptop": "A few cores: every lesson runs whole, and lesson 07 trains a model in minutes.",
@@ -29,76 +124,24 @@ sizes = {
     "ci": "The smallest sizes that still show the point.",
 }
 print(sizes[profile.name])
-for package, what in {"anywidget": "the explorer", "transformers": "lesson 09", "peft": "lesson 09"}.items():
+for package, what in {"anywidget": "pictures that move", "transformers": "lesson 09", "peft": "lesson 09"}.items():
     print(f"{package} for {what}: {'installed' if importlib.util.find_spec(package) else 'not installed'}")
-
-# %% [markdown]
-# ## Why
-#
-# A language model that was trained on short texts falls apart on longer ones. LongLoRA repairs that with little
-# training, and this course builds it line by line, on your machine, and checks each line. Here is where it ends: a
-# small model before and after. Lower is better.
-#
-# {{beginners: Context length}}
-
-# %%
-demo = course.recorded("demo")
-steps = {when: demo[when]["bits_per_byte"] for when in ("before", "stretched", "after")}
-print(course.recorded_line("demo"))
-plots.show_bits_by_length(**steps, trained_context=demo["model"]["trained_context"])
-
-# %% [markdown]
-# Most of the repair comes from stretched positions, before anything is trained. What training adds is another thing: to
-# find what stands far back and is asked for by name. Lesson 08 measures both.
-
-# %% [markdown]
-# ## Predict: how far is a token heard?
-#
-# The idea in two sentences. While it trains, each token looks only at its own *group*, which is cheap; on half of the
-# heads all groups begin half a group later, so that neighbours overlap. One layer carries a word as far as its group,
-# the next layer carries it on.
-#
-# {{beginners: Shifted sparse attention}}
-#
-# Take 12 tokens in groups of 4, with a shift of 2. A wrong guess is worth more than none: you will remember it.
-
-# %%
-course.predict(
-    "00.layers", "After how many layers does the last of 12 tokens hear the first?", ["1", "3", "5", "never"]
-)
 
 # %% [markdown]
 # ## Play: the explorer
 #
-# **One task.** Raise *layers*, by mouse or with the arrow keys, until the lower left corner of the right-hand picture
-# is filled. That corner is the last token hearing the first. (Without a kernel: open `docs/explorer.html` in a
-# browser, it is the same explorer.)
+# Most lessons have it. Rows are words that look, columns words that are looked at. **One task.** Press *Tour*: six
+# steps, two minutes. (Without a kernel: open `docs/explorer.html` in a browser, it is the same explorer.)
 
 # %%
-from longlora_edu.widgets.explorer import explorer
-
-explorer(n=12, g=4, heads=2, layers=1)
-
-# %% [markdown]
-# ## Reveal
-#
-# Nothing in this course is claimed that a cell does not compute. `S2Geometry` is the one place of the library that
-# knows about groups; it can say who hears whom.
-
-# %%
-geometry = S2Geometry(seq_len=12, group_size=4, num_heads=2)
-layers = next(count for count in range(1, 20) if geometry.reach(count)[-1, 0])
-course.reveal(
-    "00.layers", str(layers), f"Each layer carries a word half a group further: {layers} layers for three groups."
-)
-plots.show_reach(geometry, layers)
+explorer(words=course.SENTENCE, g=4, heads=2, layers=1)
 
 # %% [markdown]
 # ## Build: your first exercise
 #
 # An exercise is a cell to complete, with at most ten lines, and a *check* below it. The check does not only say wrong:
-# it says which mistake it saw. Below it are three hints, one inside the other, and the solution innermost. All of it
-# is noted in the file `progress.json` beside this notebook; nothing leaves your machine.
+# it says which mistake it saw. Below it are three hints, one inside the other, and the solution innermost. The file
+# `progress.json` beside this notebook notes all of it; nothing leaves your machine.
 #
 # ### Exercise 0.1 · How many groups?
 #
@@ -147,8 +190,8 @@ for attempt in ({"group_size": 0}, {"group_size": 4, "shift": 4}, {"group_size":
         print(f"{attempt}: {refused}")
 
 # %% [markdown]
-# And some faults are not refused, because they were published: let the sequence wrap around its ends, as the paper's
-# pseudo-code does, and early tokens look at late ones. A model that learns to guess the next word must not do that.
+# One mistake is allowed, because the paper's own pseudo-code makes it: the sequence wraps around its ends, and early
+# words look at late ones. A model that learns to guess the next word must not do that.
 
 # %%
 for boundary in ("split", "wrap"):
@@ -158,25 +201,19 @@ for boundary in ("split", "wrap"):
 # %% [markdown]
 # ## Recap: where to go
 #
-# - *Predict*, *Play*, *Reveal* make you curious, *Build* makes it yours, *Break it* shows how it fails, *Quiz* checks.
-# - Every number comes from a cell you can run or from a record that names its machine and command.
-# - Lessons 02, 03 and 04 are the heart of the course; 07 and 08 are the reward.
+# - **The wall**: in groups a word hears its own group only, in a hundred layers too.
+# - **The shift**: on half of the heads the groups begin half a group later, and news gets across.
+# - **The course**: you predict, play, build, break. Each number comes from a cell you can run, or from a record that
+#   names its machine and command.
 #
-# | | lesson | the question it answers | minutes | read before |
-# |---|---|---|---|---|
-# | 01 | [Why long context is expensive](01_why_long_context_is_expensive.ipynb) | where do the FLOPs and bytes go | 45 | 00 |
-# | 02 | [Groups, the shift and the boundary](02_groups_shift_boundary.ipynb) | who sees whom, and where does the future leak | 75 | 00 |
-# | 03 | [The reference, and its gradient](03_reference.ipynb) | how to write it in NumPy, forward and backward | 70 | 02 |
-# | 04 | [From meaning to speed](04_meaning_to_speed.ipynb) | the same function fast, proven equal | 65 | 03 |
-# | 05 | [Stretching positions](05_stretching_positions.ipynb) | what each rule for positions does to near and far | 60 | 02 |
-# | 06 | [LoRA, and what LongLoRA trains besides](06_lora_and_what_longlora_trains.ipynb) | what trains, and what it costs | 75 | 01 |
-# | 07 | [Extend a small model](07_extend_a_small_model.ipynb) | the algorithm in six steps, on your machine | 45 | 02 |
-# | 08 | [Did it work?](08_did_it_work.ipynb) | how to know whether a longer context is used | 45 | 07 |
-# | 09 | [A real model](09_real_model.ipynb) | the recipe inside transformers and peft | 60 | 07 |
-# | 10 | [The bug gallery, and the critics](10_bug_gallery_and_critics.ipynb) | how it goes wrong, and what later studies found | 60 | 02 |
+# {{lessons}}
 #
-# In a hurry: 00, 02, 07, 08. For a pull request to your own framework: 02, 03, 04, 09, 10. To teach it:
-# [INSTRUCTOR.md](../INSTRUCTOR.md) has routes of 20, 50 and 90 minutes. Every term is in the [glossary](glossary.md).
+# *Core* is what you should not skip; sections marked *more* can wait. Good ways through:
+#
+# {{routes}}
+#
+# To teach it: [INSTRUCTOR.md](../INSTRUCTOR.md) has routes of 20, 50 and 90 minutes. The whole method on one page is
+# [one_sheet.py](one_sheet.py), and every term is in the [glossary](glossary.md).
 #
 # ## Quiz: are you ready?
 #
@@ -218,7 +255,9 @@ course.quiz(
 )
 
 # %% [markdown]
-# Where you stand, from `progress.json`. Run this cell again whenever you like; delete the file to begin anew.
+# ## Where do I stand?
+#
+# From `progress.json`. Run this cell again whenever you like; delete the file to begin anew.
 
 # %%
 course.overview()

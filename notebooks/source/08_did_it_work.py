@@ -2,19 +2,18 @@
 # jupyter:
 #   longlora_edu:
 #     title: Did it work?
-#     minutes: 45
 # ---
 
 # %% [markdown]
-# **You will be able to**
+# **After this lesson you can**
 #
-# - measure a longer context so that only the context differs: bits per byte by length and by position, passkeys by depth;
-# - read a table in which four ways to train compete on one budget, and say which differences are more than luck;
-# - tell what a model was trained with from how it is tested;
-# - name what the recorded runs show, what they contradict, and what they cannot tell.
+# - say which of three suspects deserves the credit for a longer context, and by which measurement;
+# - measure a longer context so that only the context differs;
+# - tell a difference from luck;
+# - notice when a model is tested in the mode it was trained in.
 #
-# **You need first**: the six steps of [lesson 07](07_extend_a_small_model.ipynb). You do not need its model: this
-# lesson reads records, and measures one model anew.
+# **You need first**: the six steps of [lesson 07](07_extend_a_small_model.ipynb). You do not need its model: this lesson
+# reads records, and measures one model anew.
 #
 # **Where it runs**: on any machine, in seconds. Nothing is trained here.
 
@@ -25,99 +24,212 @@ from ipywidgets import Dropdown, ToggleButtons
 
 from longlora_edu import course, longlora, plots
 from longlora_edu.course.checks import l08_measuring as check
-from longlora_edu.demo import ladder
 from longlora_edu.model import bundled_model
 from longlora_edu.plots import arms
 from longlora_edu.training import corpus, evaluate, passkey
 from longlora_edu.widgets.panel import Panel
 
 # %% [markdown]
-# ## Why
+# ## Why: who deserves the credit?
 #
-# "It works" can mean that the model no longer breaks, that it finds what stands far back, or that far context makes it
-# predict better; each of these has a test of its own. And each of them needs a control: what could the model do before,
-# and what did stretched positions bring, without any training? Here is the recorded demo, step by step, on the same bytes.
+# The case. A small model was trained on windows of a few hundred bytes. Given a text four times as long, it falls apart.
+# We extend it, and it reads the long text well. Three things were done to it, all at once:
+#
+# 1. its **positions** were stretched;
+# 2. it was **trained** for a few minutes on long windows;
+# 3. while it trained, half of its heads were **shifted**.
+#
+# Which of them did it? A demo that shows *before* and *after* cannot tell. So we take them one by one, and look for the
+# measurement that only the culprit can explain.
+#
+# Our first witness is the plain text: how many bits does the model need for each of the *same* last bytes, while it gets
+# more and more of what stands before them? ([Bits per byte](glossary.md#bits-per-byte): lower is better, and eight would
+# mean that it guesses blindly.) Here are the first and the last day.
 
 # %%
 demo = course.recorded("demo")
-course.show_table(
-    ["dense attention, the same last bytes", "bits per byte", "references up to a group", "one to two", "beyond"],
-    ladder.ladder_rows(demo),
-    caption="The ladder of the demo: who deserves the credit?",
-)
-
-# %%
-print(demo["sentence"])
+trained, target = demo["model"]["trained_context"], demo["target_context"]
 print(course.recorded_line("demo"))
+for when in ("before", "after"):
+    bits = demo[when]["bits_per_byte"]
+    print(f"{when:7}: " + ", ".join(f"{value:.2f} bits at {int(length):,} bytes" for length, value in bits.items()))
 
 # %% [markdown]
-# The last three columns are about **named references**: lines `# set kqz=48213` hidden in source code and asked for
-# further on as `# get kqz …`, eight in a window, by the distance between the two. Positions alone do not find them. They
-# must be learned, and this is where the shift pays.
-
-# %%
-steps = {name: demo[name]["references"] for name in ("stretched", "after")}
-plots.show_references(steps | {name: arm["references"] for name, arm in demo["arms"].items()})
-
-# %% [markdown]
-# {{beginners: Passkey retrieval}}
-#
 # {{beginners: Held-out text}}
 #
-# ### Three measures
+# ## Predict: the first suspect
 #
-# - **By length**: the *same* last bytes of each held-out window, given more and more of what stands before them. Then
-#   only the context differs, and a fall means that context is used.
-# - **By position**: the loss at each place of long windows. It shows *where* a model suffers.
-# - **Passkeys by depth**: a number is stated somewhere and asked for at the end. It shows whether *one* far thing is
-#   found, and says nothing about the rest.
+# The second witness is a [passkey](glossary.md#passkey-retrieval): five digits stand somewhere in a long text, and the
+# last line asks for them.
 #
-# ### Four arms on one budget
-#
-# A small model of the same shape, trained at 256 bytes, goes to 2,048. The arms differ in one thing, the attention while
-# training: none at all (positions stretched by YaRN, no step), *short* (groups without a shift), *S²* (half of the heads
-# shifted), and *full*. Steps, data, learning rate, seed and trainable weights are the same. All are then used with dense
-# attention.
-#
-# {{beginners: Ablation}}
-
-# %% [markdown]
-# ## Predict
-
-# %%
-course.predict(
-    "08.order",
-    "Short, S² or full attention while training, dense attention afterwards. Whose bits per byte at the target "
-    "length are lowest?",
-    choices=[
-        "full, then S², then short, each clearly apart",
-        "full and S² alike, short clearly behind",
-        "full ahead, S² and short alike",
-        "all three alike",
-    ],
-)
+# {{beginners: Passkey retrieval}}
 
 # %%
 course.predict(
     "08.untrained",
-    "Positions stretched by YaRN, not a single step of training. How many of the passkeys at the target length are "
-    "found?",
+    f"Positions stretched by YaRN, not one step of training. How many of the passkeys at {target:,} bytes are found?",
     unit="per cent",
 )
 
 # %% [markdown]
-# ## Play: where does it hurt?
+# ## Reveal: stretched positions
 #
-# The panel shows the recorded loss by position for one arm at a time. *As in training* uses the very pattern the arm was
-# trained with, *dense* is how the model is meant to be used. Dotted lines are the borders of plain groups.
+# Before the stretch, after it with nothing trained, and after the training:
+
+# %%
+ladder = {when: demo[when]["bits_per_byte"] for when in ("before", "stretched", "after")}
+keys = {when: demo[when]["passkey_overall"][str(target)] for when in ladder}
+course.reveal(
+    "08.untrained",
+    100 * keys["stretched"]["rate"],
+    f"{keys['stretched']['successes']} of {keys['stretched']['trials']}; before {keys['before']['successes']}, after "
+    f"training {keys['after']['successes']}. The base met passkeys in its pretraining. It knew how to copy a key, and "
+    f"YaRN carries that skill to {target // trained} times the length.",
+    unit="per cent",
+)
+plots.show_bits_by_length(**ladder, trained_context=trained)
+
+# %%
+repaired = (ladder["before"][str(target)] - ladder["stretched"][str(target)]) / (
+    ladder["before"][str(target)] - ladder["after"][str(target)]
+)
+print(f"of all bits that were repaired at {target:,} bytes, stretching alone repaired {repaired:.0%}")
+
+# %% [markdown]
+# **Stretched positions repaired the text, and they find the passkeys.** So neither witness can speak for the training.
+# That is worth a pause: nearly every report about a longer context shows these two. A test on which the untrained model
+# does well cannot rank the trained ones.
 #
-# *Task*: choose *as in training* and find the borders in the curve of *short*. How many bumps has S²? Where do the
-# additional ones stand, and why are all of them lower?
+# ### Measure it yourself
+#
+# This suspect needs no patience: stretch the positions of another small model, trained at 256 bytes, and ask it for keys.
 
 # %%
 record = course.recorded("training_attention")
+far = record["target_context"]
+text = corpus.standard_library()
+untrained = bundled_model(256)
+longlora.apply_longlora(untrained, longlora.LongLoRAConfig(far))  # not a step is taken: the weights are the base's
+trials = profile.choose(laptop=4, binder=2, ci=1)
+found = evaluate.score_passkeys(untrained, text.held_out, [far], trials=trials).at(far)
+low, high = found.interval
+print(f"passkeys at {far:,}: {found.successes} of {found.trials}, so between {low:.0%} and {high:.0%} of all")
+
+# %% [markdown]
+# {{beginners: Confidence interval}}
+#
+# ## Predict: the second suspect
+#
+# We need a task that stretched positions cannot solve. **Named references**: a line `# set kqz=48213` hides in source code,
+# and further on `# get kqz` asks for the number. Eight names compete in a window, so the model has to look for the right
+# *name*, far back. Its pretraining never showed this.
+
+# %%
+course.predict(
+    "08.training",
+    "Named references up to a group away, positions stretched. How many more of 100 are found after training than before?",
+    unit="of 100",
+)
+
+# %% [markdown]
+# ## Reveal: training
 
 
+# %%
+def of_100(step, kind="<=G"):
+    count = step["references"][kind]
+    return 100 * count["found"] / count["of"]
+
+
+before, after = of_100(demo["stretched"]), of_100(demo["after"])
+course.reveal(
+    "08.training",
+    round(after - before),
+    f"{before:.0f} of 100 before, {after:.0f} after {demo['train']['steps']} steps.",
+    unit="of 100",
+)
+plots.show_references({name: demo[name]["references"] for name in ("stretched", "after")})
+
+# %% [markdown]
+# **Training taught the model to find what is asked for by name.** Nothing else explains these bars: same weights at the
+# start, same positions, same texts.
+#
+# ## Predict: the third suspect
+#
+# Now the shift. Three copies of the model trained on the same windows, with the same steps, rate and seed. One thing
+# differs, the attention while they trained: groups *without* a shift, groups with the shift on half of the heads (*S²*),
+# or *full* attention. Afterwards all three are used with full attention.
+#
+# {{beginners: Ablation}}
+
+# %%
+course.predict(
+    "08.shift",
+    "References one to two groups away. How much does the shift find of what full attention finds, "
+    "and how much do groups without a shift?",
+    choices=[
+        "all three find about the same",
+        "S² most of it, no shift less than half",
+        "no shift most of it, S² less than half",
+        "both less than half",
+    ],
+)
+
+# %% [markdown]
+# ## Reveal: the shift
+
+# %%
+three = {"short": demo["arms"]["short"], "after": demo["after"], "full": demo["arms"]["full"]}
+apart = {name: of_100(arm, "G-2G") for name, arm in three.items()}
+shifted, unshifted = apart["after"] / apart["full"], apart["short"] / apart["full"]
+if min(shifted, unshifted) > 0.9:
+    verdict = "all three find about the same"
+elif shifted > 0.5:
+    verdict = "S² most of it, no shift less than half" if unshifted < 0.5 else "all three find about the same"
+else:
+    verdict = "no shift most of it, S² less than half" if unshifted > 0.5 else "both less than half"
+course.reveal(
+    "08.shift",
+    verdict,
+    f"Of 100 references: without a shift {apart['short']:.0f}, with it {apart['after']:.0f}, full attention "
+    f"{apart['full']:.0f}.",
+)
+plots.show_references({name: arm["references"] for name, arm in three.items()})
+
+# %%
+print("the same three on plain text, and on passkeys:")
+for name, arm in three.items():
+    rate = arm["passkey_overall"][str(target)]["rate"]
+    print(
+        f"{plots.outcome.STEP_NAMES[name]:28} {arm['bits_per_byte'][str(target)]:.3f} bits a byte, {rate:4.0%} of keys"
+    )
+beyond = {name: of_100(arm, ">2G") for name, arm in three.items()}
+print(
+    f"references beyond two groups: {beyond['after']:.0f} of 100 with the shift, {beyond['full']:.0f} with full attention"
+)
+
+# %% [markdown]
+# **The shift carries what was learned across the wall of a group.** In the plain text you would not have seen it: little
+# of what stands far back helps to guess the next byte of source code, and there all three are nearly alike. Ask for what
+# stands across a wall, and the shift decides, as in the probe of [lesson 02a](02a_wall_and_shift.ipynb).
+#
+# And it has a limit. **Beyond two groups, full attention finds far more.** This model has four layers, too few to carry a
+# word over all walls ([lesson 02b](02b_reach.ipynb)): what cannot arrive in training is not learned in training.
+#
+# So the sentence for the file: *stretched positions repaired the reading, training taught the finding, the shift took it
+# over the walls, and full attention would have done better where you can pay for it.*
+#
+# ## Play: where does it hurt? · more
+#
+# The panel shows a recorded loss by position for one way of training at a time, from the study that goes from 256 to
+# 2,048 bytes. *As in training* uses the pattern that the model trained with, *dense* is how it is meant to be used. Dotted
+# lines are the walls of plain groups.
+#
+# *Task*: choose *as in training* and find the walls in the curve of *short*. How many bumps has S²? Where do the
+# additional ones stand, and why are all of them lower?
+
+
+# %%
 def by_position(arm, attention):
     return arms.show_positions(record, [arm], attention)
 
@@ -136,281 +248,18 @@ Panel(
 print(course.recorded_line("training_attention"))
 
 # %% [markdown]
-# The answer to the task: just after a border a token sees almost nothing of what stands before it. On *short* that
-# happens on all heads at once. S² has twice as many borders, but at each of them only half of the heads are blind, and the
-# others see across.
-#
-# ### One arm, here and now
-#
-# The arm without training needs no patience: stretch the positions of the model that was trained at 256 bytes, and
-# measure.
-
-# %%
-target = record["target_context"]
-text = corpus.standard_library()
-untrained = bundled_model(256)
-longlora.apply_longlora(
-    untrained, longlora.LongLoRAConfig(target)
-)  # not a step is taken: the weights are those of the base model
-trials = profile.choose(laptop=4, binder=2, ci=1)
-found = evaluate.score_passkeys(untrained, text.held_out, [target], trials=trials).at(target)
-low, high = found.interval
-print(f"passkeys at {target:,}: {found.successes} of {found.trials}, so between {low:.0%} and {high:.0%} of all")
-
-# %% [markdown]
-# ## Reveal
-#
-# {{beginners: Confidence interval}}
-
-# %%
-by_arm = record["arms"]
-key_rates = {name: arm["passkey"][str(target)]["rate"] for name, arm in by_arm.items()}
-course.reveal(
-    "08.untrained",
-    100 * key_rates["yarn"],
-    f"Recorded over {by_arm['yarn']['passkey'][str(target)]['trials']} trials; you have just measured {found.successes} of "
-    f"{found.trials}. A base that has met passkeys in its "
-    f"pretraining knows how to copy a key, and YaRN alone carries that skill to eight times the length. So "
-    f"in this model a passkey at the target length does not show that training worked: it shows that training has not "
-    f"broken it.",
-    unit="per cent",
-)
-
-# %% [markdown]
-# That deserves a pause. A test on which the untrained arm does well cannot rank the trained ones. What did the training
-# do then? It brought the bits per byte down.
-
-# %%
-arms.show_arms_by_length(record)
-
-# %%
-at_target = {name: arm["bits_per_byte"][str(target)] for name, arm in by_arm.items()}
-course.reveal(
-    "08.order",
-    "full ahead, S² and short alike",
-    f"Bits per byte at {target:,}: full {at_target['full']:.3f}, S² {at_target['s2']:.3f}, short {at_target['short']:.3f}; "
-    f"without any training {at_target['yarn']:.3f}.",
-)
-
-# %% [markdown]
-# ### The table
-#
-# Speed is that of one window forward and backward, measured by turns, so that whatever else the machine did slowed all of
-# them alike.
-
-# %%
-lengths = [int(length) for length in by_arm["s2"]["bits_per_byte"]]
-
-
-def row(name):
-    arm, speed = by_arm[name], record["speed"].get(name)
-    bits = [f"{arm['bits_per_byte'][str(length)]:.3f}" for length in lengths]
-    as_trained = f"{arm['as_trained']['bits_per_byte_all_positions']:.3f}" if "as_trained" in arm else "–"
-    pace = f"{speed['tokens_per_second']:,.0f}" if speed else "–"
-    return [arms.NAMES[name], arm["steps"], *bits, plots.percent(key_rates[name], 1), as_trained, pace]
-
-
-course.show_table(
-    [
-        "attention in training",
-        "steps",
-        *(f"bits at {length:,}" for length in lengths),
-        "passkeys",
-        "as trained",
-        "bytes a second",
-    ],
-    [row(name) for name in arms.NAMES],
-    caption=f"One budget, {target:,} bytes, dense attention; 'as trained' is the loss under the pattern of training, all positions",
-)
-
-# %% [markdown]
-# ### As trained, and as used
-#
-# Trained sparse and used dense: the two pictures below put both attentions side by side, first by position, then for the
-# passkeys.
-
-# %%
-arms.show_arms_by_position(record)
-
-# %%
-arms.show_arms_passkeys(record)
-
-# %% [markdown]
-# Under the pattern of training neither short nor S² finds a key outside the last group, and in training the loss on such
-# keys stayed where guessing puts it ([lesson 07](07_extend_a_small_model.ipynb), exercise 7.2). Dense, the same weights
-# find them.
-#
-# ### Is the difference real?
-#
-# The arms were measured on the same windows, so their differences can be taken window by window: most of the spread
-# between windows is common to both and cancels. And three seeds show how far a run itself varies.
-
-# %%
-arms.show_differences(record)
-
-# %%
-for other in ("short", "full"):
-    windows = [by_arm[name]["bits_per_byte_by_window"] for name in (other, "s2")]
-    mean, error = arms.paired_difference(*windows)
-    seeds = arms.seed_differences(record, other, "s2")
-    verdict = "cannot be told from none" if abs(mean) < 2 * error else "is more than chance"
-    print(
-        f"{other} − S²: {mean:+.4f} ± {error:.4f} bits per byte over {len(windows[0])} windows, seeds {min(seeds):+.4f} to {max(seeds):+.4f}: {verdict}"
-    )
-
-# %% [markdown]
-# ### What agrees with the paper, what does not, what cannot be told
-#
-# The paper's perplexities for a model of seven billion weights are quoted by its reviewers, for three target lengths. A
-# perplexity is a power of the loss, so their logarithms compare with our bits.
-
-# %%
-PAPER = {"full": (8.02, 8.05, 8.04), "s2": (8.04, 8.03, 8.08)}  # PG19 validation at 8,192, 16,384 and 32,768 tokens
-theirs = np.log2(PAPER["s2"]) - np.log2(PAPER["full"])
-ours = at_target["s2"] - at_target["full"]
-print("S² − full, bits per token, the paper: ", ", ".join(f"{gap:+.4f}" for gap in theirs))
-print(f"S² − full, bits per byte, this record: {ours:+.4f}")
-
-# %% [markdown]
-# - **Agrees**: a model trained sparse can be used dense, right up to the target length, and loses nothing of what it
-#   could do at the trained one that full attention would not lose as well. Stretching alone is not enough; a little training
-#   is most of what is needed.
-# - **Does not agree**: the paper finds S² as good as full attention. Here full attention is ahead, and the picture by length
-#   says where: up to the length of a group all arms are alike. Beyond it full attention goes on improving, the sparse ones
-#   fall behind, and on the last stretch they get worse again. Too few steps are not the reason: in the study below, four
-#   times as many make full attention better at the target and the sparse arms worse. Nor are the adapters: with all weights
-#   trained, S² is as far behind.
-# - **Equal on text**: the study below finds short attention and S² alike at eight times the length; at four times its documents
-#   cannot tell. That does not make the shift useless: little of what stands far back helps to guess the next byte of source code.
-#   The named references above are a task that it decides, and so is the probe of
-#   [lesson 02](02_groups_shift_boundary.ipynb).
-#
-# Most of that is one run an arm. What stays of it over three seeds, at four and sixteen times the context, and on a task that
-# no attention without a shift can solve, is for the studies to say. They were planned before they were run, but for what
-# is said there to be added:
-
-# %%
-course.show_study("attention")
-
-# %% [markdown]
-# Two tables are to be remembered. One is that of *four times the steps*. More steps under S² go on lowering the loss that training watches, and from some
-# distance on they spoil the model as it is used. The same happens on windows no longer than a group, and not where
-# positions leap: by that, one seed, it is the distances which training never shows that are spoilt
-# ([lesson 10](10_bug_gallery_and_critics.ipynb) has the table). A last quarter of full attention mends most of it, and
-# with some seeds it loses passkeys on the way: their training loss jumps where the learning rate of that last stage is at
-# its top. At a quarter of the rate none are lost, and little is mended.
-#
-# The other is that of *a base that uses far context*. The text, the target, the groups and the number of steps are those of
-# the first table; what differs is the base, which was trained further, at 1,024 bytes and with full attention. The gap to
-# full attention is smaller from there, but there the text is extended twice and here eight times. At the same factor the
-# two bases cannot be told apart. As many further steps at 256 bytes are a planned control.
-#
-# The same by length, past the target as well; how much the change from sparse to dense costs at each position; and when
-# passkeys are found:
-
-# %%
-course.show_study("lengths")
-course.show_study("passkeys")
-
-# %% [markdown]
-# ### And the leak?
-#
-# The recipe was also run with the published boundary, in which the earliest tokens see the end of the window. If the
-# model learned to make use of that, its loss as trained would be lower than what it can do in use, at the start of the window.
-
-# %%
-edge = by_arm["s2"]["pattern"]["shift"] // by_arm["s2"]["positions_in_each_mean"]
-
-
-def start(name, trained):
-    curve = (by_arm[name]["as_trained"] if trained else by_arm[name])["bits_per_byte_by_position"]
-    return f"{np.mean(curve[:edge]):.3f}"
-
-
-course.show_table(
-    ["boundary", "first half group, as trained", "first half group, dense", f"bits at {target:,}, dense"],
-    [
-        [label, start(name, True), start(name, False), f"{at_target[name]:.3f}"]
-        for name, label in (("s2", "split: no leak"), ("wrap", "wrap: as published"))
-    ],
-    caption="Bits per byte where the leak is, and in use",
-)
-mean, error = arms.paired_difference(*(by_arm[name]["bits_per_byte_by_window"] for name in ("wrap", "s2")))
-print(f"in use, wrap − split: {mean:+.4f} ± {error:.4f} bits per byte over the same windows, one seed")
-
-# %% [markdown]
-# It is not lower, so the model has not learned to look ahead in these few steps; the angles of such distances backwards
-# would have been new to it as well. In use the leaky run is no better, at most a trace worse. The authors' answer, that the
-# leak does little harm in a short fine-tuning, holds here. It says nothing about a long one.
-
-# %% [markdown]
-# ## Reveal: what is said
-#
-# {{claim: needed-only-in-training}}
-
-# %% claim="needed-only-in-training"
-ids = torch.from_numpy(corpus.Windows(text.held_out, 512).draw(np.random.default_rng(0), 1))
-with torch.no_grad():
-    with_pattern = untrained.eval()(ids)
-    for attention in untrained.attention_layers:
-        attention.sparse = None
-    without = untrained(ids)
-    for attention in untrained.attention_layers:
-        attention.sparse = longlora.LongLoRAConfig(target).pattern
-assert torch.equal(with_pattern, without)
-print("in evaluation, with and without its sparse pattern: equal bit for bit")
-
-# %% [markdown]
-# {{claim: eight-times-longer}}
-
-# %% claim="eight-times-longer"
-for when in ("before", "stretched", "after"):
-    bits, keys = (demo[when][what] for what in ("bits_per_byte", "passkey"))
-    print(
-        f"{when}: {bits['512']:.3f} bits at 512, {bits[str(target)]:.3f} at {target:,}; passkeys {keys[str(target)]:.0%}"
-    )
-
-# %% [markdown]
-# {{claim: worse-at-extreme-lengths}}
-
-# %% claim="worse-at-extreme-lengths"
-for name, bits in (
-    ("the bundled model as it is", demo["before"]["bits_per_byte"]),
-    *((arms.NAMES[n], by_arm[n]["bits_per_byte"]) for n in arms.TRAINED),
-):
-    print(f"{name}: " + ", ".join(f"{value:.3f} at {int(length):,}" for length, value in bits.items()))
-
-# %% [markdown]
-# {{claim: perplexity-shows-use}}
-
-# %% claim="perplexity-shows-use"
-for rule in course.recorded("position_rules")["rows"]:
-    if rule["ratio_to_base"] < 1.15:
-        how = f"{rule['rope']} × {rule['factor']}, {rule['train']}"
-        print(
-            f"{how}: {rule['ratio_to_base']:.3f} of the base model's bits, {rule['passkey']['rate']:.0%} of keys found"
-        )
-
-# %% [markdown]
-# {{claim: needs-question-answer-pairs}}
-
-# %% claim="needs-question-answer-pairs"
-print(
-    f"the demo was trained on: {demo['corpus']['source']}, {demo['corpus']['train_documents']} documents of plain text"
-)
-print(
-    f"windows with a passkey: {demo['recipe']['passkey_share']:.0%}, with named references: "
-    f"{demo['recipe']['reference_share']:.0%}; digits weigh {demo['recipe']['reference_weight']:g} times"
-)
+# The answer to the task: just after a wall a token sees almost nothing of what stands before it. On *short* that happens
+# on all heads at once. S² has twice as many walls, but at each of them only half of the heads are blind, and the others
+# see across.
 
 # %% [markdown]
 # ## Build: the same bytes
 #
 # ### Exercise 8.1 · Given more and more
 #
-# Write the measure *by length*. `nats_of(ids)` is a model: for windows `ids` (w, m) it gives the loss in nats of every byte
-# that has one before it, so (w, m - 1). Of each window measure the last `tail` bytes, given a context of `length` bytes that
-# ends where the window ends, these bytes included. Return the mean in bits.
+# Write the measure of our first witness. `nats_of(ids)` is a model: for windows `ids` (w, m) it gives the loss in nats of
+# every byte that has one before it, so (w, m - 1). Of each window measure the last `tail` bytes, given a context of
+# `length` bytes that ends where the window ends, these bytes included. Return the mean in bits.
 
 
 # %% exercise="last_bits" difficulty=2 importance=5 minutes=8 points=2
@@ -430,7 +279,7 @@ def last_bits(nats_of, windows, length, tail):
 check.last_bits(last_bits)
 
 # %% [markdown] hints="last_bits"
-# Whatever `length` is, the same bytes must be measured. At which end do you shorten the windows?
+# The same bytes must be measured at every `length`. At which end do you shorten the windows?
 #
 # ---
 # `windows[:, -length:]` ends where the window ends. The last `tail` of its losses are those of the last `tail` bytes.
@@ -439,10 +288,10 @@ check.last_bits(last_bits)
 # One nat is `1 / np.log(2)` bits. Take the mean over windows and bytes at once.
 
 # %% [markdown]
-# The library's `score_text` does the same with a model. It is run here on the untrained arm, on few windows.
+# The library's `score_text` does the same with a model. Here on the untrained one, on few windows.
 
 # %%
-quick = evaluate.score_text(untrained, text.held_out, [256, target], windows=profile.choose(laptop=12, binder=6, ci=3))
+quick = evaluate.score_text(untrained, text.held_out, [256, far], windows=profile.choose(laptop=12, binder=6, ci=3))
 print(", ".join(f"{bits:.2f} bits at {length:,}" for length, bits in quick.by_length.items()))
 
 # %% [markdown]
@@ -450,8 +299,8 @@ print(", ".join(f"{bits:.2f} bits at {length:,}" for length, bits in quick.by_le
 #
 # ### Exercise 8.2 · The difference and its error
 #
-# Two arms were measured on the same windows. Return the mean of `mine - other`, and the standard error of that mean, from the
-# differences window by window.
+# Two models were measured on the same windows. Return the mean of `mine - other`, and the standard error of that mean,
+# from the differences window by window.
 
 
 # %% exercise="paired" difficulty=2 importance=4 minutes=8 points=2
@@ -476,71 +325,168 @@ check.paired(paired)
 # The mean is estimated from the same numbers, hence `std(ddof=1)`.
 
 # %% [markdown]
-# What pairing buys: the same two arms, as if they had been measured on different windows.
+# What pairing buys: the same two models, as if they had been measured on different windows.
 
 # %%
+by_arm = record["arms"]
 mine, other = (np.array(by_arm[name]["bits_per_byte_by_window"]) for name in ("full", "s2"))
 mean, error = arms.paired_difference(mine, other)
 apart = np.sqrt((mine.var(ddof=1) + other.var(ddof=1)) / len(mine))
 print(f"full − S²: {mean:+.4f}; standard error {error:.4f} in pairs, {apart:.4f} apart")
 
 # %% [markdown]
+# ### Seeds, factors, steps · more
+#
+# The story above is one run an arm. What stays of it over three seeds, at four, eight and sixteen times the context? The
+# studies were planned before they were run. Two results to take along.
+#
+# On plain text S² and *short* are alike, and both stay behind full attention:
+
+# %%
+study = course.recorded("studies")["studies"]["attention"]
+said = {claim["statement"]: claim for part in reversed(study["parts"]) for claim in part.get("claims", ())}
+for statement in (
+    "S² stays within 1 % of full attention (dense bits/byte at the target).",
+    "With dense attention, as it is used, it is better too.",
+):
+    print(f"{statement} {said[statement]['verdict'].upper()}: {said[statement]['because']}")
+
+# %% [markdown]
+# The second line is about *four times the steps*: under its own pattern S² goes on getting better, and used with full
+# attention it gets worse. A last quarter of full attention mends most of it and with some seeds loses passkeys. A quarter
+# of the learning rate loses no passkeys but repairs little. [Lesson 11](11_where_the_idea_went.ipynb) has the name that
+# this problem was given later.
+
+# %%
+course.show_study("attention")
+course.show_study("lengths")
+course.show_study("passkeys")
+
+# %% [markdown]
+# ### What the paper has · more
+#
+# The paper's perplexities for a model of seven billion weights are quoted by its reviewers, for three target lengths. A
+# perplexity is a power of the loss, so their logarithms compare with our bits.
+
+# %%
+PAPER = {"full": (8.02, 8.05, 8.04), "s2": (8.04, 8.03, 8.08)}  # PG19 validation at 8,192, 16,384 and 32,768 tokens
+theirs = np.log2(PAPER["s2"]) - np.log2(PAPER["full"])
+ours = by_arm["s2"]["bits_per_byte"][str(far)] - by_arm["full"]["bits_per_byte"][str(far)]
+print("S² − full, bits per token, the paper: ", ", ".join(f"{gap:+.4f}" for gap in theirs))
+print(f"S² − full, bits per byte, this record: {ours:+.4f}")
+
+# %% [markdown]
+# - **Agrees**: a model trained sparse can be used dense, up to the target length.
+# - **Does not agree**: the paper finds S² as good as full attention. Here full attention is ahead. Up to the length of a
+#   group all ways are alike; beyond it full attention goes on improving, the sparse ones fall behind.
+#
+# ### And the leak? · more
+#
+# The recipe was also run with the published boundary, in which the earliest tokens see the end of the window. A model
+# that made use of that would have a lower loss as trained than it has in use, at the start of the window.
+
+# %%
+edge = by_arm["s2"]["pattern"]["shift"] // by_arm["s2"]["positions_in_each_mean"]
+
+
+def start(name, trained):
+    curve = (by_arm[name]["as_trained"] if trained else by_arm[name])["bits_per_byte_by_position"]
+    return f"{np.mean(curve[:edge]):.3f}"
+
+
+course.show_table(
+    ["boundary", "first half group, as trained", "first half group, dense", f"bits at {far:,}, dense"],
+    [
+        [label, start(name, True), start(name, False), f"{by_arm[name]['bits_per_byte'][str(far)]:.3f}"]
+        for name, label in (("s2", "split: no leak"), ("wrap", "wrap: as published"))
+    ],
+    caption="Bits per byte where the leak is, and in use",
+)
+mean, error = arms.paired_difference(*(by_arm[name]["bits_per_byte_by_window"] for name in ("wrap", "s2")))
+print(f"in use, wrap − split: {mean:+.4f} ± {error:.4f} bits per byte over the same windows, one seed")
+
+# %% [markdown]
+# It is not lower: in these few steps the model has not learned to look ahead. The authors' answer, that the leak does
+# little harm in a short fine-tuning, holds here. It says nothing about a long one.
+#
+# ### What people say · more
+#
+# {{claim: needed-only-in-training}}
+
+# %% claim="needed-only-in-training"
+ids = torch.from_numpy(corpus.Windows(text.held_out, 512).draw(np.random.default_rng(0), 1))
+with torch.no_grad():
+    with_pattern = untrained.eval()(ids)
+    for attention in untrained.attention_layers:
+        attention.sparse = None
+    without = untrained(ids)
+    for attention in untrained.attention_layers:
+        attention.sparse = longlora.LongLoRAConfig(far).pattern
+assert torch.equal(with_pattern, without)
+print("in evaluation, with and without its sparse pattern: equal bit for bit")
+
+# %% [markdown]
+# {{claim: perplexity-shows-use}}
+
+# %% claim="perplexity-shows-use"
+for rule in course.recorded("position_rules")["rows"]:
+    if rule["ratio_to_base"] < 1.15:
+        how = f"{rule['rope']} × {rule['factor']}, {rule['train']}"
+        print(
+            f"{how}: {rule['ratio_to_base']:.3f} of the base model's bits, {rule['passkey']['rate']:.0%} of keys found"
+        )
+
+# %% [markdown]
 # ## Break it
 #
-# One forgotten line: the model is measured in the mode it was trained in. Nothing fails, no warning appears, and a key
-# that the model could find is reported as lost. The key stands at a quarter of the window here.
+# One forgotten line: somebody measures the model in the mode it was trained in. Nothing fails, no warning appears, and the
+# test reports a key as lost that the model could find. The key stands at a quarter of the window here.
 
 # %%
 rng = np.random.default_rng(0)
-keys = torch.from_numpy(
+hidden = torch.from_numpy(
     np.stack(
-        [
-            passkey.hide_passkey(window, 0.25, rng)
-            for window in corpus.Windows(text.held_out, target).draw(rng, 2 * trials)
-        ]
+        [passkey.hide_passkey(window, 0.25, rng) for window in corpus.Windows(text.held_out, far).draw(rng, 2 * trials)]
     )
 )
 
 
 def keys_found(model):
     with torch.no_grad():
-        guesses = model(keys[:, :-1])[:, -passkey.DIGITS :].argmax(dim=-1)
-    return int((guesses == keys[:, -passkey.DIGITS :]).all(dim=1).sum())
+        guesses = model(hidden[:, :-1])[:, -passkey.DIGITS :].argmax(dim=-1)
+    return int((guesses == hidden[:, -passkey.DIGITS :]).all(dim=1).sum())
 
 
-print(f"model.eval():  {keys_found(untrained.eval())} of {len(keys)} keys")
-print(f"model.train(): {keys_found(untrained.train())} of {len(keys)} keys")
+print(f"model.eval():  {keys_found(untrained.eval())} of {len(hidden)} keys")
+print(f"model.train(): {keys_found(untrained.train())} of {len(hidden)} keys")
 _ = untrained.eval()
 
 # %% [markdown]
-# **Your turn**: put the key at depth 1.0 in the cell above. Now both modes agree, and the mistake would go unnoticed.
+# **Your turn**: put the key at depth 1.0 in the cell above. Now both modes agree, and nobody would notice the mistake.
 # `score_text` and `score_passkeys` set the mode themselves and give it back, for this reason.
-
-# %% [markdown]
+#
 # ## Recap
 #
-# - Measure the same bytes with more and more before them, look where it hurts by position, and test retrieval apart: the
-#   three answer different questions.
-# - On plain text the shift gave no advantage that could be measured, and keys were found without any training at all.
-#   On named references, which must be learned, training was needed and the shift paid: that is the test that tells.
-# - More training under a sparse pattern need not help dense use: here the pattern's own loss fell and the dense one rose.
-# - A difference needs its error, and an arm needs its control. What a small model cannot show is not thereby disproved.
-
-# %% [markdown]
+# - **Stretched positions** repair the text and find passkeys. A test that the untrained model passes says nothing about
+#   training.
+# - **Training** teaches the model to find what is asked for by name; **the shift** carries that across a wall; **full
+#   attention** carries it further.
+# - A difference needs its error, and a result needs its control. What a small model cannot show is not thereby disproved.
+#
 # ## Quiz
 
 # %%
 course.quiz(
     "08.quiz",
     course.Question(
-        "The untrained arm finds nearly all passkeys. What does the passkey test say about the trained arms?",
+        "The untrained model finds nearly all passkeys. What does the passkey test say about the trained ones?",
         right=(
-            "That training has not broken retrieval, no more",
+            "That training has not broken retrieval",
             "A test on which the control does well cannot tell the others apart.",
         ),
         wrong=[
             (
-                "That S² training teaches retrieval",
+                "That training under S² teaches the model to retrieve",
                 "The skill was there before the first step, and under the pattern of training it could not even be practised.",
             ),
             (
@@ -552,30 +498,33 @@ course.quiz(
     course.Question(
         "Windows are shortened at their end, and bits per byte fall from a short context to a long one. Is context used?",
         right=(
-            "Cannot be told: other bytes are measured at each length",
+            "Cannot be told: other bytes are measured each time",
             "The text itself may be easier. Shorten the windows at their start and keep the last bytes the same.",
         ),
         wrong=[
-            ("Yes, a fall is a fall", "It would be, if the measured bytes were the same at each length."),
             (
-                "No, it must be the position rule",
+                "Yes: with more before them the bytes cost less",
+                "It would be, if the measured bytes were the same at each length.",
+            ),
+            (
+                "No: it must be the rule for positions that got better",
                 "The position rule may play a part, but first of all two different texts are compared.",
             ),
         ],
     ),
     course.Question(
-        "S² and short attention come out equal in this record. What may you conclude about the shift?",
+        "On plain text S² and groups without a shift come out equal. What may you conclude about the shift?",
         right=(
-            "On this model and budget it makes no difference that can be resolved",
-            "That is all. The probe in lesson 02 shows a task on which it decides everything.",
+            "This text hardly needs what it carries",
+            "That is all. The named references need it, and there it decides.",
         ),
         wrong=[
             (
-                "The shift is useless",
-                "A model that gains little from far context cannot show what connecting groups is worth.",
+                "It is useless, and could be left out",
+                "A text that gains little from far context cannot show what connecting groups is worth.",
             ),
             (
-                "The shift needs more layers than groups to work at all",
+                "It needs more layers than groups to work at all",
                 "One layer already connects neighbouring groups; more layers carry further.",
             ),
         ],
@@ -589,8 +538,8 @@ course.quiz(
 # seeds? What result would convince somebody who believes the opposite of what you believe?
 
 # %% [markdown] instructor=true
-# **Predicted wrong answers.** *Order*: "full and S² alike, short behind" is what the paper says, and what everybody who
-# read it will choose; praise that, and ask what a replication is for. *Untrained*: nearly everybody says close to zero.
-# Ask where the skill would have come from, and where it did come from.
+# **Predicted wrong answers.** *Untrained*: nearly everybody says close to zero. Ask where the skill would have come from,
+# and where it did come from. *Training*: 50, from caution. *Shift*: "about the same" is what the plain text says, and
+# what everybody who read the paper's table will choose; praise that, and ask which task would disagree.
 #
-# **For the board**: three columns, *shown*, *contradicted*, *cannot tell*; let the class sort the sentences of this lesson.
+# **For the board**: three suspects, and under each the one measurement that only it explains.

@@ -617,7 +617,7 @@ def show(monkeypatch):
     return show_made_up
 
 
-def test_a_lesson_shows_the_tables_and_verdicts_of_a_study_and_where_they_come_from(show, published, capsys):
+def test_a_lesson_folds_the_tables_and_verdicts_of_a_study_and_where_they_come_from(show, published):
     table = {"headings": ["arm", "bits"], "rows": [["S² & short", "1.05"]], "note": "Read *this* first."}
     claims = [
         {"statement": "It holds.", "verdict": "agrees", "because": "+1 < 2"},
@@ -626,13 +626,16 @@ def test_a_lesson_shows_the_tables_and_verdicts_of_a_study_and_where_they_come_f
     ]
     part = {"title": "Ratios", "rows": 3, "missing": 0, "tables": [table], "claims": claims, "notes": ["Also `this`."]}
     show(told([part]))
-    contents = "".join(shown["text/html"] for shown in published)
+    (shown,) = published
+    contents = shown["text/html"]
     assert "<caption>Ratios. Read this first.</caption>" in contents
     assert "S² &amp; short" in contents and "+1 &lt; 2" in contents
     assert [sign in contents for sign in ("✓ Agrees", "✗ Disagrees", "→ Cannot tell")] == [True] * 3
-    assert contents.startswith("<p>How small?</p>")
-    assert contents.endswith("<p>Also this.</p><p>One seed, in bytes.</p>")
-    assert "3 recorded runs, 2026-11-01 to 2026-11-02, on a processor" in capsys.readouterr().out
+    assert contents.startswith("<details><summary>Appendix. How small? 1 part, 3 verdicts</summary><p>How small?</p>")
+    assert "<p>Also this.</p><p>One seed, in bytes.</p>" in contents
+    assert "3 recorded runs, 2026-11-01 to 2026-11-02, on a processor" in contents
+    assert contents.endswith("</p></details>") and contents.count("<details>") == 1
+    assert "It fails. (no)" in shown["text/plain"]
 
 
 def test_parts_that_lack_rows_say_how_many_and_how_to_compute_them(show, published, capsys):
@@ -643,11 +646,11 @@ def test_parts_that_lack_rows_say_how_many_and_how_to_compute_them(show, publish
     assert capsys.readouterr().out == ""
 
 
-def test_a_part_without_rows_is_not_said_to_come_from_them(show, published, capsys):
+def test_a_part_without_rows_is_not_said_to_come_from_them(show, published):
     table = {"headings": ["tokens", "clock"], "rows": [["1,024", "1.34"]], "note": "By another command."}
     show(told([{"title": "Times", "rows": 0, "missing": 0, "tables": [table], "claims": [], "notes": []}]))
     assert "By another command." in "".join(shown["text/html"] for shown in published)
-    assert "recorded runs" not in capsys.readouterr().out
+    assert "recorded runs" not in published[-1]["text/plain"]
 
 
 def test_a_study_or_part_that_there_is_none_of_is_refused(show):

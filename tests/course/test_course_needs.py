@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from longlora_edu.course import Journal, require
+from longlora_edu.course.build.assemble import edition
+from longlora_edu.course.build.minutes import minutes
+from longlora_edu.course.build.routes import lesson_rows, read_routes
 from longlora_edu.course.build.source import lessons
 from longlora_edu.course.notebook.overview import overview, standing
 
@@ -85,7 +88,17 @@ def test_a_learner_stands_where_the_journal_says(tmp_path, capsys):
 
 
 def test_the_map_names_each_lesson_with_its_title_and_minutes():
-    start, *others = lessons(SOURCE)
-    text = start.path.read_text("utf-8")
-    rows = re.findall(r"^# \| (\d\d) \| \[(.+?)\]\((.+?)\.ipynb\) \|.*?\| (\d+) \|", text, re.MULTILINE)
-    assert rows == [(lesson.number, lesson.title, lesson.name, str(lesson.minutes)) for lesson in others]
+    start, *others = everything = lessons(SOURCE)
+    text = "\n".join(cell.source for cell in edition(start, "student", neighbours=everything).cells)
+    rows = re.findall(
+        r"^\| (\d\d[a-c]?) \| \[(.+?)\]\((.+?)\.ipynb\) \|.*?\| (\d+) min \| (\d+) min \|", text, re.MULTILINE
+    )
+    assert rows == [(one.number, one.title, one.name, *map(str, minutes(one))) for one in others]
+    assert "- **To the result**: 00, 02a, 05, 06, 07, 08 (" in text
+
+
+def test_a_map_that_names_no_lesson_or_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="the source folder must hold routes.toml, got none in"):
+        read_routes(tmp_path)
+    with pytest.raises(ValueError, match="lesson must be one of 00, .*, got '99' in routes.toml"):
+        lesson_rows({"lesson": [{"number": "99"}]}, lessons(SOURCE))

@@ -21,7 +21,6 @@ HEADER = """# ---
 # jupyter:
 #   longlora_edu:
 #     title: Small things
-#     minutes: 5
 # ---
 """
 LESSON = (
@@ -223,7 +222,7 @@ def test_sources_are_read_or_refused_by_name(checkout):
     with pytest.raises(ValueError, match="must hold lessons, got none"):
         lessons(checkout)
     (source / "08_next.py").write_text("# %%\n1\n")
-    with pytest.raises(ValueError, match=r"08_next.py must name its title and minutes in its header, got \{\}"):
+    with pytest.raises(ValueError, match=r"08_next.py must name its title in its header, got \{\}"):
         lessons(source)
 
 

@@ -55,7 +55,7 @@ def server(tmp_path_factory):
     need("browser", sys.modules.get("playwright") or pytest.importorskip("playwright"), "needs playwright")
     pytest.importorskip("jupyterlab")
     folder = tmp_path_factory.mktemp("lab")
-    build(SOURCE, folder / "notebooks", "solution", wanted=("00", "02", "07"), run=False)
+    build(SOURCE, folder / "notebooks", "solution", wanted=("00", "02a", "07"), run=False)
     cells = [nbformat.v4.new_code_cell(source) for source in PANELS.values()]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=PYTHON), folder / "notebooks" / "panels.ipynb")
     options = {"LONGLORA_EDU_PROFILE": "ci", "OMP_NUM_THREADS": "1", "LONGLORA_EDU_PROGRESS": str(folder / "p.json")}
@@ -115,7 +115,7 @@ def canvas_of(page):
     return page.evaluate("() => document.querySelector('.longlora-explorer canvas').toDataURL()")
 
 
-@pytest.mark.parametrize("name", ["00_start_here", "02_groups_shift_boundary"])
+@pytest.mark.parametrize("name", ["00_start_here", "02a_wall_and_shift"])
 def test_the_explorer_answers_to_keyboard_and_mouse(name, browser, server, screenshots):
     with lesson(browser, server, name, screenshots) as page:
         explorer = page.locator(".longlora-explorer").first
@@ -138,7 +138,7 @@ def test_the_explorer_answers_to_keyboard_and_mouse(name, browser, server, scree
 
 
 def test_predictions_and_quizzes_take_answers_in_the_browser(browser, server, screenshots):
-    with lesson(browser, server, "02_groups_shift_boundary", screenshots) as page:
+    with lesson(browser, server, "02a_wall_and_shift", screenshots) as page:
         commit = page.get_by_role("button", name="Commit").first
         commit.scroll_into_view_if_needed()
         panel = commit.locator("xpath=ancestor::div[contains(@class,'widget-vbox')][1]")

@@ -15,7 +15,7 @@ from helpers import CHROMIUM_OPTIONS, chromium, need
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "index",
-    "notebooks/02_groups_shift_boundary",
+    "notebooks/02a_wall_and_shift",
     "notebooks/03_reference",
     "notebooks/glossary",
     "explorer",
@@ -127,14 +127,14 @@ def test_the_search_finds_a_word_of_a_lesson_from_the_disk(site, browser):
     page = opened(browser, site / "search.html", seen)
     page.goto(f"{(site / 'search.html').as_uri()}?q=boundary")
     page.wait_for_selector("#search-results li a")
-    assert "notebooks/02_groups_shift_boundary.html" in page.locator("#search-results").inner_html()
+    assert "notebooks/02a_wall_and_shift.html" in page.locator("#search-results").inner_html()
     assert seen == []
     page.context.close()
 
 
 @pytest.mark.browser
 def test_pictures_keep_a_white_ground_in_the_dark(site, browser):
-    page = opened(browser, site / "notebooks" / "02_groups_shift_boundary.html", [], scheme="dark")
+    page = opened(browser, site / "notebooks" / "02a_wall_and_shift.html", [], scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     ground = "getComputedStyle(document.querySelector('.cell_output img')).backgroundColor"
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
@@ -143,7 +143,7 @@ def test_pictures_keep_a_white_ground_in_the_dark(site, browser):
 
 @pytest.mark.browser
 def test_on_a_telephone_no_page_is_wider_than_the_screen(site, browser):
-    for name in ("index", "notebooks/02_groups_shift_boundary", "docs/compared", "api/geometry"):
+    for name in ("index", "notebooks/02a_wall_and_shift", "docs/compared", "api/geometry"):
         page = opened(browser, site / f"{name}.html", [], width=390, height=800)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         page.context.close()

@@ -108,18 +108,18 @@ def test_every_picture_is_one_that_its_section_draws(slide, at):
 
 def test_a_picture_for_a_room_fits_a_slide_in_the_sizes_of_the_projector():
     before = dict(vars(SCREEN))
-    drawn = pictures.picture("02", "Why")
+    drawn = pictures.picture("02a", "Why")
     width, height = Image.open(io.BytesIO(drawn.png)).size
     assert width == 1160 and abs(height - 460) <= 1  # versions of matplotlib round differently
-    assert drawn.alt.startswith("Masks over 8 tokens")
+    assert drawn.alt.startswith("Masks over 12 words")
     assert dict(vars(SCREEN)) == before != vars(PROJECTOR)
 
 
 def test_a_section_or_picture_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="a section must be a heading of lesson 02, got 'Nowhere'"):
-        pictures.picture("02", "Nowhere")
-    with pytest.raises(ValueError, match=r"a section must draw 7 picture\(s\), got 1 in 'Why' of 02_groups"):
-        pictures.picture("02", "Why", 7)
+    with pytest.raises(ValueError, match="a section must be a heading of lesson 02a, got 'Nowhere'"):
+        pictures.picture("02a", "Nowhere")
+    with pytest.raises(ValueError, match=r"a section must draw 7 picture\(s\), got 1 in 'Why' of 02a_wall"):
+        pictures.picture("02a", "Why", 7)
 
 
 @pytest.mark.parametrize(

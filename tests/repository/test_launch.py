@@ -115,7 +115,7 @@ def test_the_course_runs_on_binders_list_offline_on_one_thread_in_two_gigabytes(
     options = ["--python", binders_python, "--memory", "2", "--profile", "ci", "--out", tmp_path / "found.json"]
     run(*offline, sys.executable, script, *options, cwd=tmp_path)
     found = json.loads((tmp_path / "found.json").read_text())
-    assert len(found["notebooks"]) == 11
+    assert len(found["notebooks"]) >= 11
     assert all(lesson["peak_rss_bytes"] < 1e9 for lesson in found["notebooks"].values())
     assert found["versions"]["torch"].removesuffix("+cpu") == "2.13.0"
 

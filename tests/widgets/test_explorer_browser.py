@@ -592,7 +592,7 @@ def test_the_tour_ends_with_a_way_on(opened):
         act()
         page.locator("[data-do=next]").click()
     way = page.locator(".s2x-note a")
-    assert way.inner_text() == "Go on to lesson 02"
+    assert way.inner_text() == "Go on to lesson 02a"
     target = (PAGE.parent / way.get_attribute("href")).resolve()
     assert target.is_file()
 

@@ -11,6 +11,7 @@ import pytest
 
 from longlora_edu.widgets.explorer.page import MODULES
 from longlora_edu.widgets.model_page import bundle
+from longlora_edu.widgets.moving import moving_widget
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "longlora_edu").rglob("*.js"))
@@ -18,6 +19,7 @@ BUNDLES = {
     "explorer": MODULES,
     "engine and worker": bundle.ENGINE + bundle.WORKER,
     "model page": bundle.FACE,
+    "moving pictures": moving_widget.MODULES,
 }
 IMPORT = re.compile(r"^import \{([^}]*)\} from \"([^\"]*)\";$", re.MULTILINE)
 

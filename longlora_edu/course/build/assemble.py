@@ -13,8 +13,9 @@ from ...runs.records import replace_file
 from .frame import foot, head, set_up
 from .outputs import execute
 from .repository import Repository, read_repository
+from .routes import lesson_rows, read_routes, route_rows
 from .sealing import sealed
-from .source import DIRECTIVE, Lesson, lessons, read_lesson, sections, slug, stub, without_marks
+from .source import DIRECTIVE, Lesson, lessons, sections, slug, stub, without_marks
 
 if TYPE_CHECKING:
     import nbformat
@@ -49,13 +50,13 @@ def edition(
     repository = read_repository(lesson.root)
     # Only the student edition is kept where a badge could find it.
     top = head(lesson, neighbours, repository if kind == "student" else None)
-    cells = [_text(top, "head"), _set_up(repository)]
+    cells = [_text(top, "head"), *([] if lesson.moved else [_set_up(repository)])]
     for index, source in enumerate(lesson.cells):
         if source.metadata.get("instructor") and kind != "instructor":
             continue
         after = lesson.cells[index + 1] if index + 1 < len(lesson.cells) else None
-        cells.append(_cell(lesson, source, after, kind, kind == "student" and not solved))
-    cells.append(_text(foot(lesson, neighbours), "foot"))
+        cells.append(_cell(lesson, source, after, kind, neighbours, stubs=kind == "student" and not solved))
+    cells += [] if lesson.moved else [_text(foot(lesson, neighbours), "foot")]
     seen: set[str] = set()
     for cell in cells:
         # A cell keeps its id while others come and go; the second of two equal cells counts on.
@@ -84,11 +85,11 @@ def build(source: Path, out: Path, kind: Edition, *, wanted: tuple[str, ...] = (
     """
     import nbformat
 
-    everything = [read_lesson(path) for path in sorted(source.glob("[0-9][0-9]_*.py"))]
+    everything = lessons(source)
     written = []
-    for lesson in lessons(source, wanted):
+    for lesson in lessons(source, wanted, moved=True):
         notebook = edition(lesson, kind, neighbours=everything)
-        if run:
+        if run and not lesson.moved:
             solved = notebook if kind != "student" else edition(lesson, kind, neighbours=everything, solved=True)
             outputs = execute(solved)
             for cell in notebook.cells:
@@ -109,14 +110,16 @@ def as_text(notebook: nbformat.NotebookNode) -> str:
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def _cell(lesson: Lesson, source, after, kind: Edition, stubs: bool) -> nbformat.NotebookNode:
+def _cell(
+    lesson: Lesson, source, after, kind: Edition, neighbours: Sequence[Lesson], *, stubs: bool
+) -> nbformat.NotebookNode:
     import nbformat
 
     marks = source.metadata
     if "hints" in marks:
         return _text(_folded_hints(lesson, marks["hints"], solved=kind != "classroom"), source.source)
     if source.cell_type == "markdown":
-        text = DIRECTIVE.sub(lambda match: _directive(lesson, *match.groups()), source.source)
+        text = DIRECTIVE.sub(lambda match: _directive(lesson, neighbours, *match.groups()), source.source)
         if after is not None and "exercise" in after.metadata:
             text += f"\n\n{_rating(after)}"
         return _text(text, source.source)
@@ -157,7 +160,9 @@ def _nbgrader(grade_id: str, *, solution: bool = False, grade: bool = False, poi
     return about | {"grade_id": grade_id, "schema_version": 3} | ({"points": points} if points is not None else {})
 
 
-def _directive(lesson: Lesson, what: str, name: str) -> str:
+def _directive(lesson: Lesson, neighbours: Sequence[Lesson], what: str, name: str) -> str:
+    if what in ("lessons", "routes"):
+        return {"lessons": lesson_rows, "routes": route_rows}[what](read_routes(lesson.path.parent), neighbours)
     file = lesson.root / ("notebooks/glossary.md" if what == "beginners" else "docs/claims.md")
     body = sections(file.read_text(encoding="utf-8")).get(name)
     if body is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...runs.records import replace_file
+from .source import FILES
 
 if TYPE_CHECKING:
     from .assemble import Edition
@@ -22,6 +23,7 @@ BESIDE = (
     "docs/explorer.html",
     "docs/model.html",
     "docs/real_models.md",
+    "docs/what_to_use.md",
     "notebooks/glossary.md",
     "notebooks/one_sheet.py",
 )
@@ -41,7 +43,7 @@ def copy_course(folder: Path, edition: Edition = "student") -> list[Path]:
     origin = material()
     wanted = {Path(name): (origin / name).read_bytes() for name in BESIDE}
     if edition == "student":
-        notebooks = sorted((origin / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+        notebooks = sorted((origin / "notebooks").glob(f"{FILES}.ipynb"))
         wanted |= {Path("notebooks", path.name): path.read_bytes() for path in notebooks}
     else:
         if importlib.util.find_spec("jupytext") is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .minutes import said_minutes
 from .repository import Repository
 from .source import Lesson
 
@@ -41,8 +42,10 @@ def set_up(repository: Repository | None) -> str:
 
 def head(lesson: Lesson, neighbours: Sequence[Lesson], repository: Repository | None) -> str:
     """The title, with badges where a `repository` is given, and the links to the lessons before and after."""
+    if lesson.moved:
+        return f"# {lesson.number} · {lesson.title}\n\n[glossary](glossary.md)"
     parts = [f"# {lesson.number} · {lesson.title}", *([repository.badges(lesson.name)] if repository else [])]
-    return "\n\n".join([*parts, _links(lesson, neighbours), f"*About {lesson.minutes} minutes.*"])
+    return "\n\n".join([*parts, _links(lesson, neighbours), f"*{said_minutes(lesson)}*"])
 
 
 def foot(lesson: Lesson, neighbours: Sequence[Lesson]) -> str:

@@ -3,7 +3,8 @@
 Cell metadata carries the marks: `exercise="name" difficulty=2 importance=5 minutes=8`, `check="name"`,
 `hints="name"` (three, separated by `---`), `instructor=true`, `claim="id"`, `worked="name"` (folded until the check of
 that exercise has passed), `after="key"` (folded until that prediction is committed). In text, `{{beginners: Term}}`
-pulls three sentences from the glossary and `{{claim: id}}` a statement and its verdict from `docs/claims.md`.
+pulls three sentences from the glossary, `{{claim: id}}` a statement and its verdict from `docs/claims.md`, and
+`{{lessons}}` and `{{routes}}` the map of `routes.toml`. A heading that ends in "· more" opens what is not core.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-DIRECTIVE = re.compile(r"^\{\{(beginners|claim): *([^}]+?) *\}\}$", re.MULTILINE)
+FILES = "[0-9][0-9]*_*"  # of lessons: 00_start_here, 02a_wall_and_shift
+DIRECTIVE = re.compile(r"^\{\{(beginners|claim|lessons|routes)(?:: *([^}]+?))? *\}\}$", re.MULTILINE)
 # A measured quantity in prose goes stale; a cell computes it instead.
 QUANTITY = re.compile(r"\d[\d.,]*\s*(?:%|×|(?:s|GB|bits?|ppl)\b)|×\s*\d")
 SECTIONS = ("Why", "Predict", "Play", "Reveal", "Build", "Break it", "Recap", "Quiz", "Discuss")
@@ -23,13 +25,13 @@ SECTIONS = ("Why", "Predict", "Play", "Reveal", "Build", "Break it", "Recap", "Q
 
 @dataclass(frozen=True)
 class Lesson:
-    """One source file. `cells` are nbformat's, as jupytext reads them."""
+    """One source file. `cells` are nbformat's, as jupytext reads them. One that `moved` only says where to go."""
 
     path: Path
     title: str
-    minutes: int
     cells: tuple
     digest: str
+    moved: bool = False
 
     @property
     def name(self) -> str:
@@ -37,6 +39,12 @@ class Lesson:
 
     @property
     def number(self) -> str:
+        """Two digits, and a letter where a subject has several lessons: 02a."""
+        return self.name.partition("_")[0]
+
+    @property
+    def subject(self) -> str:
+        """Two digits: what keys of predictions, quizzes and exercises begin with."""
         return self.name[:2]
 
     @property
@@ -56,6 +64,13 @@ class Lesson:
             cell.metadata["exercise"]: without_marks(cell.source) for cell in self.cells if "exercise" in cell.metadata
         }
 
+    def with_claims(self, text: str) -> str:
+        """Put the statements and verdicts of claims into a text, where it asks for them; nothing for one not there."""
+        if "{{claim" not in text:
+            return text
+        claims = sections((self.root / "docs/claims.md").read_text(encoding="utf-8"))
+        return DIRECTIVE.sub(lambda found: claims.get(found[2], "") if found[1] == "claim" else found[0], text)
+
     @cached_property
     def hints(self) -> dict[str, list[str]]:
         """Three texts for each exercise."""
@@ -70,32 +85,35 @@ def read_lesson(path: Path) -> Lesson:
     """Read one source file.
 
     Raises:
-        ValueError: for a file without title and minutes.
+        ValueError: for a file without a title.
     """
     import jupytext
 
     text = path.read_text(encoding="utf-8")
     notebook = jupytext.reads(text, fmt="py:percent")
     about = notebook.metadata.get("longlora_edu", {})
-    if "title" not in about or "minutes" not in about:
-        raise ValueError(f"{path.name} must name its title and minutes in its header, got {dict(about)}")
+    if "title" not in about:
+        raise ValueError(f"{path.name} must name its title in its header, got {dict(about)}")
     digest = hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
-    return Lesson(path, about["title"], int(about["minutes"]), tuple(notebook.cells), digest)
+    return Lesson(path, about["title"], tuple(notebook.cells), digest, bool(about.get("moved")))
 
 
-def lessons(folder: Path, wanted: tuple[str, ...] = ()) -> list[Lesson]:
+def lessons(folder: Path, wanted: tuple[str, ...] = (), *, moved: bool = False) -> list[Lesson]:
     """All lessons of a source folder in order, or those whose names begin with what is `wanted`.
+
+    Old names that only say where to go come along where `moved` asks for them.
 
     Raises:
         ValueError: for a wanted lesson that is not there, or an empty folder.
     """
-    paths = sorted(folder.glob("[0-9][0-9]_*.py"))
+    paths = sorted(folder.glob(f"{FILES}.py"))
     if not paths:
         raise ValueError(f"the source folder must hold lessons, got none in {folder}")
     for name in wanted:
         if not any(path.stem.startswith(name) for path in paths):
             raise ValueError(f"lesson must be one of {', '.join(path.stem for path in paths)}, got {name!r}")
-    return [read_lesson(path) for path in paths if not wanted or path.stem.startswith(tuple(wanted))]
+    chosen = [read_lesson(path) for path in paths if not wanted or path.stem.startswith(tuple(wanted))]
+    return [lesson for lesson in chosen if moved or not lesson.moved]
 
 
 def without_marks(source: str) -> str:
@@ -135,7 +153,7 @@ def problems(lesson: Lesson) -> list[str]:
     found = []
     prose = [cell.source for cell in lesson.cells if cell.cell_type == "markdown"]
     headings = re.findall(r"^## +(.+?) *$", "\n".join(prose), flags=re.MULTILINE)
-    kinds = [heading.split(":")[0].split(" · ")[0] for heading in headings]
+    kinds = [re.split(r":| · |, ", heading)[0] for heading in headings]
     found += [f"has no section {section!r}" for section in SECTIONS if section not in kinds]
     for text in prose:
         statement = "\n".join(line for line in text.splitlines() if not line.startswith(">"))

@@ -49,8 +49,8 @@ def blocks_of(root: Path, repository: Repository | None) -> dict[str, dict[str, 
 
 def _about_groups(root: Path) -> tuple[str, str]:
     """The lesson to begin with for who wants to see the idea: the first of number 02. Its name and its number."""
-    first = min(path.stem for path in (root / "notebooks" / "source").glob("02*_*.py"))
-    return first, first.partition("_")[0]
+    first = lessons(root / "notebooks" / "source", ("02",))[0]
+    return first.name, first.number
 
 
 def _buttons(repository: Repository | None, lesson: tuple[str, str]) -> str:

@@ -14,6 +14,15 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence], *, caption: st
     Raises:
         ValueError: for a row with more or fewer cells than there are headings.
     """
+    publish(*table_of(headings, rows, caption=caption))
+
+
+def table_of(headings: Sequence[str], rows: Sequence[Sequence], *, caption: str) -> tuple[str, str]:
+    """Write a table as HTML and as text.
+
+    Raises:
+        ValueError: for a row with more or fewer cells than there are headings.
+    """
     for row in rows:
         if len(row) != len(headings):
             raise ValueError(f"rows must have {len(headings)} cells, one a heading, got {list(row)}")
@@ -25,4 +34,4 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence], *, caption: st
     )
     table = f"<table><caption>{html.escape(caption)}</caption><tr>{head}</tr>{body}</table>"
     lines = [" | ".join(map(str, row)) for row in (headings, *rows)]
-    publish(table, "\n".join([caption, *lines]))
+    return table, "\n".join([caption, *lines])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 
 from ...runs.records import recorded
 from .cards import card, publish
-from .html_tables import show_table
+from .html_tables import table_of
 
 SIGNS = {"agrees": "right", "disagrees": "wrong"}
 
 
 def show_study(name: str, *numbers: int) -> None:
-    """Publish parts of a study by their numbers, from 1, all by default; of those that lack rows, how many.
+    """Publish parts of a study by their numbers, from 1, all by default, folded; of those that lack rows, how many.
 
-    A verdict is about the small model: *cannot tell* is one as well.
+    A lesson names its two or three telling numbers; this is the appendix behind them. A verdict is about the small
+    model: *cannot tell* is one as well.
 
     Raises:
         ValueError: for a study or a part that there is none of.
@@ -31,13 +33,17 @@ def show_study(name: str, *numbers: int) -> None:
     there = [part for part in chosen if "tables" in part]
     waiting = [part for part in chosen if part not in there]
     if there:
-        _say(study["question"])
-        for part in there:
-            _show(part)
-        if study["caveat"]:
-            _say(study["caveat"])
+        pieces = [_said(study["question"]), *(piece for part in there for piece in _pieces(part))]
+        pieces += [_said(study["caveat"])] if study["caveat"] else []
         if any(part["rows"] for part in there):  # what has none says itself where it comes from
-            print(studied_line(record["about"]))
+            pieces.append(_said(studied_line(record["about"])))
+        verdicts = sum(len(part["claims"]) for part in there)
+        summary = f"Appendix. {_plain(study['question'])} {_count(len(there), 'part')}, {_count(verdicts, 'verdict')}"
+        inside = "".join(content for content, _ in pieces)
+        publish(
+            f"<details><summary>{html.escape(summary)}</summary>{inside}</details>",
+            "\n".join([summary, *(text for _, text in pieces)]),
+        )
     if waiting:
         lacking = "; ".join(f"{part['title']} ({part['missing']} of {part['rows']} runs)" for part in waiting)
         text = f"Not recorded yet: {lacking}. `{study['command']}`"
@@ -51,21 +57,27 @@ def studied_line(about: dict) -> str:
     return f"From {about['rows']} recorded runs, {days}, on {where}; docs/evidence.md names each and its command"
 
 
-def _show(part: dict) -> None:
+def _pieces(part: dict) -> Iterator[tuple[str, str]]:
+    """Yield the tables, verdicts and notes of a part, each as HTML and as text."""
     for table in part["tables"]:
-        show_table(table["headings"], table["rows"], caption=_plain(f"{part['title']}. {table['note']}".strip()))
+        caption = _plain(f"{part['title']}. {table['note']}".strip())
+        yield table_of(table["headings"], table["rows"], caption=caption)
     for claim in part["claims"]:
         verdict = claim["verdict"].capitalize()
         # A claim and its outcome are two things: the sign shows the outcome, which is in words as well.
         sign, sentence = SIGNS.get(claim["verdict"].split()[0], "note"), f"{verdict}: {claim['statement']}"
-        publish(card(sign, sentence, html.escape(claim["because"])), f"{sentence} ({claim['because']})")
+        yield card(sign, sentence, html.escape(claim["because"])), f"{sentence} ({claim['because']})"
     for note in part["notes"]:
-        _say(note)
+        yield _said(note)
 
 
-def _say(sentence: str) -> None:
+def _said(sentence: str) -> tuple[str, str]:
     plain = _plain(sentence)
-    publish(f"<p>{html.escape(plain)}</p>", plain)
+    return f"<p>{html.escape(plain)}</p>", plain
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'s' * (number != 1)}"
 
 
 def _plain(text: str) -> str:

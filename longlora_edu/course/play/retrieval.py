@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,10 +11,17 @@ from matplotlib.patches import Rectangle
 from ...plots.curves import running_mean
 from ...plots.picture import picture_of
 from ...plots.style import DENSE, EMPTY, INK, PLAIN, SCREEN, SHIFTED, Style, axes_for, dress, new_axes, percent
+from ...runs.records import Proportion
 from ...training.probe import ProbeResult, ProbeSettings, places
 
 LINES = {"inside": "--", "across": "-", "far": ":"}
 NAMES = {"inside": "inside a group", "across": "across a border", "far": "too far for the shift"}
+
+
+def read_probe(record: Mapping) -> ProbeResult:
+    """Read one probe of `recorded("probe")`, as `run_probe` returned it."""
+    scores = (Proportion(record[name]["successes"], record[name]["trials"]) for name in ("accuracy", "dense"))
+    return ProbeResult(ProbeSettings(**record["settings"]), tuple(record["curve"]), *scores)
 
 
 def plot_places(settings: ProbeSettings, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:

@@ -13,26 +13,29 @@ __all__ = ["S2Explorer", "explorer", "module", "page"]  # noqa: F822 - S2Explore
 
 
 def explorer(
-    n: int = 16,
+    n: int | None = None,
     g: int = 4,
     shift: int | None = None,
     heads: int = 4,
     boundary: str = "split",
     layers: int = 3,
     *,
+    words: str = "",
     tour: bool = False,
     projector: bool = False,
 ):
     """An `S2Explorer` with these settings, ready to be the last line of a cell; its still picture goes with it.
 
-    n is the number of tokens, g the group size; `shift=None` is half a group. Without anywidget it is the still
-    picture alone (`Still`), whose caption has the link to the page that moves.
+    n is the number of tokens, 16 or as many as `words` has, which then stand along the axes; g is the group size;
+    `shift=None` is half a group. Without anywidget it is the still picture alone (`Still`), whose caption has the link
+    to the page that moves.
 
     Raises:
         ValueError: for settings that `S2Geometry` refuses, or beyond what the explorer draws.
     """
     from traitlets import TraitError
 
+    n = n or len(words.split()) or 16
     try:
         from .widget import S2Explorer
     except ImportError:
@@ -42,7 +45,7 @@ def explorer(
         geometry = S2Geometry(n, g, heads, shift, boundary)
         return Still(geometry, layers, style=PROJECTOR if projector else SCREEN)
 
-    settings = {"n": n, "g": g, "heads": heads, "boundary": boundary, "layers": layers}
+    settings = {"n": n, "g": g, "heads": heads, "boundary": boundary, "layers": layers, "words": words}
     if shift is not None:
         settings["shift"] = shift
     try:

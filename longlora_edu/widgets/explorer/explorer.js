@@ -100,11 +100,11 @@ function render({ model, el }) {
   function onward() {
     const note = find(".s2x-note");
     const kept = document.documentElement.dataset.lessons;
-    note.textContent = "You have seen all six. Why it works: lesson 02. ";
+    note.textContent = "You have seen all six. Why it works: lesson 02a. ";
     if (!alone || !kept) return;
     const link = document.createElement("a");
-    link.setAttribute("href", `../notebooks/02_groups_shift_boundary.${kept}`);
-    link.textContent = "Go on to lesson 02";
+    link.setAttribute("href", `../notebooks/02a_wall_and_shift.${kept}`);
+    link.textContent = "Go on to lesson 02a";
     note.append(link);
   }
 

@@ -1,0 +1,302 @@
+# ---
+# jupyter:
+#   longlora_edu:
+#     title: Where the idea went
+# ---
+
+# %% [markdown]
+# **After this lesson you can**
+#
+# - say what became of groups, of the shift, and of the wish behind them;
+# - recognise two bugs of today as twins of ours, and find them with the push;
+# - choose what to use when a context must grow: nothing, stretched positions, full attention, or S².
+#
+# **You need first** the cells of plain and shifted heads ([lesson 02a](02a_wall_and_shift.ipynb)): two tokens share a
+# cell of 8; what do they have in common?
+#
+# **Where it runs**: anywhere, without a GPU. What others found is quoted with its source: *read* in a thread, a file or a
+# documentation page, or known *from an abstract* or a second source only. All of it was collected in November 2026.
+
+# %%
+import numpy as np
+
+from longlora_edu import course
+from longlora_edu.cost import ModelShape
+from longlora_edu.course.checks import l11_today as check
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.plan import plan
+from longlora_edu.plots import neighbours
+
+# %% [markdown]
+# ## Why: an idea three years on
+#
+# LongLoRA came out in 2023. Its wish was: *train on long texts without paying for all the looks*. People still have that
+# wish. What they do about it has changed. Five things happened.
+#
+# **1. Full attention was made to fit.** The memory was the first wall, and it fell by other means: the loss is computed in
+# chunks, activations wait in the computer's main memory, and several GPUs share one long text, a stretch each, and pass
+# their keys around (*context parallelism*). TRL, a training library, tells of Qwen3-8B trained on texts of a million
+# tokens with *full* attention on eight H100 (read: its pull requests 6845 and 7003; not measured here). Axolotl took
+# `s2_attention` out when it got such parallelism (read: its pull request 2977).
+#
+# {{beginners: Context parallelism}}
+#
+# **2. The plain head survived.** Here is the rule of Llama 4's chunked attention, as transformers has it (read):
+# `key // chunk == query // chunk`, and causal.
+#
+# ## Predict: an old friend
+
+# %%
+course.predict(
+    "11.chunk",
+    "Llama 4 looks inside chunks of a fixed size in most of its layers. In our words, what is that?",
+    choices=[
+        "a sliding window of one group",
+        "plain heads, without a shift",
+        "shifted heads, without plain ones",
+        "blocks chosen by what they say",
+    ],
+)
+
+# %% [markdown]
+# ## Reveal: an old friend
+
+# %%
+query, key = np.ogrid[:16, :16]
+llama4 = (key // 4 == query // 4) & (key <= query)
+assert np.array_equal(llama4, S2Geometry(16, 4, 2, shift=0).mask()[0])
+course.reveal(
+    "11.chunk",
+    "plain heads, without a shift",
+    "Equal, square by square. And the wall? Every fourth layer of that model has full attention: there the news "
+    "gets across. Nobody needed the shift.",
+)
+
+# %% [markdown]
+# The shift itself is in none of the models that we looked at.
+#
+# **3. The mismatch got a name.** S²-Attn trains sparse and is used dense. Later papers call what is lost on the way a
+# capability gap, and repair it: SSA aligns the sparse and the dense mode while it trains (from an abstract, arXiv
+# 2511.20102), InfLLM-V2 has both with the same weights (from an abstract, 2509.24663). Our own studies saw the gap:
+
+# %%
+study = course.recorded("studies")["studies"]["attention"]
+said = {claim["statement"]: claim for part in reversed(study["parts"]) for claim in part.get("claims", ())}
+for statement in (
+    "S² stays within 1 % of full attention (dense bits/byte at the target).",
+    "After 240 steps S² is within 1 % of full attention trained as long.",
+    "A last quarter of full attention brings it within 1 % of full.",
+):
+    print(f"{statement}\n    {said[statement]['verdict']}: {said[statement]['because'].partition(';')[0]}")
+
+# %% [markdown]
+# Read the lines from top to bottom: a small gap, a large one after four times the steps, and nearly none when the last
+# quarter of the training is full attention. If you use S² today, end like that.
+#
+# **4. Blocks are chosen by what they say.** A group is cut by position: it takes no notice of the text. NSA, MoBA and
+# DeepSeek's sparse attention let each word choose the blocks that it looks at, and train with that choice from the start
+# (from abstracts). MoBA keeps full attention in its last three layers when it is tested (read: its issue 29).
+#
+# **5. Hybrids.** Most layers look through a window at the last few words, every so many layers one looks at everything.
+# MiMo-V2-Flash has five windows of 128 to one full layer (from an abstract). It costs little, and yet: wide windows make
+# a model lazy about looking far (2606.15378, from an abstract), and MiniMax-M2 went back to full attention because of
+# questions that need several hops (from an abstract).
+#
+# ## Predict: what a hybrid costs
+
+# %%
+course.predict(
+    "11.hybrid",
+    "Six layers at 32,768 tokens: five with a window of 128, one full. S² with groups of a quarter computes about a "
+    "quarter of all pairs. And the hybrid?",
+    unit="per cent",
+)
+
+# %% [markdown]
+# ## Reveal: what a hybrid costs
+
+# %%
+n, width = 32768, 128
+full = n * (n + 1) // 2
+window = width * (width + 1) // 2 + (n - width) * width
+share = (full + 5 * window) / (6 * full)
+s2 = S2Geometry(n, n // 4, 32)
+print(f"S², groups of a quarter: {s2.pairs() / S2Geometry(n, n, 32, shift=0).pairs():.1%} of all pairs")
+course.reveal("11.hybrid", round(100 * share, 1), "Nearly all of it is the one full layer.", unit="per cent")
+
+# %% [markdown]
+# Fewer pairs than S², and the last word hears the first in every sixth layer. That is the shift's job, done by a layer.
+# But a hybrid is built like that from the first day of its pretraining, and LongLoRA extends a model that exists.
+#
+# ## Play: put them side by side
+#
+# Ten patterns over the same tokens. **One task.** For each: who is visible to the last token directly, and where would
+# the news from the first token have to wait?
+
+# %%
+patterns = neighbours.named_patterns(16)
+print(", ".join(patterns))
+neighbours.show_patterns(patterns, 64)
+
+# %% [markdown]
+# ## Build: a hybrid's bill
+#
+# ### Exercise 11.1 · The pairs of a hybrid
+#
+# Count the pairs of one head through all layers. Every `every`-th layer has full causal attention, the others a window of
+# the last `width` tokens, the token itself included.
+
+
+# %% exercise="hybrid_pairs" difficulty=2 importance=3 minutes=6 points=2
+def hybrid_pairs(seq_len, width, layers, every):
+    """int: pairs of one head, summed over `layers` layers."""
+    ### BEGIN SOLUTION
+    full = seq_len * (seq_len + 1) // 2
+    short = min(seq_len, width)
+    window = short * (short + 1) // 2 + (seq_len - short) * short
+    return layers // every * full + (layers - layers // every) * window
+    ### END SOLUTION
+
+
+# %% check="hybrid_pairs"
+check.hybrid_pairs(hybrid_pairs)
+
+# %% [markdown] hints="hybrid_pairs"
+# A full layer has 1 + 2 + … + n pairs. Count a windowed layer in two parts: the first tokens, which have less than a
+# window before them, and the others.
+#
+# ---
+# In a window of `width` the first `width` tokens are a small full triangle, each later token adds `width` pairs.
+#
+# ---
+# There are `layers // every` full layers. Where the window is longer than the text, it is the text:
+# `short = min(seq_len, width)`.
+
+# %% [markdown]
+# ## Break it: two twins of our bugs
+#
+# **Packed texts that hear each other.** To fill a long window, several documents are put into one row. Each must hear
+# itself only. With context parallelism *and* packing, a training library let them hear each other, silently; somebody
+# found it by changing one token (read: TRL's pull request 6843). Our groups have the same fault if you forget the
+# documents:
+
+# %%
+from longlora_edu.reference import s2_attention
+
+geometry = S2Geometry(12, 8, 2)
+segments = np.array([[0] * 5 + [1] * 7])  # two documents in a row: tokens 0 to 4, and 5 to 11
+q, k, v = np.random.default_rng(0).normal(size=(3, 1, 2, 12, 8))
+pushed = v + (np.arange(12) == 3)[:, None]  # a value of the first document
+for name, documents in (("documents forgotten", None), ("documents given", segments)):
+    moved = s2_attention(q, k, pushed, geometry, segments=documents) - s2_attention(
+        q, k, v, geometry, segments=documents
+    )
+    print(f"{name}: pushing token 3 moves {np.flatnonzero(np.abs(moved).max(axis=(0, 1, 3))).tolist()}")
+
+# %% [markdown]
+# **A cache that is right in shape only.** While a model writes, it keeps the keys of the words so far. With chunks it may
+# drop those of earlier chunks. A port of Llama 4 kept the *last* `chunk` keys instead, a window: every word that it wrote
+# looked at the wrong keys, and the test compared shapes (read: mlx-lm's pull request 1673).
+
+# %%
+chunk, n = 4, 10
+query, key = np.ogrid[:n, :n]
+right = (key // chunk == query // chunk) & (key <= query)  # as in training
+cached = (query - key < chunk) & (key <= query)  # the last `chunk` keys, one word after the other
+q, k, v = np.random.default_rng(1).normal(size=(3, n, 8))
+
+
+def attention(allowed, values):
+    scores = np.where(allowed, q @ k.T / np.sqrt(8), -np.inf)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True) @ values
+
+
+pushed = v + (np.arange(n) == 3)[:, None]
+for name, allowed in (("chunks", right), ("the cache", cached)):
+    output = attention(allowed, v)
+    moved = np.flatnonzero(np.abs(attention(allowed, pushed) - output).max(axis=1) > 1e-12)
+    print(f"{name:9}: shape {output.shape}, pushing token 3 moves {moved.tolist()}")
+
+# %% [markdown]
+# Same shapes, finite numbers. The push shows it at once: in the cache token 3 is heard across the wall.
+#
+# ## What to use now
+#
+# [What to use when a context must grow](../docs/what_to_use.md) has the whole table, with what each choice costs and
+# where that was measured. `plan` gives the same answer for a model and a length, and says why:
+
+# %%
+llama = ModelShape.llama2_7b()
+for context in (4096, 8192, 16384, 32768, 65536):
+    found = plan(llama, context, trained_context=4096).advice
+    print(f"Llama-2-7B, 4,096 to {context:6,}: {found.use}\n    {found.why}")
+
+# %% [markdown]
+# On the command line: `longlora-edu plan --model FOLDER --context 32768`.
+#
+# ## Recap
+#
+# - **The wish stayed, the means changed**: full attention made to fit, blocks chosen by content, hybrids. The plain head is
+#   alive; we found the shift nowhere.
+# - **The gap between sparse training and dense use** is real, has a name, and shrinks when the last part of the training
+#   is full attention.
+# - **First ask whether you need to train at all.** Then whether full attention fits. S² pays where attention is most of a
+#   step.
+#
+# Words of this lesson in the glossary: [context parallelism](glossary.md#context-parallelism),
+# [packing](glossary.md#packing), [KV cache](glossary.md#kv-cache).
+#
+# ## Quiz
+
+# %%
+course.quiz(
+    "11.quiz",
+    course.Question(
+        "Your model was trained at 32,768 tokens, and your documents have 20,000. What do you do?",
+        right=("Nothing", "It reads them already. Measure whether it finds what you ask for."),
+        wrong=[
+            (
+                "Stretch its positions to be on the safe side",
+                "Stretching costs a little everywhere, and you gain nothing.",
+            ),
+            ("Train it with S² on such documents", "You might train it for your task, but not for its length."),
+        ],
+    ),
+    course.Question(
+        "You trained with S² and use the model with full attention. What closes most of the gap?",
+        right=(
+            "A last part of training with full attention",
+            "In our study it took the gap to about a percent of the loss.",
+        ),
+        wrong=[
+            (
+                "Four times as many steps under S², at the same rate",
+                "That made the gap larger: the pattern's own loss fell, the dense one rose.",
+            ),
+            ("A larger shift", "The shift decides who hears whom in training. In use there is none."),
+        ],
+    ),
+    course.Question(
+        "A cache for chunked attention returns tensors of the right shape. Which test do you add?",
+        right=("Push one value, compare who moves", "It shows who hears whom, while writing and while reading."),
+        wrong=[
+            (
+                "The loss of a text that is read at once",
+                "Reading at once does not use the cache: it was right all the time.",
+            ),
+            ("The speed with and without the cache", "A wrong cache is as fast as a right one."),
+        ],
+    ),
+)
+
+# %% [markdown]
+# ## Discuss
+#
+# In three years the shift went, and the walls stayed. What would you have had to know in 2023 to see that coming? Which of
+# today's ideas would you bet on, and what would you measure to find out?
+
+# %% [markdown] instructor=true
+# **For the teacher.** *11.chunk*: "a sliding window" is what most people take every cheap attention for; let them find two
+# neighbours that do not hear each other. *11.hybrid*: guesses near a sixth are right for the right reason; ask what the
+# window adds. The table of `docs/what_to_use.md` makes a good closing slide for a class of engineers.
