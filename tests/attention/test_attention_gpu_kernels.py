@@ -166,11 +166,11 @@ def test_flex_calls_nothing_deprecated():
         s2_attention(q, k, v, S2Geometry(64, 16, 2), impl="flex")
 
 
-@pytest.mark.parametrize("kv_heads", [4, 2, 1])
-def test_keys_that_are_shared_are_copied_only_where_a_half_cuts_a_group(kv_heads):
-    q, k = torch.zeros(1, 4, 8, 2), torch.zeros(1, kv_heads, 8, 2)
-    keys, _ = flex._read_by(range(2, 4), k, k, q)
-    assert (keys.untyped_storage().data_ptr() == k.untyped_storage().data_ptr()) == (kv_heads > 1)
+@pytest.mark.parametrize("heads, kv_heads, copied", [(4, 4, False), (4, 2, False), (9, 3, True)])
+def test_keys_that_are_shared_are_copied_only_where_a_half_cuts_a_group(heads, kv_heads, copied):
+    q, k = torch.zeros(1, heads, 8, 2), torch.zeros(1, kv_heads, 8, 2)
+    keys, _ = flex._read_by(range(heads // 2, heads), k, k, q)
+    assert (keys.untyped_storage().data_ptr() != k.untyped_storage().data_ptr()) == copied
 
 
 def as_if_on_cuda(monkeypatch, capability=(9, 0), dtype=torch.bfloat16):
