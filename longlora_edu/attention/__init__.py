@@ -120,7 +120,7 @@ def choose_impl(
     | device_type | what else                                   | impl         | why                                  |
     |-------------|---------------------------------------------|--------------|--------------------------------------|
     | cpu         | dropout                                     | "dense_mask" | PyTorch has no other with it         |
-    | cpu         | bfloat16, groups of 256 to 2,048, no tracer | "products"   | measured: `benchmarks/products.py`   |
+    | cpu         | bfloat16, groups of 256 to 2,048, no tracer | "products"   | `benchmarks/cpu_attention.py`        |
     | cuda        | no dropout, half precision, capability 8.0, | "varlen"     | "grouped" builds masks of b c g g    |
     |             | stretches, no tracer                        |              | bytes; times are not measured        |
     | all         |                                             | "grouped"    | least work, and memory linear in n   |
@@ -155,7 +155,8 @@ def _chosen(q: Tensor, v: Tensor, geometry: S2Geometry, segments: Tensor | None,
 
 def _group_of(geometry: S2Geometry) -> int | None:
     """The longest cell; None for relatives of S²-Attn, as the studies have them, which may have no groups."""
-    return getattr(geometry, "group_size", None)
+    group = getattr(geometry, "group_size", None)
+    return group and min(group, geometry.seq_len)
 
 
 _IMPLS = {
