@@ -7,7 +7,8 @@ gradients, is compared with the class's own eager attention under a mask for eve
 pair (`tests/oracles.py`); nothing of ours runs there. Verdicts:
 
     right       equal, and evaluation is stock `sdpa` to the bit
-    refused     `use_s2` says what it would have to ignore, before anything is computed; `late` if in the first step
+    refused     `use_s2` says what it would have to ignore, before anything is computed; `late` if in the first step.
+                A class that cannot be built small is asked about at its own size, without weights
     wrong       it ran and is not equal
     crash       something else was raised
     unjudged    the class could not be built small, stock or not, or its eager attention ignores such a mask
@@ -121,10 +122,25 @@ def judged(name: str, seconds: int = SECONDS) -> dict[str, str]:
     try:
         return verdict(lambda: tiny(name))
     except CannotJudge as reason:
-        return {"verdict": "unjudged", "why": one_line(reason)}
+        return refused_unseen(name) or {"verdict": "unjudged", "why": one_line(reason)}
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+def refused_unseen(name: str) -> dict[str, str] | None:
+    """Ask `use_s2` about a class at its own size, without weights: a refusal needs none. None where it is taken."""
+    try:
+        kind = getattr(transformers, name)
+        with torch.device("meta"):
+            model = kind(kind.config_class())
+    except Exception:
+        return None
+    try:
+        use_s2(model, group_size=GROUP)
+    except ValueError as error:
+        return {"verdict": "refused", "why": mechanism(error)}
+    return None
 
 
 def verdict(build: Callable[[], torch.nn.Module]) -> dict[str, str]:
