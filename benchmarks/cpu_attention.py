@@ -26,6 +26,7 @@ from longlora_edu.runs.timing import Ratio, in_turns
 from research.bench import implementations as ways
 from research.bench.scaling import extra_bytes
 
+RECORD = Path(__file__).parent / "results" / "cpu_attention.json"
 HEADS, SQUARE = 8, 1024
 # b, n, g, d
 SIZES = (
@@ -40,7 +41,7 @@ def main(given: list[str] | None = None) -> dict:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--repeats", type=int, default=9)
     options.add_argument("--toy", action="store_true", help="one small size")
-    options.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "cpu_attention.json")
+    options.add_argument("--out", type=Path, default=RECORD)
     args = options.parse_args(given)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
