@@ -35,7 +35,7 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from longlora_edu.hf import use_s2
-from longlora_edu.runs.records import provenance, write_json
+from longlora_edu.runs.records import provenance, read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -82,18 +82,19 @@ def main(given: list[str] | None = None) -> dict:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", action="append", help="a class; several times")
     options.add_argument("--out", type=Path, default=RECORD)
+    options.add_argument("--resume", action="store_true", help="keep what the record holds already")
     args = options.parse_args(given)
     transformers.logging.set_verbosity_error()
     warnings.simplefilter("ignore")
-    rows = {}
+    rows = read_json(args.out)["families"] if args.resume and args.out.exists() else {}
+    record = {}
     for name in args.only or classes():
-        rows[name] = judged(name)
+        rows[name] = rows.get(name) or judged(name)
         print(name, *rows[name].values(), flush=True)
-    record = {"counts": counts(rows), "families": rows} | dataclasses.asdict(
-        provenance(threads=torch.get_num_threads())
-    )
-    if not args.only:
-        write_json(args.out, record)
+        about = dataclasses.asdict(provenance(threads=torch.get_num_threads()))
+        record = {"counts": counts(rows), "families": rows} | about
+        if not args.only:
+            write_json(args.out, record)
     print(record["counts"])
     return record
 
@@ -140,6 +141,8 @@ def refused_unseen(name: str) -> dict[str, str] | None:
         use_s2(model, group_size=GROUP)
     except ValueError as error:
         return {"verdict": "refused", "why": mechanism(error)}
+    except Exception as error:
+        return {"verdict": "crash", "why": one_line(error)}
     return None
 
 

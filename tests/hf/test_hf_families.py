@@ -21,7 +21,7 @@ MECHANISMS = (
     "must dispatch attention through transformers' AttentionInterface", "attention that is not causal", "layer_types",
     "sliding_window", "soft-capped logits", "attention sinks", "parts with configs of their own",
     "an encoder and a decoder", "cross-attention", "must support stock sdpa",
-    "query heads that key heads do not divide",
+    "query heads that key heads do not divide", "layers with settings of their own",
 )  # fmt: skip
 
 
@@ -60,6 +60,7 @@ def test_the_docs_count_as_the_record_does():
             "refused",
             "must dispatch attention through transformers' AttentionInterface, and does not",
         ),
+        ("Gemma3ForConditionalGeneration", "refused", UNSEEN),
         ("NoSuchForCausalLM", "unjudged", "transformers does not show it"),
     ],
 )
