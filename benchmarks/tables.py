@@ -158,8 +158,8 @@ def _scaling(record: dict) -> str:
     head = ["tokens", "ns a token, S²", "ns a token, dense", "bytes a token, S²", "bytes a token, dense"]
     return (
         f"**By length**, one sequence, groups of {record['group']}, {record['dtype']}: time and memory a token stay "
-        "flat with S². Bytes are the most that a fresh process held above q, k, v and the gradient of the output; S² "
-        "holds the output twice, once in pieces.\n\n"
+        "flat with S². Bytes are the most that a fresh process held above q, k, v and the gradient of the output. When "
+        "this was recorded S² held the output twice, once in pieces; now it holds it once: `cpu_attention.json`.\n\n"
         f"{_table(head, rows)}\n\n"
         f"With groups of a quarter of the length S² is faster than dense attention {pays} (times faster: {ratios}).\n\n"
         f"{_source(record)}"

@@ -7,6 +7,8 @@ v may be wider or narrower than q and k. Inputs are never written to.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -15,8 +17,9 @@ from .arguments import check_arguments, check_geometry
 from .dense_mask import dense_mask_attention
 from .flex import flex_attention
 from .grouped import grouped_attention
+from .products import products_attention
 from .sdpa import as_read_by, same_segment, scaled_dot_product, zero_at_padding
-from .varlen import varlen_attention
+from .varlen import are_stretches, fits_varlen, varlen_attention
 
 __all__ = ["IMPLS", "choose_impl", "full_attention", "s2_attention"]
 
@@ -70,6 +73,8 @@ def s2_attention(
     - `impl="grouped"`: cells become rows of a batch, without a mask, and memory is linear in n. On CPU, segments cut
       the cells; compiled, and on other devices, they are a mask of b c g g bytes, and its copy, for half of the heads
       at a time.
+    - `impl="products"`: cells as in "grouped", with scores by products of matrices, a block of queries at a time; CPU
+      only. In half precision scores are rounded to it, as in the paper's pseudo-code and not in fused kernels.
     - `impl="varlen"`: cells as documents of one packed row; CUDA, half precision and `boundary="split"` only.
     - `impl="flex"`: FlexAttention compiled for the geometry's own rule; elsewhere than on CUDA, forward only.
     - `impl="auto"`: what `choose_impl` says.
@@ -90,31 +95,74 @@ def s2_attention(
     check_arguments(q, k, v, segments, scale, dropout)
     check_geometry(geometry, q, k)
     if isinstance(impl, str) and impl == "auto":
-        capability = torch.cuda.get_device_capability(q.device) if q.is_cuda else None
-        impl = choose_impl(q.device.type, capability, q.dtype, dropout)
+        impl = _chosen(q, v, geometry, segments, dropout)
     if not isinstance(impl, str) or impl not in _IMPLS:
         raise ValueError(f"impl must be one of auto, {', '.join(_IMPLS)}, got {impl!r}")
     return _IMPLS[impl](q, k, v, geometry, segments, scale, dropout)
 
 
-def choose_impl(device_type: str, capability: tuple[int, int] | None, dtype: torch.dtype, dropout: float) -> str:
-    """Choose the implementation that `impl="auto"` runs, by device, dtype and dropout.
+def choose_impl(
+    device_type: str,
+    capability: tuple[int, int] | None,
+    dtype: torch.dtype,
+    dropout: float,
+    *,
+    group_size: int | None = None,
+    stretches: bool = False,
+    traced: bool = False,
+) -> str:
+    """Choose the implementation that `impl="auto"` runs: the first row that fits.
 
-    `capability` is (major, minor) of a CUDA device, else None. So far nothing depends on it or on `dtype`: "varlen"
-    and "flex" have not been measured on a GPU yet, and "grouped" runs on every one, a T4 (7.5, no flash) among them.
+    `capability` is (major, minor) of a CUDA device, else None; `dtype` what is computed in, under autocast its own.
+    `stretches` says that rows are packed or padded, that every document is one stretch in its cell, and that boundary
+    and width of the heads are such as "varlen" takes; `traced` that torch.compile or torch.func look on.
 
-    | device_type  | dropout | impl      | why                                                |
-    |--------------|---------|-----------|----------------------------------------------------|
-    | cpu          | 0       | "grouped" | least work, and memory linear in n                 |
-    | cpu          | above 0 | "dense_mask"  | PyTorch has no fused attention with dropout on CPU |
-    | cuda, others | any     | "grouped" | least work, and memory linear in n                 |
+    | device_type | what else                                   | impl         | why                                  |
+    |-------------|---------------------------------------------|--------------|--------------------------------------|
+    | cpu         | dropout                                     | "dense_mask" | PyTorch has no other with it         |
+    | cpu         | bfloat16, groups of 256 to 2,048, no tracer | "products"   | `benchmarks/cpu_attention.py`        |
+    | cuda        | no dropout, half precision, capability 8.0, | "varlen"     | "grouped" builds masks of b c g g    |
+    |             | stretches, no tracer                        |              | bytes; times are not measured        |
+    | all         |                                             | "grouped"    | least work, and memory linear in n   |
+
+    Without segments "grouped" stays on CUDA: "varlen" and "flex" have not been measured on a GPU yet, and "grouped"
+    runs on every one, a T4 (7.5, no flash) among them.
     """
-    return "dense_mask" if device_type == "cpu" and dropout > 0 else "grouped"
+    if device_type == "cpu" and dropout > 0:
+        return "dense_mask"
+    if traced or dropout > 0:
+        return "grouped"
+    if device_type == "cpu" and dtype == torch.bfloat16 and group_size in range(256, 2049):
+        return "products"
+    half = dtype in (torch.float16, torch.bfloat16)
+    if device_type == "cuda" and stretches and half and capability is not None and capability >= (8, 0):
+        return "varlen"
+    return "grouped"
+
+
+def _chosen(q: Tensor, v: Tensor, geometry: S2Geometry, segments: Tensor | None, dropout: float) -> str:
+    """Ask `choose_impl` about a call. What has to be read from the device is read last."""
+    device = q.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else q.dtype
+    capability = torch.cuda.get_device_capability(q.device) if device == "cuda" else None
+    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    ask = partial(choose_impl, device, capability, dtype, dropout, group_size=_group_of(geometry), traced=traced)
+    # Reading documents means waiting for the device: only where the answer depends on it.
+    if segments is None or ask(stretches=True) == ask() or not fits_varlen(q, v, geometry):
+        return ask()
+    return ask(stretches=are_stretches(geometry, segments))
+
+
+def _group_of(geometry: S2Geometry) -> int | None:
+    """The longest cell; None for relatives of S²-Attn, as the studies have them, which may have no groups."""
+    group = getattr(geometry, "group_size", None)
+    return group and min(group, geometry.seq_len)
 
 
 _IMPLS = {
     "dense_mask": dense_mask_attention,
     "grouped": grouped_attention,
+    "products": products_attention,
     "varlen": varlen_attention,
     "flex": flex_attention,
 }

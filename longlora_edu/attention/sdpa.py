@@ -30,6 +30,15 @@ def scaled_dot_product(
     return out.masked_fill(lost_q | sees_lost, math.nan)
 
 
+def in_one_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Bring tensors to the dtype that autocast computes in, where it is on: rotary positions leave q and k behind."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(x if x.dtype == torch.float64 else x.to(dtype) for x in tensors)
+
+
 def lost_tokens(x: Tensor) -> Tensor:
     """bool (b h n 1): tokens of x (b h n d) that hold a NaN or an infinity."""
     return ~x.isfinite().all(dim=-1, keepdim=True)

@@ -76,7 +76,7 @@ def cut(x: Tensor, tiles: list[Tile]) -> tuple[Tensor, ...]:
     """Cut x (b n h d) into pieces (c h g d), one a tile: views where ranges and memory allow."""
     if len(tiles) == 1:
         return (_piece(x, tiles[0]),)
-    return (_CompiledCut if torch.compiler.is_compiling() else _Cut).apply(x, _Whole(x.shape[:3], tiles))
+    return (_CompiledCut if torch.compiler.is_compiling() else _Cut).apply(x, Whole(x.shape[:3], tiles))
 
 
 def join(pieces: Iterable[Tensor], tiles: list[Tile], shape: tuple[int, int, int]) -> Tensor:
@@ -84,7 +84,7 @@ def join(pieces: Iterable[Tensor], tiles: list[Tile], shape: tuple[int, int, int
     pieces = tuple(pieces)
     if len(tiles) == len(tiles[0].ranges) == 1 and _covered(tiles) == math.prod(shape):
         return _tokens(pieces[0], tiles[0])  # a view
-    return (_CompiledJoin if torch.compiler.is_compiling() else _Join).apply(_Whole(shape, tiles), *pieces)
+    return (_CompiledJoin if torch.compiler.is_compiling() else _Join).apply(Whole(shape, tiles), *pieces)
 
 
 def in_cells(x: Tensor, tile: Tile) -> Tensor:
@@ -95,7 +95,7 @@ def in_cells(x: Tensor, tile: Tile) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Whole:
+class Whole:
     """Shape (b, n, h) of a tensor and the tiles in it, as one value: torch.func would take a list of them apart."""
 
     shape: tuple[int, ...]
@@ -108,11 +108,11 @@ class _Cut(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, whole: _Whole) -> tuple[Tensor, ...]:
+    def forward(x: Tensor, whole: Whole) -> tuple[Tensor, ...]:
         return tuple(_piece(x, tile) for tile in whole.tiles)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, _Whole], output: tuple[Tensor, ...]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Whole], output: tuple[Tensor, ...]) -> None:
         ctx.whole = inputs[1]
 
     @staticmethod
@@ -130,7 +130,7 @@ class _Join(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(whole: _Whole, *pieces: Tensor) -> Tensor:
+    def forward(whole: Whole, *pieces: Tensor) -> Tensor:
         return _filled(whole, pieces)
 
     @staticmethod
@@ -149,7 +149,7 @@ class _Join(torch.autograd.Function):
 # The same for torch.compile, which takes neither forward mode nor, without a gradient, `setup_context`.
 class _CompiledCut(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, whole: _Whole) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, x: Tensor, whole: Whole) -> tuple[Tensor, ...]:
         ctx.whole = whole
         return tuple(_piece(x, tile) for tile in whole.tiles)
 
@@ -160,7 +160,7 @@ class _CompiledCut(torch.autograd.Function):
 
 class _CompiledJoin(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, whole: _Whole, *pieces: Tensor) -> Tensor:
+    def forward(ctx: Any, whole: Whole, *pieces: Tensor) -> Tensor:
         ctx.whole = whole
         return _filled(whole, pieces)
 
@@ -173,15 +173,24 @@ def _piece(x: Tensor, tile: Tile) -> Tensor:
     return in_cells(x[:, :, tile.heads.start : tile.heads.stop], tile).transpose(1, 2)
 
 
-def _filled(whole: _Whole, pieces: tuple[Tensor, ...]) -> Tensor:
-    tiles, shape = whole.tiles, (*whole.shape, pieces[0].shape[-1])
-    full = _covered(tiles) == math.prod(whole.shape)
-    filled = (pieces[0].new_empty if full else pieces[0].new_zeros)(shape)
-    for tile, piece in zip(tiles, pieces, strict=True):
-        tokens = _tokens(piece, tile)
-        place = filled[tile.rows.start : tile.rows.stop, :, tile.heads.start : tile.heads.stop]
-        for part, values in zip(tile.ranges, tokens.split([len(r) for r in tile.ranges], dim=1), strict=True):
-            place[:, part.start : part.stop] = values
+def room_for(x: Tensor, whole: Whole) -> Tensor:
+    """Make room for (b n h d), as wide as x and of its dtype: not filled where the tiles cover all, else with 0."""
+    full = _covered(whole.tiles) == math.prod(whole.shape)
+    return (x.new_empty if full else x.new_zeros)((*whole.shape, x.shape[-1]))
+
+
+def place(filled: Tensor, tile: Tile, piece: Tensor) -> None:
+    """Write a piece (c h g d) into `filled` (b n h d), where its tile lies."""
+    tokens = _tokens(piece, tile)
+    there = filled[tile.rows.start : tile.rows.stop, :, tile.heads.start : tile.heads.stop]
+    for part, values in zip(tile.ranges, tokens.split([len(r) for r in tile.ranges], dim=1), strict=True):
+        there[:, part.start : part.stop] = values
+
+
+def _filled(whole: Whole, pieces: tuple[Tensor, ...]) -> Tensor:
+    filled = room_for(pieces[0], whole)
+    for tile, piece in zip(whole.tiles, pieces, strict=True):
+        place(filled, tile, piece)
     return filled
 
 

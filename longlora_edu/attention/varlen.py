@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..geometry import Cell, S2Geometry
-from .sdpa import as_read_by, zero_at_padding
+from .sdpa import as_read_by, in_one_dtype, zero_at_padding
 
 # So that tests can put another in its place, where there is no GPU.
 DEVICES = ("cuda",)
@@ -24,8 +24,7 @@ def varlen_attention(
     Raises:
         ValueError: for what the kernel does not do, naming it.
     """
-    if torch.is_autocast_enabled(q.device.type):  # rotary positions leave q and k in float32 beside v
-        q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
+    q, k, v = in_one_dtype(q, k, v)
     _refuse(q, v, geometry, dropout)
     halves = [(range(geometry.num_heads), False)]
     if geometry.shift and geometry.plain_heads:
@@ -40,6 +39,11 @@ def varlen_attention(
         borders = _cell_borders(geometry, shifted, q.shape[0], q.device)
         if segments is not None:
             borders = _document_borders(borders, segments)
+            if borders is None:
+                raise ValueError(
+                    "a document must be one stretch inside a cell under impl='varlen', got one that goes on after "
+                    "another: use impl='grouped'"
+                )
         queries, keys, values = (_packed(x) for x in half)
         outputs.append(_attend(queries, keys, values, borders, geometry.group_size, scale))
     out = torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
@@ -87,12 +91,33 @@ def _cell_borders(geometry: S2Geometry, shifted: bool, batch: int, device: torch
     return torch.tensor([*starts, batch * geometry.seq_len], dtype=torch.int32, device=device)
 
 
-def _document_borders(cells: Tensor, segments: Tensor) -> Tensor:
+def fits_varlen(q: Tensor, v: Tensor, geometry: S2Geometry) -> bool:
+    """Tell whether the kernel takes heads and cells like these, on a device and in a dtype that it takes."""
+    split = getattr(geometry, "boundary", None) == "split" or not getattr(geometry, "shift", 1)
+    return split and v.shape[3] == q.shape[3] and q.shape[3] % 8 == 0 and q.shape[3] <= 256
+
+
+def are_stretches(geometry: S2Geometry, segments: Tensor) -> bool:
+    """Tell whether every document is one stretch of the row inside each cell. Waits for the device, once a tensor."""
+    halves = (False, True) if geometry.shift else (False,)
+    cells = (_cell_borders(geometry, shifted, *segments.shape[:1], segments.device) for shifted in halves)
+    return all(_document_borders(borders, segments) is not None for borders in cells)
+
+
+def _document_borders(cells: Tensor, segments: Tensor) -> Tensor | None:
     """Add a border to `cells` wherever the document changes; padding counts as one document.
 
-    Raises:
-        ValueError: for a document in two pieces inside one cell, which are not a stretch of the row.
+    None for a document in two pieces inside one cell, which are not a stretch of the row. All layers of a model ask
+    with one tensor of segments, so what was found stays with it, until it is written to.
     """
+    known = segments.__dict__.setdefault("s2_borders", {})
+    key = id(cells), segments._version  # `cells` are kept in what is known
+    if key not in known:
+        known[key] = cells, _new_document_borders(cells, segments)
+    return known[key][1]
+
+
+def _new_document_borders(cells: Tensor, segments: Tensor) -> Tensor | None:
     ids = segments.flatten().long()
     begins = torch.zeros(len(ids) + 1, dtype=torch.bool, device=ids.device)
     begins[1:-1] = ids[1:] != ids[:-1]
@@ -101,9 +126,4 @@ def _document_borders(cells: Tensor, segments: Tensor) -> Tensor:
     starts = borders[:-1]
     cell = torch.bucketize(starts, cells.long(), right=True)
     pieces = torch.stack([cell, ids[starts]], dim=1)[ids[starts] >= 0]
-    if len(pieces.unique(dim=0)) != len(pieces):
-        raise ValueError(
-            "a document must be one stretch inside a cell under impl='varlen', got one that goes on after another: "
-            "use impl='grouped'"
-        )
-    return borders.int()
+    return borders.int() if len(pieces.unique(dim=0)) == len(pieces) else None

@@ -50,7 +50,9 @@ def attention_layers(model: PreTrainedModel) -> list[nn.Module]:
     layers = [part for part in model.modules() if _dispatches(type(part))]
     if not layers or not model._can_set_attn_implementation():
         raise ValueError(f"{name} must dispatch attention through transformers' AttentionInterface, and does not")
-    for what, found in _not_honoured(model, config, layers).items():
+    several = getattr(config, "is_heterogeneous", False)  # its config does not answer for all layers
+    parts = {"layers with settings of their own": sorted(config.per_layer_attributes or ())} if several else None
+    for what, found in (parts or _not_honoured(model, config, layers)).items():
         if found:
             raise ValueError(
                 f"{name} must have causal self-attention and nothing else for S²-Attn, got {what}: {found}"

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from longlora_edu import reference
-from longlora_edu.attention import choose_impl, full_attention, s2_attention
+from longlora_edu import attention, reference
+from longlora_edu.attention import choose_impl, full_attention, grouped, products, s2_attention
 from longlora_edu.attention.sdpa import as_read_by
 from longlora_edu.geometry import S2Geometry
+from longlora_edu.runs.timing import kept_bytes
 
-IMPLS = ["dense_mask", "grouped"]
+IMPLS = ["dense_mask", "grouped", "products"]
 LAYOUTS = ["bhnd", "bnhd"]
 TIGHT = {"rtol": 1e-10, "atol": 1e-12}
 CORNERS = {
@@ -130,8 +131,9 @@ def test_the_halves_may_cut_a_group_of_query_heads_that_share_keys(impl, heads, 
 def test_masked_and_grouped_agree(case):
     geometry, arrays, layout, options = case
     qkv, options = leaves(arrays, layout), as_tensors(options)
-    one, other = (s2_attention(*qkv, geometry, impl=impl, **options) for impl in IMPLS)
-    torch.testing.assert_close(one, other, **TIGHT)
+    one, *others = (s2_attention(*qkv, geometry, impl=impl, **options) for impl in IMPLS)
+    for other in others:
+        torch.testing.assert_close(one, other, **TIGHT)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -407,21 +409,98 @@ def test_inputs_are_not_written_to(with_segments, impl):
         torch.testing.assert_close(x, copy, rtol=0, atol=0)
 
 
+HALF = [torch.bfloat16, torch.float16]
+FULL = [torch.float64, torch.float32]
+
+
 @pytest.mark.parametrize(
-    "device_type, capability, dropout, expected",
+    "device_type, capability, dropout, dtypes, options, expected",
     [
-        ("cpu", None, 0.0, "grouped"),
-        ("cpu", None, 0.1, "dense_mask"),
-        ("cuda", (7, 5), 0.0, "grouped"),
-        ("cuda", (9, 0), 0.0, "grouped"),
-        ("cuda", (9, 0), 0.1, "grouped"),
-        ("mps", None, 0.0, "grouped"),
-        ("mps", None, 0.1, "grouped"),
+        ("cpu", None, 0.0, HALF + FULL, {}, "grouped"),
+        ("cpu", None, 0.1, HALF + FULL, {"group_size": 512, "traced": True}, "dense_mask"),
+        ("cpu", None, 0.0, [torch.bfloat16], {"group_size": 256}, "products"),
+        ("cpu", None, 0.0, [torch.bfloat16], {"group_size": 2048}, "products"),
+        ("cpu", None, 0.0, HALF + FULL, {"group_size": 255}, "grouped"),
+        ("cpu", None, 0.0, HALF + FULL, {"group_size": 2049}, "grouped"),
+        ("cpu", None, 0.0, HALF + FULL, {"group_size": 512, "traced": True}, "grouped"),
+        ("cpu", None, 0.0, [torch.float16, *FULL], {"group_size": 512, "stretches": True}, "grouped"),
+        ("cuda", (7, 5), 0.0, HALF + FULL, {"stretches": True}, "grouped"),
+        ("cuda", (9, 0), 0.0, HALF + FULL, {"group_size": 512}, "grouped"),
+        ("cuda", (8, 0), 0.0, HALF, {"stretches": True}, "varlen"),
+        ("cuda", (8, 0), 0.0, FULL, {"stretches": True}, "grouped"),
+        ("cuda", (9, 0), 0.0, HALF, {"stretches": True, "traced": True}, "grouped"),
+        ("cuda", (9, 0), 0.1, HALF + FULL, {"stretches": True}, "grouped"),
+        ("mps", None, 0.0, HALF + FULL, {"stretches": True}, "grouped"),
+        ("mps", None, 0.1, HALF + FULL, {}, "grouped"),
     ],
 )
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-def test_choose_impl_follows_its_table(device_type, capability, dtype, dropout, expected):
-    assert choose_impl(device_type, capability, dtype, dropout) == expected
+def test_choose_impl_follows_its_table(device_type, capability, dropout, dtypes, options, expected):
+    for dtype in dtypes:
+        assert choose_impl(device_type, capability, dtype, dropout, **options) == expected
+
+
+def test_auto_asks_about_what_is_computed_under_autocast_and_by_whom(monkeypatch):
+    seen = []
+    for impl in ("grouped", "products"):
+        real = attention._IMPLS[impl]
+        monkeypatch.setitem(attention._IMPLS, impl, lambda *a, i=impl, f=real: seen.append(i) or f(*a))
+    geometry = S2Geometry(512, 256, 2)
+    qkv = [torch.randn(1, 2, 512, 8) for _ in range(3)]
+    with torch.autocast("cpu", torch.bfloat16):
+        s2_attention(*qkv, geometry)
+    s2_attention(*qkv, geometry)
+    s2_attention(*(x.bfloat16() for x in qkv), geometry)
+    torch.func.vmap(lambda q, k, v: s2_attention(q, k, v, geometry))(*(x.bfloat16()[None] for x in qkv))
+    assert seen == ["products", "grouped", "products", "grouped"]
+
+
+@pytest.mark.parametrize("block, at_once", [(3, 1), (4, 10**9), (128, 100)])
+@pytest.mark.parametrize("geometry", CORNERS.values(), ids=CORNERS)
+def test_products_are_the_reference_in_blocks_of_any_size(geometry, block, at_once, monkeypatch):
+    monkeypatch.setattr(products, "BLOCK", block)
+    monkeypatch.setattr(products, "SCORES_AT_ONCE", at_once)
+    for segments in (None, random_segments(np.random.default_rng(2), 2, geometry.seq_len)):
+        assert_same_as_reference(some_qkv(geometry, kv_heads=1), geometry, "products", {"segments": segments})
+
+
+def test_products_of_whole_blocks_are_the_reference():
+    geometry = S2Geometry(700, 300, 2)
+    assert_same_as_reference(some_qkv(geometry, batch=1), geometry, "products", {})
+
+
+def test_products_can_be_differentiated_twice():
+    qkv = [x.detach().bfloat16().double().requires_grad_() for x in leaves(some_qkv(S2Geometry(7, 3, 2), batch=1))]
+    assert torch.autograd.gradgradcheck(
+        lambda *x: s2_attention(*x, S2Geometry(7, 3, 2), impl="products"), qkv, fast_mode=True
+    )
+
+
+@pytest.mark.parametrize("at_once", [1, 60, 10**9])
+@pytest.mark.parametrize("boundary", ["split", "wrap"])
+def test_grouped_is_the_reference_in_parts_of_any_size(at_once, boundary, monkeypatch):
+    monkeypatch.setattr(grouped, "MOST_AT_ONCE", at_once)
+    geometry = S2Geometry(24, 4, 3, boundary=boundary)
+    for segments in (None, random_segments(np.random.default_rng(2), 3, 24)):
+        assert_same_as_reference(some_qkv(geometry, batch=3), geometry, "grouped", {"segments": segments})
+
+
+@pytest.mark.parametrize("impl", ["grouped", "products"])
+def test_the_output_is_held_once(impl):
+    geometry = S2Geometry(512, 128, 4)
+    qkv = leaves(some_qkv(geometry, batch=1, width=16), dtype=torch.float32)
+    size = qkv[0].numel() * 4
+    kept = kept_bytes(lambda: s2_attention(*qkv, geometry, impl=impl), besides=qkv)
+    # Besides the output at most a number a token and head, for the softmax.
+    assert kept <= size + 4 * 512 * 4
+
+
+def test_an_output_that_was_written_to_is_not_differentiated():
+    geometry = S2Geometry(16, 4, 2)
+    out = s2_attention(*leaves(some_qkv(geometry)), geometry, impl="grouped")
+    with torch.no_grad():
+        out.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
 
 
 @pytest.mark.parametrize("impl", ["auto", "dense_mask", "full"])
@@ -549,19 +628,26 @@ def test_the_last_queries_alone_give_the_last_rows_of_full_attention(asked, segm
 
 def test_an_impl_that_is_unknown_or_cannot_run_is_refused_by_name():
     geometry = S2Geometry(8, 4, 4)
-    with pytest.raises(ValueError, match="impl must be one of auto, dense_mask, grouped, varlen, flex, got 'flash'"):
+    with pytest.raises(
+        ValueError, match="impl must be one of auto, dense_mask, grouped, products, varlen, flex, got 'flash'"
+    ):
         s2_attention(**q_k_v(), geometry=geometry, impl="flash")
     with pytest.raises(
         ValueError, match="dropout must be 0 on cpu under impl='grouped', got 0.1: use impl='dense_mask'"
     ):
         s2_attention(**q_k_v(), geometry=geometry, dropout=0.1, impl="grouped")
+    with pytest.raises(ValueError, match="dropout must be 0 under impl='products', got 0.1: use impl='dense_mask'"):
+        s2_attention(**q_k_v(), geometry=geometry, dropout=0.1, impl="products")
+    elsewhere = {name: x.to("meta") for name, x in q_k_v().items()}
+    with pytest.raises(ValueError, match="q must be on cpu under impl='products', got meta: use impl='grouped'"):
+        s2_attention(**elsewhere, geometry=geometry, impl="products")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and PyTorch sees none")
 class TestOnCuda:
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-    @pytest.mark.parametrize("impl", IMPLS)
+    @pytest.mark.parametrize("impl", IMPLS[:2])
     @settings(max_examples=30, deadline=None, derandomize=True)
     @given(case=cases())
     def test_every_impl_is_the_reference(self, impl, dtype, case):
@@ -569,7 +655,7 @@ class TestOnCuda:
         assert_same_as_reference(arrays, geometry, impl, options, layout=layout, dtype=dtype, device="cuda")
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-    @pytest.mark.parametrize("impl", IMPLS)
+    @pytest.mark.parametrize("impl", IMPLS[:2])
     def test_half_precision_errs_no_more_than_a_naive_run_in_it(self, impl, dtype):
         assert_within_the_naive_error(S2Geometry(256, 64, 4), impl, dtype, device="cuda")
 

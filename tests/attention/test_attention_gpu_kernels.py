@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from helpers import geometries, random_qkv, random_segments
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounter
 
-from longlora_edu import reference
-from longlora_edu.attention import s2_attention, varlen
+from longlora_edu import attention, reference
+from longlora_edu.attention import flex, s2_attention, varlen
 from longlora_edu.geometry import S2Geometry
 
 
@@ -124,6 +125,121 @@ def test_flex_refuses_dropout_and_a_gradient_where_it_has_none():
         s2_attention(q, k, v, geometry, impl="flex", dropout=0.1)
     with pytest.raises(ValueError, match="must need no gradient under impl='flex' on cpu"):
         s2_attention(q.requires_grad_(), k, v, geometry, impl="flex")
+
+
+def test_flex_plans_one_head_for_each_half_and_keeps_few_plans():
+    geometry = S2Geometry(256, 64, 32)
+    flex._blocks.cache_clear()
+    q, k, v = (torch.randn(1, 32, 256, 8) for _ in range(3))
+    with torch.no_grad():
+        s2_attention(q, k, v, geometry, impl="flex")
+    assert flex._blocks.cache_info().currsize == 2 and flex._blocks.cache_info().maxsize == 16
+    for heads in (geometry.plain_heads, geometry.shifted_heads):
+        assert flex._blocks(geometry, heads, q.device).kv_indices.shape[:2] == (1, 1)
+
+
+def test_a_third_length_compiles_nothing_new(monkeypatch):
+    compiled = CompileCounter()
+    monkeypatch.setattr(flex, "_compiled", lambda function: torch.compile(function, backend=compiled))
+    torch._dynamo.reset()
+    attend = torch.compile(flex._attention, backend=compiled)
+    counts = []
+    for length in (384, 512, 640, 896):
+        geometry = S2Geometry(length, 128, 4)
+        q, k, v = (torch.randn(1, 4, length, 8) for _ in range(3))
+        (heads, *_) = flex._halves(geometry)
+        half = q[:, heads[0] : heads[-1] + 1]
+        plan = flex._plan(geometry, heads, None, q.device)
+        with torch.no_grad():
+            found = attend(half, *flex._read_by(heads, k, v, q), plan, None)
+            expected = s2_attention(q, k, v, geometry, impl="dense_mask")[:, heads[0] : heads[-1] + 1]
+        torch.testing.assert_close(found, expected)
+        counts.append(compiled.frame_count)
+    assert counts[1] == counts[3]
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning", "error::FutureWarning")
+def test_flex_calls_nothing_deprecated():
+    q, k, v = (torch.randn(1, 2, 64, 8) for _ in range(3))
+    flex._blocks.cache_clear()
+    with torch.no_grad():
+        s2_attention(q, k, v, S2Geometry(64, 16, 2), impl="flex")
+
+
+@pytest.mark.parametrize("heads, kv_heads, copied", [(4, 4, False), (4, 2, False), (9, 3, True)])
+def test_keys_that_are_shared_are_copied_only_where_a_half_cuts_a_group(heads, kv_heads, copied):
+    q, k = torch.zeros(1, heads, 8, 2), torch.zeros(1, kv_heads, 8, 2)
+    keys, _ = flex._read_by(range(heads // 2, heads), k, k, q)
+    assert (keys.untyped_storage().data_ptr() != k.untyped_storage().data_ptr()) == copied
+
+
+def as_if_on_cuda(monkeypatch, capability=(9, 0), dtype=torch.bfloat16):
+    """`auto` chooses as on a GPU, at the one place where it is decided; what it chose is noted."""
+    real, chosen = attention.choose_impl, []
+
+    def choose(_device, _capability, _dtype, *args, **options):
+        chosen.append(real("cuda", capability, dtype, *args, **options))
+        return chosen[-1]
+
+    monkeypatch.setattr(attention, "choose_impl", choose)
+    return chosen
+
+
+PADDED = torch.tensor([[0] * 10 + [-1] * 6, [0] * 16])
+PACKED = torch.tensor([[0] * 5 + [1] * 7 + [2] * 4, [0] * 16])
+COMES_BACK = torch.tensor([[0, 1, 0, 1] * 4, [0] * 16])
+
+
+@pytest.mark.parametrize(
+    "segments, capability, width, boundary, expected",
+    [
+        (PADDED, (8, 0), 8, "split", "varlen"),
+        (PACKED, (9, 0), 8, "split", "varlen"),
+        (COMES_BACK, (9, 0), 8, "split", "grouped"),
+        (PACKED, (7, 5), 8, "split", "grouped"),
+        (PACKED, (9, 0), 6, "split", "grouped"),
+        (PACKED, (9, 0), 8, "masked", "grouped"),
+        (None, (9, 0), 8, "split", "grouped"),
+    ],
+)
+def test_auto_packs_rows_on_cuda_where_the_kernel_takes_them(
+    segments, capability, width, boundary, expected, on_cpu, monkeypatch
+):
+    chosen = as_if_on_cuda(monkeypatch, capability)
+    geometry = S2Geometry(16, 4, 4, boundary=boundary)
+    arrays = some_qkv(geometry, width=width)
+    out = s2_attention(*as_tensors(arrays), geometry, segments=segments)
+    assert chosen[-1] == expected
+    right = reference.s2_attention(*arrays, geometry, segments=None if segments is None else segments.numpy())
+    np.testing.assert_allclose(out.numpy(), right, rtol=1e-10, atol=1e-12)
+
+
+def test_the_borders_of_documents_are_found_once_for_all_layers_and_again_when_written_to(on_cpu, monkeypatch):
+    as_if_on_cuda(monkeypatch)
+    found, new = [], varlen._new_document_borders
+    monkeypatch.setattr(varlen, "_new_document_borders", lambda *args: found.append(1) or new(*args))
+    geometry, segments = S2Geometry(16, 4, 4), PACKED.clone()
+    qkv = as_tensors(some_qkv(geometry, width=8))
+    for _ in range(3):
+        s2_attention(*qkv, geometry, segments=segments)
+    assert len(found) == 2  # a plain and a shifted half
+    segments[0, 15] = 3
+    s2_attention(*qkv, geometry, segments=segments)
+    assert len(found) == 4
+
+
+def test_varlen_computes_in_the_dtype_of_autocast_though_positions_left_q_and_k_behind(on_cpu, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        varlen,
+        "_attend",
+        lambda q, k, v, *rest: seen.append({x.dtype for x in (q, k, v)}) or packed_attention(q, k, v, *rest),
+    )
+    geometry = S2Geometry(16, 4, 4)
+    q, k, v = (x.float() for x in as_tensors(some_qkv(geometry)))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = s2_attention(q, k, v.bfloat16(), geometry, impl="varlen")
+    assert seen == [{torch.bfloat16}] * 2 and out.dtype == torch.bfloat16
 
 
 @pytest.mark.gpu

@@ -21,7 +21,7 @@ GEOMETRIES = {
     "wrap": S2Geometry(8, 4, 2, boundary="wrap"),
     "masked": S2Geometry(8, 4, 3, shift=1, boundary="masked"),
 }
-IMPLS = ["dense_mask", "grouped", "flex"]
+IMPLS = ["dense_mask", "grouped", "products", "flex"]
 
 
 @pytest.fixture(params=GEOMETRIES.values(), ids=GEOMETRIES)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import accelerate
 import numpy as np
 import pytest
 import torch
@@ -153,6 +155,94 @@ def test_the_trainer_of_trl_packs_for_it_on_two_processes(how, tmp_path):
     losses = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("loss ")]
     assert losses
     assert all(4 < loss < 8 for loss in losses)  # random weights over 280 words: log 280 is 5.6
+
+
+SHARDED = """
+import os, torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from small_models import small_llama
+from longlora_edu.hf import longlora
+from longlora_edu.longlora import LongLoRAConfig
+
+rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+torch.manual_seed(0)
+model = longlora(small_llama(), LongLoRAConfig(128)).train()
+if world > 1:
+    dist.init_process_group("gloo")
+    mesh = init_device_mesh("cpu", (world,))
+    for layer in model.base_model.model.model.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    assert all(weight.to_local().numel() < weight.numel() for weight in model.parameters() if weight.shape[0] > 1)
+optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=1e-2)
+ids = torch.randint(3, model.config.vocab_size, (4, 128), generator=torch.Generator().manual_seed(0))
+for _ in range(4):
+    loss = model(ids[rank::world], labels=ids[rank::world]).loss
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    mean = loss.detach() / world
+    if world > 1:
+        dist.all_reduce(mean)
+    if rank == 0:
+        print("loss", mean.item(), flush=True)
+if world > 1:
+    dist.barrier()
+    dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_the_weights_have_the_curve_of_one(tmp_path):
+    script = tmp_path / "sharded.py"
+    script.write_text(SHARDED)
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    curves = []
+    for launcher in ([], several):
+        done = subprocess.run(
+            [sys.executable, *launcher, str(script)],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        curves.append([float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("loss ")])
+    assert len(curves[0]) == 4 and curves[0][3] < curves[0][0] - 0.01
+    np.testing.assert_allclose(curves[1], curves[0], rtol=0, atol=1e-4)
+
+
+def test_accelerate_reads_the_file_for_sharding_in_the_docs(tmp_path):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    (text,) = re.findall(
+        r"```yaml\n(distributed_type: FSDP\n.*?)```", (ROOT / "docs/real_models.md").read_text(), re.DOTALL
+    )
+    (tmp_path / "fsdp.yaml").write_text(text)
+    config = load_config_from_file(str(tmp_path / "fsdp.yaml"))
+    assert config.distributed_type == "FSDP" and config.num_processes == 4 and config.mixed_precision == "bf16"
+    assert config.fsdp_config["fsdp_version"] == 2
+    known = (Path(accelerate.__file__).parent / "commands" / "launch.py").read_text()
+    assert all(f'"--{name}"' in known for name in config.fsdp_config)
+
+
+def limit_of_vllm(config):
+    """How long vLLM lets a text become (`_get_and_verify_max_len`), from the keys that it reads."""
+    limit, rule = config["max_position_embeddings"], config.get("rope_scaling") or {}
+    if rule.get("rope_type", "default") not in ("default", "su", "longrope", "llama3"):
+        limit = rule["original_max_position_embeddings"] if rule["rope_type"] == "yarn" else limit
+        limit *= rule.get("factor", 1.0)
+    return limit
+
+
+@pytest.mark.parametrize("rope, limit", [("yarn", 128), ("ntk", 128), ("dynamic", 128), ("linear", 512)])
+def test_what_vllm_makes_of_a_merged_model(rope, limit, tmp_path):
+    base = small_llama(max_position_embeddings=32)
+    merge_longlora(longlora(base, LongLoRAConfig(128, rope=rope))).save_pretrained(tmp_path)
+    assert limit_of_vllm(json.loads((tmp_path / "config.json").read_text())) == limit
 
 
 # The implementation.

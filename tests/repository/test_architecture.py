@@ -21,8 +21,8 @@ MACHINERY = ["runs", "plots", "widgets", "cli"]
 # dot is its __init__. Everything after them counts as one module a folder.
 READING_ORDER = [
     "runs", "runs.validate", "geometry", "reference", "rope",
-    "attention.arguments", "attention.sdpa", "attention.tiles", "attention.dense_mask", "attention.grouped",
-    "attention.varlen", "attention.flex", "attention",
+    "attention.arguments", "attention.sdpa", "attention.tiles", "attention.tilewise", "attention.dense_mask",
+    "attention.grouped", "attention.products", "attention.varlen", "attention.flex", "attention",
     "runs.records", "runs.claim",
     "lora.rank", "lora.layers", "lora.files", "lora", "model.config", "model.llama", "model.folder", "model",
     "longlora", "adapter",

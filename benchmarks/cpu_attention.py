@@ -1,0 +1,96 @@
+"""Which implementation is fastest on a CPU, by dtype and group: the table behind `choose_impl`.
+
+    python benchmarks/cpu_attention.py            # about eight minutes, results/cpu_attention.json
+
+Forward and backward of 8 heads on one thread, in seconds of that thread, which other work on the machine lengthens
+little. Ways take turns; ratios are medians of neighbours in time, with the middle half of them: that is the noise.
+
+`share` is what attention reaches of the speed of a product of 1,024 x 1,024 matrices in the same dtype, which takes
+turns with it: seven products of 2 d FLOPs for each pair that a query may look at, two forward and five backward.
+`bytes_a_token` is the most that a fresh process held above q, k, v and the output's gradient, as in `bench scaling`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.runs.records import provenance, write_json
+from longlora_edu.runs.timing import Ratio, in_turns
+from research.bench import implementations as ways
+from research.bench.scaling import extra_bytes
+
+RECORD = Path(__file__).parent / "results" / "cpu_attention.json"
+HEADS, SQUARE = 8, 1024
+# b, n, g, d
+SIZES = (
+    (1, 2048, 512, 64), (4, 2048, 512, 64), (1, 1024, 128, 64), (1, 1024, 256, 64), (1, 2048, 512, 32),
+    (1, 2048, 512, 128), (1, 4096, 1024, 64), (1, 8192, 2048, 64), (1, 8192, 4096, 64),
+)  # fmt: skip
+DTYPES = ("bfloat16", "float32")
+PRODUCTS = 7
+
+
+def main(given: list[str] | None = None) -> dict:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--repeats", type=int, default=9)
+    options.add_argument("--toy", action="store_true", help="one small size")
+    options.add_argument("--out", type=Path, default=RECORD)
+    args = options.parse_args(given)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        sizes = ((1, 64, 16, 8),) if args.toy else SIZES
+        rows = [row(dtype, *size, args.repeats) for dtype in DTYPES for size in sizes]
+        length = 256 if args.toy else 16384
+        memory = {
+            name: extra_bytes(length, group, "float32", "cpu") / length
+            for name, group in (("s2", 512), ("dense", None))
+        }
+    finally:
+        torch.set_num_threads(before)
+    record = {"heads": HEADS, "repeats": args.repeats, "rows": rows, "length": length, "bytes_a_token": memory}
+    write_json(args.out, record | dataclasses.asdict(provenance(threads=1)))
+    return record
+
+
+def row(dtype: str, batch: int, length: int, group: int, width: int, repeats: int) -> dict:
+    """Time each way at one size, and what they make of the matrix product's speed."""
+    kind, geometry = getattr(torch, dtype), S2Geometry(length, group, HEADS)
+    *inputs, grad = ways.leaves((batch, length, HEADS, width), kind, torch.device("cpu"))
+    cells = (batch * length // group, HEADS, group, width)
+    *packed, packed_grad = ways.leaves(cells, kind, torch.device("cpu"))
+    square = torch.randn(SQUARE, SQUARE).to(kind)
+    taken = in_turns(
+        {
+            "grouped": ways.step_of(ways.s2(geometry, "grouped"), inputs, grad),
+            "products": ways.step_of(ways.s2(geometry, "products"), inputs, grad),
+            "auto": ways.step_of(ways.s2(geometry), inputs, grad),
+            "published": ways.step_of(ways.published(geometry), inputs, grad),
+            "lower bound": ways.step_of(ways.lower_bound(), packed, packed_grad),
+            "product": lambda: square @ square,
+        },
+        repeats=repeats,
+        clock=time.thread_time,
+    )
+    flops = PRODUCTS * 2 * width * batch * geometry.pairs()
+    speed = 2 * SQUARE**3 / statistics.median(taken["product"])
+    seconds = {name: statistics.median(times) for name, times in taken.items()}
+    found = {"dtype": dtype, "batch": batch, "length": length, "group": group, "width": width, "seconds": seconds}
+    found["share"] = {name: flops / seconds[name] / speed for name in ("grouped", "products", "auto")}
+    found["over_auto"] = {
+        name: Ratio.of(taken[name], taken["auto"]) for name in ("grouped", "products", "published", "lower bound")
+    }
+    medians = {name: round(ratio.median, 2) for name, ratio in found["over_auto"].items()}
+    print(dtype, batch, length, group, width, medians, flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()
