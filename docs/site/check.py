@@ -61,7 +61,7 @@ class Page(HTMLParser):
 def problems(folder: Path, apart: Path | None = None) -> list[str]:
     """One sentence for each problem, of all files under `folder`; nothing is asked of the network.
 
-    `apart` is a folder in it that others made and that may ask a server: links into it are looked at, its pages are not.
+    `apart` is a folder in it that others made and that may ask a server: links into it are checked, its pages are not.
     """
     there = [path for path in sorted(folder.rglob("*")) if apart is None or apart not in path.parents]
     pages = {path.resolve(): _read(path) for path in there if path.suffix == ".html"}

@@ -33,14 +33,15 @@ from longlora_edu.course import check_environment
 environment = check_environment()
 profile = environment.profile
 environment"""
+# The core of npm's pyodide 314.0.7 is 13.5 MB unpacked. What NumPy and matplotlib weigh there was not measured.
 NOTE = (
-    "*This copy runs in your browser. The first cell fetches Python's packages, once: about {packages} MB. What you "
-    "write is kept in this browser; download the notebook to take it along.*"
+    "*This copy runs in your browser. The first time it fetches Python (14 MB), and its first cell fetches NumPy, "
+    "matplotlib and other packages from public servers. What you write is kept in this browser; download the notebook "
+    "to take it along.*"
 )
-PACKAGES = 35  # MB: Pyodide 13, NumPy 4, matplotlib and its fonts 9, ipywidgets, IPython and what they ask for 9
 ELSEWHERE = (
-    "This lesson trains or measures with torch, which a browser tab does not have. It runs on a laptop, on Colab and on "
-    "Binder; the pages of this site show it with its results."
+    "This lesson trains or measures with torch, which a browser tab does not have. It runs on a laptop, on Colab and "
+    "on Binder; the pages of this site show it with its results."
 )
 
 
@@ -95,7 +96,7 @@ def contents(folder: Path) -> dict[str, int]:
 
 def lesson_for_the_tab(stored: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return a stored notebook as the tab has it; of one that mostly needs torch, a page that says where it runs."""
-    made, runs, cells = for_the_tab(stored, NOTE.format(packages=PACKAGES))
+    made, runs, cells = for_the_tab(stored, NOTE)
     if runs < LEAST * cells:
         made.cells = [nbformat.v4.new_markdown_cell(f"{stored.cells[0].source}\n\n{ELSEWHERE}", id="elsewhere")]
     for cell in made.cells:
