@@ -109,11 +109,13 @@ def course(everything: list[Lesson], shares: dict[str, float]) -> str:
 
 def tab_shares(everything: list[Lesson]) -> dict[str, float]:
     """Return the share of each lesson's code cells that run without torch."""
-    from torchless import for_the_tab
+    from torchless import for_the_tab, try_all_at_once
 
     from longlora_edu.course.build.assemble import edition
 
-    made = {each.name: for_the_tab(edition(each, "student", neighbours=everything)) for each in everything}
+    editions = {each.name: edition(each, "student", neighbours=everything) for each in everything}
+    try_all_at_once(editions.values())
+    made = {name: for_the_tab(notebook) for name, notebook in editions.items()}
     return {name: runs / cells for name, (_, runs, cells) in made.items()}
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from check import problems
 from collect import ROOT, collect
+from lite import lite
 
 
 def build(out: Path) -> None:
-    """Collect, run Sphinx, whose warnings are errors, and add the slides.
+    """Collect, run Sphinx, whose warnings are errors, and add the slides and the lessons for a browser tab.
 
     Raises:
         subprocess.CalledProcessError: when either fails; what they say is on the terminal.
@@ -31,6 +32,8 @@ def build(out: Path) -> None:
         subprocess.run([sys.executable, "-m", "sphinx", *options, source, out], cwd=ROOT, check=True)
     slides = [sys.executable, ROOT / "docs" / "slides" / "build.py", "--out", out / "slides"]
     subprocess.run(slides, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    own = lite(out / "lite")
+    print(f"lite/: {sum(own.values()):,} bytes of our own, the largest {max(own, key=own.get)}")
 
 
 if __name__ == "__main__":
@@ -41,6 +44,6 @@ if __name__ == "__main__":
         build(out)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)
-    if found := problems(out):
+    if found := problems(out, apart=out / "lite"):
         sys.exit("\n".join(found))
     print(f"open {out / 'index.html'}")

@@ -58,16 +58,20 @@ class Page(HTMLParser):
             self.loads += IN_STYLE.findall(data)
 
 
-def problems(folder: Path) -> list[str]:
-    """One sentence for each problem, of all files under `folder`; nothing is asked of the network."""
-    pages = {path.resolve(): _read(path) for path in sorted(folder.rglob("*.html"))}
+def problems(folder: Path, apart: Path | None = None) -> list[str]:
+    """One sentence for each problem, of all files under `folder`; nothing is asked of the network.
+
+    `apart` is a folder in it that others made and that may ask a server: links into it are checked, its pages are not.
+    """
+    there = [path for path in sorted(folder.rglob("*")) if apart is None or apart not in path.parents]
+    pages = {path.resolve(): _read(path) for path in there if path.suffix == ".html"}
     found = []
     for path, page in pages.items():
         name = path.relative_to(folder.resolve()).as_posix()
         found += [f"{name} loads {target}" for target in page.loads if ELSEWHERE.match(target)]
         local = [target for target in [*page.links, *page.loads] if not re.match(r"[a-z]+:|//", target, re.IGNORECASE)]
         found += [f"{name} has {wrong}" for target in dict.fromkeys(local) if (wrong := _wrong(target, path, pages))]
-    for path in sorted(folder.rglob("*")):
+    for path in there:
         if path.suffix in (".html", ".js", ".css", ".json", ".mjs") and path.is_file():
             name, text = path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8")
             found += [f"{name} names {server}" for server in sorted(set(CDN.findall(text)))]

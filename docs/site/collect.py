@@ -1,12 +1,14 @@
 """Everything the site is made of, gathered into one folder that is laid out as the repository is.
 
 Relative links between notebooks and documents therefore hold as they are; only those that cannot are rewritten:
-pictures from the network go, the README becomes the front page, a link to source leads to its page in the reference,
+pictures from the network go, a link to source leads to its page in the reference, a lesson gets buttons that run it,
 and the explorer and the living model stay pages of their own.
 """
 
 from __future__ import annotations
 
+import ast
+import html
 import re
 import shutil
 from importlib.metadata import distribution
@@ -14,6 +16,9 @@ from pathlib import Path
 
 import nbformat
 from api import reference
+
+from longlora_edu.course.build.repository import read_repository
+from longlora_edu.course.build.source import lessons
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(__file__).resolve().parent
@@ -24,10 +29,10 @@ CHAPTERS = {
     "The course": ["notebooks/[0-9][0-9]*_*.ipynb", "notebooks/glossary.md", "explorer.md", "model.md"],
     "The demo": ["docs/demo.md", "docs/anywhere.md"],
     "A real model": ["docs/real_models.md", "docs/what_to_use.md", "docs/compared.md"],
-    "What is true": ["docs/claims.md", "docs/proof.md", "docs/evidence.md", "benchmarks/README.md"],
+    "What is true": ["docs/claims.md", "docs/proof.md", "docs/evidence.md"],
     "For teachers": ["INSTRUCTOR.md", "slides.md"],
     "The library": ["api/index.md"],
-    "The project": ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
+    "For maintainers": ["benchmarks/README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
 }
 OWN = {"explorer.md", "model.md", "slides.md"}  # pages that only the site has
 # The parts of MathJax that typeset TeX as SVG, without its speech engine, which would look for more on the network.
@@ -70,10 +75,18 @@ def collect(out: Path) -> None:
         (target := out / "_static" / "mathjax" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(mathjax / name, target)
     chapters = pages()
+    for name in ("logo.svg", "shift.gif", "shift.png"):
+        (out / "_static").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "docs" / name, out / "_static" / name)
+        _copy_extra(ROOT / "docs" / name, out)
     for page in (page for there in chapters.values() for page in there if (ROOT / page).exists()):
         _write(out / page, _notebook(page, out) if page.endswith(".ipynb") else _text(page, out))
-    contents = (_contents(caption, there) for caption, there in chapters.items())
-    _write(out / "index.md", "\n".join([_text("README.md", out), *contents]))
+    titles = {
+        f"notebooks/{each.name}": f"{each.number} {each.title} · {each.minutes} min"
+        for each in lessons(ROOT / "notebooks" / "source")
+    }
+    contents = (_contents(caption, there, titles) for caption, there in chapters.items())
+    _write(out / "index.md", "\n".join([_landing(out), *contents]))
     for name, text in reference(ROOT).items():
         _write(out / "api" / f"{name}.md", text)
 
@@ -82,18 +95,72 @@ def _text(page: str, out: Path) -> str:
     return relink((ROOT / page).read_text(encoding="utf-8"), ROOT / page, out)
 
 
+def _landing(out: Path) -> str:
+    """The first page: its own text, with the README's lines that are made of records and lessons."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (SITE / "index.md").read_text(encoding="utf-8")
+    for name in ("line", "ladder", "course"):
+        block = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", readme, re.DOTALL)[1]
+        text = text.replace(f"{{{{{name}}}}}", relink(block, ROOT / "README.md", out))
+    first = min(path.stem for path in (ROOT / "notebooks" / "source").glob("02*_*.py"))
+    buttons = [
+        ("docs/explorer.html", "Play, no install"),
+        (tab(first, "lite"), f"Open lesson {first.partition('_')[0]} in this browser"),
+        ("docs/model.html", "The small model, alive"),
+        ("slides/index.html", "Slides"),
+    ]
+    return text.replace("{{buttons}}", " ".join(f'<a href="{link}">{said}</a>' for link, said in buttons))
+
+
+def tab(lesson: str, folder: str) -> str:
+    """Return the link that opens a lesson in the browser tab."""
+    return f"{folder}/lab/index.html?path=notebooks/{lesson}.ipynb"
+
+
+def run_this(lesson: str) -> str:
+    """Return the buttons of a lesson's page: the tab, Colab and Binder where an address is stamped, and the file."""
+    links = [(tab(lesson, "../lite"), "Run this in your browser")]
+    if repository := read_repository(ROOT):
+        targets = re.findall(r"\]\((https[^)]*ipynb)\)", repository.badges(lesson))
+        links += zip(targets, ("Colab", "Binder"), strict=True)
+    shown = [f'<a href="{html.escape(link)}">{said}</a>' for link, said in links]
+    return f'<p class="buttons">{" ".join(shown)} <a href="{lesson}.ipynb" download>Download</a></p>'
+
+
 def _notebook(page: str, out: Path) -> str:
     notebook = nbformat.read(ROOT / page, as_version=4)
+    _copy_extra(ROOT / page, out)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = relink(cell.source, ROOT / page, out)
             continue
-        if cell.metadata.get("cellView") == "form":  # the set-up, and quizzes, whose answers stand in the code
+        if cell.metadata.get("cellView") == "form" or only_imports(cell.source):  # a quiz has its answers in the code
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
         for data in (output.get("data", {}) for output in cell.get("outputs", [])):
             if "text/html" in data:
-                data["text/html"] = INTO_PAGES.sub(r'<a href="../\g<0>">\g<0></a>', data["text/html"])
+                data["text/html"] = live("".join(data["text/html"]))
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(run_this(Path(page).stem), id="run-this"))
     return nbformat.writes(notebook)
+
+
+def only_imports(source: str) -> bool:
+    """Whether a cell does nothing but import."""
+    try:
+        nodes = ast.parse(source).body
+    except SyntaxError:  # a magic
+        return False
+    return bool(nodes) and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in nodes)
+
+
+def live(output: str) -> str:
+    """A widget's stored output with its names of pages as links; an explorer is put there itself, with its settings."""
+    found = INTO_PAGES.search(output)
+    linked = INTO_PAGES.sub(r'<a href="../\g<0>">\g<0></a>', output)
+    if not found or "explorer" not in found[0]:
+        return linked
+    title = "Explorer of groups and shifts"
+    frame = f'<iframe class="explorer" src="../{found[0]}" title="{title}" loading="lazy"></iframe>'
+    return f"{frame}<details><summary>As a picture</summary>{linked}</details>"
 
 
 def relink(text: str, page: Path, out: Path) -> str:
@@ -137,11 +204,19 @@ def _copy(file: Path, out: Path) -> None:
     shutil.copy(file, target)
 
 
+def _copy_extra(file: Path, out: Path) -> None:
+    """Beside the page, as it is: what a button downloads, and pictures that raw HTML names."""
+    target = out / "_extra" / file.relative_to(ROOT)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file, target)
+
+
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
-def _contents(caption: str, there: list[str]) -> str:
-    entries = "\n".join(page.rsplit(".", 1)[0] for page in there)
+def _contents(caption: str, there: list[str], titles: dict[str, str]) -> str:
+    names = [page.rsplit(".", 1)[0] for page in there]
+    entries = "\n".join(f"{titles[name]} <{name}>" if name in titles else name for name in names)
     return f"```{{toctree}}\n:caption: {caption}\n:hidden:\n\n{entries}\n```\n"

@@ -20,6 +20,8 @@ exclude_patterns = ["_extra"]
 
 html_theme = "furo"
 html_title = "longlora_edu"
+html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_extra_path = ["_extra"]
 html_css_files = ["site.css"]

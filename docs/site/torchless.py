@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -97,13 +98,26 @@ def single_imports(tree: ast.Module) -> list[tuple[ast.stmt, ast.alias, str]]:
     return found
 
 
+KNOWN: dict[str, bool] = {}  # imports that were tried; a process that tries them takes seconds
+
+
 def working(statements: list[str]) -> dict[str, bool]:
     """Try imports in a process of its own that finds nothing of `ABSENT`."""
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT + TRY],
-        input=json.dumps(sorted(set(statements))), cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return json.loads(done.stdout)
+    if unknown := sorted(set(statements) - set(KNOWN)):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT + TRY],
+            input=json.dumps(unknown), cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        KNOWN.update(json.loads(done.stdout))
+    return {statement: KNOWN[statement] for statement in statements}
+
+
+def try_all_at_once(notebooks: Iterable[nbformat.NotebookNode]) -> None:
+    """Try the imports of many notebooks in one process, so that none is started for each of their cells."""
+    cells = [cell.source for made in notebooks for cell in made.cells if cell.cell_type == "code"]
+    nodes = [node for source in cells for node in ast.walk(_parsed(source))]
+    imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+    working([statement for _, _, statement in single_imports(ast.Module(imports, []))])
 
 
 @cache

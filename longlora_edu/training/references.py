@@ -4,7 +4,7 @@ A passkey needs only positions that work: there is one number to find. Here eigh
 match the name and look across the distance at which its number stands. Pretraining never shows this format.
 
 The bytes before the two numbers differ (`=` and a space). With a space in both lines, a model can go on as it did the
-last time it read `kqz `: the untrained base found 3 % of the near references that way, and finds none now.
+last time it read `kqz`: the untrained base found 3 % of the near references that way, and finds none now.
 """
 
 from __future__ import annotations

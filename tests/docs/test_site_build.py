@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from helpers import CHROMIUM_OPTIONS, chromium, need
+from helpers import CHROMIUM_OPTIONS, chromium
 
 ROOT = Path(__file__).parents[2]
+GROUPS = "02a_wall_and_shift"  # the lesson about groups
 PAGES = [
     "index",
-    "notebooks/02a_wall_and_shift",
+    f"notebooks/{GROUPS}",
     "notebooks/03_reference",
     "notebooks/glossary",
     "explorer",
@@ -45,19 +43,6 @@ MEASURE = """() => {
         missing: shown.filter(e => e.tagName === "IMG" && !e.naturalWidth).length,
     };
 }"""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The built folder. The command itself fails on a warning, a link that leads nowhere, or a foreign server."""
-    packages = ("sphinx", "myst_nb", "furo", "sphinx_revealjs", "mathjax", "jupytext")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    need("docs", not missing, f"needs `pip install -e '.[docs]'`, without which there is no {', '.join(missing)}")
-    out = tmp_path_factory.mktemp("site") / "site"
-    command = [sys.executable, ROOT / "docs" / "site" / "build.py", "--out", out]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +112,14 @@ def test_the_search_finds_a_word_of_a_lesson_from_the_disk(site, browser):
     page = opened(browser, site / "search.html", seen)
     page.goto(f"{(site / 'search.html').as_uri()}?q=boundary")
     page.wait_for_selector("#search-results li a")
-    assert "notebooks/02a_wall_and_shift.html" in page.locator("#search-results").inner_html()
+    assert f"notebooks/{GROUPS}.html" in page.locator("#search-results").inner_html()
     assert seen == []
     page.context.close()
 
 
 @pytest.mark.browser
 def test_pictures_keep_a_white_ground_in_the_dark(site, browser):
-    page = opened(browser, site / "notebooks" / "02a_wall_and_shift.html", [], scheme="dark")
+    page = opened(browser, site / "notebooks" / f"{GROUPS}.html", [], scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     ground = "getComputedStyle(document.querySelector('.cell_output img')).backgroundColor"
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
@@ -143,7 +128,7 @@ def test_pictures_keep_a_white_ground_in_the_dark(site, browser):
 
 @pytest.mark.browser
 def test_on_a_telephone_no_page_is_wider_than_the_screen(site, browser):
-    for name in ("index", "notebooks/02a_wall_and_shift", "docs/compared", "api/geometry"):
+    for name in ("index", f"notebooks/{GROUPS}", "docs/compared", "api/geometry"):
         page = opened(browser, site / f"{name}.html", [], width=390, height=800)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         page.context.close()
