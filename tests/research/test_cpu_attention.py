@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import cpu_attention
-import pytest
 import torch
 
 
@@ -21,21 +20,3 @@ def test_every_way_is_measured_at_every_size(tmp_path):
         assert all(share > 0 for share in row["share"].values())
     assert set(record["bytes_a_token"]) == {"s2", "dense"}
     assert json.loads(out.read_text())["versions"]["torch"] == torch.__version__
-
-
-def test_the_recorded_times_are_those_that_auto_rests_on():
-    rows = json.loads(cpu_attention.RECORD.read_text())["rows"]
-    half = [row for row in rows if row["dtype"] == "bfloat16"]
-    chosen = [row for row in half if 256 <= row["group"] <= 2048]
-    assert len(chosen) >= 5
-    for row in chosen:
-        assert row["over_auto"]["grouped"]["median"] > 1, row
-    for row in rows:
-        if row["group"] >= 512:
-            assert row["over_auto"]["published"]["median"] > 1, row
-
-
-def test_the_recorded_memory_is_at_most_a_twentieth_above_that_of_dense_attention():
-    memory = json.loads(cpu_attention.RECORD.read_text())["bytes_a_token"]
-    assert memory["s2"] < 1.05 * memory["dense"]
-    assert memory["dense"] == pytest.approx(8372, rel=0.05)
