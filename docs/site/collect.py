@@ -102,7 +102,7 @@ def _landing(out: Path) -> str:
     for name in ("line", "ladder", "course"):
         block = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", readme, re.DOTALL)[1]
         text = text.replace(f"{{{{{name}}}}}", relink(block, ROOT / "README.md", out))
-    first = min(path.stem for path in (ROOT / "notebooks" / "source").glob("02*_*.py"))
+    first = min(path.stem for path in (ROOT / "notebooks" / "source").glob("02a_*.py"))
     buttons = [
         ("docs/explorer.html", "Play, no install"),
         (tab(first, "lite"), f"Open lesson {first.partition('_')[0]} in this browser"),

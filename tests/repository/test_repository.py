@@ -38,7 +38,9 @@ def contents(folder):
 
 
 def notebooks(folder):
-    return {path.stem: nbformat.read(path, 4) for path in sorted((folder / "notebooks").glob("*.ipynb"))}
+    """Each notebook that runs; a page that only says where a lesson went is none."""
+    every = {path.stem: nbformat.read(path, 4) for path in sorted((folder / "notebooks").glob("*.ipynb"))}
+    return {name: one for name, one in every.items() if any(cell.cell_type == "code" for cell in one.cells)}
 
 
 def test_stamping_touches_heads_and_first_cells_only_and_leaves_without_a_trace(checkout):

@@ -15,6 +15,7 @@ from .folded import encoded
 from .journal import Journal
 
 BLANK = "……"
+Fill = tuple[int, str, Sequence[str]]
 
 
 def parsons(
@@ -22,7 +23,7 @@ def parsons(
     task: str,
     lines: Sequence[str],
     *,
-    fill: tuple[int, str, Sequence[str]] | None = None,
+    fill: Fill | None = None,
     journal: Journal | None = None,
 ) -> Puzzle:
     """Show `lines`, statements in a right order, in another one, each with buttons that move it up and down.
@@ -77,7 +78,7 @@ def needs(lines: Sequence[str]) -> list[set[int]]:
 class Puzzle(ShownOnce):
     """The panel of a puzzle: `order` are the lines' numbers as they stand; `blank`, `check` and `said` its widgets."""
 
-    def __init__(self, key: str, task: str, lines: list[str], fill, journal: Journal) -> None:
+    def __init__(self, key: str, task: str, lines: list[str], fill: Fill | None, journal: Journal) -> None:
         self._key, self._lines, self._fill, self._journal = key, lines, fill, journal
         self._needs = needs(lines)
         self._order = list(range(len(lines)))
