@@ -50,7 +50,9 @@ def looking_back() -> Picture:
             color=PLAIN if bold else DENSE,
         )
         ax.add_patch(arrow)
-    ax.text(WIDE / 2, 0.05, "one look for each word before it; the look at “dog” says who slept", ha="center", fontsize=20)
+    ax.text(
+        WIDE / 2, 0.05, "one look for each word before it; the look at “dog” says who slept", ha="center", fontsize=20
+    )
     return Picture(ax, f"The word “it” looks back at each of the {last} words before it; the look at “dog” is thick.")
 
 
@@ -72,7 +74,9 @@ def twice_the_text() -> Picture:
 def groups() -> Picture:
     """All looks, and those that are left inside groups of four."""
     n = len(SENTENCE.split())
-    return _masks([(S2Geometry(n, n, 2, shift=0), 0, "full attention"), (S2Geometry(n, 4, 2, shift=0), 0, "groups of 4")])
+    return _masks(
+        [(S2Geometry(n, n, 2, shift=0), 0, "full attention"), (S2Geometry(n, 4, 2, shift=0), 0, "groups of 4")]
+    )
 
 
 def heads() -> Picture:
@@ -99,13 +103,17 @@ def full_again() -> Picture:
     """A plain head, a shifted head, and the same head in use."""
     geometry = S2Geometry(12, 4, 2)
     full = S2Geometry(12, 12, 2, shift=0)
-    return _masks([(geometry, 0, "training: plain"), (geometry, 1, "training: shifted"), (full, 0, "in use: all heads")])
+    return _masks(
+        [(geometry, 0, "training: plain"), (geometry, 1, "training: shifted"), (full, 0, "in use: all heads")]
+    )
 
 
 def trained_parts() -> Picture:
     """The share of the weights that learn, in the demo's record."""
     recipe = recorded("demo")["recipe"]
-    return Picture(plots.plot_trainable(recipe, style=PROJECTOR, ax=_sheet(axis=True, high=2.6)), plots.describe_trainable(recipe))
+    return Picture(
+        plots.plot_trainable(recipe, style=PROJECTOR, ax=_sheet(axis=True, high=2.6)), plots.describe_trainable(recipe)
+    )
 
 
 def positions() -> Picture:
@@ -125,7 +133,9 @@ def positions() -> Picture:
             ax.text(0.2 + own * scale + 0.1, y - 0.36, "never met in training", fontsize=18, color=INK)
         ax.text(0.2, y - 0.36, f"known: 0 to {own - 1:,}", fontsize=18, color=INK)
         ax.text(0.2, y + 0.56, f"Positions of {target:,} bytes, {title}", fontsize=20, color=INK)
-    return Picture(ax, f"Of {target:,} positions the base knows the first {own}; stretched, all lie among those it knows.")
+    return Picture(
+        ax, f"Of {target:,} positions the base knows the first {own}; stretched, all lie among those it knows."
+    )
 
 
 def bits() -> Picture:
@@ -148,7 +158,9 @@ def references() -> Picture:
     arms = demo["arms"]
     steps = {"stretched": demo["stretched"], "short": arms["short"], "after": demo["after"], "full": arms["full"]}
     found = {name: step["references"] for name, step in steps.items()}
-    return Picture(plots.plot_references(found, style=PROJECTOR, ax=_sheet(axis=True)), plots.describe_references(found))
+    return Picture(
+        plots.plot_references(found, style=PROJECTOR, ax=_sheet(axis=True)), plots.describe_references(found)
+    )
 
 
 def step_bars() -> Picture:

@@ -12,10 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from longlora_edu.cost import ModelShape, kv_cache_bytes, step_ratio, training_flops
-from longlora_edu.demo.ladder import ladder_rows
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.runs.records import recorded
-from longlora_edu.training.references import CLASSES, COUNT
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "INSTRUCTOR.md"
@@ -24,6 +22,8 @@ QUOTING = (GUIDE, HARD_QUESTIONS)
 QUOTED = Path(__file__).with_name("quoted.txt")
 STEP_135M = ROOT / "benchmarks" / "results" / "step_135m_adapters.json"
 MEASURED_AT = 4096
+WHERE = {"<=G": "near", "G-2G": "wall", ">2G": "far"}
+NAMES_IN_A_WINDOW = 8  # training/references.py, COUNT: of a held-out window
 NAME = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -88,6 +88,8 @@ def _with(pieces: tuple[str, ...], values: list[str]) -> str:
 
 def controls() -> str:
     """The ladder of the demo's record as a Markdown table: what the base does alone, and what each step brings."""
+    from longlora_edu.demo.ladder import ladder_rows  # and with it torch, which no other number wants
+
     demo = recorded("demo")
     head = ["The same last bytes, full attention", "bits per byte", "found up to G", "G to 2G", "beyond 2G"]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *ladder_rows(demo)])
@@ -111,7 +113,7 @@ def _demo() -> dict[str, str]:
         "demo_minutes": f"{-(-demo['seconds'] // 60):.0f}",
         "weights": f"{demo['model']['parameters'] / 1e6:.1f}",
         "share_trained": f"{100 * demo['recipe']['trainable_share']:.0f}",
-        "names_in_a_window": str(COUNT),
+        "names_in_a_window": str(NAMES_IN_A_WINDOW),
         "bits_own": f"{demo['own_window']['bits_per_byte'][str(own)]:.2f}",
         "bits_at_own": f"{demo['before']['bits_per_byte'][str(own)]:.2f}",
     }
@@ -119,7 +121,7 @@ def _demo() -> dict[str, str]:
         said[f"bits_{name}"] = f"{step['bits_per_byte'][str(target)]:.2f}"
         found = step["passkey_overall"][str(target)]
         said[f"keys_{name}"], said["keys_of"] = str(found["successes"]), str(found["trials"])
-        for kind, where in zip(CLASSES, ("near", "wall", "far"), strict=True):
+        for kind, where in WHERE.items():
             if "references" in step:
                 count = step["references"][kind]
                 said[f"{where}_{name}"] = f"{100 * count['found'] / count['of']:.0f}"

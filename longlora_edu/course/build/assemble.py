@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import nbformat
 
 
-Edition = Literal["student", "solution", "instructor"]
+Edition = Literal["student", "solution", "instructor", "assignment"]
 EDITIONS = get_args(Edition)
+STUBS = ("student", "assignment")  # editions in which an exercise is still to be written
 LARGEST = 300_000
 
 
@@ -76,7 +77,7 @@ def build(source: Path, out: Path, kind: Edition, *, wanted: tuple[str, ...] = (
     for lesson in lessons(source, wanted):
         notebook = edition(lesson, kind, neighbours=everything)
         if run:
-            solved = notebook if kind != "student" else edition(lesson, "solution", neighbours=everything)
+            solved = notebook if kind not in STUBS else edition(lesson, "solution", neighbours=everything)
             outputs = execute(solved)
             for cell in notebook.cells:
                 if cell.cell_type == "code":
@@ -101,7 +102,7 @@ def _cell(lesson: Lesson, source, after, kind: Edition) -> nbformat.NotebookNode
 
     marks = source.metadata
     if "hints" in marks:
-        return _text(_folded_hints(lesson, marks["hints"]), source.source)
+        return _text(_folded_hints(lesson, marks["hints"], solved=kind != "assignment"), source.source)
     if source.cell_type == "markdown":
         text = DIRECTIVE.sub(lambda match: _directive(lesson, *match.groups()), source.source)
         if after is not None and "exercise" in after.metadata:
@@ -114,11 +115,11 @@ def _cell(lesson: Lesson, source, after, kind: Edition) -> nbformat.NotebookNode
     if cell.source.startswith("quiz("):  # the right answers stand in it, above the questions
         cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
     if "exercise" in marks:
-        if kind == "student":
+        if kind in STUBS:
             cell.source = stub(source.source, marks["exercise"])
         cell.metadata["nbgrader"] = _nbgrader(f"{marks['exercise']}", solution=True)
     elif "check" in marks:
-        if kind == "student":  # so that "run all" goes on past what is not written yet
+        if kind in STUBS:  # so that "run all" goes on past what is not written yet
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "raises-exception"]
         points = next(c.metadata.get("points", 1) for c in lesson.cells if c.metadata.get("exercise") == marks["check"])
         cell.metadata["nbgrader"] = _nbgrader(f"check_{marks['check']}", grade=True, points=points)
@@ -149,11 +150,16 @@ def _directive(lesson: Lesson, what: str, name: str) -> str:
     )
 
 
-def _folded_hints(lesson: Lesson, name: str) -> str:
-    """Hint in hint, the solution innermost: to see the next one you open it."""
-    folded = f"<details><summary>Solution</summary>\n\n```python\n{lesson.solutions[name].strip()}\n```\n\n</details>"
+def _folded_hints(lesson: Lesson, name: str, *, solved: bool = True) -> str:
+    """Hint in hint, the solution innermost: to see the next one you open it. Without it where not `solved`."""
+    folded = (
+        ""
+        if not solved
+        else f"<details><summary>Solution</summary>\n\n```python\n{lesson.solutions[name].strip()}\n```\n\n</details>"
+    )
     for number, hint in reversed(list(enumerate(lesson.hints[name], 1))):
-        folded = f"<details><summary>Hint {number}</summary>\n\n{hint}\n\n{folded}\n\n</details>"
+        inside = f"{hint}\n\n{folded}".strip()
+        folded = f"<details><summary>Hint {number}</summary>\n\n{inside}\n\n</details>"
     return folded
 
 
