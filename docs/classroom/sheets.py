@@ -1,4 +1,4 @@
-"""A sheet in Markdown → one HTML page: numbers filled in, blank masks drawn, polls and sentences taken from the guide."""
+"""A sheet in Markdown → one HTML page: numbers filled in, masks drawn, polls and sentences taken from the guide."""
 
 from __future__ import annotations
 
@@ -99,9 +99,8 @@ def relay() -> str:
         shifted = layer % 2
         y = 6 + layer * (high + 8)
         geometry = S2Geometry(16, 4, 2)
-        lines.append(
-            f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{7 - layer}: {"shifted" if shifted else "plain"}</text>'
-        )
+        name = f"{7 - layer}: {'shifted' if shifted else 'plain'}"
+        lines.append(f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{name}</text>')
         for cell in geometry.cells(shifted=bool(shifted)):
             for tokens in cell:
                 at = f'x="{left + tokens.start * side}" y="{y}" width="{len(tokens) * side}" height="{high}"'

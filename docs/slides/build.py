@@ -1,8 +1,8 @@
 """Slides of the 50 minutes, from a table and INSTRUCTOR.md, without a network: `python docs/slides/build.py`.
 
-Wants `python -m pip install -c constraints.txt -e ".[docs]"`; open `build/slides/index.html` from the disk. The arrows to
-the right and left walk every slide, `s` opens the notes, `f` fills the screen. `--pdf` prints the deck beside the folder
-with a Chromium, as `slides.pdf`.
+Wants `python -m pip install -c constraints.txt -e ".[docs]"`; open `build/slides/index.html` from the disk. The arrows
+to the right and left walk every slide, `s` opens the notes, `f` fills the screen. `--pdf` prints the deck beside the
+folder with a Chromium, as `slides.pdf`.
 """
 
 from __future__ import annotations

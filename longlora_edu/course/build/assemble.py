@@ -152,11 +152,11 @@ def _directive(lesson: Lesson, what: str, name: str) -> str:
 
 def _folded_hints(lesson: Lesson, name: str, *, solved: bool = True) -> str:
     """Hint in hint, the solution innermost: to see the next one you open it. Without it where not `solved`."""
-    folded = (
-        ""
-        if not solved
-        else f"<details><summary>Solution</summary>\n\n```python\n{lesson.solutions[name].strip()}\n```\n\n</details>"
-    )
+    folded = ""
+    if solved:
+        folded = (
+            f"<details><summary>Solution</summary>\n\n```python\n{lesson.solutions[name].strip()}\n```\n\n</details>"
+        )
     for number, hint in reversed(list(enumerate(lesson.hints[name], 1))):
         inside = f"{hint}\n\n{folded}".strip()
         folded = f"<details><summary>Hint {number}</summary>\n\n{inside}\n\n</details>"
