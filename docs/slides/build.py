@@ -1,20 +1,27 @@
-"""Slides of the 50 minutes, from the lessons and INSTRUCTOR.md, without a network: `python docs/slides/build.py`.
+"""Slides of the 50 minutes, from a table and INSTRUCTOR.md, without a network: `python docs/slides/build.py`.
 
-Wants `python -m pip install -c constraints.txt -e ".[docs]"`; open `build/slides/index.html` from the disk. Arrows turn
-the slides (down: the answer to a poll), `s` opens the notes, `f` fills the screen.
+Wants `python -m pip install -c constraints.txt -e ".[docs]"`; open `build/slides/index.html` from the disk. The arrows
+to the right and left walk every slide, `s` opens the notes, `f` fills the screen. `--pdf` prints the deck beside the
+folder with a Chromium, as `slides.pdf`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from deck import ROOT, deck, read_table
+from deck import deck, read_table
+from figures import ROOT
 
 SLIDES = Path(__file__).resolve().parent
 TABLE = SLIDES / "fifty_minutes.toml"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 # Of reveal.js what the template loads.
 REVEAL = (
     "LICENSE",
@@ -54,9 +61,35 @@ def build(out: Path, table: Path = TABLE) -> None:
     (out / "index.html").write_text(page, encoding="utf-8")
 
 
+def browser() -> str | None:
+    """Find a Chromium or a browser made of it; None where there is none. `CHROMIUM` names one that is elsewhere."""
+    return next(filter(None, map(shutil.which, [os.environ.get("CHROMIUM", ""), *BROWSERS])), None)
+
+
+def print_pdf(page: Path, pdf: Path, query: str = "") -> bool:
+    """Print an HTML page as PDF; false where no browser is found.
+
+    Raises:
+        RuntimeError: when the browser wrote nothing.
+    """
+    if (program := browser()) is None:
+        return False
+    with tempfile.TemporaryDirectory() as profile:  # of its own, so that one that is open is left alone
+        quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", f"--user-data-dir={profile}"]
+        wait = ["--virtual-time-budget=10000", "--allow-file-access-from-files"]
+        command = [program, *quiet, *wait, f"--print-to-pdf={pdf}", f"{page.resolve().as_uri()}{query}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    if not pdf.is_file():
+        raise RuntimeError(f"{program} must write {pdf}, got {done.stderr[-300:]}")
+    return True
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "slides", help="replaced, if it is there")
-    out = parser.parse_args().out
-    build(out)
-    print(f"open {out / 'index.html'}")
+    parser.add_argument("--pdf", action="store_true", help="print the deck beside the folder, as slides.pdf")
+    asked = parser.parse_args()
+    build(asked.out)
+    print(f"open {asked.out / 'index.html'}")
+    if asked.pdf and not print_pdf(asked.out / "index.html", asked.out.with_name("slides.pdf"), "?print-pdf"):
+        sys.exit("no Chromium was found: open index.html?print-pdf in a browser and print it, or name one in CHROMIUM")

@@ -1,4 +1,4 @@
-"""A table of slides → a notebook whose cells say which slide they are on: polls, questions, text and pictures."""
+"""A table of slides → a notebook whose cells say which slide they are on; and the minutes that the slides take."""
 
 from __future__ import annotations
 
@@ -8,24 +8,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-from pictures import picture, section_text
+from drawings import picture
+from figures import GUIDE, controls, fill
 
-ROOT = Path(__file__).resolve().parents[2]
 EXPLORER = re.compile(r"\[([^\]]+)\]\(docs/(explorer\.html#[^)]+)\)")
-# Between sentences, but not after "1." or inside of an abbreviation.
-SENTENCE = re.compile(r"(?:(?<=[a-z)][.?!])|(?<=[.?!]\")) (?=[A-Z\"])")
+WORDS_A_MINUTE, POLL_MINUTES = 140, 2
+LETTERS = "ABCD"
 
 
 def read_table(path: Path) -> dict:
-    """The title of a deck and its slides."""
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    """Read the title of a deck and its slides, numbers filled in."""
+    return tomllib.loads(fill(path.read_text(encoding="utf-8")))
+
+
+def minutes(slide: dict) -> float:
+    """Count the minutes of a slide: its notes read aloud, two for a poll and its question, and what is done besides."""
+    words = len(slide["say"].split())
+    if "poll" in slide:
+        asked = poll(slide["poll"])
+        words += len(f"{asked['question']} {asked['choices']}".split())
+    return words / WORDS_A_MINUTE + POLL_MINUTES * ("poll" in slide) + slide.get("doing", 0)
 
 
 def deck(table: dict) -> nbformat.NotebookNode:
-    """The notebook that nbconvert's slides exporter takes. Pictures are code cells with an output and no code.
+    """Make the notebook that nbconvert's slides exporter takes. Pictures are code cells with an output and no code.
 
     Raises:
-        ValueError: for a poll, a discussion or a section that is not there.
+        ValueError: for a poll, a discussion or a picture that is not there.
     """
     cells = [cell for slide in table["slide"] for cell in _cells(slide)]
     for number, cell in enumerate(cells):
@@ -34,7 +43,7 @@ def deck(table: dict) -> nbformat.NotebookNode:
 
 
 def poll(number: int) -> dict[str, str]:
-    """A poll as INSTRUCTOR.md has it: name, question, choices, link into the explorer, answer, notes."""
+    """Read a poll of INSTRUCTOR.md: name, question, choices, link into the explorer, answer, notes."""
     body = _instructor(rf"^### Poll {number} · (.*?)(?=^##)", f"poll {number}")
     name, _, rest = body.partition("\n")
     question, choices, reveal, *notes = rest.strip().split("\n\n")
@@ -44,22 +53,22 @@ def poll(number: int) -> dict[str, str]:
         "name": name,
         "question": question.strip("*").replace("\n", " "),
         "choices": choices,
-        "link": f'<a target="_blank" href="{target}&projector=1">In the explorer: {said}</a>',
+        "link": f'<a target="_blank" href="{target}&projector=1&ask=1">In the explorer: {said}</a>',
         "answer": answer.replace("\n", " ").replace(" − ", "&nbsp;−&nbsp;"),
         "notes": "\n\n".join(notes),
     }
 
 
 def discussion(number: int) -> tuple[str, str]:
-    """A question, and the notes for whoever leads the discussion."""
+    """Read a question of INSTRUCTOR.md, and the notes for whoever leads the discussion."""
     body = _instructor(rf"^\*\*{number}\. (.*?)(?=^\*\*\d\. |^## )", f"discussion {number}")
     question, _, notes = body.partition("**")
     return question.replace("\n", " "), notes.strip()
 
 
 def must_stay() -> str:
-    """The sentences that must stay in any route, as a list."""
-    return _instructor(r"^\*\*Four sentences that must stay\*\*.*?\n\n(.*?)(?=^## )", "the four sentences")
+    """Read the sentences that must stay in any route, as a list."""
+    return _instructor(r"^\*\*Five sentences that must stay\*\*.*?\n\n(.*?)(?=^## )", "the five sentences")
 
 
 def _cells(slide: dict) -> Iterator[nbformat.NotebookNode]:
@@ -67,48 +76,60 @@ def _cells(slide: dict) -> Iterator[nbformat.NotebookNode]:
         yield from _poll(slide)
         return
     yield _slide(slide, slide["title"])
-    if "picture" in slide:
-        html = picture(slide["lesson"], slide["section"], slide["picture"]).html
+    if "draw" in slide:
+        html = picture(slide["draw"]).html
         yield nbformat.v4.new_code_cell("", outputs=[nbformat.v4.new_output("display_data", {"text/html": html})])
-    for number in slide.get("discussion", ()):
-        question, notes = discussion(number)
+    if slide.get("table") == "controls":
+        yield _text(controls())
+    asked = [discussion(number) for number in slide.get("discussion", ())]
+    for question, _ in asked:
         yield _text(f"**{question}**")
-        yield _notes(notes)
-    if "paragraph" in slide:
-        said = SENTENCE.split(section_text(slide["lesson"], slide["section"])[slide["paragraph"] - 1])
-        yield _text(" ".join(said[at - 1] for at in slide.get("sentences", range(1, len(said) + 1))))
     if "text" in slide:
-        yield _text(slide["text"])
+        yield _text(slide["text"].strip())
     if slide.get("must_stay"):
         yield _text(must_stay())
+    yield _notes("\n\n".join([_said(slide), *(notes for _, notes in asked)]))
 
 
 def _poll(slide: dict) -> Iterator[nbformat.NotebookNode]:
-    """The question, and one step down the answer, so that nobody reads it too early."""
+    """The question, and one step on the answer, so that nobody reads it too early."""
     asked, slide = poll(slide["poll"]), {"kind": "question"} | slide
     title = f"Poll {slide['poll']} · {asked['name']}"
     yield _slide(slide, title)
-    yield _text(f"{asked['question']}\n\n{asked['choices']}")
-    yield _notes(asked["notes"])
+    yield _text(f"{asked['question']}\n\n{cards(asked['choices'])}")
+    yield _notes("*Read the question. Everybody holds up a card or a hand: count A, B, C, D. Two minutes. Then go on.*")
     yield _slide(slide, title, "subslide")
     yield _text(f"{asked['answer']}\n\n{asked['link']}")
+    yield _notes(f"{_said(slide)}\n\n{asked['notes']}")
+
+
+def cards(choices: str) -> str:
+    """Set a list of choices as cards, each with its letter in a colour and a shape of its own."""
+    lines = re.findall(r"^- ([A-D]): (.*)$", choices, re.MULTILINE)
+    items = "".join(f'<li><b class="card card-{letter}">{letter}</b> {words}</li>' for letter, words in lines)
+    return f'<ul class="cards">{items}</ul>'
+
+
+def _said(slide: dict) -> str:
+    skip = f"**Behind at minute {slide['skip']}? Skip this slide.**\n\n" if "skip" in slide else ""
+    return f"{skip}{slide['say'].strip()}"
 
 
 def _instructor(pattern: str, what: str) -> str:
-    found = re.search(pattern, (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    found = re.search(pattern, GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     if found is None:
         raise ValueError(f"a slide must show what INSTRUCTOR.md has, got {what}")
     return found[1].strip("\n")
 
 
 def _slide(slide: dict, title: str, step: str = "slide") -> nbformat.NotebookNode:
-    cell = _text(f'## {title}\n\n<p class="minute">minute {slide["minute"]}</p>', step)
+    cell = _text(f'## {title}\n\n<p class="minute">minute {slide["block"]}</p>', step)
     cell.metadata["slideshow"]["data"] = {"kind": slide.get("kind", "picture")}
     return cell
 
 
 def _notes(text: str) -> nbformat.NotebookNode:
-    """For the speaker's window, where the links of the guide lead nowhere."""
+    """Text for the speaker's window, where the links of the guide lead nowhere."""
     return _text(re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text), "notes")
 
 

@@ -31,7 +31,8 @@ app.add_typer(course, name="course")
 def copy(
     folder: Annotated[Path, typer.Argument(help="Folder in which notebooks/ is created.")],
     edition: Annotated[
-        Literal["student", "solution", "instructor"], typer.Option(help="Edition of the notebooks.")
+        Literal["student", "solution", "instructor", "classroom", "assignment"],
+        typer.Option(help="Edition of the notebooks."),
     ] = "student",
 ) -> None:
     """Copy the course into a folder. Files that you have changed there are kept."""
@@ -46,7 +47,8 @@ def copy(
 def build_command(
     lesson: Annotated[list[str] | None, typer.Argument(help="Lessons, such as 02; all by default.")] = None,
     edition: Annotated[
-        Literal["student", "solution", "instructor"], typer.Option(help="Edition of the notebooks.")
+        Literal["student", "solution", "instructor", "classroom", "assignment"],
+        typer.Option(help="Edition of the notebooks."),
     ] = "student",
     source: Annotated[Path, typer.Option(help="Folder of the sources.")] = Path("notebooks/source"),
     out: Annotated[Path, typer.Option(help="Folder for the notebooks.")] = Path("notebooks"),

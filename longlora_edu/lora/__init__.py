@@ -1,7 +1,7 @@
 """A Linear with a low-rank side path: add it to a model, train it, merge it, and exchange it with PEFT.
 
 LoRA freezes a model and learns, for some of its Linear layers, a correction of low rank. LongLoRA
-also trains embeddings and norms as they are (`free_modules`). Both travel in one adapter folder.
+also trains embeddings and norms directly (`free_modules`). Both travel in one adapter folder.
 """
 
 from importlib import import_module

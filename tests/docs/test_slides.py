@@ -1,4 +1,4 @@
-"""The slides' table against the guide and the lessons it takes from, and the pictures drawn again for a room."""
+"""The slides against the guide and the clock, and the pictures of a room."""
 
 from __future__ import annotations
 
@@ -6,72 +6,149 @@ import ast
 import io
 import re
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from longlora_edu.plots import PROJECTOR, SCREEN
-
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "slides"))
 
 import deck  # noqa: E402
-import pictures  # noqa: E402
+import drawings  # noqa: E402
+import figures  # noqa: E402
 
 TABLE = deck.read_table(ROOT / "docs" / "slides" / "fifty_minutes.toml")
 SLIDES = TABLE["slide"]
-KEYS = {"minute", "title", "kind", "text", "poll", "discussion", "must_stay"}
-KEYS |= {"lesson", "section", "picture", "paragraph", "sentences"}
+GUIDE = (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8")
+KEYS = {"block", "say", "doing", "title", "kind", "text", "draw", "table", "poll", "discussion", "must_stay", "skip"}
+RESERVE = "46–50"
+
+
+def route(title):
+    """The rows of a route: their minutes as written, and what is in them."""
+    (text,) = re.findall(rf"^## {title}.*?(?=^## )", GUIDE, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^\| (\d+–\d+) \| (.*) \|$", text, re.MULTILINE)
+
+
+def length(block):
+    start, end = map(int, block.split("–"))
+    return end - start
 
 
 def bare_deck(monkeypatch, slides=SLIDES):
     """The deck with nothing drawn."""
-    monkeypatch.setattr(deck, "picture", lambda *section: type("Drawn", (), {"html": f"<figure>{section}</figure>"}))
+    monkeypatch.setattr(deck, "picture", lambda name: type("Drawn", (), {"html": f"<figure>{name}</figure>"}))
     return deck.deck({"title": "x", "slide": slides})
 
 
-def test_slides_follow_the_minutes_of_the_fifty_minute_route():
-    guide = (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8")
-    (route,) = re.findall(r"^## 50 minutes.*?(?=^## )", guide, re.MULTILINE | re.DOTALL)
-    minutes = re.findall(r"^\| (\d+(?:–\d+)?) \|", route, re.MULTILINE)
-    assert list(dict.fromkeys(slide["minute"] for slide in SLIDES)) == minutes
+def test_the_notes_read_aloud_and_the_polls_fit_each_row_of_the_route_and_leave_the_reserve():
+    spent = defaultdict(float)
+    for slide in SLIDES:
+        spent[slide["block"]] += deck.minutes(slide)
+    assert list(spent) == [block for block, _ in route("50 minutes")]
+    assert {block: minutes for block, minutes in spent.items() if minutes > length(block)} == {}
+    assert spent[RESERVE] == 0 and length(RESERVE) >= 4
+    assert sum(spent.values()) <= 45
 
 
-def test_all_polls_are_asked_once_and_in_order():
-    assert [slide["poll"] for slide in SLIDES if "poll" in slide] == [1, 2, 3, 4, 5]
+def test_a_minute_is_140_words_and_a_poll_two_minutes_with_its_question():
+    assert deck.minutes({"say": "word " * 280}) == 2
+    assert deck.minutes({"say": "", "doing": 1.5}) == 1.5
+    asked = deck.poll(1)
+    words = len(f"{asked['question']} {asked['choices']}".split())
+    assert deck.minutes({"say": "", "poll": 1}) == 2 + words / 140
+
+
+def test_four_polls_are_asked_and_none_after_its_answer_was_shown():
+    assert [slide["poll"] for slide in SLIDES if "poll" in slide] == [1, 2, 3, 5]
+    before = SLIDES[: next(at for at, slide in enumerate(SLIDES) if slide.get("poll") == 2)]
+    shown = " ".join(f"{slide.get('title', '')} {slide.get('text', '')} {slide['say']}" for slide in before)
+    assert "half of the heads" not in shown.lower() and "shifted" not in shown.lower()
+    assert "half of the" not in deck.poll(1)["question"] + deck.poll(2)["question"]
+
+
+def test_attention_is_drawn_before_anything_is_counted():
+    drawn = [slide["draw"] for slide in SLIDES if "draw" in slide]
+    assert drawn[0] == "looking_back" and drawn.index("step_bars") == len(drawn) - 1
+
+
+def test_a_slide_that_may_be_skipped_is_named_at_its_minute_in_the_guide():
+    (line,) = re.findall(r"^\*Skip points\*, each.*?\n\n", GUIDE, re.MULTILINE | re.DOTALL)
+    said = " ".join(line.split())
+    skipped = {slide["skip"]: slide.get("title", f"Poll {slide.get('poll')}") for slide in SLIDES if "skip" in slide}
+    assert len(skipped) >= 4
+    for minute, title in skipped.items():
+        assert re.search(rf"{minute}, (?:skip )?\*\*{re.escape(title)}\*\*", said), (minute, title)
+    for slide in SLIDES:
+        start, end = map(int, slide["block"].split("–"))
+        assert start - 1 <= slide.get("skip", start) <= end
 
 
 @pytest.mark.parametrize("slide", SLIDES, ids=lambda slide: slide.get("title", f"poll {slide.get('poll')}"))
 def test_a_slide_says_only_what_the_builder_knows(slide):
     assert set(slide) - KEYS == set()
-    assert "poll" in slide or {"title", "minute"} <= set(slide)
-    assert slide.get("kind") in (None, "opening", "question")
-    assert ("lesson" in slide) == ("section" in slide) == bool({"picture", "paragraph"} & set(slide))
+    assert {"block", "say"} <= set(slide) and ("poll" in slide or "title" in slide)
+    assert slide.get("kind") in (None, "opening", "question", "words")
+    assert slide.get("draw") in (None, *drawings.PICTURES)
+    assert {"poll", "draw", "table", "text", "discussion", "must_stay"} & set(slide), "a slide that shows nothing"
 
 
-def test_the_deck_has_text_pictures_and_notes_but_no_code(monkeypatch):
+def test_words_are_explained_where_they_first_stand():
+    explained = {
+        "token": "called tokens",
+        "head": "is called a head",
+        "layer": "is called a layer",
+        "bits per byte": "Bits per byte say",
+        "passkey": "number hidden in a long text",
+        "embeddings": "turn a token into a vector",
+    }
+    for word, words in explained.items():
+        said = [f"{slide.get('title', '')} {slide.get('text', '')} {slide['say']}" for slide in SLIDES]
+        said = [" ".join(text.split()) for text in said]
+        first = next(at for at, text in enumerate(said) if re.search(rf"\b{word}s?\b", text, re.IGNORECASE))
+        assert words in said[first] or words in said[first + 1], (word, first)
+
+
+def test_the_controls_are_rows_of_the_record_from_the_sceptics_to_full_attention():
+    rows = figures.controls().splitlines()
+    assert [row.split(" | ")[0].strip("| ").split(",")[0] for row in rows[2:]] == [
+        "The base with its own window",
+        "The base as it is",
+        "Positions stretched",
+        "After training with S²",
+        "Trained without a shift",
+        "Trained with full attention",
+    ]
+
+
+def test_the_deck_has_text_pictures_and_notes_on_every_slide_but_no_code(monkeypatch):
     notebook = bare_deck(monkeypatch)
     steps = [cell.metadata.slideshow.slide_type for cell in notebook.cells if cell.cell_type == "markdown"]
     assert steps.count("slide") == len(SLIDES)
-    assert steps.count("subslide") == 5, "the answers"
-    assert steps.count("notes") == 5 + sum(len(slide.get("discussion", ())) for slide in SLIDES)
+    assert steps.count("subslide") == 4, "the answers"
+    assert steps.count("notes") == len(SLIDES) + 4
     drawn = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(drawn) == sum("picture" in slide for slide in SLIDES) >= 10
+    assert len(drawn) == sum("draw" in slide for slide in SLIDES) >= 10
     assert {cell.source for cell in drawn} == {""}
 
 
-def test_the_deck_has_no_formulas_since_the_slides_have_no_typesetter(monkeypatch):
-    assert not [cell.source for cell in bare_deck(monkeypatch).cells if "$" in cell.source]
+def test_the_deck_has_no_formulas_and_no_name_of_a_number(monkeypatch):
+    assert not [cell.source for cell in bare_deck(monkeypatch).cells if "$" in cell.source or "{{" in cell.source]
 
 
-def test_an_answer_does_not_stand_on_the_slide_that_asks(monkeypatch):
-    notebook = bare_deck(monkeypatch, [{"poll": 2, "minute": "1"}])
-    title, asked, notes, _, answered = (cell.source for cell in notebook.cells)
-    assert title.startswith("## Poll 2 · Now with the shift")
-    assert asked.startswith("The same, and on half") and asked.count("- ") == 4 and "**" not in asked
-    assert answered.startswith("**C.**") and 'href="explorer.html#n=32' in answered and "&projector=1" in answered
-    assert notes.startswith("**Predicted:**")
+def test_an_answer_does_not_stand_on_the_slide_that_asks_nor_in_the_explorer_it_opens(monkeypatch):
+    notebook = bare_deck(monkeypatch, [{"poll": 3, "block": "1–2", "say": "Seven."}])
+    title, asked, notes, _, answered, more = (cell.source for cell in notebook.cells)
+    assert title.startswith("## Poll 3 · How far")
+    assert asked.startswith("Same setting") and asked.count("<li>") == 4 and "**" not in asked
+    assert "Seven" not in notes and more.startswith("Seven.") and "**Predicted:**" in more
+    assert answered.startswith("**C.**") and 'href="explorer.html#n=32' in answered and "&ask=1" in answered
+
+
+def test_a_choice_has_a_letter_besides_its_colour():
+    assert re.findall(r'card-([A-D])">\1</b>', deck.cards("- A: one\n- B: two\n- C: three\n- D: four")) == list("ABCD")
 
 
 def test_notes_hold_no_links_since_they_lead_nowhere_from_a_slide(monkeypatch):
@@ -81,59 +158,63 @@ def test_notes_hold_no_links_since_they_lead_nowhere_from_a_slide(monkeypatch):
     assert not [note for note in notes if "](" in note]
 
 
-def test_sentences_of_a_paragraph_are_told_apart():
-    assert deck.SENTENCE.split('It works. "Is it so?" Yes, by 1.5 bits. End.') == [
-        "It works.",
-        '"Is it so?"',
-        "Yes, by 1.5 bits.",
-        "End.",
-    ]
-
-
 def test_what_the_guide_does_not_have_is_refused():
     with pytest.raises(ValueError, match="a slide must show what INSTRUCTOR.md has, got poll 9"):
         deck.poll(9)
+    with pytest.raises(ValueError, match="a picture must be one of looking_back, .*, got 'nothing'"):
+        drawings.picture("nothing")
+    with pytest.raises(ValueError, match="a number must be one of .*, got 'unheard'"):
+        figures.fill("{{unheard}}")
 
 
-@pytest.mark.parametrize(
-    ("slide", "at"),
-    [(slide, slide["picture"]) for slide in SLIDES if "picture" in slide],
-    ids=lambda value: value.get("title") if isinstance(value, dict) else None,
-)
-def test_every_picture_is_one_that_its_section_draws(slide, at):
-    lesson = pictures.lesson_of(slide["lesson"])
-    drawn = [cell for _, cell in pictures._section(lesson, slide["section"]) if pictures.DRAWS.search(cell.source)]
-    assert len(drawn) >= at
-
-
-def test_a_picture_for_a_room_fits_a_slide_in_the_sizes_of_the_projector():
-    before = dict(vars(SCREEN))
-    drawn = pictures.picture("02a", "Why")
+@pytest.mark.parametrize("name", drawings.PICTURES)
+def test_a_picture_fits_a_slide_and_says_what_it_shows(name):
+    drawn = drawings.picture(name)
     width, height = Image.open(io.BytesIO(drawn.png)).size
-    assert width == 1160 and abs(height - 460) <= 1  # versions of matplotlib round differently
-    assert drawn.alt.startswith("Masks over 12 words")
-    assert dict(vars(SCREEN)) == before != vars(PROJECTOR)
+    assert abs(width - 1160) <= 1 and height <= 441
+    assert len(drawn.alt) > 40
 
 
-def test_a_section_or_picture_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="a section must be a heading of lesson 02a, got 'Nowhere'"):
-        pictures.picture("02a", "Nowhere")
-    with pytest.raises(ValueError, match=r"a section must draw 7 picture\(s\), got 1 in 'Why' of 02a_wall"):
-        pictures.picture("02a", "Why", 7)
+def test_the_bars_of_a_step_and_of_the_board_are_cut_where_attention_ends():
+    share = int(figures.figures()["attention_percent"])
+    (full,) = re.findall(r"^ +full  \[(=+)\]\[(=+)\]", GUIDE, re.MULTILINE)
+    (sparse,) = re.findall(r"^ +S2    \[(=+)\]\[(=+)\]", GUIDE, re.MULTILINE)
+    assert abs(100 * len(full[0]) / len("".join(full)) - share) <= 1.5
+    assert full[1] == sparse[1]
+    assert abs(len(full[0]) / len(sparse[0]) - float(figures.figures()["times_pairs"])) < 0.5
+    said = re.search(r"full: attention (\d+).*S²: attention (\d+)", drawings.step_bars().alt)
+    assert int(said[1]) == share and int(said[2]) == round(share / float(figures.figures()["times_pairs"]))
 
 
-@pytest.mark.parametrize(
-    ("before", "wanted", "needed"),
-    [
-        ("import numpy as np\nimport os\na = np.ones(3)\nb = os.name", "draw(a)", "import numpy as np\na = np.ones(3)"),
-        ("a = 1\na = 2\nb = a", "draw(b)", "a = 2\nb = a"),
-        ("a = 1\na += 2", "draw(a)", "a = 1\na += 2"),
-        ("a = 1\nif a:\n    b = 2\nprint(b)", "draw(b)", "a = 1\nif a:\n    b = 2"),
-        ("k = 1\ndef f(y):\n    y += k\n    return y\ny = slow()", "f", "k = 1\ndef f(y):\n    y += k\n    return y"),
-        ("result = long_training()\nx = 1", "draw(x)", "x = 1"),
-        ("from m import (a, b)\nc = 1", "draw(b)", "from m import a, b"),
-    ],
-)  # fmt: skip
-def test_of_what_comes_before_only_what_is_needed_is_run(before, wanted, needed):
-    kept = pictures.needed(ast.parse(before).body, ast.parse(wanted).body)
-    assert "\n".join(map(ast.unparse, kept)) == needed
+def test_every_quoted_number_is_that_of_its_record():
+    assert figures.refresh(write=False) == []
+
+
+def test_a_number_that_went_stale_is_written_anew_and_nothing_else(tmp_path, monkeypatch):
+    stale = GUIDE.replace("training to ", "training to 9")
+    assert stale != GUIDE
+    (tmp_path / "guide.md").write_text(stale, encoding="utf-8")
+    monkeypatch.setattr(figures, "QUOTING", (tmp_path / "guide.md", figures.HARD_QUESTIONS))
+    assert figures.refresh(write=True) == [
+        "guide.md quotes another number than the record: python docs/slides/figures.py"
+    ]
+    assert (tmp_path / "guide.md").read_text(encoding="utf-8") == GUIDE
+    (tmp_path / "guide.md").write_text(GUIDE.replace("Passkeys say little", "Passkeys say"), encoding="utf-8")
+    (problem,) = figures.refresh(write=False)
+    assert problem.startswith("no document has the quoted sentence 'with its own window of {{own}} bytes")
+
+
+def test_what_the_hard_questions_say_of_training_windows_is_in_the_record():
+    demo = figures.recorded("demo")
+    assert demo["recipe"]["reference_share"] > 0.5, "most training windows carried references"
+    assert demo["settings"]["seed"] == 0
+
+
+def test_the_count_of_names_is_that_of_the_tests():
+    source = (ROOT / "longlora_edu" / "training" / "references.py").read_text(encoding="utf-8")
+    (count,) = [
+        node.value.value
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "COUNT"
+    ]
+    assert count == figures.NAMES_IN_A_WINDOW

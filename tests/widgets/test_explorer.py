@@ -240,7 +240,7 @@ def test_whatever_is_asked_the_answer_is_a_geometry(node):
 )
 def test_a_link_is_followed_or_says_what_could_not_be(node, hash_, state, problem):
     defaults, read = node("const answer = [m.DEFAULTS, m.fromHash(given)];", hash_)
-    fresh = {"projector": False, "tour": False, "challenge": False, "score": 0, "words": ""}
+    fresh = {"projector": False, "ask": False, "tour": False, "challenge": False, "score": 0, "words": ""}
     assert read["state"] == defaults | fresh | state
     assert problem in " ".join(read["problems"]) and bool(problem) == bool(read["problems"])
 

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     import nbformat
 
 
-Edition = Literal["student", "solution", "instructor", "classroom"]
-SEALED = ("student", "classroom")  # the editions in which answers cannot be read
+Edition = Literal["student", "solution", "instructor", "classroom", "assignment"]
+SEALED = ("student", "classroom", "assignment")  # the editions in which answers cannot be read
 EDITIONS = get_args(Edition)
+STUBS = ("student", "assignment")  # editions in which an exercise is still to be written
+UNSOLVED = ("classroom", "assignment")  # editions whose hints end before the solution
 LARGEST = 300_000
 HIDDEN = {"jupyter": {"source_hidden": True}, "cellView": "form"}
 IMPORTS, MANY = re.compile(r"^(?:import|from) ", re.MULTILINE), 3  # a cell that brings in this many is folded
@@ -38,7 +40,8 @@ def edition(
 
     In the student edition answers are sealed: reveals, quizzes, worked solutions. It has stubs, unless it is `solved`,
     which is how its outputs are made. The classroom edition is for nbgrader: sealed, with the marks by which nbgrader
-    takes the solutions out, and with hints that end before the solution.
+    takes the solutions out, and with hints that end before the solution. The assignment is the student edition without
+    solutions.
 
     Raises:
         ValueError: for an unknown edition, or a source that refers to what is not there.
@@ -55,7 +58,7 @@ def edition(
         if source.metadata.get("instructor") and kind != "instructor":
             continue
         after = lesson.cells[index + 1] if index + 1 < len(lesson.cells) else None
-        cells.append(_cell(lesson, source, after, kind, neighbours, stubs=kind == "student" and not solved))
+        cells.append(_cell(lesson, source, after, kind, neighbours, stubs=kind in STUBS and not solved))
     cells += [] if lesson.moved else [_text(foot(lesson, neighbours), "foot")]
     seen: set[str] = set()
     for cell in cells:
@@ -90,7 +93,7 @@ def build(source: Path, out: Path, kind: Edition, *, wanted: tuple[str, ...] = (
     for lesson in lessons(source, wanted, moved=True):
         notebook = edition(lesson, kind, neighbours=everything)
         if run and not lesson.moved:
-            solved = notebook if kind != "student" else edition(lesson, kind, neighbours=everything, solved=True)
+            solved = notebook if kind not in STUBS else edition(lesson, kind, neighbours=everything, solved=True)
             outputs = execute(solved)
             for cell in notebook.cells:
                 if cell.cell_type == "code":
@@ -117,7 +120,7 @@ def _cell(
 
     marks = source.metadata
     if "hints" in marks:
-        return _text(_folded_hints(lesson, marks["hints"], solved=kind != "classroom"), source.source)
+        return _text(_folded_hints(lesson, marks["hints"], solved=kind not in UNSOLVED), source.source)
     if source.cell_type == "markdown":
         text = DIRECTIVE.sub(lambda match: _directive(lesson, neighbours, *match.groups()), source.source)
         if after is not None and "exercise" in after.metadata:
@@ -186,7 +189,8 @@ def _folded_hints(lesson: Lesson, name: str, *, solved: bool) -> str:
     folded = f"<details><summary>Solution</summary>\n\n```python\n{lesson.solutions[name].strip()}\n```\n\n</details>"
     folded = folded if solved else "The solution comes with the feedback."
     for number, hint in reversed(list(enumerate(lesson.hints[name], 1))):
-        folded = f"<details><summary>Hint {number}</summary>\n\n{hint}\n\n{folded}\n\n</details>"
+        inside = f"{hint}\n\n{folded}".strip()
+        folded = f"<details><summary>Hint {number}</summary>\n\n{inside}\n\n</details>"
     return folded
 
 

@@ -1,7 +1,7 @@
 // The explorer: controls, picture, words and tour around a model that anywidget or a plain page gives.
 
 import { BOUNDARIES, change, half, needsWholeGroups, range, toHash, wordsOf } from "./state.js";
-import { BOUNDARY_RULES, count, measure, nameOf, number, percent, sayAll, sayHeard, sayQuery, tokensIn } from "./words.js";
+import { BOUNDARY_RULES, count, measure, nameOf, number, percent, sayAll, sayHeard, sayQuery, saySetting, tokensIn } from "./words.js";
 import { CHALLENGE, OPEN, hearsInTime, sayChallenge } from "./challenge.js";
 import { hopsBack, sayHops } from "./hops.js";
 import { followTheme } from "./theme.js";
@@ -33,6 +33,7 @@ function render({ model, el }) {
   let [step, done, before] = [0, false, facts];
   let [place, writing, timer] = [null, false, 0];
   let [play, flash, frame] = [null, 0, 0];
+  let hidden = Boolean(model.get("ask")); // a poll is open: no number that answers it is shown
   let others = state.score; // of whoever sent the link
   state.score = 0;
 
@@ -54,6 +55,7 @@ function render({ model, el }) {
   // What the kernel, a link or another view of the same model does. Several settings may arrive one by one.
   const follow = () => writing || queueMicrotask(() => {
     const next = read();
+    hidden = Boolean(model.get("ask"));
     if (next.score !== state.score) [others, next.score] = [next.score, 0];
     tokens = next.n;
     const opens = next.tour && !state.tour;
@@ -164,6 +166,9 @@ function render({ model, el }) {
   // What is seen.
   function paint() {
     root.classList.toggle("s2x-projector", state.projector);
+    root.classList.toggle("s2x-ask", Boolean(model.get("ask")));
+    root.classList.toggle("s2x-hidden", hidden);
+    find("[data-do=answer]").hidden = !hidden;
     find("[data-do=projector]").setAttribute("aria-pressed", state.projector);
     find("[data-do=tour]").setAttribute("aria-pressed", state.tour);
     for (const [name] of SLIDERS) {
@@ -183,7 +188,7 @@ function render({ model, el }) {
     find("[data-do=cheat]").innerHTML = `${state.boundary === "wrap" ? "Play fair" : "Make it cheat"} <kbd>c</kbd>`;
     paintCosts();
     paintChallenge();
-    const sentences = sayAll(state, facts).join(" ");
+    const sentences = hidden ? `${saySetting(state)} The numbers are hidden until they are asked for.` : sayAll(state, facts).join(" ");
     canvas.setAttribute("aria-label", `Picture: ${sentences} Arrow keys choose a token.`);
     find(".s2x-link input").value = link();
     paintTour();
@@ -200,7 +205,10 @@ function render({ model, el }) {
     if (width < 120) return; // not laid out yet: the observer comes back
     const scale = window.devicePixelRatio || 1;
     const focus = state.tour ? STEPS[step].panels : null;
-    place = draw(canvas, context, state, facts, { width, scale, query, focus, play, flash, dark: root.classList.contains("s2x-dark") });
+    const dark = root.classList.contains("s2x-dark");
+    const top = canvas.getBoundingClientRect().top + window.scrollY;
+    const tall = alone && state.projector ? window.innerHeight - top - 30 : undefined;
+    place = draw(canvas, context, state, facts, { width, scale, query, focus, play, flash, dark, hidden, tall });
   }
 
   function paintQuery() {
@@ -286,6 +294,11 @@ function render({ model, el }) {
     tour: () => (state.tour ? leave() : enter(0)),
     play: () => (play?.frames ? rest() : start()),
     cheat,
+    answer() {
+      hidden = false;
+      paint();
+      find("[data-do=play]").focus({ preventScroll: true });
+    },
     challenge: () => apply(state.challenge ? { challenge: false } : { ...CHALLENGE, words: "", tour: false, challenge: true }),
     sentence() {
       find("input[name=words]").value = SENTENCE;

@@ -37,6 +37,7 @@ export const face = (id) => `
     <button type="button" data-do="challenge" aria-pressed="false">Challenge</button>
     <button type="button" data-do="tour" aria-pressed="false">Tour <kbd>t</kbd></button>
     <button type="button" data-do="projector" aria-pressed="false">Projector <kbd>p</kbd></button>
+    <button type="button" data-do="answer" hidden>Show the numbers</button>
     <span class="s2x-space"></span>
     <button type="button" data-do="save">Save PNG</button>
     <button type="button" data-do="copy">Copy link</button>

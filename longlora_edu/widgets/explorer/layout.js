@@ -5,8 +5,9 @@ const SCREEN = { text: 13, small: 11.5, line: 1.5, row: 24, bar: 15 };
 const PROJECTOR = { text: 20, small: 17, line: 3, row: 36, bar: 24 };
 
 // Where everything stands in a picture `width` wide: three matrices side by side, or two and one below, or one by one.
-// `named` leaves room for words along the axes, `costs` for the bars below, which only a saved picture has.
-export function layout(state, width, { named = Boolean(state.words), costs: withCosts = false } = {}) {
+// `named` leaves room for words along the axes, `costs` for the bars below, which only a saved picture has. `tall` is how
+// far down the last row of three matrices side by side may lie, so that its corner stays on a projector's screen.
+export function layout(state, width, { named = Boolean(state.words), costs: withCosts = false, tall = Infinity } = {}) {
   const sizes = state.projector ? PROJECTOR : SCREEN;
   const { text, small, row, bar } = sizes;
   const columns = width / text >= 46 ? 3 : width / text >= 24 ? 2 : 1;
@@ -18,7 +19,8 @@ export function layout(state, width, { named = Boolean(state.words), costs: with
   let y = strip.y + strip.height + small * 2.4;
   const place = (names, gap) => {
     const share = (width + gap) / names.length;
-    const side = Math.min(share - gap - axis - 2, 30 * text);
+    const most = names.length === 3 ? Math.max(tall - y - head, 9 * text) : Infinity;
+    const side = Math.min(share - gap - axis - 2, 30 * text, most);
     names.forEach((name, at) => (panels[name] = { x: at * share + axis, y: y + head, side, top: y }));
     y += head + side + foot;
   };

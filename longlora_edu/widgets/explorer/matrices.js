@@ -127,14 +127,14 @@ export function drawMask(pen, panel, shifted) {
   const chips = Array.from({ length: shifted ? state.heads - plain : plain }, (_, at) => at + (shifted ? plain : 0));
   const colour = shifted ? COLOURS.shifted : COLOURS.plain;
   const each = chips.length > 1 ? " each" : "";
-  const lines = [count(shifted ? facts.shiftedPairs : facts.plainPairs, "pair") + each];
+  const lines = pen.hidden ? [] : [count(shifted ? facts.shiftedPairs : facts.plainPairs, "pair") + each];
   const ahead = shifted ? facts.future / chips.length : 0;
-  if (ahead) lines.push(`\u2003 ${number(ahead)}${each} ${ahead === 1 ? "looks" : "look"} ahead`);
+  if (ahead && !pen.hidden) lines.push(`\u2003 ${number(ahead)}${each} ${ahead === 1 ? "looks" : "look"} ahead`);
   drawFrame(pen, panel, { title: shifted ? `shifted by ${shift}` : "plain", lines, ...frame, chips, colour });
   drawRuns(pen, panel, values, [pen.paint.empty, colour, COLOURS.future]);
   const step = panel.side / n;
   if (ahead) {
-    hatch(pen, panel.x, panel.top + sizes.text * 1.5 + sizes.small * 1.7, sizes.small * 1.1, sizes.small);
+    if (!pen.hidden) hatch(pen, panel.x, panel.top + sizes.text * 1.5 + sizes.small * 1.7, sizes.small * 1.1, sizes.small);
     hatch(pen, panel.x + (n - g + shift) * step, panel.y, (g - shift) * step, shift * step);
   }
   drawGrid(pen, panel);
@@ -165,7 +165,7 @@ export function drawReach(pen, panel) {
   const ever = facts.lastHearsFirst;
   const when = ever ? `hears the first ${ever > layers ? "only " : ""}after ${ever}` : "never hears the first";
   const frame = { columns: "token that is heard", rows: "token that hears" };
-  drawFrame(pen, panel, { title: `Heard within ${count(layers, "layer")}`, lines: [`the last ${when}`], ...frame });
+  drawFrame(pen, panel, { title: `Heard within ${count(layers, "layer")}`, lines: pen.hidden ? [] : [`the last ${when}`], ...frame });
   const within = facts.needed.map((needed) => (needed <= layers ? needed : 0));
   const colours = [pen.paint.empty, ...layerColours(layers)];
   drawRuns(pen, panel, within, colours);

@@ -10,15 +10,16 @@ import { drawMask, drawReach } from "./matrices.js";
 
 // Draws everything, `width` wide at `scale` device pixels, and returns where it stands. `query` is the token to point
 // out (-1: none), `focus` the parts that a tour talks about (null: all), `below` sentences that go with the picture,
-// `play` a message on its way, `flash` how strongly a leak is pointed at, from 0 to 1.
+// `play` a message on its way, `flash` how strongly a leak is pointed at, from 0 to 1, `hidden` whether counts that answer
+// a poll stay out, `tall` how far down the matrices may go.
 export function draw(canvas, context, state, facts, options) {
   const { width, scale, query = -1, focus = null, below = [], costs = false } = options;
-  const { dark = false, play = null, flash = 0 } = options;
+  const { dark = false, play = null, flash = 0, tall, hidden = false } = options;
   const names = state.words ? wordsOf(state.words) : null;
-  const place = layout(state, width, { costs });
+  const place = layout(state, width, { costs, tall });
   const paint = PAINTS[dark ? "dark" : "light"];
   const hop = play && play.hops[Math.min(Math.floor(play.at), play.hops.length - 1)];
-  const pen = { context, state, facts, query, scale, names, paint, flash, hop, ...place };
+  const pen = { context, state, facts, query, scale, names, paint, flash, hop, hidden, ...place };
   const words = { size: place.sizes.text };
   const lines = wrapped(pen, below, width, words);
   const leading = place.sizes.text * 1.5;

@@ -36,6 +36,7 @@ export function toHash(state) {
   // A challenge begins anew for whom the link is sent to: the way it was done stays a secret.
   const settings = state.challenge ? { challenge: 1 } : { n, g, shift, heads, boundary, layers };
   if (state.projector) settings.projector = 1;
+  if (state.ask) settings.ask = 1;
   if (state.tour) settings.tour = 1;
   if (state.score) settings.score = state.score;
   if (state.words) settings.words = encodeURIComponent(state.words);
@@ -44,7 +45,7 @@ export function toHash(state) {
 
 // What a link says: a valid state, and a sentence for each part of the link that could not be followed.
 export function fromHash(text) {
-  const asked = { ...DEFAULTS, shift: null, projector: false, tour: false, challenge: false, score: 0, words: "" };
+  const asked = { ...DEFAULTS, shift: null, projector: false, ask: false, tour: false, challenge: false, score: 0, words: "" };
   const problems = [];
   for (const part of text.replace(/^#/, "").split("&").filter(Boolean)) {
     const [name, coded = ""] = part.split("=");
@@ -52,7 +53,7 @@ export function fromHash(text) {
     if (name === "boundary") {
       if (BOUNDARIES.includes(value)) asked.boundary = value;
       else problems.push(`The boundary must be ${BOUNDARIES.join(", ")}, but the link says ${value || "nothing"}.`);
-    } else if (["projector", "tour", "challenge"].includes(name)) asked[name] = value === "1";
+    } else if (["projector", "ask", "tour", "challenge"].includes(name)) asked[name] = value === "1";
     else if (name === "words") asked.words = value;
     else if (name === "score" && /^\d{1,6}$/.test(value)) asked.score = Number(value);
     else if (Object.hasOwn(NAMES, name)) {
