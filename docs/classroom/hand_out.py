@@ -1,8 +1,8 @@
 """All that a teacher hands out, in one folder, without a network: `python docs/classroom/hand_out.py`.
 
 Wants `python -m pip install -c constraints.txt -e ".[lab,docs]"`; open `build/classroom/index.html`. With `--wheels`
-the folder `stick` gets the packages as well, for the system and the Python that this runs on; that asks pip, which needs
-a network. Options after it go to pip, such as the index of torch's build for the CPU, which the README names.
+the folder `stick` gets the packages as well, for the system and the Python that this runs on; that asks pip, which
+needs a network. Options after it go to pip, such as the index of torch's build for the CPU, which the README names.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "slides"))
 
-import build as slides  # noqa: E402  the deck, which quotes the same guide
 from sheets import SHEETS, sheet  # noqa: E402
 
+import build as slides  # noqa: E402  the deck, which quotes the same guide
 from longlora_edu.course.build.copies import copy_course  # noqa: E402
 
 FOR_STUDENTS = ("primer", "handout", "homework")

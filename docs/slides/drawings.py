@@ -188,8 +188,8 @@ def step_bars() -> Picture:
 PICTURES = {
     made.__name__: made
     for made in (
-        looking_back, twice_the_text, groups, heads, relay, ends, full_again, trained_parts, positions, bits, references,
-        step_bars,
+        looking_back, twice_the_text, groups, heads, relay, ends,
+        full_again, trained_parts, positions, bits, references, step_bars,
     )
 }  # fmt: skip
 
