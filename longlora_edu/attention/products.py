@@ -35,6 +35,8 @@ def products_attention(
 class _Products:
     """The kernel: a row of scores is whole, so its softmax and the gradient of that are PyTorch's own."""
 
+    plain_alone = False  # PyTorch would keep all scores for the backward pass
+
     def plain(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         scale, rows = _scale(q, scale), []
         for block, seen in _blocks(q.shape[2]):

@@ -484,9 +484,9 @@ def test_grouped_is_the_reference_in_parts_of_any_size(at_once, boundary, monkey
         assert_same_as_reference(some_qkv(geometry, batch=3), geometry, "grouped", {"segments": segments})
 
 
+@pytest.mark.parametrize("geometry", [S2Geometry(512, 128, 4), S2Geometry(512, 128, 4, shift=0)], ids=str)
 @pytest.mark.parametrize("impl", ["grouped", "products"])
-def test_the_output_is_held_once(impl):
-    geometry = S2Geometry(512, 128, 4)
+def test_the_output_is_held_once(impl, geometry):
     qkv = leaves(some_qkv(geometry, batch=1, width=16), dtype=torch.float32)
     size = qkv[0].numel() * 4
     kept = kept_bytes(lambda: s2_attention(*qkv, geometry, impl=impl), besides=qkv)
