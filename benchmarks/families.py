@@ -1,6 +1,6 @@
-"""Which causal language models of transformers S²-Attn takes, each class tried with tiny random weights.
+"""Which causal language models of transformers S²-Attn takes, each family tried with tiny random weights.
 
-    python benchmarks/families.py            # all classes, about ten minutes on one core
+    python benchmarks/families.py            # all families, about ten minutes on one core
 
 A class is built small and left as it is otherwise, positions included. What `use_s2` computes in training, outputs and
 gradients, is compared with the class's own eager attention under a mask for every head that is ticked off pair by
@@ -13,7 +13,7 @@ pair (`tests/oracles.py`); nothing of ours runs there. Verdicts:
     crash       something else was raised
     unjudged    the class could not be built small, stock or not, or its eager attention ignores such a mask
 
-The record is `benchmarks/results/families.json`; `--only LlamaForCausalLM` tries one class and writes none.
+The record is `benchmarks/results/families.json`; `--only llama` tries one family and writes none.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from longlora_edu.hf import use_s2
@@ -80,7 +81,7 @@ class CannotJudge(BaseException):
 
 def main(given: list[str] | None = None) -> dict:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--only", action="append", help="a class; several times")
+    options.add_argument("--only", action="append", help="a model type, or a class without one; several times")
     options.add_argument("--out", type=Path, default=RECORD)
     options.add_argument("--resume", action="store_true", help="keep what the record holds already")
     args = options.parse_args(given)
@@ -88,9 +89,11 @@ def main(given: list[str] | None = None) -> dict:
     warnings.simplefilter("ignore")
     rows = read_json(args.out)["families"] if args.resume and args.out.exists() else {}
     record = {}
-    for name in args.only or classes():
-        rows[name] = rows.get(name) or judged(name)
-        print(name, *rows[name].values(), flush=True)
+    for family, name in families().items():
+        if args.only and family not in args.only:
+            continue
+        rows[family] = rows.get(family) or {"class": name} | judged(name, family)
+        print(family, *rows[family].values(), flush=True)
         about = dataclasses.asdict(provenance(threads=torch.get_num_threads()))
         record = {"counts": counts(rows), "families": rows} | about
         if not args.only:
@@ -99,21 +102,23 @@ def main(given: list[str] | None = None) -> dict:
     return record
 
 
-def classes() -> list[str]:
-    """All causal language models that transformers' auto class knows, one class once."""
-    names = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
-    flat = {one for name in names for one in ((name,) if isinstance(name, str) else name)}
-    return sorted(flat)
+def families() -> dict[str, str]:
+    """Map each model type that transformers' auto class knows to its class, and other classes to themselves."""
+    named = {
+        kind: name if isinstance(name, str) else name[0] for kind, name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.items()
+    }
+    shown = (name for name in dir(transformers) if name.endswith(("ForCausalLM", "LMHeadModel")))
+    return named | {name: name for name in shown if name not in named.values() and not name.startswith("Auto")}
 
 
 def counts(rows: dict[str, dict]) -> dict[str, int]:
-    """Count the verdicts, all classes included."""
+    """Count the verdicts, all families included."""
     found = Counter(row["verdict"] for row in rows.values())
-    return {"classes": len(rows)} | {verdict: found[verdict] for verdict in VERDICTS}
+    return {"families": len(rows)} | {verdict: found[verdict] for verdict in VERDICTS}
 
 
-def judged(name: str, seconds: int = SECONDS) -> dict[str, str]:
-    """Try one class; a class that hangs is unjudged."""
+def judged(name: str, family: str = "", seconds: int = SECONDS) -> dict[str, str]:
+    """Try one class with the config of a model type; a class that hangs is unjudged."""
 
     def too_long(*_):
         raise CannotJudge(f"it took more than {seconds} s")
@@ -121,21 +126,21 @@ def judged(name: str, seconds: int = SECONDS) -> dict[str, str]:
     before = signal.signal(signal.SIGALRM, too_long)
     signal.alarm(seconds)
     try:
-        return verdict(lambda: tiny(name))
+        return verdict(lambda: tiny(name, family))
     except CannotJudge as reason:
-        return refused_unseen(name) or {"verdict": "unjudged", "why": one_line(reason)}
+        return refused_unseen(name, family) or {"verdict": "unjudged", "why": one_line(reason)}
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 
 
-def refused_unseen(name: str) -> dict[str, str] | None:
+def refused_unseen(name: str, family: str) -> dict[str, str] | None:
     """Ask `use_s2` about a class at its own size, without weights: a refusal needs none. None where it is taken."""
     try:
-        kind = getattr(transformers, name)
+        kind, config_class = kind_of(name, family)
         with torch.device("meta"):
-            model = kind(kind.config_class())
-    except Exception:
+            model = kind(config_class())
+    except (Exception, CannotJudge):
         return None
     try:
         use_s2(model, group_size=GROUP)
@@ -184,9 +189,12 @@ def oracle(build: Callable[[], torch.nn.Module], ids: torch.Tensor, allowed) -> 
         model = build().train()
         attempt(lambda: model.set_attn_implementation("eager"), "eager attention")
         additive = torch.zeros(mask.shape, dtype=torch.float64).masked_fill(~mask, torch.finfo(torch.float64).min)
-        return attempt(
-            lambda: with_gradients(model, ids, attention_mask=additive.expand(len(ids), -1, -1, -1)), "eager"
-        )
+        rows = {"attention_mask": additive.expand(len(ids), -1, -1, -1)}
+        try:
+            return attempt(lambda: with_gradients(model, ids, **rows), "eager attention")
+        except CannotJudge:  # some count positions in the mask, unless they are given
+            rows["position_ids"] = torch.arange(LENGTH).expand(len(ids), -1)
+            return attempt(lambda: with_gradients(model, ids, **rows), "eager attention")
 
     mask = torch.from_numpy(allowed)[None]
     causal = torch.ones(1, mask.shape[1], LENGTH, LENGTH, dtype=torch.bool).tril()
@@ -199,16 +207,22 @@ def oracle(build: Callable[[], torch.nn.Module], ids: torch.Tensor, allowed) -> 
     return found
 
 
-def tiny(name: str) -> torch.nn.Module:
+def kind_of(name: str, family: str) -> tuple[type, type]:
+    """Find a class and the class of its config: that of the model type, where it is one."""
+    kind = getattr(transformers, name, None)
+    if kind is None or getattr(kind, "config_class", None) is None:
+        raise CannotJudge("transformers does not show it")
+    return kind, CONFIG_MAPPING[family] if family in CONFIG_MAPPING_NAMES else kind.config_class
+
+
+def tiny(name: str, family: str = "") -> torch.nn.Module:
     """Build a class small, in float64, with weights so large that attention is far from uniform.
 
     Raises:
         CannotJudge: if it cannot be built.
     """
-    kind = getattr(transformers, name, None)
-    if kind is None or getattr(kind, "config_class", None) is None:
-        raise CannotJudge("transformers does not show it")
-    config_class, reasons = kind.config_class, []
+    kind, config_class = kind_of(name, family)
+    reasons = []
     for change in CHANGES:
         try:
             known = config_class()

@@ -120,7 +120,7 @@ def choose_impl(
     | device_type | what else                                   | impl         | why                                  |
     |-------------|---------------------------------------------|--------------|--------------------------------------|
     | cpu         | dropout                                     | "dense_mask" | PyTorch has no other with it         |
-    | cpu         | bfloat16, groups of 256 to 2,048, no tracer | "products"   | `benchmarks/cpu_attention.py`        |
+    | cpu         | bfloat16, groups of 64 to 2,048, no tracer  | "products"   | `benchmarks/cpu_attention.py`        |
     | cuda        | no dropout, half precision, capability 8.0, | "varlen"     | "grouped" builds masks of b c g g    |
     |             | stretches, no tracer                        |              | bytes; times are not measured        |
     | all         |                                             | "grouped"    | least work, and memory linear in n   |
@@ -132,7 +132,7 @@ def choose_impl(
         return "dense_mask"
     if traced or dropout > 0:
         return "grouped"
-    if device_type == "cpu" and dtype == torch.bfloat16 and group_size in range(256, 2049):
+    if device_type == "cpu" and dtype == torch.bfloat16 and group_size in range(64, 2049):
         return "products"
     half = dtype in (torch.float16, torch.bfloat16)
     if device_type == "cuda" and stretches and half and capability is not None and capability >= (8, 0):

@@ -23,7 +23,7 @@ def grouped_attention(
     """
     if dropout > 0 and q.device.type == "cpu":
         raise ValueError(f"dropout must be 0 on cpu under impl='grouped', got {dropout}: use impl='dense_mask'")
-    return attend_in_tiles(q, k, v, geometry, segments, scale, _Fused(dropout))
+    return attend_in_tiles(q, k, v, geometry, segments, scale, _Fused(dropout), dropout)
 
 
 def attend_in_tiles(
@@ -34,8 +34,12 @@ def attend_in_tiles(
     segments: Tensor | None,
     scale: float | None,
     kernel: Kernel,
+    dropout: float = 0.0,
 ) -> Tensor:
-    """Cut cells, and documents in them, into tiles and call `kernel` on each: (b h n d)."""
+    """Cut cells, and documents in them, into tiles and call `kernel` on each: (b h n d).
+
+    Where documents cannot be read at once, tiles are cells, and PyTorch's attention gets a mask instead.
+    """
     q, k, v = in_one_dtype(q, k, v)
     documents = None if segments is None else _read(segments)
     if documents is not None:
@@ -52,7 +56,7 @@ def attend_in_tiles(
 
     def attend(tile, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         mask = same_segment(in_cells(masked, tile)).tril()
-        return scaled_dot_product(q, k, v, mask, scale, getattr(kernel, "dropout", 0.0))
+        return scaled_dot_product(q, k, v, mask, scale, dropout)
 
     pieces = zip(*(cut(x.transpose(1, 2), tiles) for x in (q, k, v)), strict=True)
     out = [attend(tile, *piece) for tile, piece in zip(tiles, pieces, strict=True)]
@@ -65,6 +69,8 @@ class _Fused:
 
     They have no public name. `fits` asks PyTorch what it would call, and anything else is left to it.
     """
+
+    plain_alone = True  # its output is then the output, without a copy
 
     def __init__(self, dropout: float) -> None:
         self.dropout = dropout

@@ -17,10 +17,11 @@ SCORES_AT_ONCE = 2**20
 def products_attention(
     q: Tensor, k: Tensor, v: Tensor, geometry: S2Geometry, segments: Tensor | None, scale: float | None, dropout: float
 ) -> Tensor:
-    """Compute (b h n d). Scores exist for a block of queries and a few cells at a time, and again in the backward pass.
+    """Compute (b h n d). Scores exist for a block of queries and a few cells at a time, and again in the backward
+    pass; cells of up to a block keep their weights for it.
 
     PyTorch's fused kernel for CPUs cuts queries and keys into blocks of its own, which in bfloat16 cost more than they
-    save: on groups of up to 2,048 tokens whole products are faster, though they compute more pairs (`choose_impl`).
+    save: on groups of 64 to 2,048 tokens whole products are faster, though they compute more pairs (`choose_impl`).
 
     Raises:
         ValueError: for dropout, and elsewhere than on CPU.
@@ -34,6 +35,8 @@ def products_attention(
 
 class _Products:
     """The kernel: a row of scores is whole, so its softmax and the gradient of that are PyTorch's own."""
+
+    plain_alone = False  # PyTorch would keep all scores for the backward pass
 
     def plain(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         scale, rows = _scale(q, scale), []
@@ -49,11 +52,15 @@ class _Products:
         _, heads, size, _ = q.shape
         return max(1, SCORES_AT_ONCE // (heads * min(BLOCK, size) * size))
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> tuple[Tensor, None]:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> tuple[Tensor, Tensor | None]:
         shape, scale = (*q.shape[:3], v.shape[3]), _scale(q, scale)
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
-        rows = [torch.bmm(_weights(q, k, block, seen, scale), v[:, seen]) for block, seen in _blocks(q.shape[1])]
-        return (torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]).view(shape), None
+        rows, weights = [], None
+        for block, seen in _blocks(q.shape[1]):
+            weights = _weights(q, k, block, seen, scale)
+            rows.append(torch.bmm(weights, v[:, seen]))
+        # Of a single block they are no more than a few times the output, and making them again is a third of the work.
+        return torch.cat(rows, dim=1).view(shape), weights if len(rows) == 1 else None
 
     def backward(
         self, grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, kept: Tensor | None, scale: float | None
@@ -65,7 +72,9 @@ class _Products:
         grad_k, grad_v = (torch.zeros(x.shape, dtype=exact) for x in (k, v))
         rows = []
         for block, seen in _blocks(q.shape[1]):
-            weights = _weights(q, k, block, seen, scale)
+            # To be differentiated again, they have to depend on q and k.
+            again = kept is None or torch.is_grad_enabled()
+            weights = _weights(q, k, block, seen, scale) if again else kept
             of_weights = torch.bmm(grad[:, block], v[:, seen].transpose(1, 2))
             of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
             rows.append(torch.bmm(of_scores, k[:, seen]) * scale)

@@ -19,7 +19,9 @@ MOST_AT_ONCE = 2**20
 
 
 class Kernel(Protocol):
-    """Causal attention over a piece (c h g d) in three ways that agree."""
+    """Causal attention over a piece (c h g d), as `plain` and by hand as `forward` and `backward`, which agree."""
+
+    plain_alone: bool  # Is `plain` as good where one tile holds everything, so that nothing is joined?
 
     def plain(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         """Compute the output in operations that PyTorch differentiates, compiles and transforms."""
@@ -48,11 +50,11 @@ def over_tiles(q: Tensor, k: Tensor, v: Tensor, tiles: list[Tile], kernel: Kerne
     """Compute (b h n d) from q, k and v (b h n d), every query head with its own keys; 0 where no tile lies."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     shape = (q.shape[0], q.shape[1], q.shape[2])
-    # One tile for everything: its output is the output, in one piece and without a copy.
-    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or len(tiles) == 1
-    if traced or not kernel.fits(*(_piece(x, tiles[0]) for x in (q, k, v)), scale):
-        pieces = zip(*(cut(x, tiles) for x in (q, k, v)), strict=True)
-        return join([kernel.plain(*piece, scale) for piece in pieces], tiles, shape).transpose(1, 2)
+    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    alone = len(tiles) == 1 and kernel.plain_alone
+    if traced or alone or not kernel.fits(*_pieces(q, k, v, tiles[0]), scale):
+        pieces = zip(cut(q, tiles), cut(k, tiles), cut(v, tiles), strict=True)
+        return join([kernel.plain(q, k, v, scale) for q, k, v in pieces], tiles, shape).transpose(1, 2)
     parts = [part for tile in tiles for part in _parts(tile, kernel.cells_at_once(_piece(q, tile)))]
     return _Tilewise.apply(q, k, v, Whole(shape, parts), kernel, scale).transpose(1, 2)
 
@@ -62,7 +64,7 @@ class _Tilewise(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, whole: Whole, kernel: Kernel, scale: float | None) -> Tensor:
         out, kept = room_for(v, whole), []
         for tile in whole.tiles:
-            piece, more = kernel.forward(*(_piece(x, tile) for x in (q, k, v)), scale)
+            piece, more = kernel.forward(*_pieces(q, k, v, tile), scale)
             place(out, tile, piece)
             kept.append(more)
         ctx.save_for_backward(q, k, v, out, *kept)
@@ -80,6 +82,10 @@ class _Tilewise(torch.autograd.Function):
             for full, piece in zip(grads, found, strict=True):
                 place(full, tile, piece)
         return *grads, None, None, None
+
+
+def _pieces(q: Tensor, k: Tensor, v: Tensor, tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
+    return _piece(q, tile), _piece(k, tile), _piece(v, tile)
 
 
 def _piece(x: Tensor, tile: Tile) -> Tensor:

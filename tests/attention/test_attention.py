@@ -418,9 +418,9 @@ FULL = [torch.float64, torch.float32]
     [
         ("cpu", None, 0.0, HALF + FULL, {}, "grouped"),
         ("cpu", None, 0.1, HALF + FULL, {"group_size": 512, "traced": True}, "dense_mask"),
-        ("cpu", None, 0.0, [torch.bfloat16], {"group_size": 256}, "products"),
+        ("cpu", None, 0.0, [torch.bfloat16], {"group_size": 64}, "products"),
         ("cpu", None, 0.0, [torch.bfloat16], {"group_size": 2048}, "products"),
-        ("cpu", None, 0.0, HALF + FULL, {"group_size": 255}, "grouped"),
+        ("cpu", None, 0.0, HALF + FULL, {"group_size": 63}, "grouped"),
         ("cpu", None, 0.0, HALF + FULL, {"group_size": 2049}, "grouped"),
         ("cpu", None, 0.0, HALF + FULL, {"group_size": 512, "traced": True}, "grouped"),
         ("cpu", None, 0.0, [torch.float16, *FULL], {"group_size": 512, "stretches": True}, "grouped"),
@@ -484,14 +484,21 @@ def test_grouped_is_the_reference_in_parts_of_any_size(at_once, boundary, monkey
         assert_same_as_reference(some_qkv(geometry, batch=3), geometry, "grouped", {"segments": segments})
 
 
+@pytest.mark.parametrize("geometry", [S2Geometry(512, 128, 4), S2Geometry(512, 128, 4, shift=0)], ids=str)
 @pytest.mark.parametrize("impl", ["grouped", "products"])
-def test_the_output_is_held_once(impl):
-    geometry = S2Geometry(512, 128, 4)
+def test_the_output_is_held_once(impl, geometry):
     qkv = leaves(some_qkv(geometry, batch=1, width=16), dtype=torch.float32)
     size = qkv[0].numel() * 4
     kept = kept_bytes(lambda: s2_attention(*qkv, geometry, impl=impl), besides=qkv)
-    # Besides the output at most a number a token and head, for the softmax.
-    assert kept <= size + 4 * 512 * 4
+    # Besides the output a number a token and head for the softmax, or the weights of cells of a block.
+    assert kept <= size + 4 * 512 * 4 * (128 if impl == "products" else 1)
+
+
+def test_products_of_several_blocks_keep_no_weights():
+    geometry = S2Geometry(512, 256, 4)
+    qkv = leaves(some_qkv(geometry, batch=1, width=16), dtype=torch.float32)
+    kept = kept_bytes(lambda: s2_attention(*qkv, geometry, impl="products"), besides=qkv)
+    assert kept <= qkv[0].numel() * 4 + 4 * 4 * (128**2)  # the half cells at both ends are a block each
 
 
 def test_an_output_that_was_written_to_is_not_differentiated():
