@@ -134,8 +134,8 @@ def pairs_file(path, count=12):
 def test_the_loss_of_a_step_is_the_mean_over_its_tokens_however_they_are_divided(accumulate, tmp_path, threads):
     model, data = a_model(tmp_path / "model"), pairs_file(tmp_path / "pairs.jsonl")
     settings = TrainingSettings(model, data, 128, steps=1, accumulate=accumulate, warmup=0, threads=1)
-    loaded = training._load(settings, None)
-    run = training._prepare(settings, loaded, 0, 1)
+    loaded = training._load(settings, None, None)
+    run = training._prepare(loaded, 0, 1)
     nats = labels = 0
     for part in range(accumulate):
         ids, wanted = loaded.data.draw(np.random.default_rng([0, 0, part]), 1)
