@@ -134,8 +134,8 @@ def pairs_file(path, count=12):
 def test_the_loss_of_a_step_is_the_mean_over_its_tokens_however_they_are_divided(accumulate, tmp_path, threads):
     model, data = a_model(tmp_path / "model"), pairs_file(tmp_path / "pairs.jsonl")
     settings = TrainingSettings(model, data, 128, steps=1, accumulate=accumulate, warmup=0, threads=1)
-    loaded = training._load(settings, None)
-    run = training._prepare(settings, loaded, 0, 1)
+    loaded = training._load(settings, None, None)
+    run = training._prepare(loaded, 0, 1)
     nats = labels = 0
     for part in range(accumulate):
         ids, wanted = loaded.data.draw(np.random.default_rng([0, 0, part]), 1)
@@ -149,15 +149,16 @@ def test_the_loss_of_a_step_is_the_mean_over_its_tokens_however_they_are_divided
 
 
 @pytest.mark.parametrize(
-    ("dropout", "stop", "checkpointing"),
-    [(0.1, 1, False), (0.3, 2, True), (0.1, 3, False), (0.3, 1, True), (0.5, 2, False)],
+    ("attention", "lora", "stop", "checkpointing"),
+    [(0.1, 0, 1, False), (0.3, 0, 2, True), (0, 0.1, 3, False), (0, 0.3, 1, True), (0.5, 0.2, 2, False)],
 )
-def test_a_resumed_run_drops_what_the_whole_one_drops(dropout, stop, checkpointing, tmp_path, monkeypatch, threads):
-    model = a_model(tmp_path / "model", attention_dropout=dropout)
+def test_a_resumed_run_drops_what_the_whole_one_drops(
+    attention, lora, stop, checkpointing, tmp_path, monkeypatch, threads
+):
+    model = a_model(tmp_path / "model", attention_dropout=float(attention))
     options = {"steps": 4, "accumulate": 2, "checkpoint_every": 1, "threads": 1, "warmup": 0, "rate": 1e-2}
-    settings = TrainingSettings(
-        model, pairs_file(tmp_path / "pairs.jsonl"), 128, gradient_checkpointing=checkpointing, **options
-    )
+    options |= {"gradient_checkpointing": checkpointing, "dropout": float(lora)}
+    settings = TrainingSettings(model, pairs_file(tmp_path / "pairs.jsonl"), 128, **options)
     run_training(settings, tmp_path / "whole")
     plain = training._Objective.__call__
 
