@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 from api import reference
 
+from longlora_edu.course.build.minutes import minutes
 from longlora_edu.course.build.repository import read_repository
 from longlora_edu.course.build.source import lessons
 
@@ -82,7 +83,7 @@ def collect(out: Path) -> None:
     for page in (page for there in chapters.values() for page in there if (ROOT / page).exists()):
         _write(out / page, _notebook(page, out) if page.endswith(".ipynb") else _text(page, out))
     titles = {
-        f"notebooks/{each.name}": f"{each.number} {each.title} · {each.minutes} min"
+        f"notebooks/{each.name}": f"{each.number} {each.title} · {minutes(each)[0]} min"
         for each in lessons(ROOT / "notebooks" / "source")
     }
     contents = (_contents(caption, there, titles) for caption, there in chapters.items())
