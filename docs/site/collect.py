@@ -31,7 +31,7 @@ CHAPTERS = {
     "The demo": ["docs/demo.md", "docs/anywhere.md"],
     "A real model": ["docs/real_models.md", "docs/what_to_use.md", "docs/compared.md"],
     "What is true": ["docs/claims.md", "docs/proof.md", "docs/evidence.md"],
-    "For teachers": ["INSTRUCTOR.md", "slides.md"],
+    "For teachers": ["INSTRUCTOR.md", "docs/hard_questions.md", "slides.md"],
     "The library": ["api/index.md"],
     "For maintainers": ["benchmarks/README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
 }
