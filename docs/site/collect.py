@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 from api import reference
 
+from longlora_edu.course.build.minutes import minutes
 from longlora_edu.course.build.repository import read_repository
 from longlora_edu.course.build.source import lessons
 
@@ -30,7 +31,7 @@ CHAPTERS = {
     "The demo": ["docs/demo.md", "docs/anywhere.md"],
     "A real model": ["docs/real_models.md", "docs/what_to_use.md", "docs/compared.md"],
     "What is true": ["docs/claims.md", "docs/proof.md", "docs/evidence.md"],
-    "For teachers": ["INSTRUCTOR.md", "slides.md"],
+    "For teachers": ["INSTRUCTOR.md", "docs/hard_questions.md", "slides.md"],
     "The library": ["api/index.md"],
     "For maintainers": ["benchmarks/README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
 }
@@ -82,7 +83,7 @@ def collect(out: Path) -> None:
     for page in (page for there in chapters.values() for page in there if (ROOT / page).exists()):
         _write(out / page, _notebook(page, out) if page.endswith(".ipynb") else _text(page, out))
     titles = {
-        f"notebooks/{each.name}": f"{each.number} {each.title} · {each.minutes} min"
+        f"notebooks/{each.name}": f"{each.number} {each.title} · {minutes(each)[0]} min"
         for each in lessons(ROOT / "notebooks" / "source")
     }
     contents = (_contents(caption, there, titles) for caption, there in chapters.items())

@@ -41,7 +41,8 @@ def test_every_document_and_lesson_is_in_a_chapter():
 
 def test_lessons_stand_in_their_order():
     lessons = [page for page in collect.pages()["The course"] if page.endswith(".ipynb")]
-    assert lessons == sorted(lessons) and len(lessons) == 11
+    sources = {path.stem for path in (ROOT / "notebooks" / "source").glob("[0-9]*.py")}
+    assert lessons == sorted(lessons) and sources <= {Path(page).stem for page in lessons}
 
 
 def test_the_reference_has_a_page_for_each_room_in_the_order_of_the_shelves():
@@ -122,6 +123,47 @@ def test_a_file_that_a_page_links_to_comes_along(tmp_path):
     collect.relink('[demo](longlora_edu/assets/results/demo.json) [t](tests/oracles.py "a test")', GUIDE, tmp_path)
     assert (tmp_path / "longlora_edu" / "assets" / "results" / "demo.json").exists()
     assert (tmp_path / "tests" / "oracles.py").exists()
+
+
+def test_a_lesson_has_buttons_that_run_it_and_a_file_to_take_along(tmp_path):
+    lesson = min(path.stem for path in (ROOT / "notebooks").glob("03_*.ipynb"))
+    page = collect._notebook(f"notebooks/{lesson}.ipynb", tmp_path)
+    assert f'href=\\"../lite/lab/index.html?path=notebooks/{lesson}.ipynb\\"' in page
+    assert f'href=\\"{lesson}.ipynb\\" download' in page
+    assert (tmp_path / "_extra" / "notebooks" / f"{lesson}.ipynb").exists()
+
+
+def test_an_explorer_of_a_lesson_is_put_there_itself_with_its_settings():
+    output = "<p>docs/explorer.html#n=8&amp;g=4&amp;shift=2</p>"
+    shown = collect.live(output)
+    assert '<iframe class="explorer" src="../docs/explorer.html#n=8&amp;g=4&amp;shift=2"' in shown
+    assert "As a picture" in shown
+    assert collect.live("<p>docs/model.html</p>") == '<p><a href="../docs/model.html">docs/model.html</a></p>'
+    assert collect.live("<p>nothing</p>") == "<p>nothing</p>"
+
+
+@pytest.mark.parametrize(
+    ("source", "folded"),
+    [("import a\nfrom b import c", True), ("import a\na.x()", False), ("%pip install x", False), ("", False)],
+)
+def test_a_cell_that_only_imports_is_folded(source, folded):
+    assert collect.only_imports(source) is folded
+
+
+def test_the_first_page_has_the_readme_s_numbers_and_lessons(tmp_path):
+    text = collect._landing(tmp_path)
+    assert "{{" not in text and "Teach a small model to read" in text
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lessons = re.compile(r"^\[.*\]\(notebooks/(\w+)\.ipynb\) \|", re.MULTILINE)
+    assert lessons.findall(text) == lessons.findall(readme) != []
+    assert "lite/lab/index.html?path=notebooks/02a_" in text
+
+
+def test_a_part_that_others_made_is_left_out_of_the_check(tmp_path):
+    (tmp_path / "lite").mkdir()
+    (tmp_path / "lite" / "a.js").write_text("fetch('https://cdn.jsdelivr.net/npm/x')")
+    assert check.problems(tmp_path) == ["lite/a.js names cdn.jsdelivr.net"]
+    assert check.problems(tmp_path, apart=tmp_path / "lite") == []
 
 
 def test_a_link_to_nothing_is_refused():
