@@ -257,7 +257,9 @@ def _compare_forward(layer: nn.Module, base: nn.Linear, a: Tensor, b: Tensor, x:
 
 def _rates(groups, model: nn.Module) -> dict[str, list[float]]:
     """The learning rates of each parameter, by its name: one a group in which it stands."""
-    mappings = isinstance(groups, list) and all(isinstance(group, dict) and "params" in group for group in groups)
+    mappings = isinstance(groups, list | tuple) and all(
+        isinstance(group, dict) and "params" in group for group in groups
+    )
     listed = f'The groups must be a list of mappings with "params" and "lr", got {type_of(groups)}'
     expect(mappings, "type", listed)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
