@@ -256,11 +256,12 @@ course.predict(
         "Neither",
     ],
 )
-recorded = {name: course.recorded("probe")[name]["dense"] for name in ("with", "without")}
+dense = {name: course.recorded("probe")[name]["dense"] for name in ("with", "without")}
+rates = {name: score["successes"] / score["trials"] for name, score in dense.items()}
 course.reveal(
     "02.dense",
     "Only the one trained with the shift",
-    f"On record: {recorded['with']['rate']:.0%} and {recorded['without']['rate']:.0%}. What a model learned through the "
+    f"On record: {rates['with']:.0%} and {rates['without']:.0%}. What a model learned through the "
     "shifted cells works with full attention too. What it could never hear in training it never learned, and open walls "
     "do not help afterwards.",
 )
@@ -270,8 +271,8 @@ course.reveal(
 
 # %% after="02.dense"
 for name, result in results.items():
-    rates = f"{result.accuracy.rate:6.1%} right as trained, {result.dense.rate:6.1%} with full attention"
-    print(f"trained {name:7} the shift: {rates}")
+    said = f"{result.accuracy.rate:6.1%} right as trained, {result.dense.rate:6.1%} with full attention"
+    print(f"trained {name:7} the shift: {said}")
 halfway = (1 + quick.chance) / 2
 assert results["without"].dense.rate < halfway < results["with"].dense.rate
 

@@ -421,7 +421,7 @@ for row in course.recorded("position_rules")["rows"]:
         print(f"{row['rope']:6} by {row['factor']}, {row['train']:8}: {row['bits_per_byte']['256']:.3f}")
 
 # %% [markdown]
-# ## Reveal: the same rules after S²-Attn
+# ## Reveal: the same rules after S²-Attn · more
 #
 # Next, each of the five was fine-tuned with the same budget: 2,048 bytes, S²-Attn in groups of 512, dense in evaluation.
 
