@@ -37,19 +37,14 @@ from longlora_edu.widgets.explorer import explorer
 # wrong guess is worth more than none: you will remember it.
 
 # %%
+words = course.SENTENCE.split()
+it, dog = words.index("it"), words.index("dog")
 course.predict(
     "00.wall",
     "Twelve words in groups of four. After how many layers can “it”, the last word, hear “dog”, the second?",
     ["2", "3", "10", "never"],
 )
-
-# %% [markdown]
-# ## Reveal: across the wall
-
-# %%
 walls = S2Geometry(seq_len=12, group_size=4, num_heads=2, shift=0)
-words = course.SENTENCE.split()
-it, dog = words.index("it"), words.index("dog")
 course.reveal(
     "00.wall",
     next((str(layers) for layers in range(1, 101) if walls.reach(layers)[it, dog]), "never"),
@@ -58,6 +53,8 @@ course.reveal(
 )
 
 # %% [markdown]
+# ## Reveal: the way across
+#
 # So how does the paper get news across? It moves the walls, on half of the *heads*. (A head is one of several copies of
 # attention that look at the text side by side.)
 #
@@ -134,7 +131,7 @@ for package, what in {"anywidget": "pictures that move", "transformers": "lesson
 # steps, two minutes. (Without a kernel: open `docs/explorer.html` in a browser, it is the same explorer.)
 
 # %%
-explorer(words=course.SENTENCE, g=4, heads=2, layers=1)
+course.after("00.wall", explorer, words=course.SENTENCE, g=4, heads=2, layers=1)
 
 # %% [markdown]
 # ## Build: your first exercise

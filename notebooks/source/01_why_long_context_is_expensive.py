@@ -2,7 +2,6 @@
 # jupyter:
 #   longlora_edu:
 #     title: Why long context is expensive
-#     minutes: 45
 # ---
 
 # %% [markdown]
@@ -438,7 +437,7 @@ print(f"and a table that grows with n²: {triangle.nbytes:,} bytes at {n:,} toke
 
 # %% [markdown]
 # The kernel cannot know that the mask is a triangle, so it computes the whole square and throws half of it away. This
-# is why the library counts *pairs* ([lesson 02](02_groups_shift_boundary.ipynb)) and why S² is computed in cells, not
+# is why the library counts *pairs* ([lesson 02a](02a_wall_and_shift.ipynb)) and why S² is computed in cells, not
 # under a mask ([lesson 04](04_meaning_to_speed.ipynb)).
 #
 # ## Reveal: five more statements, computed

@@ -26,6 +26,7 @@ from longlora_edu import course, plots
 from longlora_edu.course.checks import l02_masks as check
 from longlora_edu.course.play.retrieval import show_probe
 from longlora_edu.geometry import S2Geometry
+from longlora_edu.longlora import LongLoRAConfig
 from longlora_edu.reference import s2_attention
 from longlora_edu.training import probe
 from longlora_edu.widgets import moving
@@ -78,20 +79,6 @@ course.predict(
     "word 4, the first of the second group, hear, itself included?",
     unit="words",
 )
-
-# %% [markdown]
-# ## Play: the wall
-#
-# **One task.** The shift below is 0, so all heads have the same walls. Point at word 4, the second *the* (with the
-# mouse, or by the arrow keys once the picture has the focus). Add layers until the slider ends. Does it hear more?
-
-# %%
-explorer(words=words, g=4, shift=0, heads=2, layers=1)
-
-# %% [markdown]
-# ## Reveal: the wall
-
-# %%
 heard = S2Geometry(12, 4, 2, shift=0).reach(100)[4]
 course.reveal(
     "02.wall",
@@ -102,6 +89,17 @@ course.reveal(
 )
 
 # %% [markdown]
+# ## Play: the wall
+#
+# **One task.** The shift below is 0, so all heads have the same walls. Point at word 4, the second *the* (with the
+# mouse, or by the arrow keys once the picture has the focus). Add layers until the slider ends. Does it hear more?
+
+# %%
+course.after("02.wall", explorer, words=words, g=4, shift=0, heads=2, layers=1)
+
+# %% [markdown]
+# ## Reveal: the wall
+#
 # So groups alone cut a text into short texts that know nothing of each other. Before we open the wall, build it.
 #
 # ## Build: one head
@@ -145,9 +143,11 @@ check.plain_mask(plain_mask)
 
 # %%
 geometry = S2Geometry(seq_len=8, group_size=4, num_heads=2)
+print(geometry)
+
+# %% worked="plain_mask"
 query, key = np.ogrid[:8, :8]
 assert np.array_equal(geometry.allows(0, query, key), (query // 4 == key // 4) & (key <= query))
-geometry
 
 # %% [markdown]
 # ## Predict: half of what?
@@ -166,29 +166,7 @@ course.predict(
         "In every second layer all groups begin half a group later",
     ],
 )
-
-# %% [markdown]
-# ## Play: the shift
-#
-# **One task.** Move the slider from left to right, slowly. Watch the wall between *chased* and *the*. Which row of cells
-# moves, and which stays?
-
-# %%
-moving.show_shift(words, group_size=4)
-
-# %% [markdown]
-# Now the same with four heads. Point at word 4. On which heads does it look at word 3? Set the shift to 0 and back to 2,
-# and see which pictures change.
-
-# %%
-explorer(words=words, g=4, heads=4, layers=1)
-
-# %% [markdown]
-# ## Reveal: half of the heads
-
-# %%
 moved = (S2Geometry(12, 4, 4).mask() != S2Geometry(12, 4, 4, shift=0).mask()).any(axis=(1, 2))
-print("the shift changes heads", np.flatnonzero(moved).tolist(), "of", [0, 1, 2, 3])
 course.reveal(
     "02.half",
     "In half of the heads all groups begin half a group later",
@@ -197,7 +175,27 @@ course.reveal(
     "the middle of a group.",
 )
 
+# %% [markdown]
+# ## Play: the shift
+#
+# **One task.** Move the slider from left to right, slowly. Watch the wall between *chased* and *the*. Which row of cells
+# moves, and which stays?
+
 # %%
+course.after("02.half", moving.show_shift, words, group_size=4)
+
+# %% [markdown]
+# Now the same with four heads. Point at word 4. On which heads does it look at word 3? Set the shift to 0 and back to 2,
+# and see which pictures change.
+
+# %%
+course.after("02.half", explorer, words=words, g=4, heads=4, layers=1)
+
+# %% [markdown]
+# ## Reveal: half of the heads
+
+# %% after="02.half"
+print("the shift changes heads", np.flatnonzero(moved).tolist(), "of", [0, 1, 2, 3])
 plots.show_masks(geometry)
 
 # %% [markdown]
@@ -293,7 +291,7 @@ check.s2_mask(s2_mask)
 # %% [markdown]
 # This is the whole of `S2Geometry.mask`, and the geometry lists the cells too:
 
-# %%
+# %% worked="s2_mask"
 head, query, key = np.ogrid[:2, :8, :8]
 start = np.where(head < 1, 0, 2)
 same_cell = (query - start) // 4 == (key - start) // 4
@@ -329,6 +327,14 @@ course.predict(
         "Nearly always: it trained for it",
     ],
 )
+on_record = course.recorded("probe")["without"]
+scored = on_record["accuracy"]
+course.reveal(
+    "02.probe",
+    "As often as a guess",
+    f"On record: {scored['successes']} of {scored['trials']} right, and a guess is right in one of "
+    f"{on_record['settings']['values']}. Now train both yourself.",
+)
 
 # %% [markdown]
 # ## Play: train both
@@ -357,16 +363,11 @@ print("with the shift:", f"{result_with.accuracy.rate:.1%} right")
 # %% [markdown]
 # ## Reveal: what the shift is for
 
-# %%
+# %% after="02.probe"
 score, chance = result_without.accuracy, result_without.chance
 low, high = score.interval
 assert low <= chance <= high < result_with.accuracy.rate
-course.reveal(
-    "02.probe",
-    "As often as a guess",
-    f"{score.rate:.1%} of {score.trials} questions are answered right, where a guess is right in "
-    f"{chance:.1%}. With the shift it is {result_with.accuracy.rate:.1%}.",
-)
+print(f"without the shift {score.rate:.1%} right, a guess {chance:.1%}; with it {result_with.accuracy.rate:.1%}")
 show_probe([result_with, result_without])
 
 # %% [markdown]
@@ -448,17 +449,6 @@ course.predict(
     "Llama 2 was trained on 4,096 tokens. LongLoRA extends it to 32,768. How large is a group in that training?",
     unit="tokens",
 )
-
-# %% [markdown]
-# {{claim: group-is-original-context}}
-
-# %% claim="group-is-original-context"
-from longlora_edu.longlora import LongLoRAConfig
-
-for original, target in ((4096, 8192), (4096, 16384), (4096, 32768), (2048, 8192), (256, 2048)):
-    group = LongLoRAConfig(target).pattern.group_size
-    same = "= the original context" if group == original else ""
-    print(f"{original:5,} to {target:6,} tokens: group {group:5,} {same}")
 course.reveal(
     "02.group",
     LongLoRAConfig(32768).pattern.group_size,
@@ -466,6 +456,15 @@ course.reveal(
     "distances that the model has never seen before.",
     unit="tokens",
 )
+
+# %% [markdown]
+# {{claim: group-is-original-context}}
+
+# %% claim="group-is-original-context" after="02.group"
+for original, target in ((4096, 8192), (4096, 16384), (4096, 32768), (2048, 8192), (256, 2048)):
+    group = LongLoRAConfig(target).pattern.group_size
+    same = "= the original context" if group == original else ""
+    print(f"{original:5,} to {target:6,} tokens: group {group:5,} {same}")
 
 # %% [markdown]
 # ### Does the shift cost anything? · more
@@ -478,22 +477,20 @@ course.predict(
     "32 tokens in groups of 8, two heads. Which shift computes the most pairs?",
     choices=["Shift 0: none at all", "Shift 1", "Shift 4: half a group", "Shift 7: the largest"],
 )
-
-# %%
-pairs_by_shift = {}
-for shift in range(8):
-    shifts = S2Geometry(32, 8, 2, shift=shift)
-    pairs_by_shift[shift] = shifts.pairs()
-    across = int((shifts.mask() & ~S2Geometry(32, 8, 2, shift=0).mask()).sum())
-    print(f"shift {shift}: {shifts.pairs()} pairs, {across:2} of them across a wall")
-most = max(pairs_by_shift, key=pairs_by_shift.get)
+pairs_by_shift = {shift: S2Geometry(32, 8, 2, shift=shift).pairs() for shift in range(8)}
 course.reveal(
     "02.shift",
-    {0: "Shift 0: none at all"}[most],
+    {0: "Shift 0: none at all"}[max(pairs_by_shift, key=pairs_by_shift.get)],
     "Every shift leaves two short cells at the ends in place of a full one, so it computes a few "
     "pairs fewer, and half a group the fewest. Half a group wins for another reason: it opens the "
     "most pairs across each wall.",
 )
+
+# %% after="02.shift"
+for shift, pairs in pairs_by_shift.items():
+    shifts = S2Geometry(32, 8, 2, shift=shift)
+    across = int((shifts.mask() & ~S2Geometry(32, 8, 2, shift=0).mask()).sum())
+    print(f"shift {shift}: {pairs} pairs, {across:2} of them across a wall")
 
 # %% [markdown]
 # ## Break it

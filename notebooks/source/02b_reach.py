@@ -50,10 +50,24 @@ plots.show_masks(sentence)
 #
 # One layer carries news across one wall. A text has many walls, and a model many layers.
 
+
 # %%
+def layers_from_end_to_end(geometry, most=40):
+    heard = (layers for layers in range(1, most) if geometry.reach(layers)[-1, 0])
+    return next(heard, "no number of")
+
+
+four_groups = S2Geometry(16, 4, 2)
 course.predict(
     "02.layers",
     "16 tokens in 4 groups of 4, shift 2, boundary split. After how many layers can the last token hear the first?",
+    unit="layers",
+)
+needed = layers_from_end_to_end(four_groups)
+course.reveal(
+    "02.layers",
+    needed,
+    "Two layers for each of the three walls, and one to get to the end of the last group.",
     unit="layers",
 )
 
@@ -64,7 +78,7 @@ course.predict(
 # token 0. Then try other shifts. Does a smaller one need more layers?
 
 # %%
-explorer(n=16, g=4, heads=2, layers=2)
+course.after("02.layers", explorer, n=16, g=4, heads=2, layers=2)
 
 # %% [markdown]
 # ## Reveal: through the layers
@@ -72,15 +86,7 @@ explorer(n=16, g=4, heads=2, layers=2)
 # The number in a square is the layer after which the row hears the column.
 
 
-# %%
-def layers_from_end_to_end(geometry, most=40):
-    heard = (layers for layers in range(1, most) if geometry.reach(layers)[-1, 0])
-    return next(heard, "no number of")
-
-
-four_groups = S2Geometry(16, 4, 2)
-needed = layers_from_end_to_end(four_groups)
-course.reveal("02.layers", needed, "The bottom left corner of the picture below.", unit="layers")
+# %% after="02.layers"
 plots.show_reach(four_groups, needed)
 
 # %% [markdown]
@@ -91,14 +97,14 @@ plots.show_reach(four_groups, needed)
 # How does it come about? Back to the sentence. *dog* says something, and each layer carries it on. Press Play, or move
 # the slider layer by layer: blue is a hop on a plain head, orange on a shifted one.
 
-# %%
+# %% after="02.layers"
 moving.show_pulse(words, group_size=4, source=dog)
 
 # %% [markdown]
 # Now backwards, from the last word to the first: 11→8, 8→6, 6→4, 4→2, 2→0. Five hops. Plain and shifted heads take turns.
 # The same for our 16 tokens, the last layer on top:
 
-# %%
+# %% after="02.layers"
 plots.show_hops(four_groups)
 
 # %% [markdown]
@@ -147,7 +153,7 @@ check.heard_after(heard_after)
 # ---
 # For boolean arrays `a @ b` is already the product with *or* and *and*. `heard = step @ heard`, once for each layer.
 
-# %%
+# %% worked="heard_after"
 step, heard = four_groups.mask().any(axis=0), np.eye(16, dtype=bool)
 for layers in range(1, 9):
     heard = step @ heard
@@ -187,7 +193,7 @@ check.layers_needed(layers_needed)
 # The shift does not appear in it. A small shift makes one hop short and the other long, and together they are always
 # one group: two layers. Counted, for all shifts and some numbers of groups:
 
-# %%
+# %% worked="layers_needed"
 for groups in (1, 2, 3, 4, 8):
     geometries = [S2Geometry(6 * groups, 6, 2, shift=shift) for shift in range(1, 6)]
     counted = {layers_from_end_to_end(geometry) for geometry in geometries}
@@ -250,22 +256,25 @@ course.predict(
         "Neither",
     ],
 )
+dense = {name: course.recorded("probe")[name]["dense"] for name in ("with", "without")}
+rates = {name: score["successes"] / score["trials"] for name, score in dense.items()}
+course.reveal(
+    "02.dense",
+    "Only the one trained with the shift",
+    f"On record: {rates['with']:.0%} and {rates['without']:.0%}. What a model learned through the "
+    "shifted cells works with full attention too. What it could never hear in training it never learned, and open walls "
+    "do not help afterwards.",
+)
 
 # %% [markdown]
 # ## Reveal: the walls come down
 
-# %%
+# %% after="02.dense"
 for name, result in results.items():
-    rates = f"{result.accuracy.rate:6.1%} right as trained, {result.dense.rate:6.1%} with full attention"
-    print(f"trained {name:7} the shift: {rates}")
+    said = f"{result.accuracy.rate:6.1%} right as trained, {result.dense.rate:6.1%} with full attention"
+    print(f"trained {name:7} the shift: {said}")
 halfway = (1 + quick.chance) / 2
 assert results["without"].dense.rate < halfway < results["with"].dense.rate
-course.reveal(
-    "02.dense",
-    "Only the one trained with the shift",
-    "What a model learned through the shifted cells works with full attention too. What it could never hear in "
-    "training it never learned, and open walls do not help afterwards.",
-)
 
 # %% [markdown]
 # {{beginners: Inference}}
@@ -302,18 +311,11 @@ print(f"the same model with full attention: {two_layers.dense.rate:.1%} right")
 
 
 # %%
-def reach_of(mask, layers):
-    step, heard = mask.any(axis=0), np.eye(mask.shape[-1], dtype=bool)
-    for _ in range(layers):
-        heard = step @ heard
-    return heard
-
-
 half, every = sentence.mask(), sentence.mask()[[1, 1]]  # one plain and one shifted head; two shifted ones
 for name, mask in (("half of the heads shifted", half), ("all heads shifted", every)):
-    heard = reach_of(mask, 100)
+    paths = np.linalg.matrix_power(mask.any(axis=0).astype(float), 100)  # how many ways through 100 layers
     print(f"{name}: {mask.sum()} pairs, each token sees itself: {bool(mask.any(axis=0).diagonal().all())}")
-    print(f"  after 100 layers 'it' hears 'dog': {bool(heard[it, dog])}")
+    print(f"  after 100 layers 'it' hears 'dog': {bool(paths[it, dog])}")
 
 # %% [markdown]
 # The pairs are as many, nothing is undefined, and no message comes: the walls have moved, and no head sees across them. A

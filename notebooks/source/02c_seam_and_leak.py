@@ -64,13 +64,19 @@ course.predict(
         "Yes: every token sees half a group ahead",
     ],
 )
+course.reveal(
+    "02.leak",
+    "Yes: the first tokens see the last ones",
+    "After the roll tokens 0 and 1 stand behind 6 and 7, and what is not later in the group is not "
+    "therefore earlier in the text.",
+)
 
 # %% [markdown]
 # ## Play: the boundary
 #
 # **One task.** Move the slider, and keep your eyes on the first two words. Where do they go?
 
-# %%
+# %% after="02.leak"
 moving.show_shift(course.SENTENCE, group_size=4, boundary="wrap")
 
 # %% [markdown]
@@ -78,7 +84,7 @@ moving.show_shift(course.SENTENCE, group_size=4, boundary="wrap")
 # look into the future? Compare with the boundaries `split` and `masked`.
 
 # %%
-explorer(n=8, g=4, heads=2, boundary="wrap", layers=1)
+course.after("02.leak", explorer, n=8, g=4, heads=2, boundary="wrap", layers=1)
 
 # %% [markdown]
 # ## Reveal: push one value
@@ -99,17 +105,11 @@ def heard_by(attend, geometry, pushed_token):
 
 
 rules = [S2Geometry(8, 4, 2, boundary=boundary) for boundary in ("split", "wrap", "masked")]
+
+# %% after="02.leak"
 for rule in rules:
     print(f"{rule.boundary:6}: pushing token 7 moves outputs {heard_by(s2_attention, rule, 7)}")
-
-# %%
 assert heard_by(s2_attention, rules[1], 7) == [0, 1, 7]
-course.reveal(
-    "02.leak",
-    "Yes: the first tokens see the last ones",
-    "After the roll tokens 0 and 1 stand behind 6 and 7, and what is not later in the group is not "
-    "therefore earlier in the text.",
-)
 plots.show_boundaries(rules)
 
 # %% [markdown]
@@ -156,7 +156,7 @@ check.leaked_pairs(leaked_pairs)
 # ---
 # Height times width, times the number of shifted heads, `num_heads - num_heads // 2`.
 
-# %%
+# %% worked="leaked_pairs"
 for shift in (1, 2, 4, 6, 7):
     wrapped = S2Geometry(32, 8, 2, shift=shift, boundary="wrap")
     ahead = np.triu(wrapped.mask(), k=1).sum()

@@ -2,7 +2,6 @@
 # jupyter:
 #   longlora_edu:
 #     title: The reference, and its gradient
-#     minutes: 70
 # ---
 
 # %% [markdown]
@@ -15,7 +14,7 @@
 # - find a mistake that no picture of a mask can show.
 #
 # **You need first** matrix products (what is the shape of `q @ k.T`, if both have 8 rows and 4 columns?), the chain
-# rule (what is the derivative of $e^{3x}$?) and the masks of [lesson 02](02_groups_shift_boundary.ipynb) (which keys
+# rule (what is the derivative of $e^{3x}$?) and the masks of [lesson 02a](02a_wall_and_shift.ipynb) (which keys
 # does token 5 see on a shifted head, with groups of 4?).
 #
 # **Where it runs**: anywhere, in NumPy alone. More than half of the time above is for four exercises; each can be
@@ -39,7 +38,7 @@ from longlora_edu.widgets.explorer import explorer
 # ## Predict: who looks at whom
 #
 # We stay with 8 tokens in groups of 4 on two heads. Head 0 is plain, head 1 is shifted by 2. You know the rule from
-# [lesson 02](02_groups_shift_boundary.ipynb): can you still draw it?
+# [lesson 02a](02a_wall_and_shift.ipynb): can you still draw it?
 
 # %%
 tokens = [str(token) for token in range(8)]
@@ -305,7 +304,7 @@ print("outputs at padding:", np.unique(out[:, :, :2]), " all finite:", np.isfini
 print("on the shifted head token 5, the first of its document, sees", np.flatnonzero(seen))
 
 # %% [markdown]
-# ## Predict: the gradient of a lonely query
+# ## Predict: the gradient of a lonely query · more
 #
 # Training needs the gradient: how much does the loss change when a query, a key or a value changes a little? On the
 # shifted head token 2 begins a cell. It sees itself and nobody else.
@@ -447,7 +446,7 @@ tables = {"weights P": P, "dP": dP, "dS": dS}
 plots.show_tables(tables, allowed=mask)
 
 # %% [markdown]
-# ## Build: queries and keys
+# ## Build: queries and keys · more
 #
 # **Step three, the scores $S = \tfrac{1}{\sqrt d} q k^\top$.** The product again, as in step one, with a number in
 # front. Query $i$ stands in row $i$ of the scores, key $j$ in column $j$. You have all you need.
@@ -528,7 +527,7 @@ for name, one, other in zip(("dq", "dk", "dv"), by_hand, by_watching, strict=Tru
     print(f"{name}: {one.size} numbers, largest difference {np.abs(one - other).max():.0e}")
 
 # %% [markdown]
-# ## Reveal: the mask on the way back
+# ## Reveal: the mask on the way back · more
 #
 # Where is the mask in all this? Nowhere: no line of the backward pass mentions it. So what about this statement, which
 # you can read in descriptions of the method?

@@ -2,7 +2,6 @@
 # jupyter:
 #   longlora_edu:
 #     title: From meaning to speed
-#     minutes: 65
 # ---
 
 # %% [markdown]
@@ -399,7 +398,7 @@ check.looks_ahead(looks_ahead)
 # ## Why should it be faster?
 #
 # With groups of a quarter of the length, S²-Attn computes about a quarter of the pairs of dense attention
-# ([lesson 02](02_groups_shift_boundary.ipynb)). The clock below runs forward and backward, as in training.
+# ([lesson 02a](02a_wall_and_shift.ipynb)). The clock below runs forward and backward, as in training.
 
 # %%
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -415,7 +414,7 @@ for n in lengths:
 print(f"at {lengths[-1]:,} tokens dense attention has {promised[lengths[-1]]:.2f} times as many pairs")
 
 # %% [markdown]
-# ## Play: what the count says
+# ## Play: what the count says · more
 #
 # **One task.** Double the tokens twice, from 16 to 64, with the group left at 4; watch the pairs. Then do the same with
 # a group of a quarter of the tokens each time. In which of the two does the *share* of the pairs stay where it is?
@@ -499,7 +498,7 @@ course.reveal(
 )
 
 # %% [markdown]
-# ## Reveal: what a step gains
+# ## Reveal: what a step gains · more
 #
 # Training is more than attention. Projections, feed-forward layers and the optimiser see each token once, and no pattern
 # makes them cheaper. So a step gains less than its attention does; but the longer the text, the more of the step *is*
@@ -513,7 +512,7 @@ course.show_study("cost", 2)
 # The clock mostly gains less than the count, for the reasons under the answer above, and because some work takes time and
 # no FLOPs: copies, norms, the optimiser.
 #
-# ### And the memory?
+# ### And the memory? · more
 #
 # In training, the length is limited by what the forward pass *keeps* for the backward pass. Lesson 03 kept a table of
 # weights. For $H$ heads of width $d$ in float32 that is $4 H N^2$ bytes. A fused kernel keeps its output and one number
@@ -698,7 +697,7 @@ course.quiz(
         "Shifted heads under split: how many pairs?",
         right=("a few fewer", "Two short cells hold fewer pairs than a full one."),
         wrong=[
-            ("Exactly as many, whatever happens at the ends", "So it is under wrap and masked."),
+            ("Exactly as many, no matter what happens at the ends", "So it is under wrap and masked."),
         ],
     ),
     course.Question(

@@ -2,7 +2,6 @@
 # jupyter:
 #   longlora_edu:
 #     title: Stretching positions
-#     minutes: 60
 # ---
 
 # %% [markdown]
@@ -15,7 +14,7 @@
 #
 # **You need first**
 #
-# - [Lesson 02](02_groups_shift_boundary.ipynb): which tokens share a [group](glossary.md#group)? In groups of four,
+# - [Lesson 02a](02a_wall_and_shift.ipynb): which tokens share a [group](glossary.md#group)? In groups of four,
 #   who can token 5 look at?
 # - Sine and cosine: where does a hand that starts at the right point after a quarter turn against the clock?
 #
@@ -32,6 +31,7 @@ from longlora_edu.model import llama
 from longlora_edu.reference import full_attention
 from longlora_edu.rope import Rope
 from longlora_edu.training import corpus, evaluate
+from longlora_edu.widgets import moving
 from longlora_edu.widgets.rope_explorer import rope_explorer
 from longlora_edu.widgets.task import Bar
 
@@ -113,7 +113,15 @@ course.reveal(
 # %% [markdown]
 # ## Play: the clocks, past the trained length
 #
-# **Task.** Leave the rule at *default* and move *Stretch by* from 1 to 2, 4 and 8. On the right: how many pairs meet
+# Four of the clocks first. The shaded arc is where training has seen the hand. **Task.** Move the position past 256. Which
+# hands turn red, the fast or the slow ones? Then tick *stretch*, which is one of the rules below.
+
+# %% after="05.beyond"
+yarn = Rope(trained_rope.head_dim, trained_rope.base, "yarn", TARGET / TRAINED, TRAINED)
+moving.show_clocks(yarn, [0, 8, 14, 23], target=TARGET)
+
+# %% [markdown]
+# Now all of them. Leave the rule at *default* and move *Stretch by* from 1 to 2, 4 and 8. On the right: how many pairs meet
 # an angle that they never had in training? Which pairs are they: the fast or the slow ones? And why does the number
 # not grow any more after 2?
 
@@ -413,7 +421,7 @@ for row in course.recorded("position_rules")["rows"]:
         print(f"{row['rope']:6} by {row['factor']}, {row['train']:8}: {row['bits_per_byte']['256']:.3f}")
 
 # %% [markdown]
-# ## Reveal: the same rules after S²-Attn
+# ## Reveal: the same rules after S²-Attn · more
 #
 # Next, each of the five was fine-tuned with the same budget: 2,048 bytes, S²-Attn in groups of 512, dense in evaluation.
 
@@ -427,7 +435,7 @@ plots.show_rules_by_length(trained_with_s2, trained_context=TRAINED)
 # Look at 512, the length of a group. There, default and NTK-aware are as good as the others. Now look at 2,048.
 
 # %% [markdown]
-# ## Predict: what S²-Attn leaves untrained
+# ## Predict: what S²-Attn leaves untrained · more
 #
 # In training, a query looks no further back than its group. In use, attention is dense and looks back over the whole text.
 # So which angles has a pair *seen*? Those of 256 tokens in pretraining, with the trained frequencies, and those of one

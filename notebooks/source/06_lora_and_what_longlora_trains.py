@@ -1,8 +1,7 @@
 # ---
 # jupyter:
 #   longlora_edu:
-#     title: LoRA, and what LongLoRA trains besides
-#     minutes: 75
+#     title: LoRA, and what else LongLoRA trains
 # ---
 
 # %% [markdown]
@@ -365,7 +364,7 @@ share = shape.lora_parameters(8) / shape.parameters.total
 print(f"trained: {share:.3%} of the weights; FLOPs of a step: {added.total / full.total:.1%} of full fine-tuning")
 
 # %% [markdown]
-# ## Build: choose what trains
+# ## Build: choose what trains · more
 #
 # {{beginners: LoRA with embeddings and norms}}
 #
@@ -526,7 +525,7 @@ for (name, trained), quoted in zip(rows, (8.08, 8.12, 11.44), strict=True):  # P
     print(f"{name:22} trains {trained / (table.total + adapters * (trained < table.total)):8.3%}, perplexity {quoted}")
 
 # %% [markdown]
-# ## Build: the other LoRA+
+# ## Build: the other LoRA+ · more
 #
 # Two methods have the same name. What the LongLoRA paper calls LoRA⁺ is what you have just built: LoRA, *with embeddings
 # and norms trained as well*. Half a year later another paper (Hayou and others, arXiv 2402.12354) gave the name to
@@ -677,7 +676,7 @@ course.quiz(
         "What trains under LongLoRA?",
         right=("LoRA, embedding, norms", "The embedding is most of it."),
         wrong=[
-            ("What LoRA trains, and nothing besides", "Embedding and norms as well: that closes much of the gap."),
+            ("What LoRA trains, and nothing else", "Embedding and norms as well: that closes much of the gap."),
             (
                 "The embedding and the head, because both hold the vocabulary",
                 "The head stays frozen, unless it is tied to the embedding.",

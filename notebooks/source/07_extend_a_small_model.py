@@ -2,7 +2,6 @@
 # jupyter:
 #   longlora_edu:
 #     title: Extend a small model
-#     minutes: 45
 # ---
 
 # %% [markdown]
@@ -13,7 +12,7 @@
 # - write one training step on a long document, and say why the loss of a far passkey stays where it is;
 # - recognise a model that has lost its positions.
 #
-# **You need first**: who sees whom under groups and a shift ([lesson 02](02_groups_shift_boundary.ipynb)), what a
+# **You need first**: who sees whom under groups and a shift ([lesson 02a](02a_wall_and_shift.ipynb)), what a
 # position rule does ([lesson 05](05_stretching_positions.ipynb)) and what LongLoRA trains
 # ([lesson 06](06_lora_and_what_longlora_trains.ipynb)). Can you say what YaRN keeps and what it stretches? Then you are ready.
 #
@@ -458,7 +457,7 @@ course.quiz(
         "`model(ids)`, without another word: which attention runs?",
         right=("that of its mode", "train() is sparse, eval() is dense."),
         wrong=[
-            ("Sparse attention, whatever mode the model is in", "In evaluation nothing sparse is called."),
+            ("Sparse attention, in any mode of the model", "In evaluation nothing sparse is called."),
         ],
     ),
     course.Question(

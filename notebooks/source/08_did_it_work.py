@@ -70,13 +70,6 @@ course.predict(
     f"Positions stretched by YaRN, not one step of training. How many of the passkeys at {target:,} bytes are found?",
     unit="per cent",
 )
-
-# %% [markdown]
-# ## Reveal: stretched positions
-#
-# Before the stretch, after it with nothing trained, and after the training:
-
-# %%
 ladder = {when: demo[when]["bits_per_byte"] for when in ("before", "stretched", "after")}
 keys = {when: demo[when]["passkey_overall"][str(target)] for when in ladder}
 course.reveal(
@@ -87,9 +80,16 @@ course.reveal(
     f"YaRN carries that skill to {target // trained} times the length.",
     unit="per cent",
 )
+
+# %% [markdown]
+# ## Reveal: stretched positions
+#
+# Before the stretch, after it with nothing trained, and after the training:
+
+# %% after="08.untrained"
 plots.show_bits_by_length(**ladder, trained_context=trained)
 
-# %%
+# %% after="08.untrained"
 repaired = (ladder["before"][str(target)] - ladder["stretched"][str(target)]) / (
     ladder["before"][str(target)] - ladder["after"][str(target)]
 )
@@ -131,11 +131,7 @@ course.predict(
     unit="of 100",
 )
 
-# %% [markdown]
-# ## Reveal: training
 
-
-# %%
 def of_100(step, kind="<=G"):
     count = step["references"][kind]
     return 100 * count["found"] / count["of"]
@@ -148,6 +144,12 @@ course.reveal(
     f"{before:.0f} of 100 before, {after:.0f} after {demo['train']['steps']} steps.",
     unit="of 100",
 )
+
+# %% [markdown]
+# ## Reveal: training
+
+
+# %% after="08.training"
 plots.show_references({name: demo[name]["references"] for name in ("stretched", "after")})
 
 # %% [markdown]
@@ -174,11 +176,6 @@ course.predict(
         "both less than half",
     ],
 )
-
-# %% [markdown]
-# ## Reveal: the shift
-
-# %%
 three = {"short": demo["arms"]["short"], "after": demo["after"], "full": demo["arms"]["full"]}
 apart = {name: of_100(arm, "G-2G") for name, arm in three.items()}
 shifted, unshifted = apart["after"] / apart["full"], apart["short"] / apart["full"]
@@ -194,9 +191,14 @@ course.reveal(
     f"Of 100 references: without a shift {apart['short']:.0f}, with it {apart['after']:.0f}, full attention "
     f"{apart['full']:.0f}.",
 )
+
+# %% [markdown]
+# ## Reveal: the shift
+
+# %% after="08.shift"
 plots.show_references({name: arm["references"] for name, arm in three.items()})
 
-# %%
+# %% after="08.shift"
 print("the same three on plain text, and on passkeys:")
 for name, arm in three.items():
     rate = arm["passkey_overall"][str(target)]["rate"]

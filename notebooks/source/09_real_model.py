@@ -2,7 +2,6 @@
 # jupyter:
 #   longlora_edu:
 #     title: A real model
-#     minutes: 60
 # ---
 
 # %% [markdown]
@@ -15,7 +14,7 @@
 #
 # **You need first**
 #
-# - [Lesson 02](02_groups_shift_boundary.ipynb): what plain and shifted heads see.
+# - [Lesson 02a](02a_wall_and_shift.ipynb): what plain and shifted heads see.
 # - [Lesson 07](07_extend_a_small_model.ipynb): the six steps of the algorithm.
 # - `transformers` and `peft`; the next cell says whether they are here.
 #

@@ -2,7 +2,6 @@
 # jupyter:
 #   longlora_edu:
 #     title: The bug gallery, and the critics
-#     minutes: 60
 # ---
 
 # %% [markdown]
@@ -159,7 +158,7 @@ check.who_hears(who_hears)
 
 # %% [markdown] instructor=true
 # **Seen often.** v is changed in place, so nothing moves. The key is pushed instead of the value: nearly the same
-# answer, wrong for the first token of each cell, whose weight is 1 whatever its key says. `geometry.mask()` is returned
+# answer, wrong for the first token of each cell, whose weight is 1, no matter what its key says. `geometry.mask()` is returned
 # without calling `attend`: right for right functions only, which is the point of the exercise.
 
 # %% [markdown]
@@ -238,7 +237,7 @@ course.reveal(
 # matters on ordinary text is another question, for [lesson 08](08_did_it_work.ipynb).
 
 # %% [markdown]
-# ## Predict: the neighbours
+# ## Predict: the neighbours · more
 #
 # S²-Attn is one of many sparse patterns. One rule draws them all: a key is allowed if it is not later than the query and
 # *any* part of the pattern allows it. A plain head or even layer sees what is blue, the shifted kind alone sees what is
@@ -269,7 +268,7 @@ course.reveal(
 )
 
 # %% [markdown]
-# ## Reveal: the neighbours
+# ## Reveal: the neighbours · more
 #
 # How they differ, in one sentence each:
 #
@@ -323,7 +322,7 @@ check.longformer_mask(longformer_mask)
 # first queries see later global keys. `query < globals_`: the first tokens look everywhere instead of being seen.
 
 # %% [markdown]
-# ## Play: beside LoRA
+# ## Play: beside LoRA · more
 #
 # LoRA has neighbours too. The table shows the share of weights that each of them trains, on Llama-2-7B and on the small
 # model of this course. Change rank, prompt length or the width of the adapter: which shares move?
@@ -346,7 +345,7 @@ for name, shape in shapes.items():
 # train, and for most of them nobody has published it.
 
 # %% [markdown]
-# ## Reveal: the limits, each with a number
+# ## Reveal: the limits, each with a number · more
 #
 # **Encoder–decoder models.** The method was published for models that read from left to right. An encoder has no future to
 # leak and no causal mask, and cross-attention has two lengths. This package refuses such models by name. Nothing here was
@@ -454,13 +453,13 @@ for bug in bugs.BUGS.values():
         print(f"- {bug.title}: {bug.seen_in}")
 
 # %% [markdown]
-# ## Reveal: questions, answered or open
+# ## Reveal: questions, answered or open · more
 #
 # | question | where it stands |
 # |---|---|
 # | Left or right shift? | answered: for half of an even group the cells are the same (and thread 5) |
 # | Which attention in use? | answered: dense (threads 14, 170; lesson 08) |
-# | Does the shift leak? | answered: the wrapped form does (lesson 02, and above); split and masked do not |
+# | Does the shift leak? | answered: the wrapped form does (lesson 02c, and above); split and masked do not |
 # | Does the leak hurt a large model? | open: the authors say no (threads 15, 90); we know of no ablation |
 # | Which rank? | answered for the paper's setting: a higher one does not help (lesson 06); open elsewhere |
 # | Train embeddings, put LoRA on them, freeze them? | the paper trains them; compared on the small model only (lesson 06) |

@@ -57,11 +57,6 @@ course.predict(
         "blocks chosen by what they say",
     ],
 )
-
-# %% [markdown]
-# ## Reveal: an old friend
-
-# %%
 query, key = np.ogrid[:16, :16]
 llama4 = (key // 4 == query // 4) & (key <= query)
 assert np.array_equal(llama4, S2Geometry(16, 4, 2, shift=0).mask()[0])
@@ -71,6 +66,9 @@ course.reveal(
     "Equal, square by square. And the wall? Every fourth layer of that model has full attention: there the news "
     "gets across. Nobody needed the shift.",
 )
+
+# %% [markdown]
+# ## Reveal: an old friend
 
 # %% [markdown]
 # The shift itself is in none of the models that we looked at.
@@ -111,18 +109,21 @@ course.predict(
     "quarter of all pairs. And the hybrid?",
     unit="per cent",
 )
-
-# %% [markdown]
-# ## Reveal: what a hybrid costs
-
-# %%
 n, width = 32768, 128
 full = n * (n + 1) // 2
 window = width * (width + 1) // 2 + (n - width) * width
 share = (full + 5 * window) / (6 * full)
 s2 = S2Geometry(n, n // 4, 32)
-print(f"S², groups of a quarter: {s2.pairs() / S2Geometry(n, n, 32, shift=0).pairs():.1%} of all pairs")
-course.reveal("11.hybrid", round(100 * share, 1), "Nearly all of it is the one full layer.", unit="per cent")
+course.reveal(
+    "11.hybrid",
+    round(100 * share, 1),
+    "Nearly all of it is the one full layer. S² with groups of a quarter: "
+    f"{s2.pairs() / S2Geometry(n, n, 32, shift=0).pairs():.1%}.",
+    unit="per cent",
+)
+
+# %% [markdown]
+# ## Reveal: what a hybrid costs
 
 # %% [markdown]
 # Fewer pairs than S², and the last word hears the first in every sixth layer. That is the shift's job, done by a layer.

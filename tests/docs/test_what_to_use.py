@@ -39,8 +39,8 @@ def test_the_limits_of_plan_are_those_of_the_page():
 
 def test_what_the_page_says_of_stretching_is_what_was_measured():
     rows = {row["factor"]: row for row in recorded("stretch_only")["rows"]}
-    assert all(1.03 < row["loss_ratio"] < 1.15 for row in rows.values())  # "about a tenth"
-    assert all(row["passkey"]["rate"] > 0.9 for row in rows.values())
+    assert rows[2]["loss_ratio"] < 1.015 and 1.07 < rows[4]["loss_ratio"] < 1.13  # "a hundredth", "a tenth"
+    assert all(row["passkey"]["rate"] >= 0.9 for row in rows.values())
     near = [row["references"]["<=G"] for row in rows.values()]
     assert all(count["found"] < 0.2 * count["of"] for count in near)  # "not found"
 

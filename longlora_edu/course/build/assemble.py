@@ -165,7 +165,8 @@ def _nbgrader(grade_id: str, *, solution: bool = False, grade: bool = False, poi
 
 def _directive(lesson: Lesson, neighbours: Sequence[Lesson], what: str, name: str) -> str:
     if what in ("lessons", "routes"):
-        return {"lessons": lesson_rows, "routes": route_rows}[what](read_routes(lesson.path.parent), neighbours)
+        folder = lesson.path.parent
+        return {"lessons": lesson_rows, "routes": route_rows}[what](read_routes(folder), neighbours or lessons(folder))
     file = lesson.root / ("notebooks/glossary.md" if what == "beginners" else "docs/claims.md")
     body = sections(file.read_text(encoding="utf-8")).get(name)
     if body is None:

@@ -2,7 +2,6 @@
 # jupyter:
 #   longlora_edu:
 #     title: Read the sheet
-#     minutes: 30
 # ---
 
 # %% [markdown]
@@ -12,7 +11,7 @@
 # - point at the few lines that are S²-Attn, and at the few that are LoRA;
 # - take one line away and say what happens to the mask, to the training and to the longer model.
 #
-# **You need first** to know who sees whom in [groups with a shift](02_groups_shift_boundary.ipynb) (which keys does
+# **You need first** to know who sees whom in [groups with a shift](02a_wall_and_shift.ipynb) (which keys does
 # token 5 see on a shifted head, with groups of 4?), and what `q @ k.T` is. The gradients are read, not derived:
 # [lesson 03](03_reference.ipynb) derives the hard one.
 #
