@@ -1,8 +1,8 @@
 """All that a teacher hands out, in one folder, without a network: `python docs/classroom/hand_out.py`.
 
-Wants `python -m pip install -c constraints.txt -e ".[lab,docs]"`; open `build/classroom/index.html`. With `--wheels`
-the folder `stick` gets the packages as well, for the system and the Python that this runs on; that asks pip, which
-needs a network. Options after it go to pip, such as the index of torch's build for the CPU, which the README names.
+Wants `python -m pip install -c constraints.txt -e ".[lab,docs]"`; open `build/classroom/index.html`. `--wheels` puts
+the packages into `stick` as well, for the system and the Python that this runs on; that asks pip, which needs a
+network. Options after it go to pip, such as the index of the CPU build of torch, which the README names.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def build(out: Path, *, wheels: bool = False, pip: tuple[str, ...] = ()) -> list
 
 def _print(students: Path, teacher: Path) -> list[str]:
     pages = (
-        (teacher / "slides" / "index.html", teacher / "slides.pdf", "?print-pdf"),
-        (students / "handout.html", students / "handout.pdf", ""),
+        (teacher / "slides" / "print.html", teacher / "slides.pdf"),
+        (students / "handout.html", students / "handout.pdf"),
     )
     if all(slides.print_pdf(*page) for page in pages):
         return []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,14 @@ from figures import ROOT
 
 SLIDES = Path(__file__).resolve().parent
 TABLE = SLIDES / "fifty_minutes.toml"
+PAPER = """
+@page { size: 1280px 720px; margin: 0; }
+html, body { margin: 0; height: auto; background: #fff; }
+.reveal .slides > section > section {
+  position: relative; width: 1280px; height: 719px; overflow: hidden; break-after: page;
+}
+.reveal aside.notes { display: none; }
+"""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 # Of reveal.js what the template loads.
 REVEAL = (
@@ -59,6 +68,13 @@ def build(out: Path, table: Path = TABLE) -> None:
     shutil.copy(ROOT / "docs" / "explorer.html", out)
     shutil.copy(SLIDES / "room" / "room.css", out)
     (out / "index.html").write_text(page, encoding="utf-8")
+    (out / "print.html").write_text(on_paper(page), encoding="utf-8")
+
+
+def on_paper(page: str) -> str:
+    """Return a deck as plain pages, a slide each, without scripts: what a browser prints as it stands."""
+    page = re.sub(r"<script\b.*?</script>|<link[^>]*reveal\.css[^>]*>", "", page, flags=re.DOTALL)
+    return page.replace("</body>", f"<style>{PAPER}</style></body>", 1)
 
 
 def browser() -> str | None:
@@ -66,7 +82,7 @@ def browser() -> str | None:
     return next(filter(None, map(shutil.which, [os.environ.get("CHROMIUM", ""), *BROWSERS])), None)
 
 
-def print_pdf(page: Path, pdf: Path, query: str = "") -> bool:
+def print_pdf(page: Path, pdf: Path) -> bool:
     """Print an HTML page as PDF; false where no browser is found.
 
     Raises:
@@ -76,8 +92,7 @@ def print_pdf(page: Path, pdf: Path, query: str = "") -> bool:
         return False
     with tempfile.TemporaryDirectory() as profile:  # of its own, so that one that is open is left alone
         quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", f"--user-data-dir={profile}"]
-        wait = ["--virtual-time-budget=10000", "--allow-file-access-from-files"]
-        command = [program, *quiet, *wait, f"--print-to-pdf={pdf}", f"{page.resolve().as_uri()}{query}"]
+        command = [program, *quiet, "--allow-file-access-from-files", f"--print-to-pdf={pdf}", page.resolve().as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     if not pdf.is_file():
         raise RuntimeError(f"{program} must write {pdf}, got {done.stderr[-300:]}")
@@ -91,5 +106,5 @@ if __name__ == "__main__":
     asked = parser.parse_args()
     build(asked.out)
     print(f"open {asked.out / 'index.html'}")
-    if asked.pdf and not print_pdf(asked.out / "index.html", asked.out.with_name("slides.pdf"), "?print-pdf"):
-        sys.exit("no Chromium was found: open index.html?print-pdf in a browser and print it, or name one in CHROMIUM")
+    if asked.pdf and not print_pdf(asked.out / "print.html", asked.out.with_name("slides.pdf")):
+        sys.exit("no Chromium was found: open print.html in a browser and print it, or name one in CHROMIUM")

@@ -13,7 +13,6 @@ from figures import GUIDE, controls, fill
 
 EXPLORER = re.compile(r"\[([^\]]+)\]\(docs/(explorer\.html#[^)]+)\)")
 WORDS_A_MINUTE, POLL_MINUTES = 140, 2
-LETTERS = "ABCD"
 
 
 def read_table(path: Path) -> dict:
@@ -84,10 +83,11 @@ def _cells(slide: dict) -> Iterator[nbformat.NotebookNode]:
     asked = [discussion(number) for number in slide.get("discussion", ())]
     for question, _ in asked:
         yield _text(f"**{question}**")
-    if "text" in slide:
-        yield _text(slide["text"].strip())
     if slide.get("must_stay"):
         yield _text(must_stay())
+    if "text" in slide:
+        yield _text(slide["text"].strip())
+    asked += [discussion(number) for number in slide.get("discussion_notes", ())]
     yield _notes("\n\n".join([_said(slide), *(notes for _, notes in asked)]))
 
 
@@ -99,15 +99,18 @@ def _poll(slide: dict) -> Iterator[nbformat.NotebookNode]:
     yield _text(f"{asked['question']}\n\n{cards(asked['choices'])}")
     yield _notes("*Read the question. Everybody holds up a card or a hand: count A, B, C, D. Two minutes. Then go on.*")
     yield _slide(slide, title, "subslide")
-    yield _text(f"{asked['answer']}\n\n{asked['link']}")
+    right = asked["answer"][2]
+    yield _text(f"{cards(asked['choices'], right)}\n\n{asked['answer']}\n\n{asked['link']}")
     yield _notes(f"{_said(slide)}\n\n{asked['notes']}")
 
 
-def cards(choices: str) -> str:
-    """Set a list of choices as cards, each with its letter in a colour and a shape of its own."""
-    lines = re.findall(r"^- ([A-D]): (.*)$", choices, re.MULTILINE)
-    items = "".join(f'<li><b class="card card-{letter}">{letter}</b> {words}</li>' for letter, words in lines)
-    return f'<ul class="cards">{items}</ul>'
+def cards(choices: str, right: str = "") -> str:
+    """Set a list of choices as cards, each with its letter in a colour and a shape; the `right` one marked."""
+    items = []
+    for letter, words in re.findall(r"^- ([A-D]): (.*)$", choices, re.MULTILINE):
+        mark = ' class="right"' if letter == right else ""
+        items.append(f'<li{mark}><b class="card card-{letter}">{letter}</b> {words}</li>')
+    return f'<ul class="cards{" answered" if right else ""}">{"".join(items)}</ul>'
 
 
 def _said(slide: dict) -> str:

@@ -56,6 +56,20 @@ def looking_back() -> Picture:
     return Picture(ax, f"The word “it” looks back at each of the {last} words before it; the look at “dog” is thick.")
 
 
+def draw_it() -> Picture:
+    """An empty grid of six words, for a class to fill in."""
+    words = ["The", "dog", "ran", "and", "then", "sat"]
+    n, ax = len(words), _row(1)[0]
+    ax.set(xlim=(0, n), ylim=(n, 0), aspect="equal", xticks=np.arange(n) + 0.5, yticks=np.arange(n) + 0.5)
+    ax.set_xticklabels(words, fontsize=20)
+    ax.set_yticklabels(words, fontsize=20)
+    ax.tick_params(length=0, labeltop=True, labelbottom=False)
+    for at in range(n + 1):
+        ax.axhline(at, color=INK, linewidth=2)
+        ax.axvline(at, color=INK, linewidth=2)
+    return Picture(ax, f"An empty grid with the words {', '.join(words)} along both sides.")
+
+
 def twice_the_text() -> Picture:
     """Two triangles: the looks in a text, and in one twice as long, on the same scale."""
     small, large = (S2Geometry(n, n, 2, shift=0) for n in (12, 24))
@@ -188,8 +202,8 @@ def step_bars() -> Picture:
 PICTURES = {
     made.__name__: made
     for made in (
-        looking_back, twice_the_text, groups, heads, relay, ends,
-        full_again, trained_parts, positions, bits, references, step_bars,
+        looking_back, draw_it, twice_the_text, groups, heads, relay, ends, full_again, trained_parts, positions, bits,
+        references, step_bars,
     )
 }  # fmt: skip
 

@@ -23,6 +23,7 @@ TABLE = deck.read_table(ROOT / "docs" / "slides" / "fifty_minutes.toml")
 SLIDES = TABLE["slide"]
 GUIDE = (ROOT / "INSTRUCTOR.md").read_text(encoding="utf-8")
 KEYS = {"block", "say", "doing", "title", "kind", "text", "draw", "table", "poll", "discussion", "must_stay", "skip"}
+KEYS |= {"discussion_notes"}
 RESERVE = "46–50"
 
 
@@ -90,7 +91,7 @@ def test_a_slide_that_may_be_skipped_is_named_at_its_minute_in_the_guide():
 def test_a_slide_says_only_what_the_builder_knows(slide):
     assert set(slide) - KEYS == set()
     assert {"block", "say"} <= set(slide) and ("poll" in slide or "title" in slide)
-    assert slide.get("kind") in (None, "opening", "question", "words")
+    assert slide.get("kind") in (None, "opening", "question", "words", "sentences")
     assert slide.get("draw") in (None, *drawings.PICTURES)
     assert {"poll", "draw", "table", "text", "discussion", "must_stay"} & set(slide), "a slide that shows nothing"
 
