@@ -141,6 +141,15 @@ def test_the_quick_demo_asks_for_no_network(binders_python, offline, tmp_path):
 # What others check.
 
 
+def test_the_workflow_of_the_pages_is_one_that_github_understands():
+    path = ROOT / ".github" / "workflows" / "pages.yml"
+    run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", path)
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    commands = [step["run"] for step in workflow["jobs"]["build"]["steps"] if "run" in step]
+    assert "python docs/site/build.py" in commands and workflow[True]["push"] == {"tags": ["v*"]}
+    assert workflow["jobs"]["publish"]["permissions"] == {"pages": "write", "id-token": "write"}
+
+
 def test_the_workflow_is_one_that_github_understands():
     path = ROOT / ".github" / "workflows" / "ci.yml"
     run(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", path)
