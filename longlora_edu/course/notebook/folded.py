@@ -18,6 +18,7 @@ import ipywidgets
 
 from ...plots import Picture
 from ...widgets import show
+from ...widgets.display import WIDGET_VIEW, still_alone
 from .cards import card, publish
 from .journal import Journal
 
@@ -159,7 +160,9 @@ def _as_html(output: dict) -> str:
     if output["output_type"] == "stream":
         return f"<pre>{html.escape(output['text'])}</pre>"
     data = output["data"]
-    return data["text/html"] if "text/html" in data else f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"
+    if "text/html" in data:
+        return still_alone(data["text/html"])
+    return "" if WIDGET_VIEW in data else f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"
 
 
 def _references(text: str) -> str:
