@@ -141,6 +141,8 @@ def _captured(show_something: Callable[[], Any]) -> list[dict]:
 
 def _hold_outputs(kind: str, key: str, outputs: list[dict], summary: str, journal: Journal) -> None:
     content = "".join(_as_html(output) for output in outputs)
+    # A widget hides the row that holds its still picture. Inside another widget that row would be the whole output.
+    outputs = [output for output in outputs if not _is_still(output)]
     live = ipywidgets.Output()
     if is_open(kind, key, journal):
         live.outputs = tuple(outputs)
@@ -154,6 +156,11 @@ def _hold_outputs(kind: str, key: str, outputs: list[dict], summary: str, journa
 
     _waiting.setdefault((kind, key), []).append(open_it)
     show(live, closed["text/html"])
+
+
+def _is_still(output: dict) -> bool:
+    content = output.get("data", {}).get("text/html", "")
+    return still_alone(content) != content
 
 
 def _as_html(output: dict) -> str:
