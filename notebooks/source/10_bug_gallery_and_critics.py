@@ -510,7 +510,7 @@ course.quiz(
         ),
         wrong=[
             (
-                "nothing, since all the numbers agree",
+                "nothing: the numbers agree",
                 "they agree for one size, and several mistakes are invisible in that one.",
             ),
             (

@@ -38,7 +38,8 @@ def code_of(lesson):
 def calls(source, *names):
     """The calls of `course.<name>` in a cell."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names:
+        of_course = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names
+        if of_course and isinstance(node.func.value, ast.Name) and node.func.value.id == "course":
             yield node
 
 

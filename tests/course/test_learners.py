@@ -26,7 +26,7 @@ from longlora_edu.course.notebook.journal import Journal
 ROOT = Path(__file__).parents[2]
 MISCONCEPTIONS = learners.read("misconceptions")
 SOLUTIONS = {
-    f"{lesson.number}.{name}": code
+    f"{lesson.subject}.{name}": code
     for lesson in lessons(ROOT / "notebooks/source")
     for name, code in lesson.solutions.items()
 }

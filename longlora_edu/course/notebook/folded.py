@@ -18,6 +18,7 @@ import ipywidgets
 
 from ...plots import Picture
 from ...widgets import show
+from ...widgets.display import WIDGET_VIEW, still_alone
 from .cards import card, publish
 from .journal import Journal
 
@@ -140,6 +141,8 @@ def _captured(show_something: Callable[[], Any]) -> list[dict]:
 
 def _hold_outputs(kind: str, key: str, outputs: list[dict], summary: str, journal: Journal) -> None:
     content = "".join(_as_html(output) for output in outputs)
+    # A widget hides the row that holds its still picture. Inside another widget that row would be the whole output.
+    outputs = [output for output in outputs if not _is_still(output)]
     live = ipywidgets.Output()
     if is_open(kind, key, journal):
         live.outputs = tuple(outputs)
@@ -155,11 +158,18 @@ def _hold_outputs(kind: str, key: str, outputs: list[dict], summary: str, journa
     show(live, closed["text/html"])
 
 
+def _is_still(output: dict) -> bool:
+    content = output.get("data", {}).get("text/html", "")
+    return still_alone(content) != content
+
+
 def _as_html(output: dict) -> str:
     if output["output_type"] == "stream":
         return f"<pre>{html.escape(output['text'])}</pre>"
     data = output["data"]
-    return data["text/html"] if "text/html" in data else f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"
+    if "text/html" in data:
+        return still_alone(data["text/html"])
+    return "" if WIDGET_VIEW in data else f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"
 
 
 def _references(text: str) -> str:
