@@ -250,7 +250,7 @@ for g in (wrap, split):
     print(f"{g.boundary}: the last token moves the outputs of tokens {np.flatnonzero(heard[:, 7])}")
 
 # %% [markdown]
-# ## Build: cutting instead of rolling
+# ## Build: cutting instead of rolling · more
 #
 # Nothing needs to wrap. From token $s$ on, the full cells of a shifted head lie side by side: one slice, which folds into
 # rows. What is left at the two ends is two short texts. So call the kernel once for each slice. There is no roll, no
