@@ -73,8 +73,7 @@ class _Products:
         rows = []
         for block, seen in _blocks(q.shape[1]):
             # To be differentiated again, they have to depend on q and k.
-            again = kept is None or torch.is_grad_enabled()
-            weights = _weights(q, k, block, seen, scale) if again else kept
+            weights = _weights(q, k, block, seen, scale) if kept is None or torch.is_grad_enabled() else kept
             of_weights = torch.bmm(grad[:, block], v[:, seen].transpose(1, 2))
             of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
             rows.append(torch.bmm(of_scores, k[:, seen]) * scale)
