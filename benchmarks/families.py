@@ -66,7 +66,7 @@ SMALL = {
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), 4),
     **dict.fromkeys(("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k"), 2),
     **dict.fromkeys(("n_group", "topk_group", "n_shared_experts", "num_shared_experts"), 1),
-    "first_k_dense_replace": 1, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+    "is_decoder": True, "first_k_dense_replace": 1, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
 # Tried in turn, until one builds: some families fix what others let choose. None is left at the family's own.
 CHANGES = (
@@ -212,7 +212,8 @@ def kind_of(name: str, family: str) -> tuple[type, type]:
     kind = getattr(transformers, name, None)
     if kind is None or getattr(kind, "config_class", None) is None:
         raise CannotJudge("transformers does not show it")
-    return kind, CONFIG_MAPPING[family] if family in CONFIG_MAPPING_NAMES else kind.config_class
+    own = CONFIG_MAPPING[family] if family in CONFIG_MAPPING_NAMES else kind.config_class
+    return kind, own if issubclass(own, kind.config_class) else kind.config_class  # not that of a model around it
 
 
 def tiny(name: str, family: str = "") -> torch.nn.Module:
