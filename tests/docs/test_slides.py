@@ -145,7 +145,7 @@ def test_an_answer_does_not_stand_on_the_slide_that_asks_nor_in_the_explorer_it_
     assert title.startswith("## Poll 3 · How far")
     assert asked.startswith("Same setting") and asked.count("<li>") == 4 and "**" not in asked
     assert "Seven" not in notes and more.startswith("Seven.") and "**Predicted:**" in more
-    assert answered.startswith("**C.**") and 'href="explorer.html#n=32' in answered and "&ask=1" in answered
+    assert "**C.**" in answered and 'href="explorer.html#n=32' in answered and "&ask=1" in answered
 
 
 def test_a_choice_has_a_letter_besides_its_colour():
@@ -216,6 +216,6 @@ def test_the_count_of_names_is_that_of_the_tests():
     (count,) = [
         node.value.value
         for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and node.targets[0].id == "COUNT"
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COUNT"
     ]
     assert count == figures.NAMES_IN_A_WINDOW

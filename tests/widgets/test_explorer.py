@@ -220,6 +220,7 @@ def test_whatever_is_asked_the_answer_is_a_geometry(node):
         ("#g=8", {"g": 8, "shift": 4}, ""),
         ("", {}, ""),
         ("#projector=1&tour=1", {"projector": True, "tour": True}, ""),
+        ("#projector=1&ask=1", {"projector": True, "ask": True}, ""),
         (
             "#challenge=1&score=412&g=3",
             {"n": 32, "g": 32, "shift": 16, "layers": 4, "challenge": True, "score": 412},

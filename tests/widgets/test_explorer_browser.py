@@ -64,7 +64,7 @@ def opened(browser):
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: errors.append(request.url) if request.url.startswith("http") else None)
         page.goto(f"{PAGE.as_uri()}#{settings}")
-        page.locator(".s2x-readout").wait_for()
+        page.locator(".s2x-picture").wait_for()
         return page
 
     yield opened
@@ -258,6 +258,35 @@ def test_projector_is_larger(opened):
     after = page.evaluate(sizes)
     assert (before[0], after[0]) == ("14px", "20px") and after[1] > before[1]
     assert page.get_by_role("button", name="Projector").get_attribute("aria-pressed") == "true"
+
+
+def test_a_poll_hides_its_numbers_until_they_are_asked_for(opened):
+    page = opened("n=32&g=8&shift=4&heads=2&layers=1&ask=1")
+    hidden = drawn(page)
+    label = "() => document.querySelector('canvas').getAttribute('aria-label')"
+    assert not page.locator(".s2x-readout").is_visible() and "after 7" not in page.evaluate(label)
+    page.get_by_role("button", name="Show the numbers").click()
+    assert "only after 7 layers" in readout(page) and "only after 7" in page.evaluate(label)
+    assert drawn(page) != hidden and not page.get_by_role("button", name="Show the numbers").is_visible()
+
+
+def test_on_a_projector_the_last_corner_of_the_matrices_is_on_the_screen(opened):
+    page = opened("n=32&g=8&shift=4&heads=2&layers=7&projector=1&ask=1", width=1280)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.reload()
+    page.wait_for_timeout(300)
+    corner = """() => {
+        const canvas = document.querySelector('canvas'), box = canvas.getBoundingClientRect();
+        const pixels = canvas.getContext('2d');
+        for (let y = Math.round(720 - box.top) - 1; y > 0; y--) {
+            const at = pixels.getImageData(0, y, canvas.width, 1).data;
+            for (let x = 0.7 * canvas.width | 0; x < canvas.width; x++)
+                if (at[4 * x + 2] > at[4 * x] + 40) return y + box.top;
+        }
+    }"""
+    seen = page.evaluate(corner)
+    whole = page.evaluate(corner.replace("Math.round(720 - box.top) - 1", "canvas.height - 1"))
+    assert seen == whole and 500 < seen < 720
 
 
 @pytest.mark.parametrize("settings", ["", "n=128&g=16&heads=8&boundary=wrap", "projector=1", "heads=1", "tour=1"])
