@@ -5,8 +5,8 @@ const SCREEN = { text: 13, small: 11.5, line: 1.5, row: 24, bar: 15 };
 const PROJECTOR = { text: 20, small: 17, line: 3, row: 36, bar: 24 };
 
 // Where everything stands in a picture `width` wide: three matrices side by side, or two and one below, or one by one.
-// `named` leaves room for words along the axes, `costs` for the bars below, which only a saved picture has. `tall` is how
-// far down the last row of three matrices side by side may lie, so that its corner stays on a projector's screen.
+// `named` leaves room for words along the axes, `costs` for the bars below, which only a saved picture has. `tall` is
+// how far down the last row of three matrices side by side may lie, so that its corner stays on a projector's screen.
 export function layout(state, width, { named = Boolean(state.words), costs: withCosts = false, tall = Infinity } = {}) {
   const sizes = state.projector ? PROJECTOR : SCREEN;
   const { text, small, row, bar } = sizes;

@@ -134,7 +134,8 @@ export function drawMask(pen, panel, shifted) {
   drawRuns(pen, panel, values, [pen.paint.empty, colour, COLOURS.future]);
   const step = panel.side / n;
   if (ahead) {
-    if (!pen.hidden) hatch(pen, panel.x, panel.top + sizes.text * 1.5 + sizes.small * 1.7, sizes.small * 1.1, sizes.small);
+    const sign = panel.top + sizes.text * 1.5 + sizes.small * 1.7;
+    if (!pen.hidden) hatch(pen, panel.x, sign, sizes.small * 1.1, sizes.small);
     hatch(pen, panel.x + (n - g + shift) * step, panel.y, (g - shift) * step, shift * step);
   }
   drawGrid(pen, panel);

@@ -10,8 +10,8 @@ import { drawMask, drawReach } from "./matrices.js";
 
 // Draws everything, `width` wide at `scale` device pixels, and returns where it stands. `query` is the token to point
 // out (-1: none), `focus` the parts that a tour talks about (null: all), `below` sentences that go with the picture,
-// `play` a message on its way, `flash` how strongly a leak is pointed at, from 0 to 1, `hidden` whether counts that answer
-// a poll stay out, `tall` how far down the matrices may go.
+// `play` a message on its way, `flash` how strongly a leak is pointed at, from 0 to 1, `hidden` whether counts that
+// answer a poll stay out, `tall` how far down the matrices may go.
 export function draw(canvas, context, state, facts, options) {
   const { width, scale, query = -1, focus = null, below = [], costs = false } = options;
   const { dark = false, play = null, flash = 0, tall, hidden = false } = options;

@@ -1,5 +1,5 @@
-// Three pictures that move: the shift, a word that travels through the layers, positions as clocks. Python computes what
-// is shown and says it in words; here it is drawn, at a time `t` that the reader slides or plays.
+// Three pictures that move: the shift, a word that travels through the layers, positions as clocks. Python computes
+// what is shown and says it in words; here it is drawn, at a time `t` that the reader slides or plays.
 
 import { COLOURS, PAINTS, clear } from "../explorer/colours.js";
 import { followTheme } from "../explorer/theme.js";
