@@ -166,7 +166,7 @@ def test_a_term_without_words_for_beginners_is_named(checkout, lesson):
 
 
 def test_an_unknown_edition_is_refused(lesson):
-    with pytest.raises(ValueError, match="edition must be one of student, solution, instructor, classroom, assignment, got 'clean'"):
+    with pytest.raises(ValueError, match="edition must be one of student, .*, assignment, got 'clean'"):
         edition(lesson, "clean")
 
 
