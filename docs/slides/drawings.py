@@ -160,7 +160,7 @@ def bits() -> Picture:
     ax = plots.plot_bits_by_length(**steps, style=PROJECTOR, ax=_sheet(axis=True))
     own = demo["own_window"]["bits_per_byte"][str(steps["trained_context"])]
     ax.axhline(own, color=INK, linewidth=2.4, linestyle=(0, (1, 2)))
-    ax.annotate("the base with its own window", (0.25, own), (0, 10), xycoords=("axes fraction", "data"),
+    ax.annotate("the base with its own window", (0.25, own), (0, 18), xycoords=("axes fraction", "data"),
                 textcoords="offset points", fontsize=16, color=INK)  # fmt: skip
     alt = plots.describe_bits_by_length(**steps)
     return Picture(ax, f"{alt} The base with its own window: {own:.2f}.")
