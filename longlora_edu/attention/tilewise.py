@@ -15,7 +15,7 @@ from torch import Tensor
 from .tiles import Tile, Whole, cut, in_cells, join, place, room_for
 
 # In numbers of q: a tile of more is worked on a stretch of cells at a time.
-MOST_AT_ONCE = 2**20
+MOST_AT_ONCE = 2**18
 
 
 class Kernel(Protocol):
