@@ -248,7 +248,7 @@ def test_what_vllm_makes_of_a_merged_model(rope, limit, tmp_path):
 # The implementation.
 
 
-@pytest.mark.parametrize("impl", ["dense_mask", "grouped", "varlen"])
+@pytest.mark.parametrize("impl", ["dense_mask", "grouped", "products", "varlen", "flex"])
 def test_a_model_computes_by_the_implementation_that_is_asked_for(impl, monkeypatch):
     import longlora_edu.attention as attention
 
@@ -258,7 +258,8 @@ def test_a_model_computes_by_the_implementation_that_is_asked_for(impl, monkeypa
     use_s2(model.train(), group_size=8, impl=impl)
     model(torch.arange(3, 40)[None], use_cache=False)
     assert asked == [impl] * 2
-    with pytest.raises(ValueError, match="impl must be one of auto, dense_mask, grouped, varlen, flex, got 'fast'"):
+    known = "auto, dense_mask, grouped, products, varlen, flex"
+    with pytest.raises(ValueError, match=f"impl must be one of {known}, got 'fast'"):
         use_s2(model, group_size=8, impl="fast")
 
 
