@@ -20,6 +20,7 @@ BUNDLES = {
     "engine and worker": bundle.ENGINE + bundle.WORKER,
     "model page": bundle.FACE,
     "moving pictures": moving_widget.MODULES,
+    "drawing": ("drawing",),
 }
 IMPORT = re.compile(r"^import \{([^}]*)\} from \"([^\"]*)\";$", re.MULTILINE)
 
