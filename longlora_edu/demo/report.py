@@ -152,6 +152,7 @@ def _references(report: dict) -> str:
     digits = ", ".join(
         f"{TITLES[name][0].lower()}{TITLES[name][1:]} {step['references_bits_per_digit']:.2f}"
         for name, step in steps.items()
+        if "references_bits_per_digit" in step
     )
     digits = f"A digit asked for costs so many bits: {digits}; a guess costs 3.32. No table counts them as text."
     layouts = (

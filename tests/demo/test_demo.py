@@ -310,7 +310,7 @@ def test_all_weights_can_be_trained(small, tmp_path):
 def test_the_default_is_the_recipe_of_the_paper_at_four_times_the_context():
     settings = DemoSettings()
     recipe = settings.recipe()
-    assert (settings.context, settings.train, recipe.rank, recipe.pattern.group_size) == (2048, "adapters", 64, 512)
+    assert (settings.context, settings.train, recipe.rank, recipe.pattern.group_size) == (2048, "adapters", 96, 512)
     assert recipe.alpha == 128
     assert doubled_lengths(256, settings.context) == [256, 512, 1024, 2048]
     assert doubled_lengths(256, 700) == [256, 512, 700]
