@@ -16,8 +16,7 @@
 #
 # - Products of matrices: what shape has B A, when B is 5 by 2 and A is 2 by 6, and how many numbers do A and B hold
 #   together?
-# - A training step in PyTorch: what does `loss.backward()` write, and where? [Lesson 03](03_reference.ipynb) did it
-#   by hand.
+# - A training step in PyTorch: what does `loss.backward()` write, and where?
 #
 # **Where it runs**: anywhere, on one core. One cell trains, for some seconds; a longer run is replayed beside it.
 

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from longlora_edu.demo import run as demo
+from longlora_edu.runs.records import as_json
 from longlora_edu.training import checkpoint as checkpoint_module
 from longlora_edu.training.train import TrainSettings, train
 
@@ -236,6 +237,6 @@ def test_inputs_of_a_training_that_changed_are_refused_by_name(tmp_path, monkeyp
         path.write_bytes(kept)
     table.row("data, config, tokenizer, weights of a training changed before --resume", outcomes)
     record = training.run_training(settings, out, resume=True)
-    assert record["settings"] == dataclasses.asdict(settings)
+    assert record["settings"] == as_json(dataclasses.asdict(settings))
     assert not (out / "checkpoint.safetensors").exists()
     assert Path(out / "adapter" / "adapter_model.safetensors").exists()

@@ -128,7 +128,7 @@ def test_exercises_are_rated_and_cells_carry_the_marks_of_nbgrader(lesson):
 
 def test_the_source_of_a_quiz_is_folded_because_its_answers_stand_in_it(checkout):
     path = checkout / "notebooks/source/08_next.py"
-    path.write_text(HEADER + '\n# %%\nquiz("08.quiz")\n\n# %%\nprint("quiz(")\n')
+    path.write_text(HEADER + '\n# %%\ncourse.quiz("08.quiz")\n\n# %%\nprint("course.quiz(")\n')
     asked, other = edition(read_lesson(path), "student").cells[2:4]
     assert asked.metadata == {"jupyter": {"source_hidden": True}, "cellView": "form"}
     assert other.metadata == {}
@@ -357,7 +357,7 @@ def test_the_lab_opens_at_the_first_lesson_with_the_settings_of_the_course(check
 
 def test_a_gpu_is_asked_for_by_lessons_that_use_one_only():
     asked = {lesson.name: "accelerator" in edition(lesson, "student").metadata for lesson in lessons(SOURCE)}
-    uses = {path.stem: "cuda" in path.read_text(encoding="utf-8") for path in SOURCE.glob("[0-9]*.py")}
+    uses = {name: "cuda" in (SOURCE / f"{name}.py").read_text(encoding="utf-8") for name in asked}
     assert asked == uses and set(asked.values()) == {True, False}
 
 

@@ -302,7 +302,7 @@ def test_all_weights_can_be_trained(small, tmp_path):
     base, merged = tiny_bundled_model().state_dict(), load_tiny_llama(tmp_path / "out" / "merged").state_dict()
     assert [name for name in base if (base[name] == merged[name]).all()] == []
     assert settings.finetune().rate == 8e-4
-    assert small.finetune().rate == 4e-3
+    assert small.finetune().rate == 2e-3
     assert small.finetune("short").rate == 6e-3
     assert dataclasses.replace(settings, rate=0.5).finetune().rate == 0.5
 
@@ -311,7 +311,7 @@ def test_the_default_is_the_recipe_of_the_paper_at_four_times_the_context():
     settings = DemoSettings()
     recipe = settings.recipe()
     assert (settings.context, settings.train, recipe.rank, recipe.pattern.group_size) == (2048, "adapters", 96, 512)
-    assert recipe.alpha == 128
+    assert recipe.alpha == 192
     assert doubled_lengths(256, settings.context) == [256, 512, 1024, 2048]
     assert doubled_lengths(256, 700) == [256, 512, 700]
     assert doubled_lengths(256, 257) == [256, 257]

@@ -263,7 +263,7 @@ def test_references_stand_by_layout_and_step_with_intervals(page):
     ]
     assert rows[1][1] == "90 % [85–93 %] (180 of 200)"
     assert rows[2][3].endswith("(4 of 200)") and rows[5][3].endswith("(40 of 200)")
-    assert "Of the training windows 60 % carried 8, half of them across the border of two pages of 512" in page.text
+    assert "Of the training windows 60 % carried 16, half of them across the border of two pages of 512" in page.text
     assert "picking one of the numbers set before would find 15 %" in page.text
 
 

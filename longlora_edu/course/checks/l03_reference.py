@@ -323,11 +323,11 @@ def _below(highest: Callable) -> Callable:
 
 
 def _spoiled(form: Callable) -> Callable:
-    """The same where 0 / 0 was let through: NaN in the rows in which nothing is left."""
+    """The same where only rows that may look at nothing are guarded: 0 / 0 in those in which nothing is left."""
 
     def nan(q, k, v, mask):
         out = form(q, k, v, mask)
-        return np.where((out == 0).all(axis=1, keepdims=True), np.nan, out)
+        return np.where((out == 0).all(axis=1, keepdims=True) & mask.any(axis=1, keepdims=True), np.nan, out)
 
     return nan
 
