@@ -131,6 +131,14 @@ def clean_copy(folder):
 
 
 # Runs the notebooks of a folder, or those named after it, and fails with whatever failed.
+# Waiting for "idle" is not enough: a notebook that is not ready runs one cell and stops.
+LAB_READY = """async () => {
+    const app = window.jupyterapp; await app.restored;
+    const panel = app.shell.currentWidget; await panel.context.ready; await panel.sessionContext.ready;
+    await panel.sessionContext.session.kernel.info;
+}"""
+RUN_ALL = "async () => await window.jupyterapp.commands.execute('notebook:run-all-cells')"
+
 RUN_NOTEBOOKS = """
 import sys
 from pathlib import Path

@@ -7,7 +7,7 @@ import sys
 
 import nbformat
 import pytest
-from helpers import CHROMIUM_OPTIONS, chromium, need
+from helpers import CHROMIUM_OPTIONS, LAB_READY, RUN_ALL, chromium, need
 
 from longlora_edu.course.build.lab import served_lab
 from longlora_edu.course.build.sealing import sealed
@@ -30,12 +30,6 @@ CELLS = [
     'course.after("09.number", explorer, n=8, g=4, heads=2, layers=1)',
     sealed('course.parsons("09.lines", "Two lines.", ["a = 1", "return a"])'),
 ]
-READY = """async () => {
-    const app = window.jupyterapp; await app.restored;
-    const panel = app.shell.currentWidget; await panel.context.ready; await panel.sessionContext.ready;
-    await panel.sessionContext.session.kernel.info;
-}"""
-RUN_ALL = "async () => await window.jupyterapp.commands.execute('notebook:run-all-cells')"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +50,7 @@ def page(tmp_path_factory):
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
         page.goto(f"{address}/lab/tree/answers.ipynb?reset", timeout=240_000)
         page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=240_000)
-        page.evaluate(READY)
+        page.evaluate(LAB_READY)
         assert page.evaluate(RUN_ALL) is True
         yield page
         browser.close()

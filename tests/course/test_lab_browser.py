@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from helpers import CHROMIUM_OPTIONS, chromium, need
+from helpers import CHROMIUM_OPTIONS, LAB_READY, RUN_ALL, chromium, need
 
 from longlora_edu.course.build.assemble import build
 from longlora_edu.course.build.lab import served_lab
@@ -18,14 +18,7 @@ from longlora_edu.course.build.lab import served_lab
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "notebooks" / "source"
-# Waiting for "idle" is not enough: a notebook that is not ready runs one cell and stops.
-READY = """async () => {
-    const app = window.jupyterapp; await app.restored;
-    const panel = app.shell.currentWidget; await panel.context.ready; await panel.sessionContext.ready;
-    await panel.sessionContext.session.kernel.info;
-}"""
 SAVE = "async () => await window.jupyterapp.commands.execute('docmanager:save')"
-RUN_ALL = "async () => await window.jupyterapp.commands.execute('notebook:run-all-cells')"
 
 PYTHON = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 # One of each kind of panel that a lesson shows.
@@ -88,7 +81,7 @@ def lesson(browser, server, name, screenshots):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{server}/lab/tree/{name}.ipynb?reset", timeout=120_000)
     page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=120_000)
-    page.evaluate(READY)
+    page.evaluate(LAB_READY)
     assert page.evaluate(RUN_ALL) is True, f"a cell of {name} failed"
     yield page
     page.screenshot(path=screenshots / f"{name}.png")
@@ -115,9 +108,24 @@ def canvas_of(page):
     return page.evaluate("() => document.querySelector('.longlora-explorer canvas').toDataURL()")
 
 
+def commit_first_prediction(page):
+    commit = page.get_by_role("button", name="Commit").first
+    commit.scroll_into_view_if_needed()
+    panel = commit.locator("xpath=ancestor::div[contains(@class,'widget-vbox')][1]")
+    if panel.get_by_role("radio").count():
+        panel.get_by_role("radio").first.check()
+    else:
+        panel.locator("input").first.fill("12")
+        panel.locator("input").first.press("Tab")
+    commit.click()
+    panel.get_by_text(re.compile("Committed:")).wait_for()
+
+
 @pytest.mark.parametrize("name", ["00_start_here", "02a_wall_and_shift"])
 def test_the_explorer_answers_to_keyboard_and_mouse(name, browser, server, screenshots):
     with lesson(browser, server, name, screenshots) as page:
+        assert page.locator(".longlora-explorer").count() == 0, "it would show the answer"
+        commit_first_prediction(page)
         explorer = page.locator(".longlora-explorer").first
         explorer.scroll_into_view_if_needed()
         before, said = canvas_of(page), explorer.inner_text()
@@ -139,16 +147,7 @@ def test_the_explorer_answers_to_keyboard_and_mouse(name, browser, server, scree
 
 def test_predictions_and_quizzes_take_answers_in_the_browser(browser, server, screenshots):
     with lesson(browser, server, "02a_wall_and_shift", screenshots) as page:
-        commit = page.get_by_role("button", name="Commit").first
-        commit.scroll_into_view_if_needed()
-        panel = commit.locator("xpath=ancestor::div[contains(@class,'widget-vbox')][1]")
-        if panel.get_by_role("radio").count():
-            panel.get_by_role("radio").first.check()
-        else:
-            panel.locator("input").first.fill("12")
-            panel.locator("input").first.press("Tab")
-        commit.click()
-        panel.get_by_text(re.compile("Committed:")).wait_for()
+        commit_first_prediction(page)
 
 
 def test_training_starts_and_stops_by_its_buttons(browser, server, screenshots):
@@ -191,7 +190,7 @@ def test_a_saved_lesson_shows_pictures_when_it_is_opened_again_and_widgets_when_
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.goto(f"{server}/lab/tree/panels.ipynb?reset", timeout=120_000)
     page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=120_000)
-    page.evaluate(READY)
+    page.evaluate(LAB_READY)
     wait_for_parts(page, saved)
     page.screenshot(path=screenshots / "panels-saved.png")
     assert page.evaluate(RUN_ALL) is True

@@ -303,7 +303,7 @@ def test_all_weights_can_be_trained(small, tmp_path):
     assert [name for name in base if (base[name] == merged[name]).all()] == []
     assert settings.finetune().rate == 8e-4
     assert small.finetune().rate == 2e-3
-    assert small.finetune("short").rate == 6e-3
+    assert small.finetune("short").rate == 3e-3
     assert dataclasses.replace(settings, rate=0.5).finetune().rate == 0.5
 
 
