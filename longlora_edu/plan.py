@@ -38,7 +38,7 @@ class TrainingMemory:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to use for a longer context, and why, in a sentence: the rows of `docs/what_to_use.md`."""
+    """A method to use for a longer context, and why, in a sentence: the rows of `docs/what_to_use.md`."""
 
     use: Literal["nothing", "stretch only", "full attention", "S²"]
     why: str
@@ -73,7 +73,7 @@ class Plan:
 
     @property
     def advice(self) -> Advice:
-        """What to use for this model and length. Memory does not change it: S² saves none beside a flash kernel."""
+        """The method for this model and length. Memory does not change it: S² saves none beside a flash kernel."""
         return advise(self.context, self.trained_context, self.gain)
 
 
@@ -161,9 +161,7 @@ PLAIN: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("num_hidden_layers", "vocab_size"), _is_size),
     **dict.fromkeys(("head_dim", "num_key_value_heads", "pretraining_tp"), lambda n: n is None or _is_size(n)),
     **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), _is_token),
-    **dict.fromkeys(
-        ("attention_bias", "mlp_bias", "tie_word_embeddings", "use_cache"), lambda on: isinstance(on, bool)
-    ),
+    **dict.fromkeys(("attention_bias", "mlp_bias", "tie_word_embeddings", "use_cache"), _is_switch),
     **dict.fromkeys(("attention_dropout", "initializer_range", "rms_norm_eps"), _is_share),
     **dict.fromkeys(("_name_or_path", "transformers_version"), _is_name),
     **dict.fromkeys(("dtype", "torch_dtype"), lambda kind: kind in (None, "float32", "float16", "bfloat16")),

@@ -75,7 +75,7 @@ def _halves(geometry: S2Geometry) -> list[range]:
 
 
 def _rule(geometry: S2Geometry, heads: range, segments: Tensor | None = None) -> Callable:
-    """Who may look, as FlexAttention asks: (row, head of the call, query, key)."""
+    """Return the mask as a function, as FlexAttention asks it: (row, head of the call, query, key) -> may look."""
     first, one = heads[0], type(geometry) is S2Geometry
     if one and geometry.boundary == "split":
         geometry = replace(geometry, seq_len=1)  # the rule is the same at any length, and this one is compiled in

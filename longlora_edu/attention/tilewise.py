@@ -32,7 +32,7 @@ class Kernel(Protocol):
         ...
 
     def cells_at_once(self, q: Tensor) -> int:
-        """How many cells of the piece q to take at a time."""
+        """Return the number of cells of the piece q to take at a time."""
         ...
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> tuple[Tensor, Tensor | None]:

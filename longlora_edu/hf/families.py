@@ -202,7 +202,7 @@ def _not_honoured(model: PreTrainedModel, config: PreTrainedConfig, layers: list
 
 
 def _borders(begins: Tensor) -> list[int]:
-    """Where documents begin in rows laid end to end, and the end; `begins`, bool (b n-1), is of each next token."""
+    """Return where documents begin in rows laid end to end, and the end; `begins`, bool (b n-1), of each next token."""
     begins = torch.cat([begins.new_ones(len(begins), 1), begins], dim=1)
     return [*begins.flatten().nonzero().flatten().tolist(), begins.numel()]
 

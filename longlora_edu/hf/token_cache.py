@@ -35,9 +35,9 @@ def corpus_tokens(
     tokenised: Callable[[Sequence[Document], PreTrainedTokenizerBase], list[np.ndarray]],
     progress: Progress | None = None,
 ) -> list[list[np.ndarray]]:
-    """What `tokenised` makes of both sides of a corpus, of training and held out: from the cache if it is there.
+    """Return what `tokenised` makes of the training and the held-out side of a corpus, read from the cache if there.
 
-    A file that cannot be read is written again; where no file can be written, there is none.
+    A cache file that cannot be read is written again; where none can be written, the text is tokenised each time.
     """
     size = sum(len(document.data) for side in SIDES for document in getattr(corpus, side))
     backend = getattr(tokenizer, "_tokenizer", None)

@@ -153,24 +153,15 @@ def test_the_loss_of_a_step_is_the_mean_over_its_tokens_however_they_are_divided
     [(0.1, 0, 1, False), (0.3, 0, 2, True), (0, 0.1, 3, False), (0, 0.3, 1, True), (0.5, 0.2, 2, False)],
 )
 def test_a_resumed_run_drops_what_the_whole_one_drops(
-    attention, lora, stop, checkpointing, tmp_path, monkeypatch, threads
+    attention, lora, stop, checkpointing, tmp_path, killed_at, threads
 ):
     model = a_model(tmp_path / "model", attention_dropout=float(attention))
     options = {"steps": 4, "accumulate": 2, "checkpoint_every": 1, "threads": 1, "warmup": 0, "rate": 1e-2}
     options |= {"gradient_checkpointing": checkpointing, "dropout": float(lora)}
     settings = TrainingSettings(model, pairs_file(tmp_path / "pairs.jsonl"), 128, **options)
     run_training(settings, tmp_path / "whole")
-    plain = training._Objective.__call__
-
-    def dies(self, step, part):
-        if (step, part) == (stop, 1):
-            raise KeyboardInterrupt
-        return plain(self, step, part)
-
-    monkeypatch.setattr(training._Objective, "__call__", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_at(stop, part=1):
         run_training(settings, tmp_path / "half")
-    monkeypatch.setattr(training._Objective, "__call__", plain)
     torch.rand(5)  # whatever was drawn in between
     run_training(settings, tmp_path / "half", resume=True)
     whole, half = (load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in ("whole", "half"))

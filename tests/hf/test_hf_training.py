@@ -274,25 +274,11 @@ def weights_of(folder):
     return load_file(folder / "adapter" / "adapter_model.safetensors")
 
 
-def test_a_killed_run_ends_at_the_same_weights(text, tmp_path, monkeypatch, threads):
+def test_a_killed_run_ends_at_the_same_weights(text, tmp_path, killed_at, threads):
     whole = run_training(settings_for(text), tmp_path / "whole")
 
-    class Killed(Exception):
-        pass
-
-    from longlora_edu.hf import run_training as training
-
-    original = training._Objective.__call__
-
-    def dies(self, step, part):
-        if step == 2:
-            raise Killed
-        return original(self, step, part)
-
-    monkeypatch.setattr(training._Objective, "__call__", dies)
-    with pytest.raises(Killed):
+    with killed_at(2):
         run_training(settings_for(text), tmp_path / "half")
-    monkeypatch.setattr(training._Objective, "__call__", original)
     with pytest.raises(ValueError, match="--resume"):
         run_training(settings_for(text), tmp_path / "half")
     resumed = run_training(settings_for(text), tmp_path / "half", resume=True)

@@ -54,7 +54,7 @@ def _about_groups(root: Path) -> tuple[str, str]:
 
 
 def _buttons(repository: Repository | None, lesson: tuple[str, str]) -> str:
-    """What a reader can press; where no address is stamped, files of the repository."""
+    """List the buttons of the README; where no address is stamped, they open files of the repository."""
     name, number = lesson
     if repository is None:
         return (

@@ -1,4 +1,4 @@
-"""What stays folded until a prediction is committed or a check has passed, and then opens by itself.
+"""Outputs that stay folded until a prediction is committed or a check has passed, and then open by themselves.
 
 A fold is a `<details>` whose text is written in character references (`&#72;` for H): a browser shows it as it is when
 it is opened, with or without a kernel, and nobody reads it by chance in a saved notebook.
@@ -124,7 +124,7 @@ def _run(source: str) -> None:
 
 
 def _captured(show_something: Callable[[], Any]) -> list[dict]:
-    """What it displays and prints, as outputs of a notebook; a value that it returns is displayed."""
+    """Capture what a function displays and prints as outputs of a notebook; a value that it returns is displayed."""
     from IPython.display import display
     from IPython.utils.capture import capture_output
 

@@ -14,7 +14,7 @@ HEAD_DIM = 64  # of the FLOPs that are counted, here and in the module
 
 
 def link(geometry: S2Geometry, layers: int) -> str:
-    """What to send to somebody who is to see the same: the page and, behind the #, the settings."""
+    """Return a link with which somebody else sees the same: the page and, behind the #, the settings."""
     settings = {
         "n": geometry.seq_len,
         "g": geometry.group_size,

@@ -65,7 +65,7 @@ class S2Explorer(anywidget.AnyWidget):
 
     @property
     def geometry(self) -> S2Geometry:
-        """What the explorer shows now."""
+        """The geometry that the explorer shows now."""
         return S2Geometry(self.n, self.g, self.heads, self.shift, self.boundary)
 
     @geometry.setter

@@ -1,4 +1,4 @@
-"""What the moving pictures show, as plain values: tokens, cells, hops and angles, and a sentence for each stop."""
+"""Scenes of the moving pictures, as plain values: tokens, cells, hops and angles, and a sentence for each stop."""
 
 from __future__ import annotations
 
