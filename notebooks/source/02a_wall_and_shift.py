@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 
 from longlora_edu import course, plots
-from longlora_edu.course.checks import l02_masks as check
+from longlora_edu.course.checks import l02a_wall_and_shift as check
 from longlora_edu.course.play.retrieval import show_probe
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from longlora_edu import course, plots
-from longlora_edu.course.checks import l02_masks as check
+from longlora_edu.course.checks import l02b_reach as check
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.training import probe
 from longlora_edu.widgets import moving

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from longlora_edu import course, plots
-from longlora_edu.course.checks import l02_masks as check
+from longlora_edu.course.checks import l02c_seam_and_leak as check
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.reference import s2_attention
 from longlora_edu.widgets import moving

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from longlora_edu.course.checks import CheckFailed
-from longlora_edu.course.checks import l02_masks as check
+from longlora_edu.course.checks import l02a_wall_and_shift as l02a
+from longlora_edu.course.checks import l02b_reach as l02b
+from longlora_edu.course.checks import l02c_seam_and_leak as l02c
 
 pytestmark = pytest.mark.usefixtures("published")
 
@@ -425,16 +427,16 @@ MASKED = {
     (lambda n, g, s: one_head(n, g, 0)): ("not_shifted", "This is a plain head"),
 }
 
-DRAWN = {check.plain_mask: PLAIN, check.s2_mask: HEADS, check.heard_after: REACH, check.masked_boundary: MASKED}
-COUNTED = {check.count_pairs: PAIRS, check.layers_needed: LAYERS, check.leaked_pairs: LEAK}
+DRAWN = {l02a.plain_mask: PLAIN, l02a.s2_mask: HEADS, l02b.heard_after: REACH, l02c.masked_boundary: MASKED}
+COUNTED = {l02a.count_pairs: PAIRS, l02b.layers_needed: LAYERS, l02c.leaked_pairs: LEAK}
 RIGHT = {
-    check.plain_mask: (plain_mask, plain_by_loops),
-    check.s2_mask: (s2_mask, heads_by_loops),
-    check.count_pairs: (count_pairs, pairs_by_looking),
-    check.heard_after: (heard_after, reach_by_loops),
-    check.layers_needed: (layers_needed, lambda num_groups: 1 + 2 * (num_groups - 1)),
-    check.leaked_pairs: (leaked_pairs, lambda g, heads, s: int(heads_leak(g, heads, s))),
-    check.masked_boundary: (masked_boundary, masked_by_loops),
+    l02a.plain_mask: (plain_mask, plain_by_loops),
+    l02a.s2_mask: (s2_mask, heads_by_loops),
+    l02a.count_pairs: (count_pairs, pairs_by_looking),
+    l02b.heard_after: (heard_after, reach_by_loops),
+    l02b.layers_needed: (layers_needed, lambda num_groups: 1 + 2 * (num_groups - 1)),
+    l02c.leaked_pairs: (leaked_pairs, lambda g, heads, s: int(heads_leak(g, heads, s))),
+    l02c.masked_boundary: (masked_boundary, masked_by_loops),
 }
 
 
@@ -534,7 +536,7 @@ def test_form_comes_before_content(checked, change, mistake, sentence, journal):
 
 def test_one_head_where_all_are_asked_for_is_a_matter_of_rank(journal):
     with pytest.raises(CheckFailed, match=r"must have 3 axes \(2, 8, 8\), got 2: \(8, 8\)"):
-        check.s2_mask(lambda n, g, heads, shift: one_head(n, g, shift), journal=journal)
+        l02a.s2_mask(lambda n, g, heads, shift: one_head(n, g, shift), journal=journal)
 
 
 @pytest.mark.parametrize("checked", COUNTED, ids=lambda checked: checked.key)
@@ -555,7 +557,7 @@ def test_a_number_must_be_whole(checked, change, sentence, journal):
 
 
 def test_a_number_may_come_from_numpy(journal):
-    check.count_pairs(lambda *args: np.int64(count_pairs(*args)), journal=journal)
+    l02a.count_pairs(lambda *args: np.int64(count_pairs(*args)), journal=journal)
 
 
 def test_a_mistake_that_nobody_thought_of_is_shown_where_it_is(journal):
@@ -565,7 +567,7 @@ def test_a_mistake_that_nobody_thought_of_is_shown_where_it_is(journal):
         return mask
 
     with pytest.raises(CheckFailed, match=r"Query 7 looks at key 0 in your answer, and it must not\.") as failed:
-        check.plain_mask(odd_one_out, journal=journal)
+        l02a.plain_mask(odd_one_out, journal=journal)
     assert failed.value.mistake == "other"
     assert "1 pairs too many, 0 missing" in failed.value.picture.alt
 
@@ -575,8 +577,8 @@ def test_a_mistake_that_nobody_thought_of_is_shown_where_it_is(journal):
         return mask
 
     with pytest.raises(CheckFailed, match="On head 1 query 7 does not look at key 7 in your answer, and it must"):
-        check.s2_mask(blind_spot, journal=journal)
+        l02a.s2_mask(blind_spot, journal=journal)
 
     with pytest.raises(CheckFailed, match="Yours is 37, counted are 36") as failed:
-        check.count_pairs(lambda *args: count_pairs(*args) + 1, journal=journal)
+        l02a.count_pairs(lambda *args: count_pairs(*args) + 1, journal=journal)
     assert failed.value.mistake == "other"
