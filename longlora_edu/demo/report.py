@@ -6,19 +6,18 @@ sections in order, then the pieces that they are made of.
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Sequence
 from html import escape
 
 import numpy as np
 
 from .. import plots
 from ..geometry import S2Geometry
-from ..plots import percent, png
+from ..plots import percent
 from ..runs.records import Proportion, as_json
 from ..training.passkey import DIGITS, STATEMENT
 from ..training.references import COUNT, GET, SET, TAUGHT, references_in
 from .ladder import TITLES, ladder_rows
+from .report_html import document, fact_table, figure, heading, paragraph, side_by_side, table
 
 WHEN = ("before", "stretched", "after")
 LAYOUTS = {"references": "free", "references_aligned": "aligned to pages"}
@@ -30,26 +29,6 @@ BOUNDARIES = {
     "the other way round",
 }
 LARGEST_DRAWING = 256
-STYLE = """
-:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ccc; --quiet: #555 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #16181b; --line: #484c52; --quiet: #aeb4bb } }
-* { box-sizing: border-box }
-body { margin: 0 auto; padding: 1rem; max-width: 60rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink);
-  background: var(--paper); overflow-wrap: break-word }
-h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.2rem; margin: 2.5rem 0 0.5rem }
-p, figcaption { max-width: 42rem } .lead { font-size: 1.1rem }
-.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.5rem }
-figure { margin: 1rem 0 0; max-width: 38rem } figcaption { font-size: 0.9rem; color: var(--quiet) }
-img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px }
-table { border-collapse: collapse; margin: 0.75rem 0 1.5rem; font-variant-numeric: tabular-nums }
-caption { text-align: left; font-weight: 600; padding-bottom: 0.25rem }
-th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.7rem 0.3rem 0; text-align: left; vertical-align: top }
-th { font-weight: 600 } th[scope=row] { font-weight: 400; min-width: 6em; overflow-wrap: anywhere }
-.facts td { overflow-wrap: anywhere }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid var(--line); padding-left: 0.7rem }
-@media (max-width: 40rem) { table { display: block; overflow-x: auto } }
-details { margin-top: 2.5rem } summary { cursor: pointer; font-weight: 600 }
-"""
 
 
 def render_report(report: dict) -> str:
@@ -64,7 +43,7 @@ def render_report(report: dict) -> str:
         *(_summary, _writing, _long_text, _references, _passkeys),
         *(_training, _attention, _trained_parts, _numbers, _provenance),
     )
-    return _document(title, (section(report) for section in sections))
+    return document(title, (section(report) for section in sections))
 
 
 def scaled_down(context: int, group_size: int, shift: int, boundary: str) -> S2Geometry:
@@ -87,7 +66,7 @@ def _summary(report: dict) -> str:
         "row is what a sceptic asks for: the same bytes, predicted by the base from its own window, without any "
         "extension. References are explained below."
     )
-    return "\n".join([_paragraph(report["sentence"], kind="lead"), _table(head, ladder_rows(report)), _paragraph(note)])
+    return "\n".join([paragraph(report["sentence"], kind="lead"), table(head, ladder_rows(report)), paragraph(note)])
 
 
 def _writing(report: dict) -> str:
@@ -97,9 +76,9 @@ def _writing(report: dict) -> str:
         "The same held-out text, longer than the base's context, was continued by the likeliest byte, again and again. "
         "Its last lines:"
     )
-    steps = (f"{_paragraph(TITLES[when] + ':')}\n<pre>{escape(writing[when])}</pre>" for when in WHEN)
+    steps = (f"{paragraph(TITLES[when] + ':')}\n<pre>{escape(writing[when])}</pre>" for when in WHEN)
     return "\n".join(
-        [_heading("What it writes"), _paragraph(words), f"<pre>{escape(writing['prompt_end'])}</pre>", *steps]
+        [heading("What it writes"), paragraph(words), f"<pre>{escape(writing['prompt_end'])}</pre>", *steps]
     )
 
 
@@ -112,20 +91,20 @@ def _long_text(report: dict) -> str:
 
     by_length, by_position = of_steps("bits_per_byte"), of_steps("bits_per_byte_by_position")
     figures = (
-        _figure(
+        figure(
             plots.plot_bits_by_length(**by_length),
             plots.describe_bits_by_length(**by_length),
             f"The same last bytes of {report['after']['bits_per_byte_windows']:,} held-out windows, given more and "
             "more of the text before them: only the context differs.",
         ),
-        _figure(
+        figure(
             plots.plot_bits_by_position(**by_position),
             plots.describe_bits_by_position(**by_position),
             "Every byte of the longest windows, given all bytes before it. To the right of the dotted line stand "
             "positions that the model had never met before this run.",
         ),
     )
-    return f"{_heading('Does it read long text?')}\n{_side_by_side(*figures)}"
+    return f"{heading('Does it read long text?')}\n{side_by_side(*figures)}"
 
 
 def _references(report: dict) -> str:
@@ -167,17 +146,17 @@ def _references(report: dict) -> str:
     ]
     return "\n".join(
         [
-            _heading("Does it find what is asked for by name?"),
-            _paragraph(words),
-            _figure(
+            heading("Does it find what is asked for by name?"),
+            paragraph(words),
+            figure(
                 plots.plot_references(free),
                 plots.describe_references(free),
                 "References found, laid freely, by the distance between the number and its question. The lines are "
                 "95\N{NO-BREAK SPACE}% intervals (Wilson).",
             ),
-            _paragraph(digits),
-            _paragraph(layouts),
-            _table(["references found", *_distances(report)], rows),
+            paragraph(digits),
+            paragraph(layouts),
+            table(["references found", *_distances(report)], rows),
         ]
     )
 
@@ -207,14 +186,14 @@ def _passkeys(report: dict) -> str:
         f"test of the positions, not of the training. {taught} The base met passkeys in its pretraining."
     )
     figures = [
-        _figure(
+        figure(
             plots.plot_passkeys(report[when]["passkey_by_depth"], title=when.capitalize()),
             f"{TITLES[when]}. {plots.describe_passkeys(report[when]['passkey_by_depth'])}",
             f"{TITLES[when]}: the share of passkeys found, by the length of the text and by where in it the key stood.",
         )
         for when in WHEN
     ]
-    return "\n".join([_heading("Does it find what stands far back?"), _paragraph(words), _side_by_side(*figures)])
+    return "\n".join([heading("Does it find what stands far back?"), paragraph(words), side_by_side(*figures)])
 
 
 def _training(report: dict) -> str:
@@ -233,8 +212,8 @@ def _training(report: dict) -> str:
         f"Positions were stretched by the rule “{rope['method']}”, factor {rope['factor']:g}, "
         f"base {rope['base']:,.0f}: {rope['why']}."
     )
-    picture = _figure(plots.plot_loss(train["curve"]), plots.describe_loss(train["curve"]), caption)
-    return "\n".join([_heading("How it was trained"), _paragraph(position), picture])
+    picture = figure(plots.plot_loss(train["curve"]), plots.describe_loss(train["curve"]), caption)
+    return "\n".join([heading("How it was trained"), paragraph(position), picture])
 
 
 def _attention(report: dict) -> str:
@@ -249,8 +228,8 @@ def _attention(report: dict) -> str:
         f"Scaled down: {drawn.seq_len} tokens in groups of {drawn.group_size} stand for {context:,} in groups of "
         f"{train['group_size']:,}. Boundary “{train['boundary']}”: {BOUNDARIES[train['boundary']]}."
     )
-    picture = _figure(plots.plot_masks(drawn), plots.describe_masks(drawn), caption)
-    return "\n".join([_heading("Who looked at whom"), _paragraph(words), picture])
+    picture = figure(plots.plot_masks(drawn), plots.describe_masks(drawn), caption)
+    return "\n".join([heading("Who looked at whom"), paragraph(words), picture])
 
 
 def _trained_parts(report: dict) -> str:
@@ -270,8 +249,8 @@ def _trained_parts(report: dict) -> str:
         [f"trained: {what}", f"{trained:,}", percent(trained / (trained + frozen), 1)],
         ["frozen: everything else", f"{frozen:,}", percent(frozen / (trained + frozen), 1)],
     ]
-    picture = _figure(plots.plot_trainable(recipe), plots.describe_trainable(recipe), caption)
-    return "\n".join([_heading("What was trained"), _table(["what", "parameters", "share"], rows), picture])
+    picture = figure(plots.plot_trainable(recipe), plots.describe_trainable(recipe), caption)
+    return "\n".join([heading("What was trained"), table(["what", "parameters", "share"], rows), picture])
 
 
 def _numbers(report: dict) -> str:
@@ -283,17 +262,17 @@ def _numbers(report: dict) -> str:
     means = [plots.means_between(report[when]["bits_per_byte_by_position"], edges) for when in WHEN]
     by_position = [[f"{a + 1:,} to {b:,}", *(_bits(mean[a, b]) for mean in means)] for a, b in means[0]]
     tables = [
-        _table(["context, bytes", *WHEN], by_length, caption="Bits per byte by length"),
-        _table(["position", *WHEN], by_position, caption="Bits per byte by position, means"),
+        table(["context, bytes", *WHEN], by_length, caption="Bits per byte by length"),
+        table(["position", *WHEN], by_position, caption="Bits per byte by position, means"),
     ]
     target = str(report["target_context"])
     found = [[TITLES[when], _proportion(report[when]["passkey_overall"][target])] for when in WHEN]
-    tables.append(_table([f"passkeys at {int(target):,} bytes", "found"], found))
+    tables.append(table([f"passkeys at {int(target):,} bytes", "found"], found))
     for when in WHEN:
         lengths, depths, rates = plots.passkey_rates(report[when]["passkey_by_depth"])
         rows = [[f"{depth:g}", *map(percent, row)] for depth, row in zip(depths, rates, strict=True)]
         head = ["depth", *(f"{length:,}" for length in lengths)]
-        tables.append(_table(head, rows, caption=f"Passkeys found by depth and length, {when}"))
+        tables.append(table(head, rows, caption=f"Passkeys found by depth and length, {when}"))
     tables.append(_loss_table(report["train"]["curve"]))
     return "<details>\n<summary>The numbers of the pictures</summary>\n" + "\n".join(tables) + "\n</details>"
 
@@ -306,7 +285,7 @@ def _loss_table(curve: list[dict]) -> str:
         means = [float(series[name][1].mean()) if name in series else None for name in names]
         rows.append([f"{part[0]['step']:,} to {part[-1]['step']:,}", *map(_bits, means)])
     head = ["steps", "text, per byte", "passkey, per digit", "reference, per digit", "weighted loss"]
-    return _table(head, rows, caption="Training, bits, means")
+    return table(head, rows, caption="Training, bits, means")
 
 
 def _provenance(report: dict) -> str:
@@ -340,7 +319,7 @@ def _provenance(report: dict) -> str:
         ],
         ["settings", ", ".join(f"{name} {_setting(value)}" for name, value in report["settings"].items())],
     ]
-    return f"{_heading('How it was run')}\n{_fact_table(rows)}"
+    return f"{heading('How it was run')}\n{fact_table(rows)}"
 
 
 def _drawn(train: dict, context: int) -> S2Geometry:
@@ -349,57 +328,6 @@ def _drawn(train: dict, context: int) -> S2Geometry:
 
 def _setting(value) -> str:
     return "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _document(title: str, parts: Iterable[str]) -> str:
-    """Make a whole page of parts that are HTML already; the title is text."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape(title)}</h1>\n"
-        + "\n".join(parts)
-        + "\n</main>\n</body>\n</html>\n"
-    )
-
-
-def _heading(text: str) -> str:
-    """Make a section's heading."""
-    return f"<h2>{escape(text)}</h2>"
-
-
-def _paragraph(text: str, *, kind: str = "") -> str:
-    """Make a paragraph of text; `kind` is one of the style's classes."""
-    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
-
-
-def _fact_table(rows: Iterable[tuple[str, str]]) -> str:
-    """Make a table of names and values of any length: a long word may break anywhere."""
-    return f'<div class="facts">\n{_table([], rows)}\n</div>'
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "") -> str:
-    """Make a table of text whose first column names its rows; an empty `head` leaves its columns without names."""
-    lines = [f"<caption>{escape(caption)}</caption>"] if caption else []
-    if head:
-        lines.append("<tr>" + "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head) + "</tr>")
-    for name, *cells in rows:
-        values = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        lines.append(f'<tr><th scope="row">{escape(name)}</th>{values}</tr>')
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
-
-
-def _figure(axes, alt: str, caption: str) -> str:
-    """Embed the picture of `axes` in the page, with `alt` as its text."""
-    data = base64.b64encode(png(axes)).decode()
-    return (
-        f'<figure>\n<img alt="{escape(alt)}" src="data:image/png;base64,{data}">\n'
-        f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
-    )
-
-
-def _side_by_side(*figures: str) -> str:
-    """Put pictures into columns where there is room."""
-    return '<div class="pictures">\n' + "\n".join(figures) + "\n</div>"
 
 
 def _bits(value: float | None) -> str:
