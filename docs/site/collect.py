@@ -45,6 +45,7 @@ LINK = re.compile(
 FENCED = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 REMOTE = ("http://", "https://")
 # As widgets leave them behind in a saved notebook.
+FOLD = re.compile(r"<details><summary>[^<]*</summary>")
 INTO_PAGES = re.compile(r"docs/(?:explorer\.html#[\w=&;%.-]+|model\.html)")
 
 
@@ -154,14 +155,19 @@ def only_imports(source: str) -> bool:
 
 
 def live(output: str) -> str:
-    """A widget's stored output with its names of pages as links; an explorer is put there itself, with its settings."""
-    found = INTO_PAGES.search(output)
+    """A widget's stored output with its names of pages as links; an explorer is put there itself, with its settings.
+
+    What is folded until a prediction is committed stays folded, the explorer inside.
+    """
+    found = INTO_PAGES.search(html.unescape(output))
     linked = INTO_PAGES.sub(r'<a href="../\g<0>">\g<0></a>', output)
     if not found or "explorer" not in found[0]:
         return linked
     title = "Explorer of groups and shifts"
-    frame = f'<iframe class="explorer" src="../{found[0]}" title="{title}" loading="lazy"></iframe>'
-    return f"{frame}<details><summary>As a picture</summary>{linked}</details>"
+    frame = f'<iframe class="explorer" src="../{html.escape(found[0])}" title="{title}" loading="lazy"></iframe>'
+    fold = FOLD.match(linked)
+    at = fold.end() if fold else 0
+    return f"{linked[:at]}{frame}<details><summary>As a picture</summary>{linked[at:]}</details>"
 
 
 def relink(text: str, page: Path, out: Path) -> str:

@@ -24,8 +24,9 @@ def pinned(name):
 
 # What a learner's first cell finds there: the module that says so, and no GPU.
 IN_COLAB = """
-import sys, types
+import importlib.machinery, sys, types
 colab, output = types.ModuleType("google.colab"), types.ModuleType("google.colab.output")
+colab.__spec__ = importlib.machinery.ModuleSpec("google.colab", None)  # accelerate asks for it
 output.enable_custom_widget_manager = lambda: None
 output._widgets = types.SimpleNamespace(_installed_url=None)
 sys.modules |= {"google.colab": colab, "google.colab.output": output}
