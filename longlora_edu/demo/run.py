@@ -77,7 +77,7 @@ class DemoSettings:
     boundary: Boundary = "split"
     train: str = "adapters"
     rank: int = 96
-    steps: int = 240
+    steps: int = 264
     batch: int = 2
     rate: float | None = None
     seed: int = 0
@@ -192,8 +192,7 @@ def _demo_in(
 
     def save(model: TinyLlama) -> None:
         if settings.train == "adapters":
-            save_adapter(model, folder / "adapter", also_trained=recipe.also_train)
-            write_json(folder / "adapter" / "config.json", model.config.as_json())
+            save_extension(model, folder / "adapter", recipe)
 
     def merge(model: TinyLlama) -> TinyLlama:
         save_tiny_llama(merge_to_dense(model), folder / "merged")
@@ -222,6 +221,12 @@ def _demo_in(
     for arm in ("s2", *settings.compare):
         (folder / _checkpoint(arm)).unlink()
     return report
+
+
+def save_extension(model: TinyLlama, folder: Path, recipe: LongLoRAConfig) -> None:
+    """Write the adapter in PEFT's format, and beside it the settings of the extended model: its stretched positions."""
+    save_adapter(model, folder, also_trained=recipe.also_train)
+    write_json(folder / "config.json", model.config.as_json())
 
 
 def _checkpoint(arm: str) -> str:

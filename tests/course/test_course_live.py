@@ -6,17 +6,20 @@ import signal
 import threading
 
 import ipywidgets
+import numpy as np
 import pytest
 import torch
-from helpers import tiny_bundled_model, widget_of, write_text
+from helpers import ROOT, tiny_bundled_model, widget_of, write_text
 
 from longlora_edu.course.notebook.environment import Profile
-from longlora_edu.course.play import live, train_panel
+from longlora_edu.course.play import live, living, train_panel
 from longlora_edu.course.play.live import ExtendResult, extend_live, live_settings
+from longlora_edu.course.play.living import living_model
 from longlora_edu.course.play.train_panel import Training, replay
 from longlora_edu.demo.run import DemoSettings
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.lora.layers import lora_layers
+from longlora_edu.model import save_tiny_llama
 from longlora_edu.training.corpus import Windows, read_corpus
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.widgets import Picture
@@ -50,6 +53,32 @@ def test_a_live_run_measures_trains_merges_and_measures_again(settings):
     assert not result.model.training
     assert result.seconds > result.curve[-1]["seconds"] > 0
     assert result.tokens_per_second == pytest.approx(4 * 512 / result.curve[-1]["seconds"])
+
+
+def test_the_model_just_extended_comes_alive_in_a_cell(settings, tmp_path, monkeypatch):
+    pytest.importorskip("anywidget")
+    save_tiny_llama(tiny_bundled_model(), tmp_path / "base")
+    monkeypatch.setattr(living, "bundled_folder", lambda: tmp_path / "base")
+    result = extend_live(settings)
+    desk = living_model(result, attention="s2")
+    header = desk.packed.header
+    assert (header["context"], header["group"]) == (512, result.report.pattern.group_size)
+    ids = torch.from_numpy(np.frombuffer(desk.samples[0]["text"][:300].encode(), np.uint8).copy()).long()[None]
+    with torch.no_grad():
+        own, packed = result.model(ids), desk.packed.model("after").eval()(ids)
+    assert (own.argmax(-1) == packed.argmax(-1)).float().mean() > 0.97, "eight bits a weight"
+
+    with pytest.raises(ValueError, match="result must have adapters, got a model whose weights were all trained"):
+        living_model(dataclasses.replace(result, adapter=None))
+
+
+def test_without_a_result_the_model_of_the_page_beside_the_lessons_comes_alive(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("anywidget")
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert living_model(variant="stretched").packed.header["context"] == 2048
+    monkeypatch.chdir(tmp_path)
+    assert living_model() is None
+    assert "The small model lives in docs/model.html of the repository" in capsys.readouterr().out
 
 
 def test_a_live_run_is_the_same_again(settings):

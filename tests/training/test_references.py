@@ -97,10 +97,11 @@ def test_training_windows_mark_the_digits_asked_for():
     ids, answers = mix.batch(Windows(DOCUMENTS, LENGTH + 1), np.random.default_rng(0), 64)
     carries = answers.any(axis=1)
     assert 16 < carries.sum() < 48
-    assert set(answers[carries].sum(axis=1)) == {COUNT * DIGITS}
+    count = references_in(LENGTH + 1, TAUGHT)
+    assert set(answers[carries].sum(axis=1)) == {count * DIGITS} and count >= COUNT
     for row, marks in zip(ids[carries], answers[carries], strict=True):
         asked = sorted(match.group(3) for match in LINES.finditer(row.tobytes()) if match.group(1) == b"get")
-        runs = np.flatnonzero(marks).reshape(COUNT, DIGITS)
+        runs = np.flatnonzero(marks).reshape(count, DIGITS)
         assert sorted(row[run].tobytes() for run in runs) == asked
 
 
@@ -108,7 +109,7 @@ def test_training_windows_mark_the_digits_asked_for():
 def test_short_windows_carry_as_many_as_have_room(length, group):
     rng = np.random.default_rng(0)
     assert references_in(1024) == COUNT and references_in(100) == len(CLASSES)
-    assert (references_in(2048), references_in(2048, TAUGHT), references_in(1024, TAUGHT)) == (COUNT, TAUGHT, COUNT)
+    assert (references_in(2048), references_in(2048, TAUGHT), references_in(1024, TAUGHT)) == (COUNT, TAUGHT, 10)
     for _ in range(50):
         assert len(ReferenceMix(group, 1.0).places(length, rng)) == references_in(length, TAUGHT)
         for layout in ("free", "aligned"):

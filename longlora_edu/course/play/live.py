@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ...demo.ladder import measure_step
-from ...demo.run import DemoSettings
+from ...demo.run import DemoSettings, save_extension
 from ...longlora import LongLoRAReport, apply_longlora
 from ...model import TinyLlama, bundled_model
 from ...runs.progress import Progress, Silent
@@ -26,6 +27,7 @@ class ExtendResult:
 
     `before`, `stretched` and `after` hold what the demo's report holds under these names, on smaller samples. A run
     that was stopped has fewer steps than its settings say, and is otherwise whole. `seconds` are those of everything.
+    `adapter` is a folder that goes with the result, None where all weights were trained.
     """
 
     settings: DemoSettings
@@ -36,6 +38,7 @@ class ExtendResult:
     stretched: dict
     after: dict
     seconds: float
+    adapter: tempfile.TemporaryDirectory | None = None
 
     @property
     def stopped(self) -> bool:
@@ -84,6 +87,7 @@ def extend_live(
     trained = model.config.trained_context
     corpus = read_corpus(Path(settings.corpus)) if settings.corpus else standard_library()
     windows = Windows(corpus.train, settings.context + 1)
+    kept = tempfile.TemporaryDirectory(prefix="longlora-adapter-") if settings.train == "adapters" else None
     extension = extend_model(
         model,
         windows,
@@ -94,6 +98,7 @@ def extend_live(
         measure=lambda model, when: measure_step(
             model, corpus, settings, progress, when, trained=trained, references=when != "before"
         ),
+        save=lambda model: kept and save_extension(model, Path(kept.name), settings.recipe()),
         checkpoint=checkpoint,
         resume=checkpoint is not None,
         progress=progress,
@@ -110,4 +115,5 @@ def extend_live(
         extension.stretched,
         extension.after,
         time.perf_counter() - began,
+        kept,
     )

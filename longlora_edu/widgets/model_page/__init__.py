@@ -10,26 +10,46 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .model_html import Sample, model_page, parts_of
+from .model_html import Sample, held_out_samples, model_page, parts_of
 from .packing import Packed, exact_models, pack
 
-__all__ = ["ModelDesk", "Packed", "Sample", "exact_models", "model_desk", "model_page", "pack", "parts_of"]  # noqa: F822
+__all__ = [
+    "ModelDesk",  # noqa: F822
+    "Packed",
+    "Sample",
+    "desk_of",
+    "exact_models",
+    "held_out_samples",
+    "model_desk",
+    "model_page",
+    "pack",
+    "parts_of",
+]
 
 
-def model_desk(base: Path, adapter: Path, samples: tuple[Sample, ...], **settings: Any):
+def model_desk(base: Path, adapter: Path, samples: tuple[Sample, ...], *, group_size: int | None = None, **settings):
     """A `ModelDesk` of a base folder and an adapter folder, ready to be the last line of a cell.
 
-    `samples` are the texts to take, the first of which is read at once; `settings` are the desk's switches, and
-    `group_size` what the adapter was trained with. Without anywidget it is the still picture alone (`ModelStill`).
+    `group_size` is what the adapter was trained with; the rest is `desk_of`'s.
 
     Raises:
         ValueError: for folders that `pack` refuses, no text, or a switch that is none of the desk's.
     """
+    _some(samples)
+    return desk_of(pack(base, adapter, group_size=group_size), samples, **settings)
+
+
+def desk_of(packed: bytes, samples: tuple[Sample, ...], **settings: Any):
+    """A `ModelDesk` of what `pack` made; without anywidget it is the still picture alone (`ModelStill`).
+
+    `samples` are the texts to take, the first of which is read at once; `settings` are the desk's switches.
+
+    Raises:
+        ValueError: for no text, or a switch that is none of the desk's.
+    """
     from traitlets import TraitError
 
-    if not samples:
-        raise ValueError("samples must hold at least one text, got none")
-    packed = pack(base, adapter, group_size=settings.pop("group_size", None))
+    _some(samples)
     try:
         from .model_widget import ModelDesk
     except ImportError:
@@ -40,6 +60,11 @@ def model_desk(base: Path, adapter: Path, samples: tuple[Sample, ...], **setting
         return ModelDesk(packed, samples, **settings)
     except TraitError as error:
         raise ValueError(str(error)) from None
+
+
+def _some(samples: tuple[Sample, ...]) -> None:
+    if not samples:
+        raise ValueError("samples must hold at least one text, got none")
 
 
 def __getattr__(name: str):

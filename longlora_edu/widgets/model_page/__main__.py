@@ -10,21 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from ...runs.records import read_json, replace_file
-from .model_html import Sample, model_page, parts_of
+from .model_html import held_out_samples, model_page, parts_of
 from .packing import Packed, pack
-
-
-def held_out_samples(length: int, count: int = 3) -> tuple[Sample, ...]:
-    """The beginnings of `count` held-out modules of the standard library, ASCII and at least `length` bytes long."""
-    from ...training.corpus import standard_library
-
-    fitting = [
-        document
-        for document in sorted(standard_library().held_out, key=lambda document: document.name)
-        if len(document.data) >= length and bytes(document.data[:length]).isascii()
-    ]
-    step = max(1, len(fitting) // count)
-    return tuple(Sample(d.name, bytes(d.data[:length]).decode()) for d in fitting[::step][:count])
 
 
 def main() -> None:

@@ -92,6 +92,19 @@ def model_page(pack: bytes, samples: tuple[Sample, ...]) -> str:
     return text
 
 
+def held_out_samples(length: int, count: int = 3) -> tuple[Sample, ...]:
+    """The beginnings of `count` held-out modules of the standard library, ASCII and at least `length` bytes long."""
+    from ...training.corpus import standard_library
+
+    fitting = [
+        document
+        for document in sorted(standard_library().held_out, key=lambda document: document.name)
+        if len(document.data) >= length and bytes(document.data[:length]).isascii()
+    ]
+    step = max(1, len(fitting) // count)
+    return tuple(Sample(d.name, bytes(d.data[:length]).decode()) for d in fitting[::step][:count])
+
+
 def parts_of(text: str) -> tuple[bytes, tuple[Sample, ...]]:
     """The pack and the texts in a page that `model_page` wrote: to make it again with newer code.
 
