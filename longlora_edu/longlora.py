@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from .geometry import Boundary, S2Pattern, group_size_from_ratio
 from .lora.rank import checked_rank_and_alpha
-from .rope import Rope, RopeMethod
+from .rope import Leap, Rope, RopeMethod
 from .runs.validate import check_choice, check_integer, check_number, check_positive, check_text
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class LongLoRAConfig:
     - `rank`, `alpha`, `targets`, `also_train`: LoRA on the attention projections, and modules trained whole.
       The paper calls this set LoRA+; we say *LoRA with embeddings and norms*, since LoRA+ is also another method.
     - `train="all"` trains all weights instead and adds no LoRA.
+    - `leap`: probability with which training positions leap at a border of half groups, see `rope.Leap`; 0 is the
+      paper. Needs a shift of 0 or half a group, split ends, and a rule whose angles do not depend on the length.
     - `trained_length`: the *original* context, when the model itself does not know it. A factor is never compounded.
 
     Source: arXiv 2309.12307, sections 3.2 and 3.3.
@@ -55,6 +57,7 @@ class LongLoRAConfig:
     also_train: tuple[str, ...] = EMBEDDINGS_AND_NORMS
     train: Literal["adapters", "all"] = "adapters"
     trained_length: int | None = None
+    leap: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "context_length", check_positive("context_length", self.context_length))
@@ -69,6 +72,9 @@ class LongLoRAConfig:
                 object.__setattr__(self, name, check(name, value))
         # A whole sequence of one head: every geometry field is checked by the geometry itself.
         self.pattern.geometry(self.context_length, 1)
+        object.__setattr__(self, "leap", check_number("leap", self.leap, within=(0, 1)))
+        if self.leap:
+            self._check_leap()
         for name in ("targets", "also_train"):
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a list of names, got the text {getattr(self, name)!r}")
@@ -85,6 +91,22 @@ class LongLoRAConfig:
         if group is None:
             group = group_size_from_ratio(self.context_length, self.group_ratio)
         return S2Pattern(group, self.shift, self.boundary)
+
+    @property
+    def leaps(self) -> Leap | None:
+        """The leaps of training positions; None without any."""
+        return Leap(self.pattern.group_size, self.context_length, self.leap) if self.leap else None
+
+    def _check_leap(self) -> None:
+        group, half = self.pattern.group_size, self.pattern.group_size // 2
+        if self.pattern.shift not in (0, half):
+            raise ValueError(
+                f"shift must be 0 or half of the group of {group} where positions leap, got {self.pattern.shift}"
+            )
+        if self.boundary != "split":
+            raise ValueError(f"boundary must be 'split' where positions leap, got {self.boundary!r}")
+        if self.rope == "dynamic":
+            raise ValueError("rope must not be 'dynamic', whose angles follow the last position, where positions leap")
 
 
 @dataclass(frozen=True)
@@ -166,6 +188,7 @@ def apply_longlora(
     model.config = dataclasses.replace(model.config, rope=rope, max_position_embeddings=maximum)
     for attention in model.attention_layers:
         attention.config, attention.sparse = model.config, config.pattern
+    model.leap = config.leaps
     adapters = config.train == "adapters"
     return LongLoRAReport(
         trained_context=trained,
@@ -183,11 +206,12 @@ def apply_longlora(
 
 
 def merge_to_dense(model: TinyLlama) -> TinyLlama:
-    """Merge LoRA into the weights and drop the sparse pattern, in place: a plain dense model at the new context."""
+    """Merge LoRA into the weights, drop sparse pattern and leaps, in place: a plain dense model at the new context."""
     from .lora.layers import lora_layers, merge_lora
 
     if lora_layers(model):
         merge_lora(model)
     for attention in model.attention_layers:
         attention.sparse = None
+    model.leap = None
     return model.requires_grad_(True)

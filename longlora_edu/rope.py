@@ -1,4 +1,4 @@
-"""Rotary positions, and five ways to make them last longer than the model was trained for.
+"""Rotary positions, five ways to make them last longer than the model was trained for, and positions that leap.
 
 A rotary embedding turns the pair of features i of a query or key at position p by the angle
 `p * frequency[i]`. A context rule changes the frequencies, and YaRN also the size of the vectors.
@@ -15,6 +15,7 @@ import numpy as np
 from .runs.validate import LARGEST_COUNT, check_choice, check_integer, check_number, check_positive
 
 RopeMethod = Literal["default", "linear", "ntk", "dynamic", "yarn"]
+LeapDraw = Literal["uniform", "log"]
 # YaRN's constants: turns within the trained length, and whether the ramp between them begins at whole pairs.
 BETA_FAST, BETA_SLOW, TRUNCATE = 32, 1, True
 
@@ -165,6 +166,59 @@ class Rope:
         high = min(math.ceil(index_of(BETA_SLOW)), self.head_dim - 1)
         width = high - low or 0.001  # transformers' own guard against a ramp of no width
         return np.clip((np.arange(self.head_dim // 2) - low) / width, 0, 1)
+
+
+@dataclass(frozen=True)
+class Leap:
+    """Training positions that leap at borders of half groups, so that S² meets distances beyond its group.
+
+    A cell holds two half groups, and rotary attention knows differences only. Each half group keeps its own order. At
+    each border, with `probability`, its distance from the half group before is drawn anew, from the usual one up to
+    where the two would span `target` positions; `draw` says whether distances or their logarithms are uniform.
+
+        groups of 8, target 64    0 1 2 3 | 4 5 6 7     | 8 9 10 11      as they are
+                                  0 1 2 3 | 41 42 43 44 | 45 46 47 48    a leap at the first border
+
+    Far distances are trained at the cost of those between half a group and a group. Positions grow past the target;
+    no two tokens of one cell are `target` apart or more. Needs shift 0 or half a group, and ends that do not wrap.
+
+    Source: PoSE, arXiv 2309.10400, whose windows are shorter than the target and leap once.
+
+    Raises:
+        ValueError: naming the field, its rule and the value.
+    """
+
+    group_size: int
+    target: int
+    probability: float
+    draw: LeapDraw = "uniform"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", check_positive("target", self.target))
+        group = check_integer("group_size", self.group_size, at_least=2, at_most=self.target)
+        object.__setattr__(self, "group_size", group)
+        object.__setattr__(self, "probability", check_number("probability", self.probability, within=(0, 1)))
+        check_choice("draw", self.draw, get_args(LeapDraw))
+
+    def borders(self, length: int) -> list[int]:
+        """List the tokens with which half groups begin; of an odd group the first half is the shorter, as the shift."""
+        half = self.group_size // 2
+        return sorted({*range(0, length, self.group_size), *range(half, length, self.group_size)})
+
+    def positions(self, length: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw rising positions, int (n,), that begin at 0."""
+        steps = np.ones(length, dtype=np.int64)
+        borders = self.borders(length)
+        steps[:1] = 0
+        for before, start, end in zip(borders, borders[1:], [*borders[2:], length], strict=False):
+            usual, most = start - before, self.target - (end - start)  # distances from the half group before
+            leaps, place = rng.random(2)
+            if leaps < self.probability:
+                far = usual + place * (most + 1 - usual)
+                if self.draw == "log":
+                    far = usual * ((most + 1) / usual) ** place
+                steps[start] += int(far) - usual
+        return np.cumsum(steps)
 
 
 def _same(value: object, constant: float | None) -> bool:

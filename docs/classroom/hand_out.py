@@ -17,9 +17,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "slides"))
 
+import build as slides  # noqa: E402  the deck, which quotes the same guide
 from sheets import SHEETS, sheet  # noqa: E402
 
-import build as slides  # noqa: E402  the deck, which quotes the same guide
 from longlora_edu.course.build.copies import copy_course  # noqa: E402
 
 FOR_STUDENTS = ("primer", "handout", "homework")

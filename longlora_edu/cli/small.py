@@ -30,6 +30,9 @@ def demo(
         typer.Option(help="LoRA with embeddings and norms, or all weights; adapters by default."),
     ] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of LoRA; 96 by default.")] = None,
+    leap: Annotated[
+        float | None, typer.Option(help="Probability of a leap of positions at each half group; 0.0 by default.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; 240 by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of data order, LoRA and samples; 0 by default.")] = None,
     threads: Annotated[

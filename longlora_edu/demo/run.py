@@ -64,8 +64,8 @@ class DemoSettings:
     `windows` held-out windows measure the text, `trials` passkeys at each length and depth and `references` named
     references of each distance the retrieval (half as many in the layout aligned to pages). `compare` names further
     arms, trained on the same windows: "short" (no shift) and "full" (full attention). The learning rate is that of
-    `RATES` for adapters and 8e-4 for all weights unless `rate` says otherwise, and alpha is twice the rank. The rest is
-    `LongLoRAConfig`'s and `FinetuneSettings`'s.
+    `RATES` for adapters and 8e-4 for all weights unless `rate` says otherwise, and alpha is twice the rank. Positions
+    `leap` in all arms but full attention. The rest is `LongLoRAConfig`'s and `FinetuneSettings`'s.
 
     Raises:
         ValueError: naming the field, its rule and the value.
@@ -92,6 +92,7 @@ class DemoSettings:
     trials: int = 4
     references: int = 200
     compare: tuple[str, ...] = ()
+    leap: float = 0.0
 
     def __post_init__(self) -> None:
         set_integers(self, "context", "windows", "trials", "references")
@@ -120,6 +121,7 @@ class DemoSettings:
             train=self.train,
             rank=self.rank,
             alpha=2 * self.rank,
+            leap=self.leap,
         )
 
     def finetune(self, arm: str = "s2") -> FinetuneSettings:
@@ -161,6 +163,8 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     corpus = _corpus_of(settings, folder)
     windows = Windows(corpus.train, settings.context + 1)
     identity = {"run": "demo", **dataclasses.asdict(settings)}
+    if not settings.leap:
+        del identity["leap"]  # runs that began before there was this option go on
     scratch = tuple(_checkpoint(arm) for arm in ("s2", *settings.compare))
     claim = {"result": "report.json", "resume": resume, "scratch": scratch}
     inputs = {"text": corpus.hash[:16], "model": hash_files(bundled_folder().iterdir())}
@@ -242,6 +246,7 @@ def prepare_arm(model: TinyLlama, settings: DemoSettings, arm: str) -> LongLoRAR
     if arm == "full":
         for attention in model.attention_layers:
             attention.sparse = None
+        model.leap = None
     return report
 
 
@@ -296,7 +301,7 @@ def _report(settings: DemoSettings, corpus: Corpus, extension: Extension, arms: 
             "seconds": result.seconds,
             "tokens_per_second": tokens / result.seconds,
             "attention": f"S2 ({pattern.boundary}), groups of {pattern.group_size}, shift {pattern.shift}; "
-            "evaluation dense",
+            "evaluation dense" + (f"; positions leap with probability {settings.leap:g}" if settings.leap else ""),
             **dataclasses.asdict(pattern),
             "peak_rss_bytes": peak_memory(),
             "curve": result.curve,

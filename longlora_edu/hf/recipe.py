@@ -89,10 +89,15 @@ def longlora(
     Raises:
         ValueError: before anything is changed, for a context within reach under another rule than "default", positions
             that are already stretched by another rule or by one that cannot go on, a rule that the family does not
-            keep, names that are none of its modules, tied weights that PEFT would tear apart, and attention that
-            cannot be made sparse.
+            keep, positions that leap, names that are none of its modules, tied weights that PEFT would tear apart, and
+            attention that cannot be made sparse.
     """
     _check_plain(model)
+    if config.leap:
+        raise ValueError(
+            f"leap must be 0 for a transformers model, which takes positions that leap for packed documents, "
+            f"got {config.leap}"
+        )
     positions = extended_positions(model, config)
     if config.train == "all" and (method := quantised(model)):
         raise ValueError(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..attention import full_attention, s2_attention
 from ..geometry import S2Pattern
-from ..rope import Rope
+from ..rope import Leap, Rope
 from .config import LlamaConfig
 
 
@@ -110,6 +110,7 @@ class TinyLlama(nn.Module):
     def __init__(self, config: LlamaConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
+        self.leap: Leap | None = None  # `finetune` draws its positions by this; evaluation never does
         self.model = LlamaBody(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         for parameter in self.parameters():

@@ -85,8 +85,9 @@ def finetune(
 ) -> TrainResult:
     """Train the parameters that `apply_longlora` left trainable, on windows of the target length plus one, in place.
 
-    The attention is the model's own in training: S² after `apply_longlora`. Leaves the model in evaluation mode.
-    `forward` gives the logits where not the plain model does; `on_step` and `stop` are those of `train`.
+    The attention is the model's own in training, S² after `apply_longlora`, and positions leap as `model.leap` says.
+    Leaves the model in evaluation mode. `forward` gives the logits where not the plain model does; `on_step` and `stop`
+    are those of `train`.
     """
     device = next(model.parameters()).device.type
     model.train()
@@ -99,6 +100,7 @@ def finetune(
         references=settings.references(),
         references_until=settings.steps * (1 - settings.plain_share),
         device=device,
+        leap=model.leap,
     )
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.rate, betas=(0.9, 0.95), weight_decay=0.0)

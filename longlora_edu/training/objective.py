@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..rope import Leap
 from .corpus import Windows
 from .passkey import DIGITS, PasskeyMix
 from .references import ReferenceMix
 from .train import Metrics
 
 NATS_PER_BIT = float(np.log(2))
+POSITIONS = 1  # beside seed, step and part: positions never share random numbers with the text
 
 
 def next_byte_nats(logits: Tensor, ids: Tensor) -> Tensor:
@@ -32,13 +34,14 @@ def next_byte_nats(logits: Tensor, ids: Tensor) -> Tensor:
 class LanguageModelObjective:
     """An objective for `train`: windows of `windows.length` bytes, drawn by (seed, step, part) alone.
 
-    `forward` gives logits for ids (b, n). `mix` says how many windows carry a passkey, `references` how many of the
-    windows before `references_until`, a step, carry named references instead; both say what a digit asked for weighs.
+    `forward` gives logits for ids (b, n); with `leap` it also gets `positions` (n,), drawn by the same three numbers.
+    `mix` says how many windows carry a passkey, `references` how many of the windows before `references_until`, a step,
+    carry named references instead; both say what a digit asked for weighs.
     Metrics: `bits_per_byte` of ordinary text; `passkey_nats`, and with references `reference_nats`, of the digits,
     None where there are none.
     """
 
-    forward: Callable[[Tensor], Tensor]
+    forward: Callable[..., Tensor]
     windows: Windows
     batch: int
     seed: int
@@ -47,6 +50,7 @@ class LanguageModelObjective:
     references_until: float = float("inf")
     bf16: bool = False
     device: str = "cpu"
+    leap: Leap | None = None
 
     def batch_of(self, step: int, part: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Draw the windows of one micro-batch, uint8 (b, n), and mark the digits asked for, bool (b, n) a task."""
@@ -60,11 +64,18 @@ class LanguageModelObjective:
         passkey[carries, -DIGITS:] = True
         return ids, {"passkey": passkey, "reference": reference}
 
+    def positions_of(self, step: int, part: int) -> dict[str, Tensor]:
+        """Draw the positions of one micro-batch, for `forward`; without a leap there is nothing to say."""
+        if self.leap is None:
+            return {}
+        rng = np.random.default_rng([self.seed, step, part, POSITIONS])
+        return {"positions": torch.from_numpy(self.leap.positions(self.windows.length - 1, rng)).to(self.device)}
+
     def __call__(self, step: int, part: int) -> tuple[Tensor, Metrics]:
         drawn, marked = self.batch_of(step, part)
         ids = torch.from_numpy(drawn).to(self.device)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-            logits = self.forward(ids[:, :-1])
+            logits = self.forward(ids[:, :-1], **self.positions_of(step, part))
         nats = next_byte_nats(logits, ids)
         weights, measured = torch.ones_like(nats), nats.detach()
         plain, metrics = torch.ones_like(nats, dtype=torch.bool), {}

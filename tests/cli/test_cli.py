@@ -83,7 +83,7 @@ def options(command):
 def test_the_help_of_the_demo_states_its_true_defaults():
     helps = {name: option.help for name, option in options("demo").items()}
     stated = {name for name, text in helps.items() if text and " by default." in text}
-    assert stated == {"context", "group_ratio", "rope", "boundary", "train", "rank", "steps", "seed"}
+    assert stated == {"context", "group_ratio", "rope", "boundary", "train", "rank", "leap", "steps", "seed"}
     for name in stated:
         assert helps[name].endswith(f"; {getattr(DemoSettings(), name)} by default.")
 
