@@ -22,6 +22,7 @@ __all__ = [
     "after",
     "check_environment",
     "draw",
+    "living_model",  # noqa: F822
     "overview",
     "parsons",
     "predict",
@@ -32,3 +33,11 @@ __all__ = [
     "show_study",
     "show_table",
 ]
+
+
+def __getattr__(name: str):
+    if name == "living_model":  # which brings torch, and the browser tab has none
+        from .play.living import living_model
+
+        return living_model
+    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -262,6 +262,17 @@ plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 # These are few trials. They show that keys are found, and not how reliably. [Lesson 08](08_did_it_work.ipynb) measures
 # that with more.
 #
+# ## Play: talk to it · more
+#
+# Here is the model that you have just trained, alive in your browser. Type to it. Switch between *before*, *stretched* and
+# *after*. Click a byte to see where each head looks.
+#
+# *Task*: hide a number of your own far back in the text and ask for it. Then switch to *stretched*. Does it still answer?
+
+# %%
+course.living_model(result)
+
+# %% [markdown]
 # ## Build: one training step
 #
 # ### Exercise 7.1 · One step on a long document

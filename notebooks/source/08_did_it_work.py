@@ -221,6 +221,15 @@ print(
 # So the sentence for the file: *stretched positions repaired the reading, training taught the finding, the shift took it
 # over the walls, and full attention would have done better where you can pay for it.*
 #
+# ## Play: question the suspect yourself · more
+#
+# The demo's own model, alive in your browser. *Task*: hide a reference more than one group back, and ask for it *before*,
+# *stretched* and *after*. Which of the three finds it? Then put it more than two groups back.
+
+# %%
+course.living_model(variant="stretched")
+
+# %% [markdown]
 # ## Play: where does it hurt? · more
 #
 # The panel shows a recorded loss by position for one way of training at a time, from the study that goes from 256 to
