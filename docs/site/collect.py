@@ -11,6 +11,7 @@ import ast
 import html
 import re
 import shutil
+from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from api import reference
 
 from longlora_edu.course.build.minutes import minutes
 from longlora_edu.course.build.repository import read_repository
-from longlora_edu.course.build.source import lessons
+from longlora_edu.course.build.source import Lesson, lessons
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(__file__).resolve().parent
@@ -36,6 +37,7 @@ CHAPTERS = {
     "For maintainers": ["benchmarks/README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
 }
 OWN = {"explorer.md", "model.md", "slides.md"}  # pages that only the site has
+CARD_SAYS = "Which tokens look at which: on half of the heads in groups, on the other half in shifted groups."
 # The parts of MathJax that typeset TeX as SVG, without its speech engine, which would look for more on the network.
 MATHJAX = ("startup.js", "core.js", "input/tex.js", "output/svg.js", "output/svg/fonts/tex.js", "a11y/assistive-mml.js")
 LINK = re.compile(
@@ -77,16 +79,13 @@ def collect(out: Path) -> None:
         (target := out / "_static" / "mathjax" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(mathjax / name, target)
     chapters = pages()
-    for name in ("logo.svg", "shift.gif", "shift.png"):
+    for name in ("logo.svg", "shift.gif", "shift.png", "card.png"):
         (out / "_static").mkdir(exist_ok=True)
         shutil.copy(ROOT / "docs" / name, out / "_static" / name)
         _copy_extra(ROOT / "docs" / name, out)
     for page in (page for there in chapters.values() for page in there if (ROOT / page).exists()):
         _write(out / page, _notebook(page, out) if page.endswith(".ipynb") else _text(page, out))
-    titles = {
-        f"notebooks/{each.name}": f"{each.number} {each.title} · {minutes(each)[0]} min"
-        for each in lessons(ROOT / "notebooks" / "source")
-    }
+    titles = {f"notebooks/{each.name}": said_of(each) for each in lessons(ROOT / "notebooks" / "source")}
     contents = (_contents(caption, there, titles) for caption, there in chapters.items())
     _write(out / "index.md", "\n".join([_landing(out), *contents]))
     for name, text in reference(ROOT).items():
@@ -111,7 +110,18 @@ def _landing(out: Path) -> str:
         ("docs/model.html", "The small model, alive"),
         ("slides/index.html", "Slides"),
     ]
+    repository = read_repository(ROOT)  # only whole addresses are followed there; without one it is a path
+    text = text.replace("{{card}}", f"{repository.site if repository else ''}docs/card.png")
+    text = text.replace("{{card_says}}", CARD_SAYS)
     return text.replace("{{buttons}}", " ".join(f'<a href="{link}">{said}</a>' for link, said in buttons))
+
+
+def said_of(lesson: Lesson) -> str:
+    """Return a lesson's line in the sidebar: the minutes of its core, and as dots how hard its hardest exercise is."""
+    hardest = max((cell.metadata["difficulty"] for cell in lesson.cells if "exercise" in cell.metadata), default=0)
+    return " · ".join(
+        [f"{lesson.number} {lesson.title}", f"{minutes(lesson)[0]} min", *["●" * hardest] * (hardest > 0)]
+    )
 
 
 def tab(lesson: str, folder: str) -> str:
@@ -141,8 +151,17 @@ def _notebook(page: str, out: Path) -> str:
         for data in (output.get("data", {}) for output in cell.get("outputs", [])):
             if "text/html" in data:
                 data["text/html"] = live("".join(data["text/html"]))
-    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(run_this(Path(page).stem), id="run-this"))
+    if Path(page).stem in moved():
+        notebook.metadata["orphan"] = True  # in no sidebar: only old links lead there
+    else:
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(run_this(Path(page).stem), id="run-this"))
     return nbformat.writes(notebook)
+
+
+@cache
+def moved() -> frozenset[str]:
+    """Return the names of lessons that only say where to go."""
+    return frozenset(each.name for each in lessons(ROOT / "notebooks" / "source", moved=True) if each.moved)
 
 
 def only_imports(source: str) -> bool:
@@ -224,6 +243,6 @@ def _write(path: Path, text: str) -> None:
 
 
 def _contents(caption: str, there: list[str], titles: dict[str, str]) -> str:
-    names = [page.rsplit(".", 1)[0] for page in there]
+    names = [page.rsplit(".", 1)[0] for page in there if Path(page).stem not in moved()]
     entries = "\n".join(f"{titles[name]} <{name}>" if name in titles else name for name in names)
     return f"```{{toctree}}\n:caption: {caption}\n:hidden:\n\n{entries}\n```\n"

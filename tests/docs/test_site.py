@@ -8,16 +8,22 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from repository.test_architecture import MACHINERY, READ, READING_ORDER, USE
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs" / "site"
-sys.path.insert(0, str(SITE))
+sys.path[:0] = [str(SITE), str(SITE.parent)]
 
 import api  # noqa: E402
+import card  # noqa: E402
 import check  # noqa: E402
 import collect  # noqa: E402
+
+from longlora_edu.course.build.repository import Repository  # noqa: E402
+from longlora_edu.course.build.source import lessons  # noqa: E402
 
 CONF = runpy.run_path(str(SITE / "conf.py"))
 GUIDE = ROOT / "INSTRUCTOR.md"
@@ -43,6 +49,20 @@ def test_lessons_stand_in_their_order():
     lessons = [page for page in collect.pages()["The course"] if page.endswith(".ipynb")]
     sources = {path.stem for path in (ROOT / "notebooks" / "source").glob("[0-9]*.py")}
     assert lessons == sorted(lessons) and sources <= {Path(page).stem for page in lessons}
+
+
+def test_the_sidebar_says_minutes_and_how_hard_the_exercises_get_and_leaves_out_pages_that_moved():
+    (lesson,) = lessons(ROOT / "notebooks" / "source", ("03",))
+    assert re.fullmatch(r"03 The reference, and its gradient · \d\d min · ●●●●", collect.said_of(lesson))
+    names = [f"notebooks/{name}.ipynb" for name in (lesson.name, *collect.moved())]
+    assert len(names) > 1
+    shown = collect._contents("x", names, {f"notebooks/{lesson.name}": "03 said"})
+    assert "03 said <notebooks/03_reference>" in shown and shown.count("notebooks/") == 1
+
+
+def test_a_page_that_moved_is_an_orphan_without_buttons(tmp_path):
+    page = collect._notebook(f"notebooks/{min(collect.moved())}.ipynb", tmp_path)
+    assert '"orphan": true' in page and "Run this" not in page
 
 
 def test_the_reference_has_a_page_for_each_room_in_the_order_of_the_shelves():
@@ -157,6 +177,24 @@ def test_the_first_page_has_the_readme_s_numbers_and_lessons(tmp_path):
     lessons = re.compile(r"^\[.*\]\(notebooks/(\w+)\.ipynb\) \|", re.MULTILINE)
     assert lessons.findall(text) == lessons.findall(readme) != []
     assert "lite/lab/index.html?path=notebooks/02a_" in text
+
+
+@pytest.mark.parametrize(
+    ("address", "named"), [(None, "docs/card.png"), ("x/y", "https://x.github.io/y/docs/card.png")]
+)
+def test_a_shared_link_shows_a_picture_by_its_whole_address_where_there_is_one(address, named, tmp_path, monkeypatch):
+    stated = address and Repository(address, "v1")
+    monkeypatch.setattr(collect, "read_repository", lambda root: stated)
+    head = collect._landing(tmp_path).split("---")[1]
+    assert f'"property=og:image": "{named}"' in head and collect.CARD_SAYS in head and '"description": "' in head
+    assert CONF["html_favicon"] == "_static/logo.svg" and (ROOT / "docs" / "logo.svg").is_file()
+
+
+def test_the_picture_of_a_shared_link_is_what_its_command_draws_and_small():
+    kept = Image.open(card.CARD)
+    assert kept.size == card.SIZE and card.CARD.stat().st_size <= 300_000
+    apart = np.asarray(card.draw(), dtype=int) - np.asarray(kept.convert("RGB"), dtype=int)
+    assert abs(apart).mean() < 4, "python docs/card.py"
 
 
 def test_a_part_that_others_made_is_left_out_of_the_check(tmp_path):

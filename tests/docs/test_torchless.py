@@ -9,31 +9,9 @@ import sys
 import nbformat
 import pytest
 from helpers import ROOT
+from tab_cells import LESSONS, RUN, carried, promised, torchless
 
 from longlora_edu.course.build.assemble import edition
-from longlora_edu.course.build.source import lessons
-
-sys.path.insert(0, str(ROOT / "docs" / "site"))
-
-import torchless  # noqa: E402
-
-LESSONS = lessons(ROOT / "notebooks" / "source")
-# Cells in the order of a notebook, each in IPython as a kernel would run it; the first error ends it.
-RUN = """
-import json
-import os
-import matplotlib
-matplotlib.use("agg")
-os.environ["LONGLORA_EDU_PROFILE"] = "ci"
-from IPython.core.interactiveshell import InteractiveShell
-shell = InteractiveShell.instance()
-for number, cell in enumerate(json.load(sys.stdin)):
-    done = shell.run_cell(cell, silent=False, store_history=False)
-    if not done.success:
-        print(f"cell {number} failed: {cell}")
-        sys.exit(1)
-print("loaded", *sorted(name for name in ("torch", "psutil", "safetensors", "transformers") if name in sys.modules))
-"""
 
 
 def cells(*sources):
@@ -49,11 +27,9 @@ def kept(*sources):
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
 def test_every_cell_that_the_tab_promises_runs_without_torch(lesson, tmp_path):
-    notebook, runs, cells = torchless.for_the_tab(edition(lesson, "solution", neighbours=LESSONS))
-    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(sources) == runs > 0
-    if runs < torchless.LEAST * cells:
-        return  # the tab does not carry it
+    sources = promised(lesson)
+    if not carried(lesson):
+        return
     done = subprocess.run(
         [sys.executable, "-c", torchless.WITHOUT + RUN],
         input=json.dumps(sources), cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
