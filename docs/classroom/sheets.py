@@ -55,7 +55,7 @@ def sheet(name: str) -> str:
 
 
 def part(name: str, numbers: list[int]) -> str:
-    """Return what a directive stands for: `[[blank 12]]`, `[[votes 1 2]]`, `[[discussion 1]]`, `[[cloze]]` and others.
+    """Return what a directive stands for: `[[blank 12]]`, `[[votes 1 2]]`, `[[discussion 1]]`, `[[credit]]` and others.
 
     Raises:
         ValueError: for a directive that there is not.
@@ -66,7 +66,7 @@ def part(name: str, numbers: list[int]) -> str:
         return votes(numbers)
     if name == "discussion":
         return "\n\n".join(_unlinked(discussion(number)[1]) for number in numbers)
-    parts = {"controls": controls, "cloze": cloze, "relay": relay}
+    parts = {"controls": controls, "credit": credit, "cloze": cloze, "relay": relay}
     if name not in parts:
         raise ValueError(
             f"a directive must be one of blank, triangle, votes, discussion, {', '.join(parts)}, got {name!r}"
@@ -92,29 +92,29 @@ def grid(tokens: int, *, filled: bool = False) -> str:
 
 
 def relay() -> str:
-    """Draw seven rows of sixteen tokens, cut as plain and shifted heads cut them, by turns, to draw a way in."""
-    side, high, left = 34, 24, 130
-    lines = []
-    for layer in range(7):
+    """Draw rows of sixteen tokens, cut as plain and shifted heads cut them, by turns: two more rows than are needed."""
+    side, high, left = 34, 20, 130
+    rows, lines = 9, []
+    for layer in range(rows):
         shifted = layer % 2
         y = 6 + layer * (high + 8)
         geometry = S2Geometry(16, 4, 2)
-        name = f"{7 - layer}: {'shifted' if shifted else 'plain'}"
-        lines.append(f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{name}</text>')
+        name = f"{'' if layer else 'last layer: '}{'shifted' if shifted else 'plain'}"
+        lines.append(f'<text x="{left - 8}" y="{y + 15}" text-anchor="end">{name}</text>')
         for cell in geometry.cells(shifted=bool(shifted)):
             for tokens in cell:
                 at = f'x="{left + tokens.start * side}" y="{y}" width="{len(tokens) * side}" height="{high}"'
                 lines.append(
                     f'<rect {at} fill="{"#FBE5B6" if shifted else "#D3E6F3"}" stroke="#222" stroke-width="2"/>'
                 )
-    bottom = 6 + 7 * (high + 8) + 12
+    bottom = 6 + rows * (high + 8) + 12
     for token in range(16):
         lines.append(f'<text x="{left + (token + 0.5) * side}" y="{bottom}" text-anchor="middle">{token}</text>')
     return _svg(
         left + 16 * side + 4,
         bottom + 8,
         lines,
-        "Seven layers of sixteen tokens, the last layer on top, to draw the way in",
+        f"{rows} layers of sixteen tokens, the last layer on top, to draw the way in",
     )
 
 
@@ -125,6 +125,13 @@ def votes(numbers: list[int]) -> str:
         f'<div class="vote"><b>Poll {n} · {escape(poll(n)["name"])}</b> {boxes}<span></span></div>' for n in numbers
     ]
     return f'<div class="votes">{"".join(rows)}</div>'
+
+
+def credit() -> str:
+    """Return the table of the controls to fill in, rows in their order; a dash stays where nothing was asked."""
+    rows = [row.strip("| ").split(" | ") for row in controls().splitlines()[2:]]
+    lines = [f"| {step} | | {'–' if wall == '–' else ''} |" for step, _, _, wall, _ in rows]
+    return "\n".join(["| | bits per byte | found |", "|---|---|---|", *lines])
 
 
 def cloze(gaps: tuple[str, ...] = GAPS) -> str:

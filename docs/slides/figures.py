@@ -22,6 +22,7 @@ QUOTING = (GUIDE, HARD_QUESTIONS)
 QUOTED = Path(__file__).with_name("quoted.txt")
 STEP_135M = ROOT / "benchmarks" / "results" / "step_135m_adapters.json"
 MEASURED_AT = 4096
+LLAMA_RANK = 8  # the paper's
 WHERE = {"<=G": "near", "G-2G": "wall", ">2G": "far"}
 NAMES_IN_A_WINDOW = 8  # training/references.py, COUNT: of a held-out window
 NAME = re.compile(r"\{\{(\w+)\}\}")
@@ -112,7 +113,7 @@ def _demo() -> dict[str, str]:
         "train_minutes": f"{-(-demo['train']['seconds'] // 60):.0f}",
         "demo_minutes": f"{-(-demo['seconds'] // 60):.0f}",
         "weights": f"{demo['model']['parameters'] / 1e6:.1f}",
-        "share_trained": f"{100 * demo['recipe']['trainable_share']:.0f}",
+        **_trained(demo),
         "names_in_a_window": str(NAMES_IN_A_WINDOW),
         "bits_own": f"{demo['own_window']['bits_per_byte'][str(own)]:.2f}",
         "bits_at_own": f"{demo['before']['bits_per_byte'][str(own)]:.2f}",
@@ -126,6 +127,32 @@ def _demo() -> dict[str, str]:
                 count = step["references"][kind]
                 said[f"{where}_{name}"] = f"{100 * count['found'] / count['of']:.0f}"
     return said
+
+
+def _trained(demo: dict) -> dict[str, str]:
+    """What learns in our model, and would in Llama-2-7B with rank 8: shares of all weights, those of LoRA included."""
+    recipe, width, llama = demo["recipe"], demo["model"]["width"], ModelShape.llama2_7b()
+    shares = trained_shares(demo)
+    large = llama.lora_parameters(LLAMA_RANK), llama.parameters.embedding + llama.parameters.norm
+    whole = llama.parameters.total + large[0]
+    return {
+        "rank": str(recipe["rank"]),
+        "width": str(width),
+        "matrix_numbers": f"{width * width:,}",
+        "correction_numbers": f"{2 * width * recipe['rank']:,}",
+        "share_lora": f"{100 * shares[0]:.0f}",
+        "share_direct": f"{100 * shares[1]:.0f}",
+        "llama_lora": f"{100 * large[0] / whole:.1f}",
+        "llama_direct": f"{100 * large[1] / whole:.1f}",
+    }
+
+
+def trained_shares(demo: dict) -> tuple[float, float]:
+    """Return the shares of LoRA, and of embeddings and norms, in all weights of a trained model, LoRA's included."""
+    recipe = demo["recipe"]
+    whole = recipe["trainable_parameters"] / recipe["trainable_share"]
+    lora = whole - demo["model"]["parameters"]  # the rest of what is trained was there before
+    return lora / whole, recipe["trainable_share"] - lora / whole
 
 
 def _counted() -> dict[str, str]:
@@ -142,14 +169,14 @@ def _counted() -> dict[str, str]:
 def _costs() -> dict[str, str]:
     llama = ModelShape.llama2_7b()
     at = {length: S2Geometry(length, length // 4, llama.heads) for length in (8192, 32768, 65536)}
-    share = training_flops(llama, 8192, rank=8, causal=True).attention_share
+    share = training_flops(llama, 8192, rank=LLAMA_RANK, causal=True).attention_share
     rows = json.loads(STEP_135M.read_text(encoding="utf-8"))["rows"]
     measured = next(row for row in rows if row["context"] == MEASURED_AT)
     return {
         "attention_percent": f"{100 * share:.0f}",
         "rest_percent": f"{100 - round(100 * share):.0f}",
-        **{f"step_{length}": f"{step_ratio(llama, geometry, rank=8):.1f}" for length, geometry in at.items()},
-        "step_8192_exact": f"{step_ratio(llama, at[8192], rank=8):.2f}",
+        **{f"step_{length}": f"{step_ratio(llama, geometry, rank=LLAMA_RANK):.1f}" for length, geometry in at.items()},
+        "step_8192_exact": f"{step_ratio(llama, at[8192], rank=LLAMA_RANK):.2f}",
         "measured_at": f"{MEASURED_AT:,}",
         "step_135m_clock": f"{measured['times_faster']['median']:.2f}",
         "step_135m_flops": f"{measured['promised']:.2f}",

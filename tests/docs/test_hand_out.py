@@ -45,12 +45,25 @@ def test_every_sheet_of_the_folder_is_handed_out():
 def test_the_handout_has_blank_masks_boxes_for_the_polls_of_the_talk_and_no_answer():
     page = sheets.sheet("handout")
     assert page.count("A blank mask of") == 3 and 'fill="#0072B2"' not in page
-    assert re.findall(r"<b>Poll (\d)", page) == ["1", "2", "3", "5"]
+    assert re.findall(r"<b>Poll (\d)", page) == ["1", "2", "3", "4"]
     words = re.sub(r"<[^>]+>", " ", page.partition("</style>")[2])
     for answer in ("half of the heads", "two layers for each wall", "in use attention is full", "half a group later"):
         assert answer not in " ".join(words.split()).lower()
     assert len(re.findall(r"^\| \*\*", text_of("handout"), re.MULTILINE)) == 10, "ten words"
     assert page.count('<section class="sheet">') == 2, "two pages"
+    front, back = page.split('<section class="sheet">')[1:]
+    assert "shifted" not in front.lower() and "Turn over after poll 3" in front and "shifted" in back
+
+
+def test_the_table_to_fill_in_has_the_rows_of_the_controls_and_no_number_of_theirs():
+    shown = [row.strip("| ").split(" | ") for row in figures.controls().splitlines()[2:]]
+    blank = [row.strip("| ").split(" |")[0] for row in sheets.credit().splitlines()[2:]]
+    assert blank == [row[0] for row in shown]
+    assert not set(re.findall(r"\d+\.\d+|\d+ %", sheets.credit()))
+
+
+def test_more_layers_are_drawn_than_the_news_needs():
+    assert 9 == sheets.relay().count('text-anchor="end"') > 7
 
 
 def test_gaps_are_in_all_five_sentences_and_numbers_are_gaps_too():
@@ -84,9 +97,11 @@ def test_the_homework_and_its_rubric_give_the_same_points():
 
 
 def test_there_are_five_exam_questions_each_with_an_answer_and_its_points():
-    questions = re.findall(r"^\*\*(\d)\. .*?(?=^\*\*\d\. |\Z)", text_of("exam"), re.MULTILINE | re.DOTALL)
-    assert questions == list("12345")
-    assert text_of("exam").count("*Answer*") == 5
+    asked, answered = text_of("exam").split('<section class="sheet">')[1:]
+    names = re.findall(r"^\*\*(\d\. \w.*?)\*\* ", asked, re.MULTILINE)
+    assert [name[0] for name in names] == list("12345")
+    assert re.findall(r"^\*\*(.+?)\*\* \*Answer\*: ", answered, re.MULTILINE) == names
+    assert "*Answer*" not in asked, "the first page can be handed out"
 
 
 def test_model_answers_are_those_of_the_library():

@@ -153,3 +153,23 @@ def test_every_slide_fits_its_screen_in_letters_for_a_room(site, browser):
         assert slide["shrunk"] == slide["missing"] == 0, slide
     assert seen == []
     page.context.close()
+
+
+@pytest.mark.browser
+def test_on_a_telephone_held_upright_a_slide_fills_its_width_in_letters_to_read(site, browser):
+    seen, slides = [], []
+    page = opened(browser, site / "slides" / "index.html", seen, width=390, height=844)
+    page.wait_for_function("window.Reveal && Reveal.isReady()")
+    scale = page.evaluate("Reveal.getScale()")
+    while True:
+        page.wait_for_timeout(400)
+        slides.append(page.evaluate(MEASURE))
+        if page.evaluate("Reveal.isLastSlide()"):
+            break
+        page.evaluate("Reveal.next()")
+    assert len(slides) >= 25
+    for slide in slides:
+        assert 340 <= slide["right"] <= 390 and slide["bottom"] <= 844, slide
+        assert slide["smallest"] * scale >= 14, slide
+    assert seen == []
+    page.context.close()

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora
+from longlora_edu.model import bundled_model
+
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "slides"))
 
@@ -63,16 +66,18 @@ def test_a_minute_is_140_words_and_a_poll_two_minutes_with_its_question():
 
 
 def test_four_polls_are_asked_and_none_after_its_answer_was_shown():
-    assert [slide["poll"] for slide in SLIDES if "poll" in slide] == [1, 2, 3, 5]
+    assert [slide["poll"] for slide in SLIDES if "poll" in slide] == [1, 2, 3, 4], "as they are counted aloud"
     before = SLIDES[: next(at for at, slide in enumerate(SLIDES) if slide.get("poll") == 2)]
     shown = " ".join(f"{slide.get('title', '')} {slide.get('text', '')} {slide['say']}" for slide in before)
     assert "half of the heads" not in shown.lower() and "shifted" not in shown.lower()
     assert "half of the" not in deck.poll(1)["question"] + deck.poll(2)["question"]
+    first = deck.poll(1)
+    assert "shift" not in first["name"] + first["question"] + first["choices"], "not explained yet"
 
 
 def test_attention_is_drawn_before_anything_is_counted():
     drawn = [slide["draw"] for slide in SLIDES if "draw" in slide]
-    assert drawn[0] == "looking_back" and drawn.index("step_bars") == len(drawn) - 1
+    assert drawn[:2] == ["long_text", "looking_back"] and drawn.index("step_bars") == len(drawn) - 1
 
 
 def test_a_slide_that_may_be_skipped_is_named_at_its_minute_in_the_guide():
@@ -103,10 +108,15 @@ def test_words_are_explained_where_they_first_stand():
         "layer": "is called a layer",
         "bits per byte": "Bits per byte say",
         "passkey": "number hidden in a long text",
-        "embeddings": "turn a token into a vector",
+        "embeddings": "turn a token into a vector, a list of numbers",
+        "weights": "numbers, its *weights*",
+        "rank": "*Rank*: how wide the tall one is",
+        "FLOP": "multiplications and additions (FLOPs)",
     }
     for word, words in explained.items():
         said = [f"{slide.get('title', '')} {slide.get('text', '')} {slide['say']}" for slide in SLIDES]
+        polls = [deck.poll(slide["poll"])["question"] if "poll" in slide else "" for slide in SLIDES]
+        said = [f"{asked} {text}" for asked, text in zip(polls, said, strict=True)]
         said = [" ".join(text.split()) for text in said]
         first = next(at for at, text in enumerate(said) if re.search(rf"\b{word}s?\b", text, re.IGNORECASE))
         assert words in said[first] or words in said[first + 1], (word, first)
@@ -162,7 +172,7 @@ def test_notes_hold_no_links_since_they_lead_nowhere_from_a_slide(monkeypatch):
 def test_what_the_guide_does_not_have_is_refused():
     with pytest.raises(ValueError, match="a slide must show what INSTRUCTOR.md has, got poll 9"):
         deck.poll(9)
-    with pytest.raises(ValueError, match="a picture must be one of looking_back, .*, got 'nothing'"):
+    with pytest.raises(ValueError, match="a picture must be one of long_text, .*, got 'nothing'"):
         drawings.picture("nothing")
     with pytest.raises(ValueError, match="a number must be one of .*, got 'unheard'"):
         figures.fill("{{unheard}}")
@@ -209,6 +219,32 @@ def test_what_the_hard_questions_say_of_training_windows_is_in_the_record():
     demo = figures.recorded("demo")
     assert demo["recipe"]["reference_share"] > 0.5, "most training windows carried references"
     assert demo["settings"]["seed"] == 0
+
+
+def test_what_is_said_around_the_numbers_is_true_of_the_record():
+    said = {name: float(value.replace(",", "")) for name, value in figures.figures().items()}
+    assert said["bits_after"] > said["bits_own"] - 0.01, "the long text bought nothing for the average letter"
+    assert said["bits_before"] - said["bits_stretched"] > 10 * abs(said["bits_stretched"] - said["bits_after"])
+    assert abs(said["bits_short"] - said["bits_after"]) < 0.03, "you would never see the shift in this column"
+    assert said["wall_short"] < said["wall_after"] < said["wall_full"], "what the shift carries over a wall"
+    assert 2 * said["far_after"] < said["far_full"], "there full attention wins clearly"
+    assert said["keys_stretched"] == said["keys_of"], "the base knew that game already"
+    assert said["correction_numbers"] >= said["matrix_numbers"], "LoRA saves nothing here"
+    assert said["layers_wanted"] > said["layers"], "the last word never hears the first one"
+    assert said["own"] < 900 < said["target"], "a number that was set 900 bytes ago"
+
+
+def test_the_shares_of_what_learns_are_those_of_the_model_that_the_demo_trains():
+    demo = figures.recorded("demo")
+    model = bundled_model()
+    names = ("group_ratio", "boundary", "rope", "train", "rank")
+    config = LongLoRAConfig(demo["target_context"], **{name: demo["settings"][name] for name in names})
+    apply_longlora(model, config)
+    weights = dict(model.named_parameters())
+    whole = sum(weight.numel() for weight in weights.values())
+    learns = {name: weight.numel() / whole for name, weight in weights.items() if weight.requires_grad}
+    direct = sum(share for name, share in learns.items() if "embed" in name or "norm" in name)
+    assert figures.trained_shares(demo) == pytest.approx((sum(learns.values()) - direct, direct))
 
 
 def test_the_count_of_names_is_that_of_the_tests():

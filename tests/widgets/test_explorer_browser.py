@@ -270,6 +270,20 @@ def test_a_poll_hides_its_numbers_until_they_are_asked_for(opened):
     assert drawn(page) != hidden and not page.get_by_role("button", name="Show the numbers").is_visible()
 
 
+def test_without_a_shift_no_head_is_called_shifted_since_a_poll_asks_where_to_shift(opened):
+    written = """shift => {
+        const said = [], drawing = CanvasRenderingContext2D.prototype, write = drawing.fillText;
+        drawing.fillText = function (text, ...rest) { said.push(text); return write.call(this, text, ...rest); };
+        const slider = document.querySelector("input[id$=shift]");
+        slider.value = shift;
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        return new Promise(done => setTimeout(() => { drawing.fillText = write; done(said.join("|")); }, 300));
+    }"""
+    page = opened("n=32&g=8&shift=4&heads=2&layers=1&ask=1")
+    assert "shifted" not in page.evaluate(written, 0)
+    assert "shifted by 4" in page.evaluate(written, 4)
+
+
 def test_on_a_projector_the_last_corner_of_the_matrices_is_on_the_screen(opened):
     page = opened("n=32&g=8&shift=4&heads=2&layers=7&projector=1&ask=1", width=1280)
     page.set_viewport_size({"width": 1280, "height": 720})

@@ -130,7 +130,7 @@ export function drawMask(pen, panel, shifted) {
   const lines = pen.hidden ? [] : [count(shifted ? facts.shiftedPairs : facts.plainPairs, "pair") + each];
   const ahead = shifted ? facts.future / chips.length : 0;
   if (ahead && !pen.hidden) lines.push(`\u2003 ${number(ahead)}${each} ${ahead === 1 ? "looks" : "look"} ahead`);
-  drawFrame(pen, panel, { title: shifted ? `shifted by ${shift}` : "plain", lines, ...frame, chips, colour });
+  drawFrame(pen, panel, { title: shifted && shift ? `shifted by ${shift}` : "plain", lines, ...frame, chips, colour });
   drawRuns(pen, panel, values, [pen.paint.empty, colour, COLOURS.future]);
   const step = panel.side / n;
   if (ahead) {

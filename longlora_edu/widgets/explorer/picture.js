@@ -66,12 +66,12 @@ export function exported(state, facts, query, sentences) {
 
 // Two rows of tokens, cut as plain and as shifted heads cut them.
 function drawStrip(pen) {
-  const { state: { n }, facts, query, sizes: { text, small, line }, strip } = pen;
+  const { state: { n, shift }, facts, query, sizes: { text, small, line }, strip } = pen;
   const step = strip.width / n;
   write(pen, "Tokens that share a cell", 0, text, { size: text, bold: true });
   [false, true].forEach((shifted, at) => {
     const y = strip.y + at * (strip.row + 4);
-    write(pen, shifted ? "shifted" : "plain", 0, y + strip.row * 0.68, { size: text });
+    write(pen, shifted && shift ? "shifted" : "plain", 0, y + strip.row * 0.68, { size: text });
     if (shifted || facts.plain) drawTokens(pen, y, step, shifted);
     else write(pen, "no plain head: a single head is shifted", strip.x, y + strip.row * 0.68, { fit: strip.width });
     if (query >= 0) outline(pen, strip.x + query * step, y - 1, step, strip.row + 2, { line: 2 * line });
