@@ -21,6 +21,7 @@ from longlora_edu.course import (
     Question,
     after,
     draw,
+    open_text,
     parsons,
     predict,
     quiz,
@@ -218,6 +219,16 @@ def test_a_worked_solution_opens_when_its_check_has_passed(journal, published):
     check_mask(mask_of, journal=journal)
     assert "answer_of_this_test = 41 + 1" in live.outputs[0]["data"]["text/html"]
     assert vars(sys.modules["__main__"])["answer_of_this_test"] == 42  # what it computes is there in any case
+
+
+def test_a_text_opens_when_the_prediction_is_committed(journal, published):
+    open_text(base64.b64encode(b"<p>It was the <em>wall</em>.</p>").decode(), after="02.walls", journal=journal)
+    box = published[-2]["text/html"]
+    assert "wall" not in re.sub(r"02\.walls", "", box)
+    journal.note("predictions", "02.walls", 4)
+    assert folded.happened("predictions", "02.walls")
+    open_text(base64.b64encode(b"<p>It was the <em>wall</em>.</p>").decode(), after="02.walls", journal=journal)
+    assert published[-1] == {"text/html": "<p>It was the <em>wall</em>.</p>", "text/plain": "It was the wall."}
 
 
 def test_outputs_that_are_stored_stay_folded(journal, published, monkeypatch):

@@ -13,6 +13,7 @@ from helpers import ROOT
 from longlora_edu.course.build.assemble import build, edition
 from longlora_edu.course.build.frame import set_up
 from longlora_edu.course.build.outputs import execute, portable, swallowed_errors
+from longlora_edu.course.build.sealing import unsealed
 from longlora_edu.course.build.source import QUANTITY, lessons, problems, read_lesson, stub
 from longlora_edu.widgets.display import HINT
 
@@ -132,6 +133,26 @@ def test_the_source_of_a_quiz_is_folded_because_its_answers_stand_in_it(checkout
     asked, other = edition(read_lesson(path), "student").cells[2:4]
     assert asked.metadata == {"jupyter": {"source_hidden": True}, "cellView": "form"}
     assert other.metadata == {}
+
+
+def test_a_text_that_gives_an_answer_away_is_sealed_and_long_code_is_folded(checkout):
+    path = checkout / "notebooks/source/08_next.py"
+    said = '\n# %% [markdown] after="08.walls"\n# It was the **wall**.\n\n# %% folded="The clock"\nx = 1\n'
+    path.write_text(HEADER + said)
+    text, clock = edition(read_lesson(path), "student").cells[2:4]
+    assert text.cell_type == "code" and text.metadata == clock.metadata == {
+        "jupyter": {"source_hidden": True},
+        "cellView": "form",
+    }
+    assert unsealed(text.source) == "<p>It was the <strong>wall</strong>.</p>\n"
+    assert "wall" not in text.source.replace("08.walls", "")
+    assert 'course.open_text("""' in text.source and text.source.endswith('""", after="08.walls")')
+    assert clock.source == "# @title The clock\nx = 1"
+    assert edition(read_lesson(path), "instructor").cells[2].source == "It was the **wall**."
+    path.write_text(HEADER + said.replace("**wall**", "$s$"))
+    assert "08_next holds back a text with a formula, which it cannot draw: 'It was the $s$.'" in problems(
+        read_lesson(path)
+    )
 
 
 def test_boxes_and_claims_are_pulled_in(lesson):

@@ -14,7 +14,7 @@ from .frame import foot, head, set_up
 from .outputs import execute
 from .repository import Repository, read_repository
 from .routes import lesson_rows, read_routes, route_rows
-from .sealing import sealed
+from .sealing import sealed, sealed_text
 from .source import DIRECTIVE, Lesson, lessons, sections, slug, stub, without_marks
 
 if TYPE_CHECKING:
@@ -125,6 +125,10 @@ def _cell(
         text = DIRECTIVE.sub(lambda match: _directive(lesson, neighbours, *match.groups()), source.source)
         if after is not None and "exercise" in after.metadata:
             text += f"\n\n{_rating(after)}"
+        if kind in SEALED and "after" in marks:
+            cell = nbformat.v4.new_code_cell(sealed_text(text, after=marks["after"]), metadata=HIDDEN)
+            cell.id = source.source
+            return cell
         return _text(text, source.source)
     cell = nbformat.v4.new_code_cell(without_marks(source.source))
     cell.id = source.source
@@ -134,8 +138,8 @@ def _cell(
         worked = f"{lesson.number[:2]}.{marks['worked']}" if "worked" in marks else None
         cell.source = sealed(cell.source, worked=worked, after=marks.get("after"))
         cell.metadata |= HIDDEN
-    elif _only_imports(cell.source):
-        cell.source = f"# @title Imports\n{cell.source}"
+    elif (title := marks.get("folded")) or _only_imports(cell.source):
+        cell.source = f"# @title {title or 'Imports'}\n{cell.source}"
         cell.metadata |= HIDDEN
     if "exercise" in marks:
         if stubs:

@@ -23,7 +23,15 @@ def sealed(source: str, *, worked: str | None = None, after: str | None = None) 
     return f'# @title {title}\ncourse.run_sealed("""\n{lines}\n"""{option})'
 
 
+def sealed_text(markdown: str, *, after: str) -> str:
+    """The cell that shows a text once the prediction `after` is committed, which `course.open_text` does."""
+    from markdown_it import MarkdownIt
+
+    page = MarkdownIt("commonmark").enable("table").render(markdown)
+    return sealed(page, after=after).replace("course.run_sealed(", "course.open_text(")
+
+
 def unsealed(cell: str) -> str:
     """The source inside a sealed cell; any other cell as it is."""
-    found = re.search(r'run_sealed\("""\n([A-Za-z0-9+/=\n]+)\n"""', cell)
+    found = re.search(r'(?:run_sealed|open_text)\("""\n([A-Za-z0-9+/=\n]+)\n"""', cell)
     return base64.b64decode(found[1]).decode() if found else cell

@@ -108,6 +108,19 @@ def run_sealed(
     _hold_outputs("predictions", after, [shown, *outputs], OPENS.format(after), journal)
 
 
+def open_text(data: str, *, after: str, journal: Journal | None = None) -> None:
+    """Show a sealed text, HTML in base64, once the prediction `after` is committed."""
+    page = base64.b64decode(data).decode()
+    hold(
+        "predictions",
+        after,
+        lambda: page,
+        summary=OPENS.format(after),
+        text=html.unescape(re.sub(r"<[^>]*>", "", page)).strip(),
+        journal=journal or Journal(),
+    )
+
+
 def _run(source: str) -> None:
     """As a cell: in the notebook's own names, and the value of the last line is shown."""
     from IPython import get_ipython
