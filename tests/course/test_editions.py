@@ -135,21 +135,41 @@ def test_the_source_of_a_quiz_is_folded_because_its_answers_stand_in_it(checkout
     assert other.metadata == {}
 
 
-def test_a_text_that_gives_an_answer_away_is_sealed_and_long_code_is_folded(checkout):
+HELD = """
+# %% [markdown] after="08.walls"
+# It was the **wall**.
+
+# %% after="08.walls" tags=["training"]
+1 + 1
+
+# %% [markdown]
+# Go on.
+
+# %% after="08.walls"
+2 + 2
+
+# %% folded="The clock"
+x = 1
+"""
+
+
+def test_what_gives_an_answer_away_is_sealed_together_and_long_code_is_folded(checkout):
     path = checkout / "notebooks/source/08_next.py"
-    said = '\n# %% [markdown] after="08.walls"\n# It was the **wall**.\n\n# %% folded="The clock"\nx = 1\n'
-    path.write_text(HEADER + said)
-    text, clock = edition(read_lesson(path), "student").cells[2:4]
-    assert text.cell_type == "code" and text.metadata == clock.metadata == {
-        "jupyter": {"source_hidden": True},
-        "cellView": "form",
-    }
-    assert unsealed(text.source) == "<p>It was the <strong>wall</strong>.</p>\n"
-    assert "wall" not in text.source.replace("08.walls", "")
-    assert 'course.open_text("""' in text.source and text.source.endswith('""", after="08.walls")')
+    path.write_text(HEADER + HELD)
+    together, text, alone, clock = edition(read_lesson(path), "student").cells[2:6]
+    hidden = {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    assert together.metadata == hidden | {"tags": ["training"]}
+    assert unsealed(together.source) == "<p>It was the <strong>wall</strong>.</p>\n\n1 + 1"
+    assert "wall" not in together.source.replace("08.walls", "")
+    assert 'course.open_sealed("""' in together.source and together.source.endswith('""", after="08.walls")')
+    assert text.source == "Go on."
+    assert (unsealed(alone.source), alone.metadata, clock.metadata) == ("2 + 2", hidden, hidden)
     assert clock.source == "# @title The clock\nx = 1"
-    assert edition(read_lesson(path), "instructor").cells[2].source == "It was the **wall**."
-    path.write_text(HEADER + said.replace("**wall**", "$s$"))
+    assert [cell.source for cell in edition(read_lesson(path), "instructor").cells[2:4]] == [
+        "It was the **wall**.",
+        "1 + 1",
+    ]
+    path.write_text(HEADER + HELD.replace("**wall**", "$s$"))
     assert "08_next holds back a text with a formula, which it cannot draw: 'It was the $s$.'" in problems(
         read_lesson(path)
     )
