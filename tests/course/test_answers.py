@@ -24,7 +24,6 @@ each_lesson = pytest.mark.parametrize("name", list(LESSONS))
 # Explorers that show nothing a prediction asks for, each with the reason.
 FREE = {
     "04_meaning_to_speed": "pairs by length; what is asked comes from a clock",
-    "06_lora_and_what_longlora_trains": "singular values; what is asked is a count",
     "09_real_model": "which models are refused; nothing is asked of it",
 }
 EXPLORER = re.compile(r"\b(?:explorer|\w+_explorer|show_panel)\(")
