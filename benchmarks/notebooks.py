@@ -96,6 +96,7 @@ def main() -> None:
     everything = lessons(ROOT / "notebooks" / "source")
     table = Table("lesson", "seconds", "longest cell", "training cell", "peak GB")
     results = read_json(arguments.out)["notebooks"] if arguments.lessons and arguments.out.exists() else {}
+    results = {lesson.name: results[lesson.name] for lesson in everything if lesson.name in results}  # not the moved
     for lesson in lessons(ROOT / "notebooks" / "source", tuple(arguments.lessons)):
         found, about = measure(lesson, everything, arguments)
         results[lesson.name] = found

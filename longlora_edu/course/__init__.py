@@ -5,7 +5,7 @@ from ..runs.records import recorded as recorded
 from ..runs.records import recorded_line as recorded_line
 from .notebook.draw import draw
 from .notebook.environment import check_environment, require
-from .notebook.folded import after, run_sealed
+from .notebook.folded import after, open_sealed, run_sealed
 from .notebook.html_tables import show_table
 from .notebook.journal import Journal
 from .notebook.overview import overview
@@ -23,6 +23,7 @@ __all__ = [
     "check_environment",
     "draw",
     "living_model",  # noqa: F822
+    "open_sealed",
     "overview",
     "parsons",
     "predict",

@@ -5,7 +5,8 @@
 # ---
 
 # %% [markdown]
-# Five minutes to the idea: a wall, a shift, and a model that writes again. Then: where you are, and where to go.
+# Ten minutes. The first five are the idea: a wall, a shift, and a model that writes again. Then: where you are, and
+# where to go.
 #
 # **Run the cells** from top to bottom with Shift and Enter, beginning with the one above. It looks at your machine; you
 # need not read it. **You need first**: to read a Python function. **Where it runs**: anywhere.
@@ -55,7 +56,7 @@ course.reveal(
 # %% [markdown]
 # ## Reveal: the way across
 #
-# So how does the paper get news across? It moves the walls, on half of the *heads*. (A head is one of several copies of
+# The paper does not count on many layers. It moves the walls, on half of the *heads*. (A head is one of several copies of
 # attention that look at the text side by side.)
 #
 # ## Play: move the wall
@@ -187,8 +188,9 @@ for attempt in ({"group_size": 0}, {"group_size": 4, "shift": 4}, {"group_size":
         print(f"{attempt}: {refused}")
 
 # %% [markdown]
-# One mistake is allowed, because the paper's own pseudo-code makes it: the sequence wraps around its ends, and early
-# words look at late ones. A model that learns to guess the next word must not do that.
+# One mistake is allowed, because the paper's own pseudo-code makes it: the sequence wraps around its ends, and some
+# words look at words that come later. A model that learns to guess the next word must not do that. Which words?
+# [Lesson 02c](02c_seam_and_leak.ipynb) asks you.
 
 # %%
 for boundary in ("split", "wrap"):

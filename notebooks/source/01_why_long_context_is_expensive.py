@@ -443,47 +443,12 @@ print(f"and a table that grows with n²: {triangle.nbytes:,} bytes at {n:,} toke
 # ## Reveal: five more statements, computed
 #
 # Of every table of FLOPs, ask: *whole squares, or causal?* Both are fair. A mixture is not.
-#
-# {{claim: speed-up-of-the-table}}
-
-# %% claim="speed-up-of-the-table"
-n = 65536
-geometry = S2Geometry.with_ratio(n, 1 / 4, llama.heads, boundary="wrap")
-for causal, name in ((False, "whole squares, as in the paper"), (True, "causal kernels")):
-    dense, sparse = (cost.forward_flops(llama, n, g, causal=causal) for g in (None, geometry))
-    print(
-        f"{name:31}: dense {dense.total / 1e12:6.1f}, S² {sparse.total / 1e12:6.1f} TFLOP, "
-        f"ratio {dense.total / sparse.total:.2f}; attention {dense.attention_share:.0%}, {sparse.attention_share:.0%}"
-    )
-dense, sparse = cost.forward_flops(llama, n), cost.forward_flops(llama, n, geometry, causal=True)
-print(f"mixed up, dense whole, S² causal: ratio {dense.total / sparse.total:.2f}, which nobody will ever measure")
 
 # %% [markdown]
 # ### Linear, or quadratic with a smaller factor?
-#
-# {{claim: linear-in-length}}
-
-# %% claim="linear-in-length"
-for n in (8192, 16384, 32768):
-    dense = S2Geometry(n, n, 2, shift=0).pairs()
-    fixed, quarter = S2Geometry(n, 2048, 2).pairs(), S2Geometry.with_ratio(n, 1 / 4, 2).pairs()
-    print(
-        f"{n:6,} tokens: dense {dense:13,} pairs | group of 2,048 {fixed:11,} | a quarter of the length {quarter:11,}"
-    )
 
 # %% [markdown]
 # ### A tenth of the cost?
-#
-# {{claim: ten-percent}}
-
-# %% claim="ten-percent"
-for n in (8192, 32768, 100_000):
-    geometry = S2Geometry.with_ratio(n, 1 / 4, llama.heads)
-    full, recipe = cost.training_flops(llama, n), cost.training_flops(llama, n, geometry, rank=8)
-    print(
-        f"{n:7,} tokens: {recipe.total / full.total:.0%} of the FLOPs of full, dense fine-tuning; "
-        f"S² alone, causal: a LoRA step {cost.step_ratio(llama, geometry, rank=8):.2f} times faster at best"
-    )
 
 # %% [markdown]
 # ### And when the model is used?
@@ -493,10 +458,8 @@ for n in (8192, 32768, 100_000):
 # them instead of 32.
 #
 # {{beginners: KV cache}}
-#
-# {{claim: cheap-in-use}}
 
-# %% claim="cheap-in-use"
+# %%
 for n in (4096, 32768, 100_000):
     flops = cost.forward_flops(llama, n, causal=True)
     print(
@@ -511,14 +474,6 @@ print(f"the weights themselves, for comparison, 16 bits each: {2 * llama.paramet
 
 # %% [markdown]
 # The lengths in question are not invented:
-#
-# {{claim: extended-lengths}}
-
-# %% claim="extended-lengths"
-for model, target in (("7B", 32768), ("13B", 65536), ("7B", 100_000)):
-    print(
-        f"Llama 2 {model}: 4,096 to {target:,} tokens, factor {target / 4096:g}, groups of {target // 4:,} in training"
-    )
 
 # %% [markdown]
 # ## Recap

@@ -100,7 +100,13 @@ course.after("02.wall", explorer, words=words, g=4, shift=0, heads=2, layers=1)
 # %% [markdown]
 # ## Reveal: the wall
 #
-# So groups alone cut a text into short texts that know nothing of each other. Before we open the wall, build it.
+# Your answer stands beside the number, above.
+
+# %% [markdown] after="02.wall"
+# So groups alone cut a text into short texts that know nothing of each other.
+
+# %% [markdown]
+# Before we do something about the wall, build it.
 #
 # ## Build: one head
 #
@@ -178,21 +184,21 @@ course.reveal(
 # %% [markdown]
 # ## Play: the shift
 #
-# **One task.** Move the slider from left to right, slowly. Watch the wall between *chased* and *the*. Which row of cells
-# moves, and which stays?
+# **One task.** Move the slider from left to right, slowly. Watch the wall between *chased* and *the*. What moves, and
+# what stays?
 
 # %%
 course.after("02.half", moving.show_shift, words, group_size=4)
 
 # %% [markdown]
-# Now the same with four heads. Point at word 4. On which heads does it look at word 3? Set the shift to 0 and back to 2,
-# and see which pictures change.
+# Now the explorer, with a picture for each of four heads. Point at word 4: where can it look at word 3? Set the shift to
+# 0 and back to 2, and see which pictures change.
 
 # %%
 course.after("02.half", explorer, words=words, g=4, heads=4, layers=1)
 
 # %% [markdown]
-# ## Reveal: half of the heads
+# ## Reveal: half of what
 
 # %% after="02.half"
 print("the shift changes heads", np.flatnonzero(moved).tolist(), "of", [0, 1, 2, 3])
@@ -204,23 +210,25 @@ plots.show_masks(geometry)
 # {{beginners: Shift}}
 #
 # {{beginners: Plain and shifted heads}}
-#
+
+# %% [markdown] after="02.half"
 # Why heads, and not tokens or groups? A layer mixes its heads at the end. What a shifted head brings across a wall then
 # stands in the token's own vector, and all heads of the next layer can use it. One other reading is common:
 
-# %% [markdown]
+# %% [markdown] after="02.half"
 # {{claim: half-of-the-tokens}}
 
-# %% claim="half-of-the-tokens"
+# %% claim="half-of-the-tokens" after="02.half"
 eight_heads = S2Geometry(seq_len=16, group_size=4, num_heads=8)
 differs = (eight_heads.mask() != eight_heads.mask()[0]).any(axis=2)  # (h, n): other than on head 0?
 print("shifted heads:", list(eight_heads.shifted_heads), "of", eight_heads.num_heads)
 print("tokens whose row differs, head by head:", differs.sum(axis=1).tolist(), "of 16")
 
-# %% [markdown]
+# %% [markdown] after="02.half"
 # All tokens of a shifted head are shifted. Two of its rows look like those of a plain head, because the text begins
 # there: tokens 0 and 1 have nothing before them that a wall could hide.
-#
+
+# %% [markdown]
 # ## Build: all heads
 #
 # The authors write the shift as a *roll*: on shifted heads everything moves to the left by $s = G/2$, is cut into
@@ -255,6 +263,22 @@ print("shifted head, cell of each token:", (token - 2) // 4)
 #
 # {{beginners: Cell}}
 #
+# First put the lines in order. One of them has a blank.
+
+# %%
+course.parsons(
+    "02.s2_mask_lines",
+    "The mask of S²-Attn, all heads at once.",
+    [
+        "head, query, key = np.ogrid[:num_heads, :seq_len, :seq_len]",
+        "start = np.where(head < num_heads // 2, 0, shift)",
+        "same_cell = (query - start) // group_size == (key - start) // group_size",
+        "return same_cell & (key <= query)",
+    ],
+    fill=(3, "key <= query", ["query >= key", "(key <= query)", "(query >= key)"]),
+)
+
+# %% [markdown]
 # ### Exercise 2.2 · The mask of S²-Attn
 #
 # Now all heads at once: a boolean array of $H$ heads, $N$ queries and $N$ keys. The first `num_heads // 2` heads are
@@ -342,23 +366,22 @@ course.reveal(
 # Before anything runs, ask the geometry: in how many of all places where key and question can stand is there a way from
 # the one to the other? And what is the best score that this permits?
 
-# %%
+# %% after="02.probe"
 for name, settings in (("without the shift", without_shift), ("with the shift", with_shift)):
     connected = probe.path_exists(settings).mean()
     best = connected + (1 - connected) * settings.chance
     print(f"{name:17}: connected in {connected:4.0%} of places, so right in {best:.1%} at best")
 
-# %% [markdown]
+# %% [markdown] after="02.probe"
 # Where nothing connects them, the answer cannot depend on the key, no matter what the model learns. That is no bad luck:
-# it is **chance by construction**. Now train. Each takes a few seconds.
+# it is **chance by construction**.
+
+# %% [markdown]
+# Now train both. Each takes a few seconds.
 
 # %% tags=["training"]
 result_without = probe.run_probe(without_shift)
-print("without the shift:", f"{result_without.accuracy.rate:.1%} right")
-
-# %% tags=["training"]
 result_with = probe.run_probe(with_shift)
-print("with the shift:", f"{result_with.accuracy.rate:.1%} right")
 
 # %% [markdown]
 # ## Reveal: what the shift is for
@@ -370,20 +393,21 @@ assert low <= chance <= high < result_with.accuracy.rate
 print(f"without the shift {score.rate:.1%} right, a guess {chance:.1%}; with it {result_with.accuracy.rate:.1%}")
 show_probe([result_with, result_without])
 
-# %% [markdown]
+# %% [markdown] after="02.probe"
 # On the left: the plain head has a wall between key and question, the shifted head has one cell for both. On the right:
 # with the shift the model finds out; without it, training goes on and learns nothing.
 #
 # Perhaps the little model is too weak, and the shift is not the point? Put key and question *inside* one group, and take
 # the shift away:
 
-# %% tags=["training"]
+# %% after="02.probe" tags=["training"]
 inside = probe.run_probe(replace(without_shift, place="inside"))
 print(f"no shift, but key and question inside one group: {inside.accuracy.rate:.1%} right")
 
-# %% [markdown]
+# %% [markdown] after="02.probe"
 # The same model learns it at once. It was the wall.
-#
+
+# %% [markdown]
 # ### What it costs · more
 #
 # A cell of $n$ tokens has $1 + 2 + \dots + n = n(n+1)/2$ pairs. A head is the sum of its cells. To count, you need no

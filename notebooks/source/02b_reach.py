@@ -100,7 +100,7 @@ plots.show_reach(four_groups, needed)
 # %% after="02.layers"
 moving.show_pulse(words, group_size=4, source=dog)
 
-# %% [markdown]
+# %% [markdown] after="02.layers"
 # Now backwards, from the last word to the first: 11→8, 8→6, 6→4, 4→2, 2→0. Five hops. Plain and shifted heads take turns.
 # The same for our 16 tokens, the last layer on top:
 

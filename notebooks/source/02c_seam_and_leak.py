@@ -7,7 +7,7 @@
 # %% [markdown]
 # **After this lesson you can**
 #
-# - show that the published, rolled form lets the first tokens see the last ones, and count how often;
+# - say who sees whom where the published, rolled form joins the two ends of a text, and count the pairs;
 # - repair it in two ways, and say what each costs;
 # - test any attention for a leak by pushing one value.
 #
@@ -34,11 +34,12 @@ from longlora_edu.widgets.explorer import explorer
 # > *The dog that chased the cat all afternoon was tired, so it …*
 #
 # A model that learns to guess the next word must not see it. Cover what comes after *dog*, and guess. Now imagine that
-# somebody holds up the *end* of the sentence while you guess its *beginning*: your guesses get better, and you learn
-# nothing.
+# somebody shows you the covered words: your guesses get better, and you learn nothing. That is a *leak*. No shape is
+# wrong, and the loss looks excellent.
 #
-# The paper's pseudo-code does that. Nobody saw it in the shapes, nor in the loss. Here is the line that does it, for 8
-# tokens on a shifted head: rolled to the left by two, then cut into groups.
+# Does the shift leak? The paper writes it as a *roll*: all tokens move to the left, and those that fall off come back
+# at the right. Here are 8 tokens on a shifted head, rolled to the left by two, then cut into groups, a group a line.
+# Below, the masks that we would like to have.
 
 # %%
 rolled = np.roll(np.arange(8), -2).reshape(-1, 4)
@@ -80,8 +81,8 @@ course.reveal(
 moving.show_shift(course.SENTENCE, group_size=4, boundary="wrap")
 
 # %% [markdown]
-# Now point at token 0 below and read what it looks at on a shifted head. Then move the shift: for which one do most pairs
-# look into the future? Compare with the boundaries `split` and `masked`.
+# Now point at token 0 below, then at token 7, and read what each looks at on a shifted head. Hatched pairs look into the
+# future: for which shift are there most of them? Compare with the boundaries `split` and `masked`.
 
 # %%
 course.after("02.leak", explorer, n=8, g=4, heads=2, boundary="wrap", layers=1)
@@ -118,7 +119,8 @@ plots.show_boundaries(rules)
 # {{beginners: Leak}}
 #
 # {{beginners: Boundary}}
-#
+
+# %% [markdown] after="02.leak"
 # - **wrap** is what the roll does, and what the paper prints. Dashed outlines are one cell in several pieces. The
 #   hatched pairs look into the future.
 # - **split** cuts the cell at the seam: two short cells. This is what the authors' own code for flash attention

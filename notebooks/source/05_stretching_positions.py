@@ -288,30 +288,6 @@ for rule in ("linear", "ntk"):
 
 # %% [markdown]
 # The factor is the target length over the *original* trained length. People say two things about it:
-#
-# {{claim: rounded-factor}}
-
-# %% claim="rounded-factor"
-import math
-
-for original, target in ((4096, 8192), (4096, 32768), (4096, 100_000), (4096, 6000)):
-    exact, rounded = target / original, math.ceil(target / original)
-    last = target / Rope(128, method="linear", factor=rounded, trained_length=original).factor
-    print(
-        f"{original:,} to {target:7,}: ratio {exact:6.3f}, rounded {rounded:2}; "
-        f"the last position then stands where {last:5.0f} stood, of {original:,}"
-    )
-
-# %% [markdown]
-# {{claim: two-stage-training}}
-
-# %% claim="two-stage-training"
-model = small.bundled_model(256)
-print("one stage:", longlora.apply_longlora(small.bundled_model(256), longlora.LongLoRAConfig(2048)).rope.factor)
-for target in (512, 2048):
-    report = longlora.apply_longlora(model, longlora.LongLoRAConfig(target, trained_length=256))
-    print(f"stage to {target}: trained length {report.trained_context}, factor {report.rope.factor}")
-    longlora.merge_to_dense(model)
 
 # %% [markdown]
 # ## Build: YaRN
@@ -525,18 +501,6 @@ print(course.recorded_line("position_rules_full"))
 
 # %% claim="any-position-rule"
 course.show_study("positions")
-
-# %% [markdown]
-# {{claim: embeddings-hold-positions}}
-
-# %% claim="embeddings-hold-positions"
-short, long = small.bundled_model(256), small.bundled_model(256)
-longlora.apply_longlora(long, longlora.LongLoRAConfig(2048, train="all"))
-for name, model in (("256", short), ("2,048", long)):
-    print(
-        f"context of {name:>5}: {sum(p.numel() for p in model.parameters()):,} weights, "
-        f"{model.model.embed_tokens.num_embeddings} rows in the embedding, {model.config.vocab_size} possible bytes"
-    )
 
 # %% [markdown]
 # ## Break it: the other pairing

@@ -114,13 +114,6 @@ for name, weights in (("LoRA", added), ("with embeddings and norms", added + fre
     print(f"{name:26} gradient and AdamW's two moments: {3 * 4 * weights / 2**30:.2f} GiB")
 
 # %% [markdown]
-# {{claim: norms-are-tiny}}
-
-# %% claim="norms-are-tiny" after="06.times"
-parameters = cost.ModelShape.llama2_7b().parameters
-print(f"{parameters.norm:,} of {parameters.total:,} weights: {parameters.norm / parameters.total:.4%}")
-
-# %% [markdown]
 # ## Build: a LoRA layer
 #
 # ### Exercise 6.1 · The layer
@@ -247,20 +240,6 @@ except ValueError as error:
     print("a second merge:", error)
 
 # %% [markdown]
-# {{claim: merged-model-is-plain}}
-
-# %% claim="merged-model-is-plain"
-model, ids = bundled_model(), torch.randint(0, 256, (1, 1024), generator=torch.Generator().manual_seed(0))
-longlora.apply_longlora(model, longlora.LongLoRAConfig(1024))
-with torch.no_grad():
-    for name, weight in model.named_parameters():
-        weight.add_(0.02 * torch.ones_like(weight)) if "lora_B" in name else None  # as if it had been trained
-    before = model.eval()(ids)
-    after = longlora.merge_to_dense(model).eval()(ids)
-difference = (before - after).abs().max()
-print(f"largest difference of a logit: {difference:.1e}, of logits up to {before.abs().max():.1f}")
-
-# %% [markdown]
 # ## Build: count what trains
 #
 # {{beginners: Trainable parameters}}
@@ -340,27 +319,6 @@ plots.show_shares(shares)
 # %% [markdown]
 # The recipe was made for a large model with a vocabulary of usual size. In a small model with a large vocabulary, a good
 # part of the weights *is* the embedding. Where the head is tied to the embedding, the head trains too.
-#
-# {{claim: embeddings-are-few}}
-
-# %% claim="embeddings-are-few"
-shapes = {
-    "Llama-2-7B": cost.ModelShape.llama2_7b(),
-    "SmolLM2-135M": cost.ModelShape(576, 30, 9, 3, 64, 1536, 49152, tied=True),
-    "Qwen2.5-0.5B (biases left out)": cost.ModelShape(896, 24, 14, 2, 64, 4864, 151936, tied=True),
-    "the model of this course": cost.ModelShape(192, 4, 4, 4, 48, 512, 256),
-}
-for name, shape in shapes.items():
-    print(f"{name:31} {shape.embedding_share():6.1%} of {shape.parameters.total / 1e6:8.1f} M weights")
-
-# %% [markdown]
-# {{claim: fewer-weights-fewer-flops}}
-
-# %% claim="fewer-weights-fewer-flops"
-shape = cost.ModelShape.llama2_7b()
-full, added = cost.training_flops(shape, 8192), cost.training_flops(shape, 8192, rank=8)
-share = shape.lora_parameters(8) / shape.parameters.total
-print(f"trained: {share:.3%} of the weights; FLOPs of a step: {added.total / full.total:.1%} of full fine-tuning")
 
 # %% [markdown]
 # ## Build: choose what trains · more
@@ -511,17 +469,6 @@ rows = [
 ]
 for name, weights, quoted in rows:  # 32,768 tokens, PG19 validation, as quoted from Table 2 by reviews of the paper
     print(f"{name:26} {weights / 1e6:8.1f} M weights, perplexity {quoted}")
-
-# %% [markdown]
-# {{claim: lora-plus-shows-no-gain}}
-
-# %% claim="lora-plus-shows-no-gain"
-shape = cost.ModelShape.llama2_7b()
-table = shape.parameters
-adapters, freed = shape.lora_parameters(8), table.embedding + table.norm
-rows = (("S2 (full fine-tuning)", table.total), ("S2 and LoRA+", adapters + freed), ("S2 and plain LoRA", adapters))
-for (name, trained), quoted in zip(rows, (8.08, 8.12, 11.44), strict=True):  # PG19 at 32,768, as quoted by reviews
-    print(f"{name:22} trains {trained / (table.total + adapters * (trained < table.total)):8.3%}, perplexity {quoted}")
 
 # %% [markdown]
 # ## Build: the other LoRA+ · more

@@ -247,10 +247,7 @@ course.reveal(
 shown = neighbours.named_patterns(32)
 neighbours.show_patterns(shown, 96)
 
-# %% [markdown]
-# {{claim: other-sparse-patterns-cannot}}
-
-# %% claim="other-sparse-patterns-cannot"
+# %%
 rivals = ["S²-Attn (heads)", "short attention", "sliding window", "dilated window"]
 course.predict("10.nearest", "Put into the small model as it is, without training: which of these hurts least?", rivals)
 names = profile.choose(laptop=list(neighbours.named_patterns(64)), ci=["full attention", *rivals])
@@ -379,15 +376,6 @@ for name, shape in shapes.items():
 # **Interpolation against exact positions.** Squeezed positions are harder to tell apart: lesson 05 measures it.
 #
 # **Short horizons.** Where attention is a small part of a step, there is little to save.
-#
-# {{claim: saves-on-short-horizons}}
-
-# %% claim="saves-on-short-horizons"
-llama = cost.ModelShape.llama2_7b()
-for length in (64, 128, 8192, 65536):
-    share = cost.training_flops(llama, length, causal=True).attention_share
-    ratio = cost.step_ratio(llama, S2Geometry.with_ratio(length, 1 / 4, llama.heads))
-    print(f"{length:6,} tokens: attention is {share:6.2%} of a step, with S2 at best {ratio:.3f} times as fast")
 
 # %% [markdown]
 # **The mismatch of training and inference, measured.** Put a model that never saw the pattern under it, and look how much it
@@ -469,17 +457,6 @@ for bug in bugs.BUGS.values():
 # | Sequences of mixed resolution, uncertain positions? | open: ideas, no results |
 #
 # And one that can at least be computed:
-#
-# {{claim: group-must-be-a-quarter}}
-
-# %% claim="group-must-be-a-quarter"
-for groups in (2, 4, 6, 8):
-    geometry = S2Geometry.with_groups(32768, groups, llama.heads)
-    size = cost.attention_bytes(llama, geometry)
-    print(
-        f"1/{groups} of 32,768: a step is {cost.step_ratio(llama, geometry):.2f} times as fast at best, its scores take "
-        f"{size.grouped / size.masked:.0%} of the table, and the ends are connected after {2 * groups - 1} layers"
-    )
 
 # %% [markdown]
 # ## Recap

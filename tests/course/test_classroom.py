@@ -21,7 +21,9 @@ NAME = "03_reference"
 # Ten made-up students: which of the four exercises each has solved; the others they leave or get wrong.
 STUDENTS = {f"student{number}": {place for place in range(4) if number >> place & 1} for number in range(10)}
 WRONG = {  # a plausible wrong answer to the first exercise, for those who have not solved it
-    "masked_attention": "def masked_attention(q, k, v, mask):\n    return q @ k.T @ v\n",
+    "masked_attention": (
+        "def masked_attention(q, k, v, mask):\n    return np.where(mask, q @ k.T / np.sqrt(q.shape[-1]), 0) @ v\n"
+    ),
 }
 
 

@@ -21,6 +21,7 @@ from longlora_edu.course import (
     Question,
     after,
     draw,
+    open_sealed,
     parsons,
     predict,
     quiz,
@@ -218,6 +219,21 @@ def test_a_worked_solution_opens_when_its_check_has_passed(journal, published):
     check_mask(mask_of, journal=journal)
     assert "answer_of_this_test = 41 + 1" in live.outputs[0]["data"]["text/html"]
     assert vars(sys.modules["__main__"])["answer_of_this_test"] == 42  # what it computes is there in any case
+
+
+def test_texts_and_code_open_together_when_the_prediction_is_committed(journal, published):
+    pieces = [("text", "<p>It was the <em>wall</em>.</p>"), ("code", "of_this_test = 6 * 7\nprint(of_this_test)")]
+    data = base64.b64encode(json.dumps(pieces).encode()).decode()
+    open_sealed(data, after="02.x", journal=journal)
+    live = widget_of(published)
+    assert "wall" not in live.outputs[0]["data"]["text/html"]
+    assert vars(sys.modules["__main__"])["of_this_test"] == 42  # what it computes is there in any case
+    journal.note("predictions", "02.x", 4)
+    assert folded.happened("predictions", "02.x")
+    text, code, printed = live.outputs
+    assert text["data"] == {"text/html": "<p>It was the <em>wall</em>.</p>", "text/plain": "It was the wall."}
+    assert "of_this_test = 6 * 7" in code["data"]["text/html"]
+    assert printed["text"] == "42\n"
 
 
 def test_outputs_that_are_stored_stay_folded(journal, published, monkeypatch):

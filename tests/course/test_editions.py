@@ -13,6 +13,7 @@ from helpers import ROOT
 from longlora_edu.course.build.assemble import build, edition
 from longlora_edu.course.build.frame import set_up
 from longlora_edu.course.build.outputs import execute, portable, swallowed_errors
+from longlora_edu.course.build.sealing import unsealed
 from longlora_edu.course.build.source import QUANTITY, lessons, problems, read_lesson, stub
 from longlora_edu.widgets.display import HINT
 
@@ -132,6 +133,46 @@ def test_the_source_of_a_quiz_is_folded_because_its_answers_stand_in_it(checkout
     asked, other = edition(read_lesson(path), "student").cells[2:4]
     assert asked.metadata == {"jupyter": {"source_hidden": True}, "cellView": "form"}
     assert other.metadata == {}
+
+
+HELD = """
+# %% [markdown] after="08.walls"
+# It was the **wall**.
+
+# %% after="08.walls" tags=["training"]
+1 + 1
+
+# %% [markdown]
+# Go on.
+
+# %% after="08.walls"
+2 + 2
+
+# %% folded="The clock"
+x = 1
+"""
+
+
+def test_what_gives_an_answer_away_is_sealed_together_and_long_code_is_folded(checkout):
+    path = checkout / "notebooks/source/08_next.py"
+    path.write_text(HEADER + HELD)
+    together, text, alone, clock = edition(read_lesson(path), "student").cells[2:6]
+    hidden = {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    assert together.metadata == hidden | {"tags": ["training"]}
+    assert unsealed(together.source) == "<p>It was the <strong>wall</strong>.</p>\n\n1 + 1"
+    assert "wall" not in together.source.replace("08.walls", "")
+    assert 'course.open_sealed("""' in together.source and together.source.endswith('""", after="08.walls")')
+    assert text.source == "Go on."
+    assert (unsealed(alone.source), alone.metadata, clock.metadata) == ("2 + 2", hidden, hidden)
+    assert clock.source == "# @title The clock\nx = 1"
+    assert [cell.source for cell in edition(read_lesson(path), "instructor").cells[2:4]] == [
+        "It was the **wall**.",
+        "1 + 1",
+    ]
+    path.write_text(HEADER + HELD.replace("**wall**", "$s$"))
+    assert "08_next holds back a text with a formula, which it cannot draw: 'It was the $s$.'" in problems(
+        read_lesson(path)
+    )
 
 
 def test_boxes_and_claims_are_pulled_in(lesson):

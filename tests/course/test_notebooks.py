@@ -153,8 +153,7 @@ def test_a_lesson_imports_at_most_a_dozen_names_of_the_package(name):
     for cell in LESSONS[name].cells:
         imports = re.findall(r"^from longlora_edu[\w.]* import (.+)$", cell.source, re.MULTILINE)
         names.update(part for line in imports for part in re.findall(r"(\w+)(?:,|$)", line))
-    # Lesson 09 walks through the modules of hf/ one by one and chooses the number format; 05 has two kinds of clocks.
-    assert len(names) <= {"09_real_model": 17, "05_stretching_positions": 13}.get(name, 12), sorted(names)
+    assert len(names) <= 12, sorted(names)
 
 
 def test_there_are_enough_deep_exercises_where_they_matter():
@@ -232,7 +231,7 @@ def test_the_table_of_claims_names_their_lessons():
     assert {claim: number for number, claim in table} == {claim: (found or ["–"])[0] for claim, found in said.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name[:2] in ("00", "02", "08", "11")])
+@each_lesson
 def test_a_lesson_has_two_claims_at_most(name):
     assert sum("claim" in cell.metadata for cell in LESSONS[name].cells) <= 2
 

@@ -14,7 +14,7 @@ from .frame import foot, head, set_up
 from .outputs import execute
 from .repository import Repository, read_repository
 from .routes import lesson_rows, read_routes, route_rows
-from .sealing import sealed
+from .sealing import sealed, sealed_until
 from .source import DIRECTIVE, Lesson, lessons, sections, slug, stub, without_marks
 
 if TYPE_CHECKING:
@@ -54,11 +54,27 @@ def edition(
     # Only the student edition is kept where a badge could find it.
     top = head(lesson, neighbours, repository if kind == "student" else None)
     cells = [_text(top, "head"), *([] if lesson.moved else [_set_up(repository)])]
+    held: list[tuple[str, list, int]] = []  # the prediction that opens them, the cells, and how many stood there then
     for index, source in enumerate(lesson.cells):
         if source.metadata.get("instructor") and kind != "instructor":
             continue
         after = lesson.cells[index + 1] if index + 1 < len(lesson.cells) else None
-        cells.append(_cell(lesson, source, after, kind, neighbours, stubs=kind in STUBS and not solved))
+        cell = _cell(lesson, source, after, kind, neighbours, stubs=kind in STUBS and not solved)
+        if kind not in SEALED or "after" not in source.metadata:
+            cells.append(cell)
+        elif held and held[-1][0] == source.metadata["after"] and held[-1][2] == len(cells):
+            held[-1][1].append(cell)  # what stands below each other opens under one line
+        else:
+            cells.append(nbformat.v4.new_code_cell(metadata=HIDDEN))
+            held.append((source.metadata["after"], [cell], len(cells)))
+    for key, pieces, place in held:
+        together = cells[place - 1]
+        together.id = pieces[0].id
+        together.source = sealed_until(
+            key, [("text" if piece.cell_type == "markdown" else "code", piece.source) for piece in pieces]
+        )
+        if tags := sorted({tag for piece in pieces for tag in piece.metadata.get("tags", ())}):
+            together.metadata["tags"] = tags
     cells += [] if lesson.moved else [_text(foot(lesson, neighbours), "foot")]
     seen: set[str] = set()
     for cell in cells:
@@ -130,12 +146,12 @@ def _cell(
     cell.id = source.source
     if tags := list(marks.get("tags", [])):
         cell.metadata["tags"] = tags
-    if kind in SEALED and (ANSWERS.search(source.source) or marks.keys() & {"worked", "after"}):
+    if kind in SEALED and (ANSWERS.search(source.source) or "worked" in marks):
         worked = f"{lesson.number[:2]}.{marks['worked']}" if "worked" in marks else None
-        cell.source = sealed(cell.source, worked=worked, after=marks.get("after"))
+        cell.source = sealed(cell.source, worked=worked)
         cell.metadata |= HIDDEN
-    elif _only_imports(cell.source):
-        cell.source = f"# @title Imports\n{cell.source}"
+    elif (title := marks.get("folded")) or _only_imports(cell.source):
+        cell.source = f"# @title {title or 'Imports'}\n{cell.source}"
         cell.metadata |= HIDDEN
     if "exercise" in marks:
         if stubs:

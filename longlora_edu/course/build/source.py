@@ -2,7 +2,8 @@
 
 Cell metadata carries the marks: `exercise="name" difficulty=2 importance=5 minutes=8`, `check="name"`,
 `hints="name"` (three, separated by `---`), `instructor=true`, `claim="id"`, `worked="name"` (folded until the check of
-that exercise has passed), `after="key"` (folded until that prediction is committed). In text, `{{beginners: Term}}`
+that exercise has passed), `after="key"` (folded until that prediction is committed; for a text too, which then may hold
+no formula), `folded="The clock"` (a cell whose source is folded under that title). In text, `{{beginners: Term}}`
 pulls three sentences from the glossary, `{{claim: id}}` a statement and its verdict from `docs/claims.md`, and
 `{{lessons}}` and `{{routes}}` the map of `routes.toml`. A heading that ends in "· more" opens what is not core.
 """
@@ -166,6 +167,11 @@ def problems(lesson: Lesson) -> list[str]:
         found.append(f"must have a check and hints for each exercise, has {names}, {checks}, {list(lesson.hints)}")
     found += [
         f"has {len(hints)} hints for {name}, not three" for name, hints in lesson.hints.items() if len(hints) != 3
+    ]
+    found += [
+        f"holds back a text with a formula, which it cannot draw: {cell.source[:60]!r}"
+        for cell in lesson.cells
+        if cell.cell_type == "markdown" and "after" in cell.metadata and "$" in cell.source
     ]
     for cell in lesson.cells:
         if "exercise" in cell.metadata and (missing := {"difficulty", "importance", "minutes"} - set(cell.metadata)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import base64
 import html
+import json
 import os
 import re
 from collections.abc import Callable
@@ -85,27 +86,35 @@ def after(key: str, make: Callable, *args: Any, journal: Journal | None = None, 
     )
 
 
-def run_sealed(
-    data: str, *, worked: str | None = None, after: str | None = None, journal: Journal | None = None
-) -> None:
-    """Run a sealed cell in the notebook.
-
-    With `worked`, its output and its code stay folded until that check has passed; with `after`, until that prediction
-    is committed.
-    """
+def run_sealed(data: str, *, worked: str | None = None, journal: Journal | None = None) -> None:
+    """Run a sealed cell in the notebook; with `worked`, its output and its code stay folded until that check passes."""
     source = base64.b64decode(data).decode()
-    if worked is None and after is None:
+    if worked is None:
         _run(source)
         return
-    journal = journal or Journal()
+    summary = f"Worked solution of {worked}: opens when its check has passed. Open it anyway"
+    _hold_outputs("exercises", worked, _code_and_outputs(source), summary, journal or Journal())
+
+
+def open_sealed(data: str, *, after: str, journal: Journal | None = None) -> None:
+    """Show sealed texts and code, the latter with what it computes, once the prediction `after` is committed.
+
+    The code runs in any case: cells below may need its names.
+    """
+    outputs: list[dict] = []
+    for kind, body in json.loads(base64.b64decode(data)):
+        outputs += [_shown(body)] if kind == "text" else _code_and_outputs(body)
+    _hold_outputs("predictions", after, outputs, OPENS.format(after), journal or Journal())
+
+
+def _code_and_outputs(source: str) -> list[dict]:
     outputs = _captured(lambda: _run(source))
-    code = f"<pre><code>{html.escape(source)}</code></pre>"
-    shown = {"output_type": "display_data", "data": {"text/html": code, "text/plain": source}, "metadata": {}}
-    if worked is not None:
-        summary = f"Worked solution of {worked}: opens when its check has passed. Open it anyway"
-        _hold_outputs("exercises", worked, [shown, *outputs], summary, journal)
-        return
-    _hold_outputs("predictions", after, [shown, *outputs], OPENS.format(after), journal)
+    return [_shown(f"<pre><code>{html.escape(source)}</code></pre>"), *outputs]
+
+
+def _shown(content: str) -> dict:
+    text = html.unescape(re.sub(r"<[^>]*>", "", content)).strip()
+    return {"output_type": "display_data", "data": {"text/html": content, "text/plain": text}, "metadata": {}}
 
 
 def _run(source: str) -> None:
