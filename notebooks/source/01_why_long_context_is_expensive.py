@@ -10,7 +10,7 @@
 # - count the FLOPs of attention by hand, and find the same number by a formula and by a counter that watches a model;
 # - say from which length attention costs more than everything else, and why that length depends on what you count;
 # - tell apart what a causal kernel halves, what a fused kernel stores, and what neither of them changes;
-# - judge seven popular statements about the cost of long context.
+# - judge two popular statements about the cost of long context.
 #
 # **You need first**
 #
@@ -93,8 +93,9 @@ course.after("01.long_sequence", cost_explorer().show)
 # %% [markdown]
 # ## Reveal: which number do people quote?
 #
-# Both are quoted, and often the wrong one:
-#
+# There are two numbers, and often the wrong one is quoted:
+
+# %% [markdown] after="01.long_sequence"
 # {{claim: cost-of-32k}}
 
 # %% claim="cost-of-32k" after="01.long_sequence"
@@ -168,11 +169,11 @@ check.attention_flops(attention_flops)
 # room which convention the paper's cost table uses: the whole square.
 
 # %% [markdown]
-# Third way: let somebody else count. PyTorch has a counter that watches every matrix product that is called. We run a
+# A loop, a formula, and now a third way: let somebody else count. PyTorch has a counter that watches every matrix product that is called. We run a
 # whole Llama-2-7B under it, with 32,768 tokens, on this machine: on the device `meta`, where tensors have a shape and
 # no numbers, so nothing is stored and nothing is computed.
 
-# %%
+# %% folded="Watch a giant that stores nothing"
 from torch.utils.flop_counter import FlopCounterMode
 
 from longlora_edu.model import LlamaConfig, TinyLlama
@@ -287,7 +288,7 @@ plots.show_growth(llama)
 # We compare attention in three lines, which writes the table, with the fused kernel, dense and S²:
 
 
-# %%
+# %% folded="Two kinds of attention, and a count of what they keep"
 def explicit_attention(q, k, v):
     """The three lines of every textbook. They write the whole table of scores."""
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
@@ -345,7 +346,7 @@ course.reveal(
     because={"three quarters, as of the pairs": "So it would be if the table of scores were kept. It is not."},
 )
 
-# %% [markdown]
+# %% [markdown] after="01.memory"
 # {{claim: saves-memory}}
 
 # %% claim="saves-memory" after="01.memory"
@@ -357,12 +358,12 @@ for n in (8192, 32768):
     )
 
 # %% [markdown]
-# So does S² save anything? Time. Let us measure it on your machine: one layer of attention, forward, beside its linear
+# And time? Let us measure it on your machine: one layer of attention, forward, beside its linear
 # layers. On these axes a line of slope 1 doubles with the length and one of slope 2 quadruples.
 #
 # {{beginners: Kernel}}
 
-# %%
+# %% folded="The clock"
 import time
 
 from torch.utils.benchmark import Timer
@@ -440,22 +441,11 @@ print(f"and a table that grows with n²: {triangle.nbytes:,} bytes at {n:,} toke
 # is why the library counts *pairs* ([lesson 02a](02a_wall_and_shift.ipynb)) and why S² is computed in cells, not
 # under a mask ([lesson 04](04_meaning_to_speed.ipynb)).
 #
-# ## Reveal: five more statements, computed
-#
-# Of every table of FLOPs, ask: *whole squares, or causal?* Both are fair. A mixture is not.
-
-# %% [markdown]
-# ### Linear, or quadratic with a smaller factor?
-
-# %% [markdown]
-# ### A tenth of the cost?
-
-# %% [markdown]
-# ### And when the model is used?
+# ## Reveal: and when the model is used?
 #
 # After training, attention is dense again, and the model keeps the keys and values of everything it has read. Neither S²
-# nor LoRA makes this cheaper. Sharing keys and values between heads does: the last line is the same model with eight of
-# them instead of 32.
+# nor LoRA makes this cheaper. Sharing keys and values between heads does: the last line but one is the same model with
+# eight of them instead of 32.
 #
 # {{beginners: KV cache}}
 
@@ -473,7 +463,10 @@ print(
 print(f"the weights themselves, for comparison, 16 bits each: {2 * llama.parameters.total / 2**30:.1f} GiB")
 
 # %% [markdown]
-# The lengths in question are not invented:
+# More statements about the cost, each with a verdict and the lines that compute it, stand on
+# [a page of their own](../docs/claims.md). Of every table of FLOPs ask: *whole squares, or causal?* Both are fair. A
+# mixture is not: by the paper's count [S² more than halves a step at 64k tokens](../docs/claims.md#speed-up-of-the-table),
+# with causal kernels it does not.
 
 # %% [markdown]
 # ## Recap

@@ -35,17 +35,22 @@ from longlora_edu.widgets.explorer import explorer
 # A fast program is easy to get wrong and hard to read. So this library has a slow one that you can check by eye,
 # `reference.py`. Everything fast must give the same numbers. In this lesson you write the slow one yourself.
 #
+# Our text is the beginning of a sentence that you know, eight words, a token each:
+#
+# > *The dog that chased | the cat all afternoon*
+#
 # ## Predict: who looks at whom
 #
-# We stay with 8 tokens in groups of 4 on two heads. Head 0 is plain, head 1 is shifted by 2. You know the rule from
-# [lesson 02a](02a_wall_and_shift.ipynb): can you still draw it?
+# The 8 words stand in groups of 4, on two heads. Head 0 is plain: its wall is drawn above. Head 1 is shifted by 2. You know
+# the rule from [lesson 02a](02a_wall_and_shift.ipynb): can you still draw it?
 
 # %%
-tokens = [str(token) for token in range(8)]
+words = course.SENTENCE.split()[:8]
+tokens = [f"{place} {word}" for place, word in enumerate(words)]
 course.draw(
     "03.mask",
     "Head 1, shifted by 2: mark the keys (columns) that each query (row) may look at.",
-    cells=(tokens, tokens),
+    cells=(tokens, [str(place) for place in range(8)]),
 )
 geometry = S2Geometry(seq_len=8, group_size=4, num_heads=2)
 # Each (b h n d): a batch of one, two heads, eight tokens, heads of width four.
@@ -74,7 +79,8 @@ course.reveal(
 # value "1 in place $j$". Then the output of any attention function *is* its table of weights.
 
 # %%
-print("token 5 on head 1 takes", weights[1, 5].round(2))
+shares = [f"{share:.2f} of {word}" for word, share in zip(words, weights[1, 5], strict=True) if share > 0]
+print("on head 1 token 5,", words[5] + ", takes", ", ".join(shares))
 
 # %% [markdown]
 # ## Predict: a flat row
@@ -115,7 +121,7 @@ course.reveal(
 # among them.
 
 # %%
-course.after("03.flat_row", explorer, n=8, g=4, heads=2, layers=1)
+course.after("03.flat_row", explorer, words=" ".join(words), g=4, heads=2, layers=1)
 
 # %% [markdown]
 # {{beginners: Softmax}}
@@ -124,8 +130,9 @@ course.after("03.flat_row", explorer, n=8, g=4, heads=2, layers=1)
 #
 # ## Build: attention on one head
 #
-# One query first. Token 5 on the shifted head looks at tokens 2 to 5. Its score for a key is their dot product, divided
-# by the root of the width $d$ of a head. (Wider vectors have larger products; the division takes that out.)
+# One query first. Token 5 on the shifted head, *cat*, looks at tokens 2 to 5, *that chased the cat*. Its score for a
+# key is their dot product, divided by the root of the width $d$ of a head. (Wider vectors have larger products; the
+# division takes that out.)
 #
 # $$s_j = \frac{q \cdot k_j}{\sqrt d}, \qquad p_j = \frac{e^{s_j}}{\sum_{m \in \text{visible}} e^{s_m}}, \qquad o =
 # \sum_{j \in \text{visible}} p_j v_j .$$

@@ -175,16 +175,19 @@ course.parsons(
 )
 
 # %% [markdown]
-# ### Exercise 4.2 · There and back
-#
-# You are given attention inside plain groups, `plain_groups(q, k, v, group_size)`, checked above. Build the published
-# around it, with a shift of `group_size // 2`. The tensors you get belong to somebody else: do not write into them.
-# Groups and numbers of heads may be odd.
+# Attention inside plain groups is given:
 
 
 # %%
 def plain_groups(q, k, v, group_size):
     return s2_attention(q, k, v, S2Geometry(q.shape[2], group_size, q.shape[1], shift=0))
+
+
+# %% [markdown]
+# ### Exercise 4.2 · There and back
+#
+# Build the published form around `plain_groups`, with a shift of `group_size // 2`. The tensors you get belong to somebody
+# else: do not write into them. Groups and numbers of heads may be odd.
 
 
 # %% exercise="rolled" difficulty=3 importance=5 minutes=12 points=3
@@ -240,7 +243,7 @@ course.reveal(
 # %% [markdown]
 # {{beginners: Leak}}
 #
-# Count the leak by the geometry, then push one value and see which outputs move:
+# Do some pairs look ahead? Count them by the geometry, then push one value and see which outputs move:
 
 # %% after="04.seam"
 print("pairs that look ahead:", {g.boundary: g.future_pairs() for g in (wrap, split)})
@@ -306,7 +309,7 @@ except ValueError as error:
 #
 # {{beginners: dtype}}
 
-# %%
+# %% folded="Errors against the reference: outputs and gradients"
 geometry = S2Geometry(seq_len=64, group_size=16, num_heads=4)
 arrays, grad_out = random.normal(size=(3, 2, 4, 64, 16)), random.normal(size=(2, 4, 64, 16))
 mask = torch.from_numpy(geometry.mask())
@@ -435,7 +438,7 @@ explorer(n=16, g=4, heads=2, layers=1)
 #
 # One candidate helps to explain the others: *rows alone* is the kernel on rows that were laid out before the clock began.
 
-# %%
+# %% folded="What the clock runs"
 if device.type == "cpu":
     print("There is no GPU here: the clock runs on one thread of the CPU.")
 else:
@@ -518,7 +521,7 @@ course.show_study("cost", 2)
 # weights. For $H$ heads of width $d$ in float32 that is $4 H N^2$ bytes. A fused kernel keeps its output and one number
 # for each query instead, $4 H N (d + 1)$. Beside the formulas stands the count: all tensors that autograd keeps.
 
-# %%
+# %% folded="Bytes that autograd keeps"
 n = 512
 geometry = S2Geometry.with_ratio(n, 1 / 4, 4)
 q, k, v = (torch.randn(1, 4, n, 32, requires_grad=True) for _ in range(3))

@@ -27,7 +27,6 @@ import torch
 from longlora_edu import course, longlora, plots
 from longlora_edu import model as small
 from longlora_edu.course.checks import l05_positions as check
-from longlora_edu.model import llama
 from longlora_edu.reference import full_attention
 from longlora_edu.rope import Rope
 from longlora_edu.training import corpus, evaluate
@@ -38,22 +37,26 @@ from longlora_edu.widgets.task import Bar
 # %% [markdown]
 # ## Why
 #
-# Attention is a weighted sum over a *set*. Shuffle what stands before the last token, and what the last token hears
-# is the same:
+# > *The dog that chased the cat all afternoon was tired, so it …*
+#
+# Attention is a weighted sum over a *set* of words. Let the dog and the cat change places: what *it*, the last word, hears
+# is the same.
 
 # %%
 rng = np.random.default_rng(0)
-q, k, v = rng.normal(size=(3, 1, 1, 6, 4))  # one head, six tokens, four features
-shuffled = np.array([3, 0, 4, 1, 2, 5])  # the last token stays last
+words = np.array(course.SENTENCE.split())
+q, k, v = rng.normal(size=(3, 1, 1, len(words), 4))  # one head, a token a word, four features
+swapped = np.arange(len(words))
+swapped[[1, 5]] = 5, 1  # dog and cat
 
 heard = full_attention(q, k, v)[0, 0, -1]
-heard_shuffled = full_attention(q, k[:, :, shuffled], v[:, :, shuffled])[0, 0, -1]
-print("difference after shuffling:", np.abs(heard - heard_shuffled).max().round(12))
+heard_swapped = full_attention(q, k[:, :, swapped], v[:, :, swapped])[0, 0, -1]
+print(" ".join(words[swapped]), "…")
+print("difference in what 'it' hears:", np.abs(heard - heard_swapped).max().round(12))
 
 # %% [markdown]
-# So to the last word, "dog bites man" and "man bites dog" sound the same: in one layer without positions, it hears a set
-# of words. (A causal mask in many layers gives some order away: the first word hears only itself.) So we tell the model
-# where each token stands. [RoPE](glossary.md#rope) does it with clocks: take the features of a query or key in pairs, and
+# So in one layer without positions *it* cannot know who chased whom. (A causal mask in many layers gives some order away:
+# the first word hears only itself.) So we tell the model where each token stands. [RoPE](glossary.md#rope) does it with clocks: take the features of a query or key in pairs, and
 # turn each pair like the hand of a clock, by its position times the pair's own frequency.
 #
 # {{beginners: Position}}
@@ -70,8 +73,8 @@ positions, pairs = [0, 1, 2, 3, 8, 64, 255], [0, 4, 10, 23]
 plots.show_clocks(frequencies, positions, pairs)
 
 # %% [markdown]
-# Fast clocks tell neighbours apart, and soon they have been everywhere. Slow clocks tell far from near. In a short
-# training the slowest ones hardly move at all.
+# Fast clocks tell neighbours apart, and soon they have pointed everywhere. Slow clocks tell far from near. Within a short
+# text the slowest ones hardly move at all.
 
 # %% [markdown]
 # ## Predict: past the trained length
@@ -186,10 +189,10 @@ check.rotary_scores(rotary_scores)
 
 # %%
 q, k = (torch.from_numpy(row).expand(1, 1, 2048, 48) for row in rng.normal(size=(2, 48)))
-cos, sin = llama.rotation_tables(trained_rope, 2048, torch.device("cpu"))
+cos, sin = small.llama.rotation_tables(trained_rope, 2048, torch.device("cpu"))
 rotated_q, rotated_k = (
-    llama.rotate(q, cos.double(), sin.double()),
-    llama.rotate(k, cos.double(), sin.double()),
+    small.llama.rotate(q, cos.double(), sin.double()),
+    small.llama.rotate(k, cos.double(), sin.double()),
 )
 for distance in (0, 5, 100):
     scores = [(rotated_q[0, 0, p] @ rotated_k[0, 0, p - distance]).item() for p in (100, 500, 2047)]
@@ -203,9 +206,18 @@ for distance in (0, 5, 100):
 # %% [markdown]
 # ## Predict: near and far
 #
-# We want to read eight times the trained length. The simplest rule is **position interpolation** (PI): divide every
-# position by eight, so that 2,047 points where about 256 pointed. No angle is new any more. Other rules slow some clocks
-# more than others; you will build them below. Nothing is trained yet. (The cell measures all five; give it some seconds.)
+# We want to read eight times the trained length, and train nothing. These five rules were proposed; you will build three
+# of them below.
+#
+# | rule | what it does to the clocks |
+# |---|---|
+# | default | nothing |
+# | linear (PI, *position interpolation*) | every clock turns eight times slower, so no angle is new |
+# | NTK-aware | the fastest stays, the slowest turns eight times slower, the others something between |
+# | dynamic NTK | the same, by as much as the text at hand needs |
+# | YaRN | those that have turned many times stay, those that never turned full circle turn eight times slower |
+#
+# (The cell measures all five; give it some seconds.)
 
 # %%
 UNTRAINED = [plots.RULE_NAMES[rule] for rule in ("default", "linear", "ntk", "dynamic", "yarn")]
@@ -287,7 +299,8 @@ for rule in ("linear", "ntk"):
     print(f"{plots.RULE_NAMES[rule]:12} fastest clock: {stretched[0]:.3f} of its speed, slowest: {stretched[-1]:.3f}")
 
 # %% [markdown]
-# The factor is the target length over the *original* trained length. People say two things about it:
+# The factor is the target length over the *original* trained length, also when you go there in several stages.
+# ([Two popular statements](../docs/claims.md#rounded-factor) get this wrong.)
 
 # %% [markdown]
 # ## Build: YaRN
@@ -379,7 +392,7 @@ course.show_table(
     caption="What the frequencies say, and what was measured without training",
 )
 
-# %% [markdown]
+# %% [markdown] after="05.untrained"
 # One rule has both: the fastest clock as fast as before, and no new angle. It costs a little, as the column for 256 shows:
 # the pairs on its ramp turn slower too, and scores are larger than in training. Interpolation has no new angle, but it
 # blurs what is near, and a model guesses a byte mostly from the bytes just before it. Where angles are new, it matters
@@ -387,7 +400,7 @@ course.show_table(
 #
 # {{claim: interpolation-blurs}}
 
-# %% claim="interpolation-blurs"
+# %% claim="interpolation-blurs" after="05.untrained"
 for method in ("linear", "ntk", "yarn"):
     rope = Rope(48, method=method, factor=8, trained_length=256)
     print(f"{method:6} angle between neighbours, fastest pair: {rope.frequencies()[0]:.3f} rad (untouched: 1)")
@@ -463,11 +476,12 @@ course.reveal(
 # lesson is for; and "half of them, 512 is twice 256". The second forgets that the clocks now run slower: with
 # NTK-aware scaling a pair turns less in 512 tokens than it did in 256 before.
 
-# %% [markdown]
+# %% [markdown] after="05.shown"
 # In the picture of the answer, right of the dotted line, everything above 1 is trouble. Default and NTK-aware are far
 # above it, and they fail past the group in the recorded results. Dynamic NTK is a little above it on two pairs, and loses
 # a little. Interpolation and YaRN are not above it, and their curves stay flat up to the target.
-#
+
+# %% [markdown]
 # Are the missing distances really the reason? We can test it. Full attention shows all distances in training. So train
 # the same rules once more, on the same texts in the same order, and change only the pattern.
 
@@ -488,11 +502,12 @@ course.show_table(
 )
 print(course.recorded_line("position_rules_full"))
 
-# %% [markdown]
+# %% [markdown] after="05.shown"
 # With full attention NTK-aware scaling, the worst of all under S²-Attn, comes close to YaRN, and even the default rule is
 # not far behind. Interpolation stays where it was: its trouble is near, and so few steps cannot repair that under any
 # pattern. **Position rule and group are one choice, not two.**
-#
+
+# %% [markdown]
 # That was one seed. The studies of this repository ask again with three, and take the clocks apart. If the distances
 # beyond the group are to blame, then the slow pairs must be the ones that matter: only they still meet new angles there.
 # So linear interpolation was given to the slow pairs alone, to the middle ones alone, to the fast ones alone.

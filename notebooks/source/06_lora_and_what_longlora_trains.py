@@ -88,7 +88,7 @@ course.reveal(
 # of the two is nearer to low rank? What would LoRA on the embeddings lose?
 
 # %%
-rank_explorer().show()
+course.after("06.times", rank_explorer().show)
 
 # %% [markdown] instructor=true
 # *What to say*: the attention updates are far from random, a low rank keeps much of them; the update of the
@@ -99,7 +99,8 @@ rank_explorer().show()
 
 # %% [markdown]
 # ## Reveal: what people say about it
-#
+
+# %% [markdown] after="06.times"
 # {{claim: minimal-overhead}}
 
 # %% claim="minimal-overhead" after="06.times"
@@ -365,8 +366,8 @@ print(f"free_modules freed {len(freed)} modules: {', '.join(freed[:4])}, …")
 # %% [markdown]
 # ## Predict: what closes the gap?
 #
-# A small model of the same shape, trained at 256 bytes, goes to 2,048 with S²-Attn and YaRN: forty steps for each arm, the
-# same texts in the same order. LoRA of rank 8 ends behind training all weights. What closes the gap?
+# A small model of the same shape, trained at 256 bytes, goes to 2,048 with S²-Attn and YaRN: forty steps for each recipe,
+# the same texts in the same order. LoRA of rank 8 ends behind training all weights. What closes the gap?
 
 # %%
 HELPS = [
@@ -427,9 +428,9 @@ for name, also in (("LoRA", ()), ("LoRA with embeddings and norms", longlora.EMB
     print(f"{name:31} {live[name]:.3f} bits per byte at {target:,}, after {settings.steps} steps")
 
 # %% [markdown]
-# So short a run shows the direction, not the size. The recorded run has more steps, and more text to measure on. To be
-# fair to a method, try more than one learning rate; two of the arms did. The table compares all of them at the one rate
-# that each of them tried.
+# So short a run decides nothing: after a few steps either of the two may be ahead. The recorded run has more steps, and
+# more text to measure on. To be fair to a method, try more than one learning rate; two of the recipes did. The table
+# compares all of them at the one rate that each of them tried.
 
 # %% after="06.helps"
 print(course.recorded_line("trained_parts"))
@@ -443,7 +444,7 @@ course.show_table(
     caption="At one learning rate, and how much of the gap between LoRA and all weights each closes",
 )
 
-# %% [markdown]
+# %% [markdown] after="06.helps"
 # Embeddings help more than norms, and the two together help more than either. A rank of 128 helps about as much as the
 # embeddings, with eight times their trained weights, and over three seeds the embeddings are even a little ahead. Give
 # each arm its best learning rate, and rank 128 alone ends a little ahead of rank 8 with both, on one seed. So on this
@@ -453,12 +454,12 @@ course.show_table(
 # %% after="06.helps"
 course.show_study("parts")
 
-# %% [markdown]
+# %% [markdown] after="06.helps"
 # What the paper reports of a model thousands of times as large, as others quote it:
 #
 # {{claim: ranks-of-8-to-64}}
 
-# %% claim="ranks-of-8-to-64"
+# %% claim="ranks-of-8-to-64" after="06.helps"
 shape = cost.ModelShape.llama2_7b()
 table = shape.parameters
 rows = [

@@ -95,11 +95,12 @@ repaired = (ladder["before"][str(target)] - ladder["stretched"][str(target)]) / 
 )
 print(f"of all bits that were repaired at {target:,} bytes, stretching alone repaired {repaired:.0%}")
 
-# %% [markdown]
+# %% [markdown] after="08.untrained"
 # **Stretched positions repaired the text, and they find the passkeys.** So neither witness can speak for the training.
 # That is worth a pause: nearly every report about a longer context shows these two. A test on which the untrained model
 # does well cannot rank the trained ones.
-#
+
+# %% [markdown]
 # ### Measure it yourself
 #
 # This suspect needs no patience: stretch the positions of another small model, trained at 256 bytes, and ask it for keys.
@@ -111,6 +112,8 @@ text = corpus.standard_library()
 untrained = bundled_model(256)
 longlora.apply_longlora(untrained, longlora.LongLoRAConfig(far))  # not a step is taken: the weights are the base's
 trials = profile.choose(laptop=4, binder=2, ci=1)
+
+# %% after="08.untrained"
 found = evaluate.score_passkeys(untrained, text.held_out, [far], trials=trials).at(far)
 low, high = found.interval
 print(f"passkeys at {far:,}: {found.successes} of {found.trials}, so between {low:.0%} and {high:.0%} of all")
@@ -120,7 +123,7 @@ print(f"passkeys at {far:,}: {found.successes} of {found.trials}, so between {lo
 #
 # ## Predict: the second suspect
 #
-# We need a task that stretched positions cannot solve. **Named references**: a line `# set kqz=48213` hides in source code,
+# Now a harder task. **Named references**: a line `# set kqz=48213` hides in source code,
 # and further on `# get kqz` asks for the number. Eight names compete in a window, so the model has to look for the right
 # *name*, far back. Its pretraining never showed this.
 
@@ -152,10 +155,11 @@ course.reveal(
 # %% after="08.training"
 plots.show_references({name: demo[name]["references"] for name in ("stretched", "after")})
 
-# %% [markdown]
+# %% [markdown] after="08.training"
 # **Training taught the model to find what is asked for by name.** Nothing else explains these bars: same weights at the
 # start, same positions, same texts.
-#
+
+# %% [markdown]
 # ## Predict: the third suspect
 #
 # Now the shift. Three copies of the model trained on the same windows, with the same steps, rate and seed. One thing
@@ -210,7 +214,7 @@ print(
     f"references beyond two groups: {beyond['after']:.0f} of 100 with the shift, {beyond['full']:.0f} with full attention"
 )
 
-# %% [markdown]
+# %% [markdown] after="08.shift"
 # **The shift carries what was learned across the wall of a group.** In the plain text you would not have seen it: little
 # of what stands far back helps to guess the next byte of source code, and there all three are nearly alike. Ask for what
 # stands across a wall, and the shift decides, as in the probe of [lesson 02a](02a_wall_and_shift.ipynb).
@@ -220,7 +224,8 @@ print(
 #
 # So the sentence for the file: *stretched positions repaired the reading, training taught the finding, the shift took it
 # over the walls, and full attention would have done better where you can pay for it.*
-#
+
+# %% [markdown]
 # ## Play: question the suspect yourself · more
 #
 # The demo's own model, alive in your browser. *Task*: hide a reference more than one group back, and ask for it *before*,

@@ -41,7 +41,7 @@ from longlora_edu.plots import neighbours
 #
 # {{beginners: Context parallelism}}
 #
-# **2. The plain head survived.** Here is the rule of Llama 4's chunked attention, as transformers has it (read):
+# **2. An old friend survived.** Here is the rule of Llama 4's chunked attention, as transformers has it (read):
 # `key // chunk == query // chunk`, and causal.
 #
 # ## Predict: an old friend
@@ -70,9 +70,10 @@ course.reveal(
 # %% [markdown]
 # ## Reveal: an old friend
 
-# %% [markdown]
+# %% [markdown] after="11.chunk"
 # The shift itself is in none of the models that we looked at.
-#
+
+# %% [markdown]
 # **3. The mismatch got a name.** S²-Attn trains sparse and is used dense. Later papers call what is lost on the way a
 # capability gap, and repair it: SSA aligns the sparse and the dense mode while it trains (from an abstract, arXiv
 # 2511.20102), InfLLM-V2 has both with the same weights (from an abstract, 2509.24663). Our own studies saw the gap:
@@ -125,10 +126,11 @@ course.reveal(
 # %% [markdown]
 # ## Reveal: what a hybrid costs
 
-# %% [markdown]
+# %% [markdown] after="11.hybrid"
 # Fewer pairs than S², and the last word hears the first in every sixth layer. That is the shift's job, done by a layer.
 # But a hybrid is built like that from the first day of its pretraining, and LongLoRA extends a model that exists.
-#
+
+# %% [markdown]
 # ## Play: put them side by side
 #
 # Ten patterns over the same tokens. **One task.** For each: who is visible to the last token directly, and where would
