@@ -78,7 +78,7 @@ course.reveal(
 # How do we get at the weights? By a trick that you will need again. Attention is linear in the values. Give token $j$ the
 # value "1 in place $j$". Then the output of any attention function *is* its table of weights.
 
-# %%
+# %% after="03.mask"
 shares = [f"{share:.2f} of {word}" for word, share in zip(words, weights[1, 5], strict=True) if share > 0]
 print("on head 1 token 5,", words[5] + ", takes", ", ".join(shares))
 
@@ -100,7 +100,6 @@ course.predict(
     ],
 )
 flat = s2_attention(np.zeros_like(q), k, unit_values, geometry)[0]
-print("head 0:", flat[0, 5], " head 1:", flat[1, 5])
 assert flat[1, 5, 4] == 1 / 4
 course.reveal(
     "03.flat_row",

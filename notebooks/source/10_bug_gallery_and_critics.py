@@ -36,11 +36,7 @@ from longlora_edu.plots import neighbours
 # ## Why
 #
 # S²-Attn is famous for its two lines of code. It was published wrong in more ways than that. None of these mistakes raises
-# an error: shapes are right, the loss falls. The picture shows one from a widely used library: what a shifted head hears
-# there, and what it should hear.
-
-# %%
-bug_gallery.exhibit("rolled_back_inside_groups", "3 groups of 4", False)
+# an error: shapes are right, the loss falls. So how would you know? This lesson looks at what such a program *does*.
 
 # %% [markdown]
 # {{claim: two-lines-of-code}}
@@ -68,27 +64,33 @@ print("ways in which it was published otherwise:", sum(bug.published for bug in 
 # %% [markdown]
 # ## Predict: how much of it is wrong?
 #
-# The library of the picture rolls the output of the shifted heads back *before* it joins the groups again. So each group
-# turns in itself. Take 16 tokens in groups of 4. To count, we let each token look at itself only, and give it its own
-# number as value: then the output says whose result stands where.
+# > *The dog that chased the cat all afternoon was tired, so it …*
+#
+# On a shifted head the words are rolled to the left, cut into groups, and attend; then the groups are joined, and the
+# output is rolled back. A widely used library does the last two steps in the wrong order: it rolls back first, each group
+# in itself, and then joins the groups. Take our twelve words in groups of 4. To count, we let each word look at itself
+# only and carry itself as value: then the output says whose result stands where.
 
 # %%
-course.predict("10.turned", "On a shifted head, how many of the 16 tokens get another token's output?", unit="tokens")
-geometry = S2Geometry(16, 4, 2)
-alone = 100 * np.broadcast_to(np.eye(16), (1, 2, 16, 16))  # queries and keys that fit nobody else
-numbers = np.broadcast_to(np.arange(16.0)[:, None], (1, 2, 16, 1))
+course.predict("10.turned", "On a shifted head, how many of the 12 words get another word's output?", unit="words")
+words = course.SENTENCE.split()
+geometry = S2Geometry(12, 4, 2)
+alone = 100 * np.broadcast_to(np.eye(12), (1, 2, 12, 12))  # queries and keys that fit nobody else
+numbers = np.broadcast_to(np.arange(12.0)[:, None], (1, 2, 12, 1))
 out = bugs.BUGS["rolled_back_inside_groups"].function(alone, alone, numbers, geometry, scale=1.0)
 stands = out[0, 1, :, 0].round().astype(int).tolist()
-moved = int((out[0, 1, :, 0].round() != np.arange(16)).sum())
+moved = sum(place != number for place, number in enumerate(stands))
 course.reveal(
     "10.turned",
     moved,
-    f"These stand there: {', '.join(map(str, stands))}. The first half of every group gets the output of the token one "
-    "group later, which has read the future. It happens in half of the heads, in every layer, and no error is raised.",
-    unit="tokens",
+    f"These stand there: {' '.join(words[number] for number in stands)}. The first half of every group gets the output of "
+    "the word one group later, which has read the future. It happens in half of the heads, in every layer, and no error "
+    "is raised.",
+    unit="words",
+    picture=bug_gallery.exhibit("rolled_back_inside_groups", "3 groups of 4", False),
     because={
-        16: "The second half of each group comes back to its place.",
-        4: "It is not one token a group, but half of it.",
+        12: "The second half of each group comes back to its place.",
+        3: "It is not one word a group, but half of it.",
     },
 )
 
@@ -232,7 +234,7 @@ course.reveal(
     },
 )
 
-# %% [markdown]
+# %% [markdown] after="10.copy"
 # The loss fell because the model learned to look up the answer. This text was made so that the leak shows. How much it
 # matters on ordinary text is another question, for [lesson 08](08_did_it_work.ipynb).
 
@@ -375,7 +377,8 @@ for name, shape in shapes.items():
 # %% [markdown]
 # **Interpolation against exact positions.** Squeezed positions are harder to tell apart: lesson 05 measures it.
 #
-# **Short horizons.** Where attention is a small part of a step, there is little to save.
+# **Short horizons.** Where attention is a small part of a step,
+# [there is little to save](../docs/claims.md#saves-on-short-horizons).
 
 # %% [markdown]
 # **The mismatch of training and inference, measured.** Put a model that never saw the pattern under it, and look how much it
@@ -396,7 +399,7 @@ print(f"trained under S², used dense (the demo): {after}")
 #
 # These are other people's numbers, each with its source, and with what to keep in mind when you quote it.
 
-# %%
+# %% folded="What each study found"
 critics = [
     ("a controlled study of context extension (arXiv 2409.12181), Llama-2-7B to 32k",
      "RULER at 32k: LongLoRA 3.5, position interpolation 57.7, NTK 59.4; needle 20.3, 42.1, 83.7",
@@ -418,8 +421,7 @@ critics = [
      "perplexity and retrieval only; the ratio of the group unexplained; FLOPs unclear; names inconsistent",
      "results after instruction tuning were added in answer"),
 ]  # fmt: skip
-for study, found, keep_in_mind in critics:
-    print(f"{study}\n  found:        {found}\n  keep in mind: {keep_in_mind}\n")
+course.show_table(("study", "found", "keep in mind"), critics, caption="What others found")
 
 # %% [markdown]
 # None of this shows that sparse training cannot work. Most of it shows that *this recipe as released* did badly on tests
@@ -456,7 +458,8 @@ for bug in bugs.BUGS.values():
 # | Is sparse attention or LoRA to blame for bad results? | answered on a small model, where study 1 separates them: with all weights trained, S² is still behind full attention; open for large ones |
 # | Sequences of mixed resolution, uncertain positions? | open: ideas, no results |
 #
-# And one that can at least be computed:
+# Is a group of a quarter of the length right? [Cannot tell at this size](../docs/claims.md#group-must-be-a-quarter); what
+# it costs can be computed.
 
 # %% [markdown]
 # ## Recap

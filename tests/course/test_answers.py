@@ -145,6 +145,18 @@ def test_commit_itself_reveals(name):
 
 
 @each_lesson
+def test_a_cell_with_a_reveal_prints_nothing_after_its_question(name):
+    for cell in code_of(LESSONS[name]):
+        asked = [call.lineno for call in calls(cell.source, "predict", "draw")]
+        printed = [
+            node.lineno
+            for node in ast.walk(ast.parse(cell.source))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+        ]
+        assert not asked or all(line < min(asked) for line in printed)
+
+
+@each_lesson
 def test_explorers_wait_for_the_prediction_that_they_would_answer(name):
     loose = [
         cell.source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ pytest.importorskip("peft")
 
 from longlora_edu.course.checks import CheckFailed  # noqa: E402
 from longlora_edu.course.checks import l09_real_model as check  # noqa: E402
+from longlora_edu.course.play import any_model  # noqa: E402
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora  # noqa: E402
 from longlora_edu.model import LlamaConfig, TinyLlama  # noqa: E402
 from longlora_edu.rope import Rope  # noqa: E402
@@ -199,3 +202,14 @@ def test_the_panel_answers_to_every_choice():
         chosen.value = name
         assert said.value == families.describe(name)
     assert families.family_table().count("<tr>") == len(families.FAMILIES) + 1
+
+
+def test_without_a_model_of_ones_own_the_package_is_taken_where_it_may_be(monkeypatch, tmp_path):
+    (tmp_path / "small.gguf").touch()
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(any_model.importlib.util, "find_spec", lambda name: found)
+    assert any_model.source_of("", packaged=True) == str(tmp_path / "small.gguf")
+    assert any_model.source_of("", packaged=False) == ""
+    assert any_model.source_of("org/model", packaged=True) == "org/model"
+    monkeypatch.setattr(any_model.importlib.util, "find_spec", lambda name: None)
+    assert any_model.source_of("", packaged=True) == ""
