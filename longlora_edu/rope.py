@@ -222,5 +222,5 @@ class Leap:
 
 
 def _same(value: object, constant: float | None) -> bool:
-    """Is a field of a config this constant? Published attention factors are rounded to six places or more."""
+    """Return whether a field of a config equals a constant, up to 1e-6: published attention factors are rounded."""
     return constant is not None and isinstance(value, int | float) and math.isclose(value, constant, rel_tol=1e-6)

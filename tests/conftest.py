@@ -60,7 +60,7 @@ def published(monkeypatch):
 def finished_demo(tmp_path_factory):
     """Settings, folder and result of one finished demo: the model of the package on a short text, in seconds."""
     import torch
-    from helpers import write_text
+    from helpers import write_little, write_text
 
     from longlora_edu.demo.run import DemoSettings, run_demo
 
@@ -80,7 +80,9 @@ def finished_demo(tmp_path_factory):
         references=3,
         passkey_share=0.5,
     )
-    report = run_demo(settings, folder / "demo")
+    with pytest.MonkeyPatch.context() as patch:
+        write_little(patch)
+        report = run_demo(settings, folder / "demo")
     torch.set_num_threads(before)
     return settings, folder / "demo", report
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import venv
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,13 @@ def tiny_bundled_model():
 
     config = LlamaConfig(Rope(8, trained_length=256), hidden_size=16, intermediate_size=16, num_hidden_layers=1)
     return TinyLlama(config, generator=torch.Generator().manual_seed(0)).eval()
+
+
+def write_little(monkeypatch):
+    """Let a demo continue its prompt by four bytes: each takes a forward pass over all before it."""
+    from longlora_edu.demo import ladder
+
+    monkeypatch.setattr(ladder, "continue_greedily", partial(ladder.continue_greedily, count=4))
 
 
 def smollm2_file():

@@ -68,7 +68,7 @@ def _read_by(heads: range, k: Tensor, v: Tensor, q: Tensor) -> tuple[Tensor, Ten
 
 
 def _halves(geometry: S2Geometry) -> list[range]:
-    """Heads that follow one rule: two halves; for relatives of S²-Attn, which may have a rule a head, all as one."""
+    """List the heads by rule: two halves; for relatives of S²-Attn, which may have a rule a head, all as one."""
     if type(geometry) is not S2Geometry:
         return [range(geometry.num_heads)]
     return [heads for heads in (geometry.plain_heads, geometry.shifted_heads) if heads]
@@ -94,7 +94,7 @@ def _blocks(geometry: S2Geometry, heads: range, device: torch.device):
 
 
 def _plan(geometry: S2Geometry, heads: range, segments: Tensor | None, device: torch.device):
-    """The blocks that have something to compute: of one head where all of `heads` follow one rule."""
+    """Plan the blocks to compute, as a `BlockMask`: of one head where all of `heads` follow one rule."""
     from torch.nn.attention.flex_attention import create_block_mask
 
     # Compiled, the plan is made without the mask of n n that it sums up.

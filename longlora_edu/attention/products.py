@@ -99,7 +99,7 @@ def _weights(q: Tensor, k: Tensor, block: slice, seen: slice, scale: float) -> T
 
 
 def _later(block: slice, q: Tensor) -> Tensor:
-    """bool (queries, keys): stands the key behind the query?"""
+    """Return bool (queries, keys) of a block, True where the key comes after the query."""
     queries, keys = torch.arange(block.start, block.stop, device=q.device), torch.arange(block.stop, device=q.device)
     return keys > queries[:, None]
 

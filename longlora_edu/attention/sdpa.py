@@ -45,7 +45,7 @@ def lost_tokens(x: Tensor) -> Tensor:
 
 
 def may_hold(*marks: Tensor) -> bool:
-    """Is one of these true anywhere? Also yes where finding out means waiting: compiled, or on another device."""
+    """Return whether one of these bool tensors has a True; also True where reading them means waiting for a device."""
     if marks[0].device.type != "cpu" or torch.compiler.is_compiling():
         return True
     try:

@@ -32,7 +32,7 @@ def _main(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Learn LongLoRA by running it: shifted sparse attention, and a small model that reads eight times further."""
+    """Learn LongLoRA by running it: shifted sparse attention, and a small model that reads four times further."""
     # A closed stream is None to Python. Writing there must not fail, and no file may get its number.
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:

@@ -46,7 +46,7 @@ class TokenWindows(Windows):
         self._hold(long, needed)
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """int64 (count, length)."""
+        """Draw `count` windows: int64 (count, length)."""
         return with_opening(super().draw(rng, count), self.opening)
 
     @cached_property
@@ -57,7 +57,7 @@ class TokenWindows(Windows):
         )
 
     def at(self, text: int, start: int) -> np.ndarray:
-        """int64 (1, length)."""
+        """Return the window of a text that begins at token `start`: int64 (1, length)."""
         return with_opening(self._texts[text][None, start : start + self.length], self.opening)
 
 
@@ -72,16 +72,16 @@ class TextData:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Of all documents, in tokens."""
+        """The lengths of all documents, in tokens."""
         return tuple(map(len, self.texts))
 
     @property
     def mean_length(self) -> float:
-        """Of a drawn window, in tokens."""
+        """The mean length of a drawn window, in tokens."""
         return self.windows.length + len(self.windows.opening)
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and labels int64 (count, n), the same."""
+        """Draw `count` windows as ids and labels, int64 (count, n): the two are equal."""
         ids = self.windows.draw(rng, count)
         return ids, ids
 
@@ -91,7 +91,7 @@ class TextData:
         return len(self.windows.side_by_side)
 
     def item(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and labels int64 (1, n) of a window of a pass."""
+        """Return ids and labels, int64 (1, n), of one window of a pass, by its number."""
         ids = self.windows.at(*self.windows.side_by_side[number])
         return ids, ids
 

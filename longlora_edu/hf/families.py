@@ -63,7 +63,7 @@ def attention_layers(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def refuse_inputs(query_length: int, key_length: int, attention_mask: Tensor | None, arguments: dict) -> None:
-    """Check one call of attention under S².
+    """Refuse a call of attention with lengths, a mask or arguments that S² does not compute.
 
     Raises:
         ValueError: for anything but whole sequences under the mask of `s2_attention_mask`, naming what was found.
@@ -106,7 +106,7 @@ def refuse_borders(positions: Tensor | None, arguments: dict) -> None:
 
 
 def refuse_lengths(query_length: int, key_length: int) -> None:
-    """S² computes whole sequences.
+    """Refuse a call with fewer queries than keys, as in decoding: S² computes whole sequences only.
 
     Raises:
         ValueError: if there are fewer queries than keys, as in decoding with a cache.

@@ -38,11 +38,11 @@ class PairData:
 
     @property
     def mean_length(self) -> float:
-        """Of a drawn pair, in tokens."""
+        """The mean length of a drawn pair, in tokens."""
         return float(np.mean([len(ids) for ids in self.texts]))
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and labels int64 (1, n) of one pair: their lengths differ."""
+        """Draw one pair as ids and labels, int64 (1, n). `count` has no effect: lengths differ."""
         return self.item(int(rng.integers(len(self.pairs))))
 
     @property
@@ -51,7 +51,7 @@ class PairData:
         return len(self.pairs)
 
     def item(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and labels int64 (1, n) of a pair."""
+        """Return ids and labels, int64 (1, n), of a pair, by its number."""
         ids, labels = self.pairs[number]
         return ids[None], labels[None]
 

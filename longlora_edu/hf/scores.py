@@ -43,7 +43,7 @@ class NatsScore:
 
     @property
     def perplexity(self) -> dict[int, float]:
-        """By length."""
+        """The perplexity at each length: the exponential of the nats."""
         return {length: float(np.exp(nats)) for length, nats in self.by_length.items()}
 
 

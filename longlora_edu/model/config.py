@@ -57,7 +57,7 @@ class LlamaConfig:
 
     @property
     def trained_context(self) -> int:
-        """The length before any stretching."""
+        """The context before any stretching, in tokens."""
         return self.rope.trained_length or round(self.max_position_embeddings / self.rope.factor)
 
     def as_json(self) -> dict:

@@ -11,10 +11,8 @@ from .angles import (
     pair_angles,
     plot_angles,
     plot_wavelengths,
-    show_angles,
-    show_wavelengths,
 )
-from .budget import Budget, describe_bytes, describe_flops, plot_bytes, plot_flops, show_bytes, show_flops
+from .budget import Budget, describe_bytes, describe_flops, plot_bytes, plot_flops
 from .compare import describe_comparison, plot_comparison, show_comparison
 from .costs import (
     attention_crossover,
@@ -41,24 +39,20 @@ from .curves import (
     plot_loss,
     running_mean,
     show_bits_by_length,
-    show_bits_by_position,
     show_loss,
 )
 from .drawn import describe_drawn_curve, plot_drawn_curve, show_drawn_curve
-from .fold import describe_fold, describe_folds, plot_fold, plot_folds, show_fold, show_folds
+from .fold import describe_fold, describe_folds, plot_fold, plot_folds, show_folds
 from .hops import describe_boundaries, describe_hops, hops, plot_boundaries, plot_hops, show_boundaries, show_hops
 from .low_rank import show_low_rank, show_parts, show_shares
 from .masks import (
-    describe_idea,
     describe_masks,
     describe_reach,
     layers_needed,
     mask_kinds,
-    plot_idea,
     plot_mask,
     plot_masks,
     plot_reach,
-    show_idea,
     show_mask,
     show_masks,
     show_reach,
@@ -84,8 +78,6 @@ from .ranks import (
     kept_energy,
     plot_energy,
     plot_trained_weights,
-    show_energy,
-    show_trained_weights,
     trained_weights,
 )
 from .rotary import RULE_NAMES, show_by_pair, show_clocks, show_rules_by_length, show_scores
@@ -154,7 +146,6 @@ __all__ = [
     "describe_folds",
     "describe_growth",
     "describe_hops",
-    "describe_idea",
     "describe_loss",
     "describe_masks",
     "describe_measured",
@@ -193,7 +184,6 @@ __all__ = [
     "plot_folds",
     "plot_growth",
     "plot_hops",
-    "plot_idea",
     "plot_loss",
     "plot_mask",
     "plot_masks",
@@ -209,23 +199,16 @@ __all__ = [
     "plot_wavelengths",
     "png",
     "running_mean",
-    "show_angles",
     "show_bits_by_length",
-    "show_bits_by_position",
     "show_boundaries",
     "show_by_pair",
-    "show_bytes",
     "show_clocks",
     "show_comparison",
     "show_drawn_curve",
-    "show_energy",
     "show_flop_shares",
-    "show_flops",
-    "show_fold",
     "show_folds",
     "show_growth",
     "show_hops",
-    "show_idea",
     "show_loss",
     "show_low_rank",
     "show_mask",
@@ -242,8 +225,6 @@ __all__ = [
     "show_speed",
     "show_tables",
     "show_trainable",
-    "show_trained_weights",
-    "show_wavelengths",
     "speed_ratios",
     "trained_weights",
 ]

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from ..rope import Rope
-from .picture import picture_of
 from .rotary import RULE_LOOKS, RULE_NAMES
 from .style import INK, SCREEN, Style, dress, new_axes
 
@@ -142,7 +141,3 @@ def _sizes(style: Style, count: int) -> dict:
 def _span(values: np.ndarray) -> str:
     low, high = f"{values.min():.3g}", f"{values.max():.3g}"
     return low if low == high else f"{low} to {high}"
-
-
-show_wavelengths = picture_of(plot_wavelengths, describe_wavelengths)
-show_angles = picture_of(plot_angles, describe_angles)

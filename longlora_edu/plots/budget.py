@@ -10,7 +10,6 @@ from matplotlib.ticker import NullLocator
 
 from ..cost import ModelShape, attention_bytes, attention_pairs, forward_flops, kv_cache_bytes
 from ..geometry import S2Geometry
-from .picture import picture_of
 from .style import DENSE, EMPTY, FROZEN, INK, PLAIN, SCREEN, SHIFTED, Style, dress, new_axes, percent
 
 # Heads as in the masks; what S²-Attn cannot save is pale.
@@ -139,7 +138,3 @@ def binary(count: float) -> str:
         if count >= 2**power:
             return f"{count / 2**power:.3g}\N{NO-BREAK SPACE}{unit}"
     return f"{count:.0f}\N{NO-BREAK SPACE}B"
-
-
-show_flops = picture_of(plot_flops, describe_flops)
-show_bytes = picture_of(plot_bytes, describe_bytes)

@@ -50,7 +50,7 @@ def _edges(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def describe_comparison(mine: np.ndarray, right: np.ndarray) -> str:
-    """The same as a sentence: how many pairs are too many, and how many are missing."""
+    """Describe `plot_comparison` in a sentence: how many pairs are too many, and how many are missing."""
     mine, right = np.asarray(mine, bool), np.asarray(right, bool)
     if mine.shape != right.shape:
         return f"Your mask has shape {mine.shape}, the right one {right.shape}."

@@ -225,5 +225,4 @@ def _mark_trained(ax: Axes, trained_context: int, style: Style) -> None:
 
 
 show_bits_by_length = picture_of(plot_bits_by_length, describe_bits_by_length)
-show_bits_by_position = picture_of(plot_bits_by_position, describe_bits_by_position)
 show_loss = picture_of(plot_loss, describe_loss)

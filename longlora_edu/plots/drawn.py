@@ -35,7 +35,7 @@ def plot_drawn_curve(
 def describe_drawn_curve(
     names: Sequence[str], mine: Sequence[float] | None, right: Sequence[float], *, unit: str = ""
 ) -> str:
-    """The same as a sentence: each measured point, and the drawn one beside it."""
+    """Describe `plot_drawn_curve` in a sentence: each measured point, and the drawn one beside it."""
     said = [""] * len(names) if mine is None else [f" (yours {value:.2f})" for value in mine]
     points = ", ".join(f"{name}: {value:.2f}{yours}" for name, value, yours in zip(names, right, said, strict=True))
     return f"Measured, in {unit or 'numbers'}: {points}."

@@ -104,5 +104,4 @@ def _tokens(ax: Axes, x: float, y: float, piece: range, colour: str, style: Styl
     ax.add_patch(Rectangle((x, y), len(piece), 1, fill=False, edgecolor=INK, linewidth=style.line))
 
 
-show_fold = picture_of(plot_fold, describe_fold)
 show_folds = picture_of(plot_folds, describe_folds)

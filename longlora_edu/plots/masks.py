@@ -12,7 +12,6 @@ from matplotlib.patches import Patch, Rectangle
 from ..geometry import S2Geometry
 from .picture import picture_of
 from .style import (
-    DENSE,
     EMPTY,
     FUTURE,
     FUTURE_HATCH,
@@ -126,35 +125,6 @@ def plot_reach(geometry: S2Geometry, num_layers: int, *, style: Style = SCREEN, 
     return dress(ax, style, title=title, x="token that is heard", y="token that hears", grid=False)
 
 
-def plot_idea(geometry: S2Geometry, *, style: Style = SCREEN, axes: Sequence[Axes] | None = None) -> np.ndarray:
-    """S²-Attn for somebody with two minutes: plain heads, shifted heads, what layers of both carry, use when trained.
-
-    Returns four axes. The README's picture is `png(plot_idea(S2Geometry(12, 4, 2)), dpi=120)`.
-
-    Raises:
-        ValueError: when `axes` are not four.
-    """
-    axes = axes_for(axes, 4, style, width=2.2, height=1.05)
-    plot_masks(geometry, heads=(0, geometry.num_heads - 1), style=style, axes=axes[:2])
-    plot_reach(geometry, 2 * -(-geometry.seq_len // geometry.group_size), style=style, ax=axes[2])
-    dense = mask_kinds(S2Geometry(geometry.seq_len, geometry.seq_len, 2), 0)
-    _draw_matrix(axes[3], dense, style, cmap=ListedColormap([EMPTY, DENSE]), vmin=0, vmax=1)
-    _outline(axes[3], (range(geometry.seq_len),), dense, style)
-    dress(axes[3], style, grid=False)
-    titles = (
-        f"Training, half the heads:\nlook inside groups of {geometry.group_size}",
-        f"Training, other half:\ngroups begin {geometry.shift} later",
-        "Stacked: number of layers\nuntil a token hears another",
-        "Use: every head has\nfull attention again",
-    )
-    for ax, title in zip(axes, titles, strict=True):
-        ax.set_title(title, fontsize=style.text, loc="left", color=INK)
-    shown = (mask_kinds(geometry, 0), mask_kinds(geometry, geometry.num_heads - 1), dense)
-    for ax, kinds in zip(axes[[0, 1, 3]], shown, strict=True):
-        ax.set_xlabel(f"key: is looked at\n{np.count_nonzero(kinds)} pairs", fontsize=style.text, color=INK)
-    return axes
-
-
 def describe_masks(geometry: S2Geometry) -> str:
     """Describe `plot_masks` in a sentence with its numbers."""
     full = geometry.seq_len * (geometry.seq_len + 1) // 2
@@ -184,16 +154,6 @@ def describe_reach(geometry: S2Geometry, num_layers: int) -> str:
     )
 
 
-def describe_idea(geometry: S2Geometry) -> str:
-    """Describe `plot_idea` in a sentence with its numbers."""
-    return (
-        f"In training half of the heads look inside groups, the other half inside groups that begin {geometry.shift} "
-        f"later. {describe_masks(geometry)} "
-        f"{describe_reach(geometry, 2 * -(-geometry.seq_len // geometry.group_size))} "
-        "In use every head is ordinary full attention."
-    )
-
-
 def _draw_matrix(ax: Axes, values: np.ndarray, style: Style, **options):
     length = len(values)
     edges = np.arange(length + 1) - 0.5
@@ -215,4 +175,3 @@ def _outline(ax: Axes, cell: Sequence[range], kinds: np.ndarray, style: Style) -
 show_mask = picture_of(plot_mask, describe_masks)
 show_masks = picture_of(plot_masks, describe_masks)
 show_reach = picture_of(plot_reach, describe_reach)
-show_idea = picture_of(plot_idea, describe_idea)

@@ -22,27 +22,27 @@ Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def window(width: int) -> Rule:
-    """The last `width` keys."""
+    """Build a rule: a query sees the last `width` keys, its own among them."""
     return lambda query, key: query - key < width
 
 
 def cells(size: int, shift: int = 0) -> Rule:
-    """Keys of the same cell of `size` tokens, cells beginning at `shift`."""
+    """Build a rule: a query sees the keys of its own cell of `size` tokens, cells beginning at `shift`."""
     return lambda query, key: (query - shift) // size == (key - shift) // size
 
 
 def every(step: int, within: int | None = None) -> Rule:
-    """Every `step`-th key before the query, up to `within` tokens back."""
+    """Build a rule: a query sees every `step`-th key before it, up to `within` tokens back."""
     return lambda query, key: ((query - key) % step == 0) & (query - key < (within or query.size))
 
 
 def first(count: int) -> Rule:
-    """The first `count` keys, for everybody: global tokens, or attention sinks."""
+    """Build a rule: every query sees the first `count` keys (global tokens, or attention sinks)."""
     return lambda query, key: key < count
 
 
 def last_of_cells(size: int) -> Rule:
-    """The last key of each cell: a place where a summary of the cell could stand."""
+    """Build a rule: a query sees the last key of each cell, where a summary of the cell could stand."""
     return lambda query, key: key % size == size - 1
 
 
@@ -128,7 +128,7 @@ def plot_patterns(patterns: Mapping[str, SparsePattern], seq_len: int, *, column
 
 
 def describe_patterns(patterns: Mapping[str, SparsePattern], seq_len: int) -> str:
-    """The same as a sentence, with the share of the pairs of full attention that each computes."""
+    """Describe `plot_patterns` in a sentence, with the share of the pairs of full attention that each computes."""
     full = seq_len * (seq_len + 1) / 2
     parts = [f"{name} {percent(pattern.pairs(seq_len) / full)}" for name, pattern in patterns.items()]
     listed = ", ".join(parts)

@@ -10,7 +10,6 @@ from matplotlib.ticker import NullLocator
 
 from ..cost import ModelShape
 from .budget import short
-from .picture import picture_of
 from .style import AFTER, INK, LOSS, SCREEN, TRAINED, Style, dress, new_axes, percent
 
 LINES = (
@@ -132,7 +131,3 @@ def _kept(spectra: Mapping[str, Sequence[float]], rank: int) -> dict[str, np.nda
         if not 1 <= rank < len(shares):
             raise ValueError(f"rank must be from 1 to {len(shares) - 1} for {name}, got {rank}")
     return kept
-
-
-show_energy = picture_of(plot_energy, describe_energy)
-show_trained_weights = picture_of(plot_trained_weights, describe_trained_weights)

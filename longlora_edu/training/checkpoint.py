@@ -114,7 +114,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _parsed(text: str) -> object:
-    """Return what a description says, None if it is none."""
+    """Parse the description in a checkpoint, which is JSON; None where it is not."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -52,7 +52,7 @@ def _built(family: str, sizes: dict, head: str = "ForCausalLM") -> transformers.
 
 @cache
 def verdict(name: str) -> tuple[bool, str]:
-    """Does `use_s2` take a model of this family, and what does it say?
+    """Return whether `use_s2` takes a model of this family, and its report or refusal as a sentence.
 
     Raises:
         ValueError: for a name that is not among `FAMILIES`.

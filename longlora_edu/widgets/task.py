@@ -1,57 +1,16 @@
-"""A task: a button for work of some seconds, and the picture of what came of it."""
+"""A bar for work of some seconds in a cell."""
 
 from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ipywidgets
 
 from ..runs.progress import Advance
-from .display import Picture, show
-from .panel import Area, check_control, control_row
-
-
-class Task:
-    """A button for work of some seconds, a bar that shows how far it is, and the picture of what came of it.
-
-    `work(progress, **values)` is a plain function that returns a `Picture`; `progress` is a `Progress` as everywhere,
-    and the values are the controls' at the press. Moving a control never starts anything. `picture` stands there first.
-    Errors are treated as in a `Panel`, but ipywidgets only logs what a click raises: `press` raises it. Interrupting
-    the kernel leaves everything as it was before.
-    """
-
-    def __init__(
-        self, work: Callable[..., Picture], controls: Mapping[str, ipywidgets.Widget], *, label: str, picture: Picture
-    ) -> None:
-        self.work, self.controls, self.picture, self.errors = work, dict(controls), picture, []
-        for name, control in self.controls.items():
-            check_control(name, control)
-        self.button = ipywidgets.Button(description=label, layout=ipywidgets.Layout(width="max-content"))
-        self.bar = Bar()
-        self.area = Area(picture)
-        self.box = ipywidgets.VBox([control_row(self.controls), self.button, self.bar.box, self.area.box])
-        self.button.on_click(self.press)
-
-    def press(self, _: object = None) -> Picture:
-        """Do the work with the values at hand, and show its picture: what the button calls."""
-        self.button.disabled = True
-        try:
-            self.picture = self.work(self.bar, **{name: control.value for name, control in self.controls.items()})
-        except Exception as error:
-            self.errors.append(error)
-            self.area.say(error)
-            raise
-        finally:
-            self.button.disabled = False
-        self.area.show(self.picture)
-        return self.picture
-
-    def show(self) -> None:
-        """Publish the task, with its picture where there is no kernel."""
-        show(self.box, self.picture)
+from .display import show
 
 
 class Bar:

@@ -12,7 +12,7 @@ import time
 import pytest
 import typer
 from demo.test_demo import full_disk, weights_of, without_times
-from helpers import tiny_bundled_model, write_text
+from helpers import tiny_bundled_model, write_little, write_text
 from repository.test_architecture import PACKAGE, loaded_after
 from typer.testing import CliRunner
 
@@ -30,6 +30,8 @@ from longlora_edu.training.pretrain import PretrainConfig
 # What `--quick` means here, so that a whole run takes no time.
 VERY_QUICK = {"context": 320, "steps": 12, "batch": 1, "windows": 2, "trials": 1, "references": 2, "rank": 4}
 
+pytestmark = pytest.mark.xdist_group("demo")  # one process makes the finished demo for the three files that read it
+
 
 def run(*arguments):
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
@@ -37,8 +39,9 @@ def run(*arguments):
 
 @pytest.fixture
 def quick(tmp_path, monkeypatch, threads):
-    """Arguments of a demo of a model that knows nothing, into `tmp_path / "out"`."""
+    """Arguments of a demo of a model that knows nothing, into `tmp_path / "out"`, whose page has no pictures."""
     monkeypatch.setattr(demo_module, "bundled_model", tiny_bundled_model)
+    monkeypatch.setattr(demo_module, "render_report", lambda report: "pictures would take most of the time")
     monkeypatch.setattr(demo_module, "QUICK", VERY_QUICK)
     text = write_text(tmp_path / "text.py")
     return ["demo", "--quick", "--out", tmp_path / "out", "--corpus", text, "--threads", "1"]
@@ -301,9 +304,10 @@ def test_ctrl_c_before_anything_is_written_says_so(quick, monkeypatch):
 # Real processes, stopped for real.
 
 CHILD = """
-import signal, sys, time
+import functools, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
-import longlora_edu.demo.run as demo
+import longlora_edu.demo.run as demo, longlora_edu.demo.ladder as ladder
+ladder.continue_greedily = functools.partial(ladder.continue_greedily, count=4)  # as in `finished_demo`
 demo.QUICK = {"context": 640, "rank": 8, "steps": 24, "batch": 1, "windows": 4, "trials": 1}
 demo.QUICK |= {"references": 3, "passkey_share": 0.5}
 demo.save_tiny_llama = lambda model, folder: time.sleep(600)  # whoever stops it comes in time
@@ -335,8 +339,9 @@ def stopped_at_a_new_checkpoint(sign, *arguments):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
-def test_a_run_stopped_by_ctrl_c_and_by_kill_9_ends_at_the_same_bits(tmp_path, finished_demo, threads):
+def test_a_run_stopped_by_ctrl_c_and_by_kill_9_ends_at_the_same_bits(tmp_path, finished_demo, monkeypatch, threads):
     settings, whole, report = finished_demo
+    write_little(monkeypatch)
     folder = tmp_path / "cut here"
     start = ["demo", "--quick", "--out", folder, "--corpus", settings.corpus, "--threads", "1", "--seed", "3"]
     code, errors = stopped_at_a_new_checkpoint(signal.SIGINT, *start)

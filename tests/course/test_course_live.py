@@ -30,7 +30,7 @@ def settings(tmp_path, monkeypatch):
     """Four small steps of a tiny model on a short text."""
     monkeypatch.setattr(live, "bundled_model", tiny_bundled_model)
     text = write_text(tmp_path / "text.py")
-    return DemoSettings(context=512, steps=4, batch=1, windows=2, trials=1, corpus=str(text))
+    return DemoSettings(context=512, steps=4, batch=1, windows=2, trials=1, references=2, corpus=str(text))
 
 
 def losses(result):

@@ -29,7 +29,6 @@ PANELS = {
     "quiz('02.b', Question('Which half?', right=('heads', 'Yes.'), wrong=[('tokens', 'No.')]))",
     "panel": "from longlora_edu.widgets.cost_explorer import cost_explorer\ncost_explorer().show()",
     "another": "from longlora_edu.widgets.rank_explorer import rank_explorer\nrank_explorer().show()",
-    "button": "from longlora_edu.widgets.cost_explorer import seconds_explorer\nseconds_explorer().show()",
 }
 
 

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
+from forked_kernels import forked_kernels
 
 from longlora_edu.course.build.assemble import LARGEST, build, edition
 from longlora_edu.course.build.frame import set_up
@@ -307,18 +308,24 @@ def test_links_between_lessons_and_into_the_glossary_resolve(name):
 # That they run.
 
 
-def run(paths, report):
+def run(paths, report, variables):
     """Run notebooks by nbmake, as a reader's machine would with the least work: what went wrong, by the name of each.
 
     One pytest for all, without the plugins that happen to be installed: starting it takes as long as a short lesson.
-    Each notebook has a kernel and a folder of its own, where its journal is kept.
+    Each notebook has a kernel and a folder of its own, where its journal is kept; torch and the like are loaded once
+    for all kernels (`forked_kernels`).
     """
     options = {"LONGLORA_EDU_PROFILE": "ci", "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-p", "nbmake.pytest_plugin", "--nbmake", "--overwrite", "-q"]
     command += ["-p", "no:cacheprovider", f"--junitxml={report}", *map(str, paths)]
     clean = {name: value for name, value in os.environ.items() if name != "LONGLORA_EDU_PROGRESS"}
     done = subprocess.run(
-        command, cwd=report.parent, env=clean | options, capture_output=True, text=True, timeout=600 * len(paths)
+        command,
+        cwd=report.parent,
+        env=clean | options | variables,
+        capture_output=True,
+        text=True,
+        timeout=600 * len(paths),
     )
     wrong = dict.fromkeys((path.stem for path in paths), done.stdout + done.stderr)
     for case in ElementTree.parse(report).iter("testcase") if report.exists() else ():
@@ -343,7 +350,7 @@ def runs(request, tmp_path_factory):
             folder = tmp_path_factory.mktemp(f"{kind}-{name}")
             (paths[kind, name],) = build(NOTEBOOKS / "source", folder, kind, wanted=(name,), run=False)
         every = [path for (other, _), path in paths.items() if other == kind]
-        started[kind] = pool.submit(run, every, tmp_path_factory.mktemp("report") / f"{kind}.xml")
+        started[kind] = pool.submit(run, every, tmp_path_factory.mktemp("report") / f"{kind}.xml", variables)
 
     def finished(kind, name):
         if kind not in started:
@@ -351,7 +358,7 @@ def runs(request, tmp_path_factory):
                 start(each)
         return started[kind].result()[name], nbformat.read(paths[kind, name], 4)
 
-    with ThreadPoolExecutor(2) as pool:
+    with forked_kernels(tmp_path_factory.mktemp("kernels")) as variables, ThreadPoolExecutor(2) as pool:
         yield finished
 
 

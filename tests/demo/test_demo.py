@@ -15,6 +15,7 @@ from helpers import tiny_bundled_model, write_text
 from longlora_edu.demo import ladder as ladder_module
 from longlora_edu.demo import run as demo_module
 from longlora_edu.demo.ladder import ladder_rows, ladder_sentence
+from longlora_edu.demo.report import render_report
 from longlora_edu.demo.run import QUICK, WHY_ROPE, DemoSettings, run_demo
 from longlora_edu.longlora import apply_longlora
 from longlora_edu.model import bundled_model, load_tiny_llama
@@ -27,14 +28,23 @@ from longlora_edu.training.objective import LanguageModelObjective
 
 SMALL = {"context": 320, "steps": 12, "batch": 1, "threads": 1, "windows": 2, "trials": 1, "references": 2, "rank": 4}
 STEPS = ("before", "stretched", "after")
+pytestmark = pytest.mark.xdist_group("demo")  # one process makes the finished demo for the three files that read it
 METHODS = ["default", "linear", "ntk", "dynamic", "yarn"]
 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch, threads):
-    """Settings of a run that takes no time, of a model that knows nothing."""
+    """Settings of a run that takes no time, of a model that knows nothing, whose page has no pictures."""
     monkeypatch.setattr(demo_module, "bundled_model", tiny_bundled_model)
+    monkeypatch.setattr(demo_module, "render_report", lambda report: "pictures would take most of the time")
     return DemoSettings(**SMALL, corpus=str(write_text(tmp_path / "text.py")))
+
+
+@pytest.fixture
+def small_with_pictures(small, monkeypatch):
+    """The same, with the pictures of its page."""
+    monkeypatch.setattr(demo_module, "render_report", render_report)
+    return small
 
 
 def ids_of(length):
@@ -233,9 +243,9 @@ def test_references_are_counted_by_distance_in_both_layouts(finished_demo):
     assert report["recipe"]["reference_page"] == 160
 
 
-def test_each_arm_trains_on_the_same_windows_and_stands_beside(small, tmp_path):
-    alone = run_demo(small, tmp_path / "alone")
-    report = run_demo(dataclasses.replace(small, compare=("short", "full")), tmp_path / "out")
+def test_each_arm_trains_on_the_same_windows_and_stands_beside(small_with_pictures, tmp_path):
+    alone = run_demo(small_with_pictures, tmp_path / "alone")
+    report = run_demo(dataclasses.replace(small_with_pictures, compare=("short", "full")), tmp_path / "out")
     assert alone["arms"] == {} and list(report["arms"]) == ["short", "full"]
     assert weights_of(tmp_path / "out") == weights_of(tmp_path / "alone"), "an arm beside changes nothing"
     losses = {name: arm["curve"][0]["loss"] for name, arm in report["arms"].items()}
@@ -258,12 +268,12 @@ def test_the_sentence_follows_from_the_numbers(finished_demo):
 
 
 def test_the_base_finds_no_references_before_training():
-    """A base that knew the format would take the credit: at most 2 % in any class, of 200 and more."""
+    """A base that knew the format would take the credit: at most 2 % in any class, of 30 and more."""
     settings, model = DemoSettings(), bundled_model()
     text = standard_library().held_out
     apply_longlora(model, settings.recipe())
     for layout in ("free", "aligned"):
-        score = score_references(model, text, 2048, 512, layout=layout, trials=60)
+        score = score_references(model, text, 2048, 512, layout=layout, trials=30)
         assert all(found.rate <= 0.02 for found in score.found.values()), score.found
 
 
@@ -276,8 +286,8 @@ def test_a_silent_run_prints_nothing(small, tmp_path, capfd):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_rule_of_positions_runs_and_is_stated(small, tmp_path, method):
-    report = run_demo(dataclasses.replace(small, rope=method, steps=1), tmp_path / "out")
+def test_every_rule_of_positions_runs_and_is_stated(small_with_pictures, tmp_path, method):
+    report = run_demo(dataclasses.replace(small_with_pictures, rope=method, steps=1), tmp_path / "out")
     assert report["rope"]["method"] == method
     assert report["rope"]["factor"] == (1.0 if method == "default" else 1.25)
     assert report["rope"]["why"] == WHY_ROPE[method]
@@ -286,8 +296,10 @@ def test_every_rule_of_positions_runs_and_is_stated(small, tmp_path, method):
 
 
 @pytest.mark.parametrize("boundary", ["split", "wrap", "masked"])
-def test_every_boundary_runs_and_is_stated(small, tmp_path, boundary):
-    report = run_demo(dataclasses.replace(small, boundary=boundary, group_ratio=0.5, steps=1), tmp_path / "out")
+def test_every_boundary_runs_and_is_stated(small_with_pictures, tmp_path, boundary):
+    report = run_demo(
+        dataclasses.replace(small_with_pictures, boundary=boundary, group_ratio=0.5, steps=1), tmp_path / "out"
+    )
     assert report["train"]["attention"] == f"S2 ({boundary}), groups of 160, shift 80; evaluation dense"
     assert (report["train"]["boundary"], report["train"]["group_size"]) == (boundary, 160)
 

@@ -385,6 +385,7 @@ def test_a_long_geometry_is_drawn_with_few_tokens(long, small):
 # A run of the demo itself.
 
 
+@pytest.mark.xdist_group("demo")
 def test_the_report_of_a_real_run_is_its_page(finished_demo):
     _, folder, report = finished_demo
     html = (folder / "report.html").read_text(encoding="utf-8")

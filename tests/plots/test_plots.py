@@ -51,7 +51,6 @@ DRAWINGS = {
 }
 SEVERAL = {
     "masks": (2, lambda **options: plots.plot_masks(SPLIT, **options)),
-    "idea": (4, lambda **options: plots.plot_idea(SPLIT, **options)),
 }
 
 
@@ -94,7 +93,7 @@ def test_several_pictures_go_into_the_axes_they_are_given(count, draw):
 def test_drawing_never_touches_pyplot():
     code = (
         "import sys; from longlora_edu.geometry import S2Geometry; from longlora_edu import plots; "
-        "plots.png(plots.plot_idea(S2Geometry(8, 4, 2))); print('matplotlib.pyplot' in sys.modules, "
+        "plots.png(plots.plot_masks(S2Geometry(8, 4, 2))); print('matplotlib.pyplot' in sys.modules, "
         "'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
@@ -251,25 +250,6 @@ def test_reach_of_many_tokens_is_explained_by_a_colour_bar_instead():
     assert plots.plot_reach(SPLIT, 2).figure.axes[1:] == []
 
 
-def test_the_idea_is_told_in_four_pictures():
-    axes = plots.plot_idea(S2Geometry(12, 4, 3))
-    first, second, third, fourth = (ax.collections[0].get_array() for ax in axes)
-    np.testing.assert_array_equal(first, S2Geometry(12, 4, 2).mask()[0])
-    np.testing.assert_array_equal(second, S2Geometry(12, 4, 2).mask()[1])
-    assert third[11, 0] == 5
-    assert not third.mask[np.tril_indices(12)].any()
-    np.testing.assert_array_equal(fourth, np.tri(12))
-    assert [ax.get_xlabel().splitlines()[-1] for ax in axes] == [
-        "30 pairs", "26 pairs", "token that is heard", "78 pairs",
-    ]  # fmt: skip
-    titles = " ".join(ax.get_title("left") for ax in axes)
-    assert "groups of 4" in titles and "2 later" in titles and "full attention" in titles
-
-
-def test_the_picture_of_the_readme_is_small():
-    assert len(plots.png(plots.plot_idea(S2Geometry(12, 4, 2)), dpi=120)) <= 80_000
-
-
 # Bits per byte, and the loss.
 
 
@@ -421,7 +401,6 @@ def test_words_have_the_numbers_of_reach():
     said = plots.describe_reach(SPLIT, 3)
     assert "hears 67\u00a0% after 1 layer and 100\u00a0% after 3; the last token hears the first after 3." in said
     assert plots.describe_reach(SPLIT, 2).endswith("the last token does not hear the first yet.")
-    assert plots.describe_masks(SPLIT) in plots.describe_idea(SPLIT)
 
 
 def test_words_have_the_numbers_of_the_curves():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import re
 import sys
 
 import ipywidgets
@@ -15,25 +13,16 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from longlora_edu import plots
-from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots import PROJECTOR, SCREEN
-from longlora_edu.runs.records import as_json
 from longlora_edu.widgets import Picture
 from longlora_edu.widgets.canvas import Canvas
-from longlora_edu.widgets.cost_explorer import (
-    MEASURED,
-    cost_explorer,
-    measure_attention,
-    promised,
-    seconds_explorer,
-    seconds_picture,
-)
+from longlora_edu.widgets.cost_explorer import cost_explorer
 from longlora_edu.widgets.display import still_alone
 from longlora_edu.widgets.panel import CONTROLS, PANEL, Panel, reachable
 from longlora_edu.widgets.rank_explorer import random_spectrum, rank_explorer, recorded_updates
 from longlora_edu.widgets.rope_explorer import rope_explorer
 from longlora_edu.widgets.shapes import known_shapes
-from longlora_edu.widgets.task import Bar, Task
+from longlora_edu.widgets.task import Bar
 
 EXPLORERS = {"rope": rope_explorer, "rank": rank_explorer, "cost": cost_explorer}
 CONTROL_NAMES = {
@@ -337,167 +326,7 @@ def test_the_cost_explorer_shows_the_papers_table_where_it_counts_as_the_paper()
     assert "counting what a causal kernel computes: dense 1.99\u00a0PFLOP" in panel.picture.alt
 
 
-# Seconds.
-
-
-class Counting:
-    """A `Progress` that remembers."""
-
-    def stage(self, what, total, unit):
-        import contextlib
-
-        self.total, self.done = total, 0
-
-        def advance(amount, text=""):
-            self.done += amount
-
-        return contextlib.nullcontext(advance)
-
-
-@pytest.fixture(scope="module")
-def measured():
-    return measure_attention((32, 64), group_ratio=1 / 4, heads=2, head_dim=8, repeats=2)
-
-
-def test_measured_seconds_stand_beside_the_count_of_pairs(measured):
-    assert list(measured["seconds"]) == [32, 64]
-    for times in measured["seconds"].values():
-        assert list(times) == ["dense", MEASURED]
-        assert min(times.values()) > 0
-    for length in (32, 64):
-        mask = S2Geometry(length, length // 4, 2).mask()
-        assert measured["pairs"][length] == 2 * np.tri(length).sum() / mask.sum()
-    settings = {"group_ratio": 0.25, "heads": 2, "head_dim": 8, "repeats": 2, "dtype": "float32", "backward": True}
-    assert settings.items() <= measured.items()
-    assert {"machine", "versions", "date", "command"} <= set(measured)
-    assert json.dumps(as_json(measured))
-
-
-def test_the_middle_one_of_the_repeats_is_kept_and_the_first_round_does_not_count(monkeypatch):
-    times = iter([100.0, 100.0, 3.0, 1.0, 9.0, 8.0, 1.0, 2.0])  # dense and S² in turn
-    monkeypatch.setattr("longlora_edu.widgets.cost_explorer._seconds", lambda way, inputs: next(times))
-    progress = Counting()
-    record = measure_attention((8,), heads=2, head_dim=2, repeats=3, progress=progress)
-    assert record["seconds"] == {8: {"dense": 3.0, MEASURED: 2.0}}
-    assert progress.done == progress.total == 4
-
-
-@pytest.mark.parametrize("backward", [True, False])
-def test_gradients_are_measured_only_where_they_are_asked_for(backward, monkeypatch):
-    import torch
-
-    seen = []
-    backwards = torch.Tensor.backward
-    monkeypatch.setattr(torch.Tensor, "backward", lambda *a, **k: seen.append(1) or backwards(*a, **k))
-    record = measure_attention((8,), heads=2, head_dim=2, repeats=1, backward=backward, dtype=torch.float64)
-    assert len(seen) == (4 if backward else 0)
-    assert (record["backward"], record["dtype"]) == (backward, "float64")
-
-
-def test_what_cannot_be_measured_is_refused():
-    import torch
-
-    with pytest.raises(ValueError, match="lengths must hold at least one length, got none"):
-        measure_attention(())
-    with pytest.raises(ValueError, match="repeats must be an integer, at least 1, got 0"):
-        measure_attention((8,), repeats=0)
-    with pytest.raises(ValueError, match=r"dtype must be of floating-point numbers, got torch\.int64"):
-        measure_attention((8,), dtype=torch.int64)
-    with pytest.raises(ValueError, match="ratio must be a number above 0"):
-        measure_attention((8,), group_ratio=0)
-
-
-def test_what_was_measured_is_drawn_beside_the_promise(measured):
-    picture = seconds_picture(measured, style=PROJECTOR)
-    ratio = measured["seconds"][64]["dense"] / measured["seconds"][64][MEASURED]
-    assert f"S²-Attn measured {measured['seconds'][32]['dense'] / measured['seconds'][32][MEASURED]:.2f} at 32, " in (
-        picture.alt
-    )
-    assert f"{ratio:.2f} at 64" in picture.alt
-    assert f"{promised(S2Geometry(64, 16, 2)):.2f} at 64" in picture.alt
-    assert re.search(r"Measured: forward and backward, float32, .*, \d+ threads\.$", picture.alt)
-
-
-def test_only_the_button_measures(monkeypatch):
-    calls = []
-    record = measure_attention((16, 32), heads=2, head_dim=4, repeats=1)
-    monkeypatch.setattr(
-        "longlora_edu.widgets.cost_explorer.measure_attention",
-        lambda lengths, **options: calls.append(options) or record,
-    )
-    task = seconds_explorer((16, 32))
-    assert task.picture.alt.endswith("Nothing is measured yet.")
-    for control in task.controls.values():
-        for value in reachable(control):
-            control.value = value
-    assert calls == []
-    task.controls["backward"].value = False
-    task.button.click()
-    assert [(call["group_ratio"], call["backward"]) for call in calls] == [(1 / 16, False)]
-    assert "S²-Attn measured" in task.picture.alt
-    assert task.picture.html in task.area.box.value
-
-
-def test_the_button_measures_and_shows_its_progress():
-    task = seconds_explorer((8, 16), repeats=1)
-    assert task.bar.box.layout.visibility == "hidden"
-    task.press()
-    assert (task.bar.bar.value, task.bar.bar.max) == (4, 4)
-    assert task.bar.text.value.startswith("Measuring (16 tokens): 4 of 4 rounds, ")
-    assert task.bar.box.layout.visibility == "visible"
-    assert task.errors == []
-
-
-# A task.
-
-
-def test_a_task_that_fails_says_so_keeps_the_error_raises_it_and_can_be_pressed_again():
-    outcomes = iter([ValueError("no <b>luck</b>"), ValueError("a click"), pixel("done")])
-
-    def work(progress):
-        with progress.stage("Working", 2, "steps") as advance:
-            advance(1)
-            outcome = next(outcomes)
-            if isinstance(outcome, Exception):
-                raise outcome
-            advance(1, "nearly")
-        return outcome
-
-    task = Task(work, {}, label="Work", picture=pixel("nothing yet"))
-    with pytest.raises(ValueError, match="no <b>luck</b>"):
-        task.press()
-    assert "no &lt;b&gt;luck&lt;/b&gt;" in task.area.box.value
-    assert [str(error) for error in task.errors] == ["no <b>luck</b>"]
-    assert task.bar.text.value == "Working: stopped"
-    assert not task.button.disabled
-    task.button.click()  # ipywidgets logs what a click raises, and goes on
-    assert [str(error) for error in task.errors] == ["no <b>luck</b>", "a click"]
-    assert task.press().alt == "done"
-    assert task.bar.text.value.startswith("Working (nearly): 2 of 2 steps, ")
-
-
-def test_an_interrupted_task_leaves_its_picture_and_its_button():
-    def work(progress):
-        with progress.stage("Working", 2, "steps"):
-            raise KeyboardInterrupt
-
-    task = Task(work, {}, label="Work", picture=pixel("before"))
-    with pytest.raises(KeyboardInterrupt):
-        task.press()
-    assert (task.picture.alt, task.button.disabled, task.errors) == ("before", False, [])
-    assert task.picture.html in task.area.box.value
-    assert task.bar.text.value == "Working: stopped"
-
-
-def test_a_task_is_disabled_while_it_works_and_is_published_with_its_picture(published):
-    task = Task(
-        lambda progress, n: pixel(f"{n} {task.button.disabled}"), {"n": slider()}, label="Work", picture=pixel("?")
-    )
-    assert task.press().alt == "2 True"
-    task.show()
-    assert published[0]["text/plain"] == "2 True"
-    with pytest.raises(ValueError, match="controls must each have a description"):
-        Task(lambda progress, n: pixel("x"), {"n": slider(description="")}, label="Work", picture=pixel("?"))
+# A bar.
 
 
 def test_a_bar_says_how_long_the_rest_may_take(monkeypatch):

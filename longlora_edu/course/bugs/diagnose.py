@@ -67,7 +67,7 @@ def _suspects(padded: bool) -> list[Bug]:
 
 
 def _explained(output: Array, inputs, geometry: S2Geometry, options, suspects: list[Bug]) -> tuple[bool, list[Bug]]:
-    """Is `output` right, and which of the suspects compute it too?"""
+    """Return whether `output` is right, and those of the suspects that compute it too."""
     right = s2_attention(*inputs, geometry, **options)
     output = np.asarray(output)
     if output.shape != right.shape:

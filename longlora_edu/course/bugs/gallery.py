@@ -32,7 +32,7 @@ class Bug:
 
     @property
     def published(self) -> bool:
-        """Was it found in code that others published?"""
+        """Whether it was found in code that others published."""
         return bool(self.seen_in)
 
 

@@ -92,5 +92,5 @@ def slot_mask(geometry: S2Geometry) -> np.ndarray:
 
 
 def causal(geometry: S2Geometry) -> np.ndarray:
-    """(n n): who stands before whom, or is it."""
+    """Return bool (n n), True where key n (columns) comes before query n (rows), or is the query itself."""
     return np.tri(geometry.seq_len, dtype=bool)

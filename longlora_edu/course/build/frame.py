@@ -53,7 +53,7 @@ def head(lesson: Lesson, neighbours: Sequence[Lesson], repository: Repository | 
 
 
 def foot(lesson: Lesson, neighbours: Sequence[Lesson]) -> str:
-    """The same links again, for who has come to the end."""
+    """Write the links to the lessons before and after, for the end of a notebook."""
     return f"---\n\n{_links(lesson, neighbours)}"
 
 

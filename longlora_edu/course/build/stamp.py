@@ -48,7 +48,7 @@ def blocks_of(root: Path, repository: Repository | None) -> dict[str, dict[str, 
 
 
 def _about_groups(root: Path) -> tuple[str, str]:
-    """The lesson to begin with for who wants to see the idea: the first of number 02. Its name and its number."""
+    """Return name and number of the lesson that the README opens: the first about groups, 02."""
     first = lessons(root / "notebooks" / "source", ("02",))[0]
     return first.name, first.number
 

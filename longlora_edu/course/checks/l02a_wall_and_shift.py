@@ -146,7 +146,7 @@ def _heads(rule):
 
 
 def _starting(start, rule=lambda query, key, n, g, start: same_cell(query, key, g, start)):
-    """The same, where `start(head, heads, g, shift)` says which heads begin where."""
+    """form(n, g, heads, shift) from `rule` as in `_heads`; `start(head, heads, g, shift)` is where cells begin."""
 
     def form(n, g, heads, shift):
         head, query, key = np.ogrid[:heads, :n, :n]

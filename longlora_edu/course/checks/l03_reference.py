@@ -323,7 +323,7 @@ def _below(highest: Callable) -> Callable:
 
 
 def _spoiled(form: Callable) -> Callable:
-    """The same where only rows that may look at nothing are guarded: 0 / 0 in those in which nothing is left."""
+    """The form with NaN, from 0 / 0, in rows whose weights all vanish though they may look at a key."""
 
     def nan(q, k, v, mask):
         out = form(q, k, v, mask)

@@ -118,7 +118,7 @@ def _shown(content: str) -> dict:
 
 
 def _run(source: str) -> None:
-    """As a cell: in the notebook's own names, and the value of the last line is shown."""
+    """Run source as a cell: with the notebook's own names, and the value of the last line is shown."""
     from IPython import get_ipython
     from IPython.display import display
 

@@ -115,7 +115,7 @@ def plot_copy_runs(results: Sequence[CopyRun], *, style: Style = SCREEN) -> np.n
 
 
 def describe_copy_runs(results: Sequence[CopyRun]) -> str:
-    """The same as a sentence, with what is left of it under full attention."""
+    """Describe `plot_copy_runs` in a sentence, with the scores that are left under full attention."""
     parts = [
         f"under {r.boundary} the beginning {percent(r.trained[0])} and the copy {percent(r.trained[1])}, "
         f"in use {percent(r.dense[0])} and {percent(r.dense[1])}"

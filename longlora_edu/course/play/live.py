@@ -42,7 +42,7 @@ class ExtendResult:
 
     @property
     def stopped(self) -> bool:
-        """Was it ended early?"""
+        """Whether the run ended before its last step."""
         return len(self.curve) < self.settings.steps
 
     @property

@@ -78,7 +78,7 @@ def pack(base: Path, adapter: Path, *, kind: Kind = "q8", group_size: int | None
 
 @dataclass(frozen=True)
 class Packed:
-    """A pack, read back."""
+    """Contents of a file of `pack`: its description, and its numbers."""
 
     header: dict
     numbers: bytes
