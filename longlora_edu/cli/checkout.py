@@ -24,6 +24,7 @@ def add_commands() -> None:
     if has_research():
         import_module("research.cli_bench")
         import_module("research.cli_study")
+        import_module("research.cli_law")
         return
     anything = {"ignore_unknown_options": True, "allow_extra_args": True}
     for name in ("study", "bench"):

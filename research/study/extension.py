@@ -94,6 +94,7 @@ def prepare(run: Run, model: TinyLlama) -> None:
     if run.train == "adapters" and "embedding-lora" in run.parts:
         add_embedding_lora(model, rank=run.rank, alpha=2 * run.rank, generator=generator)
     lay_out(model, run)
+    model.leap = run.leaps
 
 
 def merge_run(model: TinyLlama) -> TinyLlama:

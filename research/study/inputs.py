@@ -10,6 +10,8 @@ from longlora_edu.model import TinyLlama, load_tiny_llama
 from longlora_edu.model.folder import bundled_folder
 from longlora_edu.training.corpus import Corpus, read_corpus, standard_library
 
+from ..law.ground import law_hash
+from ..law.recall import Recall
 from .spec import Run, Settings, key_of
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -62,7 +64,8 @@ class Inputs:
 
     def base_folder(self, name: str) -> Path:
         """Return the folder of a base model."""
-        return BASE if name == "bundled" else self.models / name
+        inside = {"bundled": BASE, "package": bundled_folder()}  # that of 256 bytes, and of 512
+        return inside.get(name) or self.models / name
 
     def has(self, name: str) -> bool:
         """Return whether a base model is made."""
@@ -90,9 +93,17 @@ class Inputs:
         return self._hashes[name]
 
     def about(self, settings: Settings) -> dict:
-        """Return the hashes of a run's inputs; a probe has none, since it makes its own data and model."""
+        """Return the hashes of a run's inputs; a probe has none, since it makes its own data and model.
+
+        A row of the law has that of the committed prediction, so that a changed prediction has no rows.
+        """
+        law = {}
+        if isinstance(settings, Recall):
+            law = {"law": law_hash()}
+            if settings.task == "references":
+                law |= {"base": self.base_hash("package"), "corpus": self.corpus.hash}
         if not isinstance(settings, Run):
-            return {}
+            return law
         return {"base": self.base_hash(settings.base), "corpus": self.corpus.hash}
 
     def key(self, settings: Settings) -> str:

@@ -78,7 +78,7 @@ def compare_rows(then: dict, now: dict) -> Comparison:
 
 
 def _results(then: dict, now: dict) -> Iterator[Result]:
-    old, new, target = then["results"], now["results"], then["config"].get("target")
+    old, new, target = then["results"], now["results"], then["config"].get("target") or then["config"].get("length")
     for length, value in old.get("bits_per_byte", {}).items():
         name = f"bits_per_byte.{length}"
         yield Result(name, value, new["bits_per_byte"][length], judged=int(length) <= target)
@@ -86,6 +86,9 @@ def _results(then: dict, now: dict) -> Iterator[Result]:
         if path[0] in old:
             values = [side[path[0]] if len(path) == 1 else side[path[0]][path[1]] for side in (old, new)]
             yield Result(".".join(path), *values)
+    for use, classes in old.get("recall", {}).items():
+        for kind, share in classes.items():
+            yield Result(f"recall.{use}.{kind}", share["rate"], new["recall"][use][kind]["rate"], share=True)
     for name in ("passkey", "accuracy", "dense"):
         if name in old:
             yield Result(f"{name}.rate", old[name]["rate"], new[name]["rate"], share=True)

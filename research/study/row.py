@@ -15,6 +15,7 @@ from longlora_edu.runs.records import as_json, peak_memory, provenance, quoted, 
 from longlora_edu.training.pretrain import thinned
 from longlora_edu.training.probe import ProbeSettings, run_probe
 
+from ..law.recall import Recall
 from .extension import extend_run
 from .inputs import Inputs
 from .metrics import measured, passkey_map, tokens_of
@@ -38,7 +39,7 @@ def compute(
     torch.set_num_threads(threads)
     load, cpu = _load(), time.process_time()
     key = inputs.key(settings)
-    find = _extension if isinstance(settings, Run) else _probe
+    find = {Run: _extension, ProbeSettings: _probe, Recall: _recall}[type(settings)]
     curve, results, cost = find(settings, inputs, key, work, resume, progress or Silent())
     # Seconds of runs that share a machine are no measurement; who reads them must be able to tell. Those of the
     # processor do not count what others took.
@@ -87,7 +88,7 @@ def read_record(path: Path) -> dict:
     if not isinstance(record, dict) or (missing := [name for name in FIELDS if name not in record]):
         lacks = ", ".join(missing) if isinstance(record, dict) else "all of it"
         raise ValueError(f"{path} must be the record of a run, got a file without {lacks}")
-    inputs = {name: record["ground"][name] for name in ("base", "corpus") if name in record["ground"]}
+    inputs = {name: record["ground"][name] for name in ("base", "corpus", "law") if name in record["ground"]}
     key = key_of(settings_from(record["kind"], record["config"]), inputs)
     if not key == record["key"] == Path(path).stem:
         raise ValueError(f"{path} must be named by its settings, {key}, got a record of {record['key']}")
@@ -181,6 +182,25 @@ def _probe(settings: ProbeSettings, inputs: Inputs, key: str, work, resume: bool
     results = {"accuracy": found.accuracy, "dense": found.dense, "ceiling": found.ceiling, "chance": found.chance}
     curve = thinned(found.curve, -(-len(found.curve) // CURVE_POINTS))
     return curve, results, {"training_seconds": time.perf_counter() - began}
+
+
+def _recall(row: Recall, inputs: Inputs, key: str, work: Path | None, resume: bool, progress: Progress):
+    from ..law.recall_run import compute_recall  # which computes with pieces of this folder
+
+    text = row.task == "references"
+    checkpoint = work / f"{key}.safetensors" if work and text else None
+    if checkpoint:
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    ground = (inputs.base("package"), inputs.corpus) if text else (None, None)
+    training, results = compute_recall(row, *ground, checkpoint=checkpoint, resume=resume, progress=progress)
+    seconds = {
+        "training_seconds": training.seconds,
+        "measuring_seconds": time.perf_counter() - began - training.seconds,
+    }
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
+    return thinned(training.curve, -(-len(training.curve) // CURVE_POINTS)), results, seconds
 
 
 def _load() -> float | None:

@@ -12,9 +12,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from longlora_edu.rope import RopeMethod
-from longlora_edu.runs.validate import set_integers
+from longlora_edu.rope import Leap, LeapDraw, RopeMethod
+from longlora_edu.runs.validate import check_choice, check_number, set_integers
 from longlora_edu.training.probe import ProbeSettings
+
+from ..law.recall import Recall
 
 Attention = Literal[
     "full", "short", "s2", "wrap", "masked", "shifted", "layers", "window", "dilated", "strided", "blocks"
@@ -35,6 +37,7 @@ class Run:
     - `train`: LoRA of `rank` (alpha is twice as much) and the `parts` named, or all weights.
     - `steps` of 8,192 bytes each, in windows of `length`, the target by default; 0 trains nothing.
     - `skip`: windows shorter than the target whose positions leap once, so that all distances occur (PoSE).
+    - `leap`: probability of a leap at each border of half groups, its distance drawn by `draw`, see `rope.Leap`.
     - `rope_base`: another base of the rotary frequencies. `start`: a run whose merged model this one begins with,
       not measured: two stages, or a base that is re-adapted first, its target the trained context itself.
     - `span`: bytes of the held-out windows, whatever the target, so that all rows are of the same last bytes.
@@ -71,6 +74,8 @@ class Run:
     span: int = 4096
     extra: tuple[Extra, ...] = ()
     maps_at: tuple[int, ...] = ()
+    leap: float = 0.0
+    draw: LeapDraw = "uniform"
 
     def __post_init__(self) -> None:
         set_integers(self, "target", "groups", "rank", "windows", "trials", "span")
@@ -91,6 +96,12 @@ class Run:
             raise ValueError(f"length must divide the {STEP_BYTES} bytes of a step, got {self.window}")
         if self.target % self.groups:
             raise ValueError(f"groups must divide the target of {self.target}, got {self.groups}")
+        object.__setattr__(self, "leap", check_number("leap", self.leap, within=(0, 1)))
+        check_choice("draw", self.draw, get_args(LeapDraw))
+        if self.leap and (self.attention not in ("s2", "short") or self.shift not in (None, self.group_size // 2)):
+            raise ValueError(f"leap must be 0 but under 's2' and 'short' with the usual shift, got {self.leap}")
+        if self.leap and self.skip:
+            raise ValueError(f"leap must be 0 where skip is set, got {self.leap}")
         if self.skip and self.window >= self.target:
             raise ValueError(
                 f"length must be below the target of {self.target} where positions leap, got {self.window}"
@@ -111,9 +122,14 @@ class Run:
         """Tokens of a group, of the training window."""
         return max(1, self.window // self.groups)
 
+    @property
+    def leaps(self) -> Leap | None:
+        """The leaps of training positions at the borders of half groups; None without any."""
+        return Leap(self.group_size, self.target, self.leap, self.draw) if self.leap else None
 
-Settings = Run | ProbeSettings
-KINDS: dict[str, type] = {"extension": Run, "probe": ProbeSettings}
+
+Settings = Run | ProbeSettings | Recall
+KINDS: dict[str, type] = {"extension": Run, "probe": ProbeSettings, "recall": Recall}
 
 
 def kind_of(settings: Settings) -> str:
