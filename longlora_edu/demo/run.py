@@ -42,7 +42,7 @@ from .report import render_report
 QUICK = {"context": 1024, "steps": 30, "windows": 24, "trials": 2, "references": 12}
 ARMS = ("short", "full")
 # The best of three for each arm, on other windows: benchmarks/demo_rates.py.
-RATES = {"s2": 2e-3, "short": 3e-3, "full": 2e-3}
+RATES = {"s2": 1e-3, "short": 2e-3, "full": 2e-3}
 RATE_OF_ALL_WEIGHTS = 8e-4
 # Fields of the LongLoRAReport, and of the settings, that report.json states as the recipe.
 REPORTED = ("train", "rank", "alpha", "targets", "also_train", "trainable_parameters", "trainable_share")
