@@ -1,7 +1,8 @@
 """Choose the learning rate of each arm of the demo: three arms, three rates, the demo's own settings.
 
-Training windows, held-out windows, names and numbers are drawn with a seed that no recorded demo uses. Both tasks count:
-of the rates that find nearly as many references as the best, dense, laid freely, that with the lowest bits of text.
+Training windows, held-out windows, names and numbers are drawn with a seed that no recorded demo uses. Both tasks
+count: of the rates that find nearly as many references as the best, dense, laid freely, that with the lowest bits of
+text.
 
 Writes `benchmarks/results/demo_rates.json` after each run; started again, it goes on where it stopped.
 About forty minutes on two cores.
