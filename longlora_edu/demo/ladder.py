@@ -48,24 +48,17 @@ def measure_step(
     text, began = corpus.held_out, time.perf_counter()
     lengths = doubled_lengths(trained, settings.context)
     page = page_of(settings.context, settings.recipe().pattern.group_size)
-    # The aligned layout shows the shift at its best and is beside the point elsewhere: half as many will do.
-    layouts = {
-        "references": ("free", settings.references),
-        "references_aligned": ("aligned", (settings.references + 1) // 2),
-    }
-    layouts = layouts if references else {}
+    layouts = {"references": "free", "references_aligned": "aligned"} if references else {}
+    options = {"trials": settings.references, "seed": settings.seed}
     total = evaluation_tokens(lengths, windows=settings.windows, trials=settings.trials)
-    for layout, trials in layouts.values():
-        windows, _ = reference_windows(text, settings.context, page, layout=layout, trials=trials, seed=settings.seed)
-        total += windows.size
+    for layout in layouts.values():
+        total += reference_windows(text, settings.context, page, layout=layout, **options)[0].size
     with progress.stage(f"{TITLES[when]}: dense attention, up to {settings.context} bytes", total, "B") as advance:
         bits = score_text(model, text, lengths, windows=settings.windows, seed=settings.seed, on_batch=advance)
         keys = score_passkeys(model, text, lengths, trials=settings.trials, seed=settings.seed, on_batch=advance)
         found = {
-            name: score_references(
-                model, text, settings.context, page, layout=layout, trials=trials, seed=settings.seed, on_batch=advance
-            )
-            for name, (layout, trials) in layouts.items()
+            name: score_references(model, text, settings.context, page, layout=layout, on_batch=advance, **options)
+            for name, layout in layouts.items()
         }
     prompt = held_out_prompt(text, prompt_length(trained, settings.context), seed=settings.seed)
     return {

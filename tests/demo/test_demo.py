@@ -235,10 +235,10 @@ def test_the_steps_of_the_ladder_are_measured_on_the_same_bytes(finished_demo):
 def test_references_are_counted_by_distance_in_both_layouts(finished_demo):
     report = finished_demo[2]
     for step in ("stretched", "after"):
-        for layout, least in (("references", 3), ("references_aligned", 2)):
+        for layout in ("references", "references_aligned"):
             assert list(report[step][layout]) == ["<=G", "G-2G", ">2G"]
             for cell in report[step][layout].values():
-                assert 0 <= cell["found"] <= cell["of"] >= least
+                assert 0 <= cell["found"] <= cell["of"] >= 3
     assert 1 / 8 < report["after"]["references_chance"] < 1
     assert report["recipe"]["reference_page"] == 160
 
@@ -314,8 +314,8 @@ def test_all_weights_can_be_trained(small, tmp_path):
     base, merged = tiny_bundled_model().state_dict(), load_tiny_llama(tmp_path / "out" / "merged").state_dict()
     assert [name for name in base if (base[name] == merged[name]).all()] == []
     assert settings.finetune().rate == 8e-4
-    assert small.finetune().rate == 1e-3
-    assert small.finetune("short").rate == 2e-3
+    assert small.finetune().rate == 2e-3
+    assert small.finetune("short").rate == 3e-3
     assert dataclasses.replace(settings, rate=0.5).finetune().rate == 0.5
 
 
