@@ -70,7 +70,7 @@ def prediction_page(fit: Fit, drawn: Drawn, pilots: Sequence[Pilot]) -> str:
     missing = [task for task in HOPS if task not in fit.tasks]
     if missing:
         parts.append(
-            f"Not predicted, for want of a pilot: {', '.join(missing)}. `longlora-edu study law --pilots` computes "
+            f"Not predicted, for want of a pilot: {', '.join(missing)}. `longlora-edu study law --pilots` computes\n"
             "pilots; then this page is written and committed anew, before any row of the test.\n"
         )
     return "\n".join([*parts, _shift(drawn, fit), TESTS])
@@ -137,7 +137,7 @@ def _cells(drawn: Drawn) -> str:
     inner = sum(cell.is_middle for cell in drawn.cells)
     lines = ["| cell | class | use | predicted | interval |", "|---|---|---|---|---|", *map(_cell, drawn.cells)]
     return (
-        f"## The cells of the test\n\n{len(drawn.cells)} cells, {inner} of them predicted between {MIDDLE[0]:.0%} and "
+        f"## The cells of the test\n\n{len(drawn.cells)} cells, {inner} of them predicted between {MIDDLE[0]:.0%} and\n"
         f"{MIDDLE[1]:.0%}, drawn by seed {DRAW} (of {CELLS} asked for) from configurations of which there is no pilot."
         f"\n\n{_lines(lines)}"
     )

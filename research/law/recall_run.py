@@ -17,7 +17,7 @@ from longlora_edu.rope import Rope
 from longlora_edu.runs.progress import Progress
 from longlora_edu.runs.records import Proportion
 from longlora_edu.training.corpus import Corpus, Windows
-from longlora_edu.training.evaluate import score_text
+from longlora_edu.training.evaluate import TAIL, score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.training.objective import POSITIONS
 from longlora_edu.training.references import COUNT, DIGITS, TAUGHT, Reference, ReferenceMix, hide_references
@@ -27,7 +27,7 @@ from longlora_edu.training.train import Metrics, TrainResult, TrainSettings, tra
 from ..study.extension import Skipping
 from .distances import counts, draw_chain, lay_chains
 from .recall import HEADS, RATE_FROM_SCRATCH, RATES, Recall
-from .statements import VALUES, VOCABULARY, draw_sequences
+from .statements import VALUES, VOCABULARY, draw_statements
 
 # The demo's recipe, whose recorded arms are the pilots of named references.
 RANK, PASSKEYS, REFERENCES, PLAIN = 96, (0.15, 6.0), (0.7, 6.0), 0.3
@@ -90,7 +90,7 @@ def compute_recall(
     options = {"forward": forward, "checkpoint": checkpoint, "resume": resume, "progress": progress}
     training = finetune(model, windows, settings_of(row), **options)
     results = _as_results(ask_references(row, model, corpus))
-    lengths = [row.length // 4, row.length]
+    lengths = [length for length in (row.length // 4, row.length) if length > TAIL]
     text = score_text(model.eval(), corpus.held_out, lengths, windows=min(TEXT_WINDOWS, row.trials))
     return training, results | {"bits_per_byte": text.by_length}
 
@@ -112,7 +112,7 @@ def from_scratch(row: Recall) -> tuple[TinyLlama, TrainResult]:
         attention.sparse = row.pattern
 
     def objective(step: int, part: int) -> tuple[Tensor, Metrics]:
-        ids, answers, _ = draw_sequences(row, np.random.default_rng([row.seed, step]), row.batch)
+        ids, answers, _ = draw_statements(row, np.random.default_rng([row.seed, step]), row.batch)
         positions = None
         if row.leaps is not None:
             drawn = row.leaps.positions(row.length, np.random.default_rng([row.seed, step, part, POSITIONS]))
@@ -164,7 +164,7 @@ def ask_statements(row: Recall, model: TinyLlama) -> Found:
             right = asked = batch = 0
             while asked < row.trials:
                 rng = np.random.default_rng([QUESTIONS, index, batch])
-                ids, answers, _ = draw_sequences(row, rng, min(SEQUENCES, row.trials), kind)
+                ids, answers, _ = draw_statements(row, rng, min(SEQUENCES, row.trials), kind)
                 where = answers >= 0
                 guesses = model(torch.from_numpy(ids))[..., :VALUES].argmax(dim=-1).numpy()
                 right, asked = right + int((guesses == answers)[where].sum()), asked + int(where.sum())

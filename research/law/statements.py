@@ -23,7 +23,7 @@ def states(name: int, meant: int, *, is_name: bool) -> int:
     return name * (VALUES + NAMES) + (VALUES + meant if is_name else meant)
 
 
-def draw_sequences(
+def draw_statements(
     row: Recall, rng: np.random.Generator, count: int, kind: str | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[list[tuple[int, ...]]]]:
     """Draw ids (count, n), the answers (count, n), -1 where nothing is asked, and the chains of each sequence.

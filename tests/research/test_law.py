@@ -29,7 +29,7 @@ from research.law.recall_run import (
     settings_of,
 )
 from research.law.remedy import STEPS, reference_arms, remedy_rows, text_arms
-from research.law.statements import ASKED, FILLER, VALUES, draw_sequences, states
+from research.law.statements import ASKED, FILLER, VALUES, draw_statements, states
 from research.study.inputs import Inputs
 from research.study.rerun import SAME, compare_rows
 from research.study.row import compute, read_record, save_record
@@ -286,7 +286,7 @@ def test_the_nearest_pilot_is_of_the_same_use_first(stated):
 @pytest.mark.parametrize("kind", [None, "G/4", "border"])
 def test_answers_follow_from_the_statements(task, kind):
     row = row_of(task)
-    ids, answers, _ = draw_sequences(row, np.random.default_rng(0), 5, kind)
+    ids, answers, _ = draw_statements(row, np.random.default_rng(0), 5, kind)
     for text, expected in zip(ids, answers, strict=True):
         means = {}
         for token in text:
@@ -302,7 +302,7 @@ def test_answers_follow_from_the_statements(task, kind):
 
 
 def test_a_fresh_model_is_small_and_knows_nothing():
-    row = row_of("keys", trials=100)
+    row = row_of("keys", arm="full", trials=100)
     model = fresh_model(row)
     assert len(model.attention_layers) == 2
     assert sum(parameter.numel() for parameter in model.parameters()) < 500_000
@@ -312,10 +312,10 @@ def test_a_fresh_model_is_small_and_knows_nothing():
 
 
 def test_a_model_learns_what_it_is_shown(threads):
-    row = row_of("keys", arm="full", layout="near", steps=150, batch=16, trials=60, length=32, group=8)
-    curve, results = compute_recall(row, None, None)
-    assert len(curve.curve) == 150
-    assert results["recall"]["dense"]["G/4"].rate > 0.25  # a guess finds 0.125
+    row = row_of("keys", arm="full", layout="near", steps=120, batch=16, trials=60, length=32, group=8)
+    training, results = compute_recall(row, None, None)
+    assert training.curve[-1]["accuracy"] > 0.25  # a guess finds 0.125
+    assert results["recall"]["dense"]["G/2"].rate > 0.25
 
 
 # One row of each task, end to end.
