@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from longlora_edu.cli.app import app, check_device, clear_errors
+from longlora_edu.runs.number_format import number_format
 
 bench_app = typer.Typer(
     no_args_is_help=True, help="Measure speed and memory on this machine, as ratios to baselines of the same run."
@@ -71,7 +72,9 @@ def step(
 
 @bench_app.command()
 def scaling(
-    dtype: Annotated[Literal["float32", "bfloat16", "float16"], typer.Option(help="Dtype of q, k and v.")] = "float32",
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None, typer.Option(help="Dtype; by default what the device is for.")
+    ] = None,
     longest: Annotated[int, typer.Option(min=2048, help="Up to this many tokens, doubling from 2,048.")] = 131072,
     dense_up_to: Annotated[int, typer.Option(help="Dense attention up to this many tokens.")] = 16384,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; each implementation runs once in each.")] = 5,
@@ -86,9 +89,10 @@ def scaling(
         from .bench import bench_scaling
         from .bench.scaling import SCALING_LENGTHS
 
+        kind = dtype or str(number_format(device, "measure")).removeprefix("torch.")
         lengths = [length for length in SCALING_LENGTHS if length <= longest]
         return bench_scaling(
-            device=device, dtype=dtype, lengths=lengths, dense_up_to=dense_up_to, repeats=repeats, progress=progress
+            device=device, dtype=kind, lengths=lengths, dense_up_to=dense_up_to, repeats=repeats, progress=progress
         )
 
     _run("scaling", measure, device, threads, json, plot)

@@ -249,6 +249,10 @@ def train_command(
                 raise ValueError(f"--{name} must be given to start a run, got none (--resume continues one)")
         settings = TrainingSettings(**chosen)
         speaks = os.environ.get("RANK", "0") == "0"  # under torchrun, one for all
+        if speaks and settings.bf16 and (half := _half_here()) != "--bf16":
+            typer.echo(
+                f"warning: this GPU emulates bfloat16, several times slower; {half} computes in what it has", err=True
+            )
         if speaks and not as_json:
             show_plan_of(settings)
         progress = Silent() if as_json else Terminal()
@@ -275,10 +279,18 @@ def _lower(settings) -> list[str]:
         f"--batch 1 --accumulate {settings.accumulate * settings.batch}": settings.batch > 1,
         "--gradient-checkpointing": not settings.gradient_checkpointing,
         "--train adapters": settings.train == "all",
-        "--bf16": settings.half is None,
+        _half_here(): settings.half is None,
     }
     fewer = [option for option, helps in tries.items() if helps]
     return [*fewer, "a shorter --context", "a smaller model (and a new --out: a run keeps its settings)"]
+
+
+def _half_here() -> str:
+    import torch
+
+    from ..runs.number_format import half_option
+
+    return half_option("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _found_again(path: str | Path) -> str:

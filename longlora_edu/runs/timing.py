@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +119,19 @@ def peak_of(function: Callable[[], object], device: str | torch.device = "cpu") 
         return None
     function()
     return peak_memory()
+
+
+def that_fit(lengths: Sequence[int], bytes_of: Callable[[int], float], device: str | torch.device) -> tuple[int, ...]:
+    """Keep the lengths that need at most half of a GPU's free memory, and always the first; on a CPU keep all.
+
+    Another notebook on the same GPU takes its share: what is free counts, not what the card has.
+    """
+    import torch
+
+    if torch.device(device).type != "cuda":
+        return tuple(lengths)
+    free, _ = torch.cuda.mem_get_info(device)
+    return tuple(length for at, length in enumerate(lengths) if at == 0 or bytes_of(length) <= free / 2)
 
 
 def kept_bytes(function: Callable[[], object], *, besides: Iterable[torch.Tensor] = ()) -> int:

@@ -12,6 +12,7 @@ import torch
 
 from longlora_edu.cost import ModelShape, attention_pairs
 from longlora_edu.geometry import S2Geometry
+from longlora_edu.runs.number_format import number_format
 from longlora_edu.runs.progress import Progress, Silent
 from longlora_edu.runs.timing import Ratio, in_turns
 
@@ -41,7 +42,8 @@ def grid(device: str) -> list[Case]:
     """List the cases for a device: half precision and longer sequences on a GPU."""
     if torch.device(device).type == "cpu":
         return [Case(dtype, *size) for dtype in ("float32", "bfloat16") for size in CASE_SIZES]
-    return [Case("bfloat16", *size) for size in (*CASE_SIZES, (1, 16384, 4096), (1, 32768, 8192), (1, 65536, 16384))]
+    half = str(number_format(device, "measure")).removeprefix("torch.")
+    return [Case(half, *size) for size in (*CASE_SIZES, (1, 16384, 4096), (1, 32768, 8192), (1, 65536, 16384))]
 
 
 def bench_attention(

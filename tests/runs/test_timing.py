@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from longlora_edu.runs.timing import kept_bytes, median_seconds
+from longlora_edu.runs.timing import kept_bytes, median_seconds, that_fit
 
 
 def test_functions_take_turns_and_the_first_round_does_not_count():
@@ -66,3 +66,10 @@ def test_a_view_counts_as_the_storage_behind_it():
     x = torch.randn(4, 8, requires_grad=True)
     w = torch.randn(8, requires_grad=True)
     assert kept_bytes(lambda: x[:, :2] * w[:2]) == x.untyped_storage().nbytes() + w.untyped_storage().nbytes()
+
+
+def test_lengths_are_those_that_half_of_the_free_memory_holds(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2000, 10_000))
+    assert that_fit((100, 500, 1000, 2000), lambda n: n, "cuda") == (100, 500, 1000)
+    assert that_fit((5000, 6000), lambda n: n, "cuda") == (5000,), "the first always"
+    assert that_fit((5000, 6000), lambda n: n, "cpu") == (5000, 6000)
