@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT / "docs" / "site"))
 
 import lite  # noqa: E402
 
-pytestmark = pytest.mark.slow
+# One worker: the first run compiles, the others read what it kept.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wasi")]
 # As in the tab; what Python asks of the real platform it asks first, and keeps.
 AS_IN_THE_TAB = "import sys, sysconfig; sysconfig.get_config_vars(); sys.platform = 'emscripten'\n"
 TAB = {"sys_platform": "emscripten", "platform_system": "Emscripten", "extra": ""}
