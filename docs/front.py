@@ -62,9 +62,10 @@ def ladder(record: dict) -> str:
             "|---|---|---|---|---|",
             *rows,
             "",
-            f"Its own {trained} bytes cost the base {own:.2f}. *Found*: numbers named earlier in the text. Training "
-            f"with S² finds {near} within a\ngroup and {far} up to a group further, where stretched positions alone "
-            f"find {earlier} ([record]({RECORD}), [details](docs/demo.md)).",
+            f"Fewer bits are better; given its own {trained} bytes, the base needs {own:.2f}. *Found*: of the numbers "
+            f"that the text names earlier, how\nmany the model repeats where it is asked for them. After training with "
+            f"S² it repeats {near} of those within a group and {far} of\nthose up to a group further back; with "
+            f"stretched positions alone {earlier} ([record]({RECORD}), [details](docs/demo.md)).",
         ]
     )
 

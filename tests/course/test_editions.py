@@ -420,6 +420,19 @@ print(done.success)
 """
 
 
+def test_the_first_cell_finds_a_wheel_that_is_kaggle_s_data(tmp_path):
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    (wheel := tmp_path / "data" / "mine" / "longlora_edu-0.2.0-py3-none-any.whl").touch()
+    assert "/kaggle/input" in set_up(None)
+    program = FIRST_CELL.format(colab=False, stamped=False)
+    program = program.replace("else None)", f"else None).replace('/kaggle/input', {str(tmp_path / 'data')!r})")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path, env=dict(os.environ) | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert f'pip install -q "{wheel}"' in done.stdout and done.stdout.rstrip().endswith("True"), done.stdout
+
+
 @pytest.mark.parametrize(
     ("colab", "stamped", "wheel", "said"),
     [
@@ -427,7 +440,12 @@ print(done.success)
         (False, True, False, 'pip install -q "longlora-edu @ git+https://github.com/someone/long-lora@v1"'),
         (True, False, True, 'pip install -q --no-deps "longlora_edu-0.2.0-py3-none-any.whl"'),
         (False, True, True, 'pip install -q "longlora_edu-0.2.0-py3-none-any.whl"'),
-        (False, False, False, "put its wheel beside this notebook, and run this cell again"),
+        (
+            False,
+            False,
+            False,
+            "put its wheel beside this notebook (on Kaggle, add it as data), and run this cell again",
+        ),
     ],
 )
 def test_the_first_cell_installs_on_any_host(colab, stamped, wheel, said, tmp_path):

@@ -9,19 +9,23 @@ from .repository import Repository
 from .source import Lesson
 
 # Where nothing is installed and no address is stamped.
-MISSING = "longlora_edu is not here: put its wheel beside this notebook, and run this cell again"
+MISSING = (
+    "longlora_edu is not here: put its wheel beside this notebook (on Kaggle, add it as data), and run this cell again"
+)
 NOT_INSTALLED = f"""    if package is None:
         raise ImportError("{MISSING}")
 """
 # Colab has all that the package needs: with --no-deps nothing else is replaced, and no restart is asked for. Elsewhere
-# pip adds what is missing, and only that. A wheel beside the notebook goes before the address.
+# pip adds what is missing, and only that. A wheel beside the notebook goes before the address; on Kaggle what a reader
+# uploads is a dataset, in a folder of its own.
 SET_UP = """# @title Set-up: where am I?
 import importlib.util
 import sys
 from pathlib import Path
 
 if importlib.util.find_spec("longlora_edu") is None:
-    package = next((str(path) for path in sorted(Path().glob("longlora_edu-*.whl"), reverse=True)), {})
+    wheels = [*Path().glob("longlora_edu-*.whl"), *Path("/kaggle/input").glob("**/longlora_edu-*.whl")]
+    package = next((str(path) for path in sorted(wheels, reverse=True)), {})
 {}    if "google.colab" in sys.modules:
         %pip install -q --no-deps "$package"
     else:
