@@ -7,13 +7,16 @@ import statistics
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from longlora_edu.cli.app import clear_errors
 
 from .cli_study import study_app
+
+if TYPE_CHECKING:
+    from .law.recall import Recall
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 FOLDER = RESULTS / "law"
@@ -124,7 +127,7 @@ def budget(done: Iterable, missing: Iterable, jobs: int) -> list[str]:
         if rows and isinstance(rows[0], Run):
             seconds = estimated_seconds(rows, speeds) or 0.0
         else:
-            seconds = sum(seconds_of(row) for row in rows)
+            seconds = sum(seconds_of_recall(row) for row in rows)
         total += seconds
         recorded = sum(_sort(row) == name for row in done)
         each = f", about {seconds / len(rows):.0f} s each" if rows else ""
@@ -133,7 +136,7 @@ def budget(done: Iterable, missing: Iterable, jobs: int) -> list[str]:
     return [*lines, f"{len(missing)} rows to compute, {jobs} at a time on one thread each: about {hours:.1f} hours"]
 
 
-def seconds_of(row) -> float:
+def seconds_of_recall(row: Recall) -> float:
     """Estimate the seconds of a row of the law by what was measured of its task: rows, else smoke rows and pilots."""
     from .law.smoke import smoke_seconds
 

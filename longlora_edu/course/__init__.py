@@ -13,6 +13,7 @@ from .notebook.parsons import parsons
 from .notebook.predict import predict, reveal
 from .notebook.quiz import Question, quiz
 from .notebook.studied import show_study
+from .play.living import living_model
 from .sentence import SENTENCE
 
 __all__ = [
@@ -22,7 +23,7 @@ __all__ = [
     "after",
     "check_environment",
     "draw",
-    "living_model",  # noqa: F822
+    "living_model",
     "open_sealed",
     "overview",
     "parsons",
@@ -34,11 +35,3 @@ __all__ = [
     "show_study",
     "show_table",
 ]
-
-
-def __getattr__(name: str):
-    if name == "living_model":  # which brings torch, and the browser tab has none
-        from .play.living import living_model
-
-        return living_model
-    raise AttributeError(f"module {__name__} has no attribute {name}")

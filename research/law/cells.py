@@ -15,7 +15,7 @@ import numpy as np
 from .distances import Layout
 from .exposure import reached
 from .pilots import Pilot, configuration
-from .prediction import Fit, Prediction, predict
+from .prediction import Fit, Prediction, predict_recall
 from .recall import Recall, row_of
 
 DRAW = 20  # the seed of the draw
@@ -101,7 +101,7 @@ def cells_of(rows: Sequence[Recall], fit: Fit) -> list[Cell]:
             for kind in row.classes:
                 if use == "sparse" and row.task == "references" and reached(row, kind)[1] > UNKNOWN_PATHS:
                     continue
-                found.append(Cell(row, kind, use, predict(fit, row, kind, use)))
+                found.append(Cell(row, kind, use, predict_recall(fit, row, kind, use)))
     return found
 
 
@@ -111,7 +111,7 @@ def shift_cells(drawn: Drawn, fit: Fit) -> list[ShiftCell]:
         ShiftCell(short, shifted, kind, gain)
         for short, shifted in drawn.pairs
         for kind in short.classes
-        for gain in [predict(fit, shifted, kind, "dense").rate - predict(fit, short, kind, "dense").rate]
+        for gain in [predict_recall(fit, shifted, kind, "dense").rate - predict_recall(fit, short, kind, "dense").rate]
     ]
 
 

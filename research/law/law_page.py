@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .cells import CELLS, DRAW, EQUAL, MARGIN, MIDDLE, PAYS, SEEDS, Cell, Drawn, shift_cells
 from .exposure import exposure_of, middle
-from .law_verdict import INSIDE, Records, judge, measure
+from .law_verdict import INSIDE, Records, judge_law, measure
 from .pilots import Pilot
 from .prediction import Fit
 from .recall import HOPS, SIZES
@@ -80,7 +80,7 @@ def measured_page(fit: Fit, drawn: Drawn, pilots: Sequence[Pilot], records: Reco
     """Write what came of the prediction: the tests, then each cell."""
     found = measure(drawn, records)
     rows = drawn.rows()
-    claims = judge(drawn, records, pilots, fit)
+    claims = judge_law(drawn, records, pilots, fit)
     lines = [
         "# The law, measured\n",
         "> " + SENTENCE.replace("\n", "\n> ") + "\n",

@@ -67,7 +67,7 @@ def nearest(cell: Cell, pilots: Sequence[Pilot]) -> float:
     return min(pilots, key=unlike).rate
 
 
-def judge(drawn: Drawn, records: Records, pilots: Sequence[Pilot], fit: Fit) -> list[Claim]:
+def judge_law(drawn: Drawn, records: Records, pilots: Sequence[Pilot], fit: Fit) -> list[Claim]:
     """Decide the tests; those whose rows are not all recorded cannot be decided."""
     found = measure(drawn, records)
     claims = []

@@ -109,7 +109,7 @@ def fit_law(pilots: Sequence[Pilot]) -> Fit:
     return replace(best, relay=min(relays, key=error)) if sparse else best
 
 
-def predict(fit: Fit, row: Recall, kind: str, use: str) -> Prediction:
+def predict_recall(fit: Fit, row: Recall, kind: str, use: str) -> Prediction:
     """Predict one cell."""
     return Prediction.around(fit.rate(row, kind, use))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from longlora_edu.geometry import S2Geometry, S2Pattern
 from longlora_edu.rope import Leap, LeapDraw
@@ -125,6 +125,6 @@ class Recall:
         return f"{self.task}, {self.arm}{leap}, {self.layout}"
 
 
-def row_of(task: Task, **fields) -> Recall:
+def row_of(task: Task, **fields: Any) -> Recall:
     """Set up a row at the sizes of its task."""
     return Recall(task, **SIZES[task] | fields)

@@ -12,7 +12,7 @@ import torch
 from helpers import ROOT, tiny_bundled_model, widget_of, write_text
 
 from longlora_edu.course.notebook.environment import Profile
-from longlora_edu.course.play import live, living, train_panel
+from longlora_edu.course.play import live, train_panel
 from longlora_edu.course.play.live import ExtendResult, extend_live, live_settings
 from longlora_edu.course.play.living import living_model
 from longlora_edu.course.play.train_panel import Training, replay
@@ -58,7 +58,7 @@ def test_a_live_run_measures_trains_merges_and_measures_again(settings):
 def test_the_model_just_extended_comes_alive_in_a_cell(settings, tmp_path, monkeypatch):
     pytest.importorskip("anywidget")
     save_tiny_llama(tiny_bundled_model(), tmp_path / "base")
-    monkeypatch.setattr(living, "bundled_folder", lambda: tmp_path / "base")
+    monkeypatch.setattr("longlora_edu.model.folder.bundled_folder", lambda: tmp_path / "base")
     result = extend_live(settings)
     desk = living_model(result, attention="s2")
     header = desk.packed.header

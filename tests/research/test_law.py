@@ -16,9 +16,9 @@ from research.law.cells import CELLS, SEEDS, draw_cells, shift_cells
 from research.law.distances import CLASSES, Room, class_range, classes_of, counts, draw_chain, lay_chains
 from research.law.exposure import exposure_of, hops_of, middle, reached, sees
 from research.law.law_page import measured_page, prediction_page
-from research.law.law_verdict import by_row, judge, nearest
+from research.law.law_verdict import by_row, judge_law, nearest
 from research.law.pilots import Pilot, load_pilots, planned_pilots, write_pilots
-from research.law.prediction import Prediction, fit_law, predict
+from research.law.prediction import Prediction, fit_law, predict_recall
 from research.law.recall import HOPS, Recall, row_of
 from research.law.recall_run import (
     ask_statements,
@@ -231,7 +231,7 @@ def recorded(drawn, fit, law="x", error=0.0):
     for row in drawn.rows():
         uses = ("dense", "sparse") if row.pattern else ("dense",)
         recall = {
-            use: {k: {"rate": float(np.clip(predict(fit, row, k, use).rate + rng.uniform(-error, error), 0, 1))}
+            use: {k: {"rate": float(np.clip(predict_recall(fit, row, k, use).rate + rng.uniform(-error, error), 0, 1))}
                   for k in row.classes}
             for use in uses
         }  # fmt: skip
@@ -242,14 +242,14 @@ def recorded(drawn, fit, law="x", error=0.0):
 
 def test_a_law_that_holds_passes_and_one_that_does_not_fails(stated):
     fit, drawn, pilots = stated
-    good = judge(drawn, by_row(recorded(drawn, fit, error=0.02), "x"), pilots, fit)
+    good = judge_law(drawn, by_row(recorded(drawn, fit, error=0.02), "x"), pilots, fit)
     assert [claim.verdict for claim in good] == ["agrees"] * 5
     bad = recorded(drawn, fit)
     for record in bad:
         for classes in record["results"]["recall"].values():
             for share in classes.values():
                 share["rate"] = 1 - share["rate"]
-    verdicts = [claim.verdict for claim in judge(drawn, by_row(bad, "x"), pilots, fit)]
+    verdicts = [claim.verdict for claim in judge_law(drawn, by_row(bad, "x"), pilots, fit)]
     assert verdicts[:3] == ["disagrees"] * 3 and verdicts[3] == "disagrees"
 
 
@@ -263,7 +263,7 @@ def test_records_under_another_prediction_do_not_count(stated):
 def test_a_part_of_the_rows_decides_nothing(stated):
     fit, drawn, pilots = stated
     some = by_row(recorded(drawn, fit)[:3], "x")
-    assert judge(drawn, some, pilots, fit) == []
+    assert judge_law(drawn, some, pilots, fit) == []
 
 
 def test_the_measured_page_puts_both_side_by_side(stated):

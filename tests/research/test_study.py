@@ -120,7 +120,7 @@ def test_settings_that_cannot_be_are_refused_by_name(fields, message):
 
 
 def test_an_unknown_kind_or_field_of_a_record_is_refused():
-    with pytest.raises(ValueError, match="kind must be one of extension, probe, got 'other'"):
+    with pytest.raises(ValueError, match="kind must be one of extension, probe, recall, got 'other'"):
         settings_from("other", {})
     with pytest.raises(ValueError, match="config must hold fields of a extension only, got colour"):
         settings_from("extension", {"colour": 1})

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ...model.folder import bundled_folder
-from ...widgets.model_page import desk_of, held_out_samples, model_desk, parts_of
 from ..notebook.cards import card, publish
-from .live import ExtendResult
+
+if TYPE_CHECKING:
+    from .live import ExtendResult
 
 PAGE = Path("docs") / "model.html"
 
 
-def living_model(result: ExtendResult | None = None, **settings):
+def living_model(result: ExtendResult | None = None, **settings: Any):
     """The model page as the last line of a cell: with the model that `result` holds, or without it with the demo's.
 
-    The demo's weights are those of `docs/model.html`, which lies beside the lessons in a checkout, a copy of the
-    course and the browser tab; elsewhere a card says where to find it. `settings` are the desk's switches.
+    The demo's weights are those of `docs/model.html`, which lies beside the lessons in a checkout and in a copy of the
+    course; elsewhere, and where there is no torch, a card says where to find it. `settings` are the desk's switches.
 
     Raises:
         ValueError: for a result without adapters, or a switch that is none of the desk's.
     """
+    try:
+        from ...model.folder import bundled_folder
+        from ...widgets.model_page import desk_of, held_out_samples, model_desk, parts_of
+    except ImportError:  # in the browser tab
+        return _elsewhere("where a browser opens it: this kernel has no torch.")
     if result is None:
         page = next((folder / PAGE for folder in (Path.cwd(), *Path.cwd().parents) if (folder / PAGE).exists()), None)
         if page is None:
-            said = f"The small model lives in {PAGE.as_posix()} of the repository, which is not beside this notebook."
-            return publish(card("note", said), said)
+            return _elsewhere("which is not beside this notebook.")
         return desk_of(*parts_of(page.read_text(encoding="utf-8")), **settings)
     if result.adapter is None:
         raise ValueError("result must have adapters, got a model whose weights were all trained")
     samples = held_out_samples(result.settings.context)
     folder, group = Path(result.adapter.name), result.report.pattern.group_size
     return model_desk(bundled_folder(), folder, samples, group_size=group, **settings)
+
+
+def _elsewhere(why: str) -> None:
+    said = f"The small model lives in {PAGE.as_posix()} of the repository, {why}"
+    publish(card("note", said), said)

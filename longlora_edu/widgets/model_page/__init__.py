@@ -27,7 +27,9 @@ __all__ = [
 ]
 
 
-def model_desk(base: Path, adapter: Path, samples: tuple[Sample, ...], *, group_size: int | None = None, **settings):
+def model_desk(
+    base: Path, adapter: Path, samples: tuple[Sample, ...], *, group_size: int | None = None, **settings: Any
+):
     """A `ModelDesk` of a base folder and an adapter folder, ready to be the last line of a cell.
 
     `group_size` is what the adapter was trained with; the rest is `desk_of`'s.
