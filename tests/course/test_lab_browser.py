@@ -156,7 +156,8 @@ def test_training_starts_and_stops_by_its_buttons(browser, server, screenshots):
     with lesson(browser, server, "07_extend_a_small_model", screenshots) as page:
         start = page.get_by_role("button", name=re.compile("Start|Train"))
         assert start.count() == 0, "its curve would show the answer"
-        for commit in page.get_by_role("button", name="Commit").all():
+        question = page.locator(".widget-vbox:has([role=radio], input[type=radio])")
+        for commit in question.get_by_role("button", name="Commit").all():
             commit_prediction(page, commit)
         start = start.first
         start.scroll_into_view_if_needed()
