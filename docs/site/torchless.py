@@ -18,6 +18,8 @@ from pathlib import Path
 
 import nbformat
 
+from longlora_edu.course.build.sealing import unsealed
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "longlora_edu"
 # What a tab lacks: compiled for no browser, or of no use without torch.
@@ -122,16 +124,23 @@ def try_all_at_once(notebooks: Iterable[nbformat.NotebookNode]) -> None:
 
 @cache
 def late_users() -> frozenset[str]:
-    """Name the public functions of the package that import torch only when they are called."""
-    found = set()
+    """Name the public functions of the package that import torch only when they are called, or asked for by name."""
+    found, lazy = set(), {}
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).as_posix().startswith(DO_WITHOUT):
             continue
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
+                package = ".".join(path.relative_to(ROOT).parent.parts)
+                names = [
+                    name.name for each in ast.walk(node) if isinstance(each, ast.ImportFrom) for name in each.names
+                ]
+                lazy |= {f"from {package} import {name}": name for name in names}
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
                 inside = [line for line in ast.walk(node) if isinstance(line, ast.Import)]
                 found |= {node.name for line in inside if any(alias.name == "torch" for alias in line.names)}
-    return frozenset(found)
+    works = working(list(lazy))
+    return frozenset(found | {name for statement, name in lazy.items() if not works[statement]})
 
 
 def lost_cells(sources: list[str]) -> tuple[set[int], dict[int, str]]:
@@ -141,6 +150,7 @@ def lost_cells(sources: list[str]) -> tuple[set[int], dict[int, str]]:
     are left out; any other cell is lost as a whole. A magic is taken to need nothing.
     """
     trees = [_parsed(source) for source in sources]
+    whole = [unsealed(source) == source for source in sources]  # of a sealed cell no line can be left out
     works = working([statement for tree in trees for _, _, statement in single_imports(tree)])
     lost, changed, missing = set(), {}, set(late_users()) | {f".{name}" for name in late_users()}
     there: set[str] = set()  # bound by cells that run
@@ -165,7 +175,8 @@ def lost_cells(sources: list[str]) -> tuple[set[int], dict[int, str]]:
                 made |= names.binds
                 missing -= names.binds
         gone = {statement for _, _, statement in single_imports(tree) if not works[statement]}
-        if any(not isinstance(node, ast.Assign) for node in needing) or (needing and not gone):
+        cut = gone and not whole[number]
+        if cut or any(not isinstance(node, ast.Assign) for node in needing) or (needing and not gone):
             lost.add(number)
             missing |= before | (made - there)
         else:
@@ -190,8 +201,9 @@ def _want(statement: ast.stmt) -> bool:
 
 
 def _parsed(source: str) -> ast.Module:
+    """Parse a cell, of a sealed one the code inside."""
     try:
-        return ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE))
+        return ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", unsealed(source, texts=False), flags=re.MULTILINE))
     except SyntaxError:
         return ast.Module([], [])
 

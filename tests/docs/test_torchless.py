@@ -12,6 +12,7 @@ from helpers import ROOT
 from tab_cells import LESSONS, RUN, carried, promised, torchless
 
 from longlora_edu.course.build.assemble import edition
+from longlora_edu.course.build.sealing import sealed, sealed_until
 
 
 def cells(*sources):
@@ -94,6 +95,7 @@ def test_a_name_that_a_lazy_package_lacks_is_missing_as_everywhere():
         (["import torch\nx = torch.ones(2)\nprint(x)", "x = 3", "x + 1"], ["x = 3", "x + 1"]),
         (["from longlora_edu.attention import s2_attention", "s2_attention(1)"], []),
         (["from longlora_edu.training import probe", "r = probe.run_probe(1)", "r"], [0]),
+        (["from longlora_edu import course", "course.living_model()", "course.predict"], [0, 1, 2]),
         (["def f():\n    import torch\n    return torch", "f()"], []),
         (["def f(torch):\n    return torch", "f(2)"], ["def f(torch):\n    return torch", "f(2)"]),
         (["x = 1", "course.require('transformers', install='y')", "x"], ["x = 1"]),
@@ -105,6 +107,15 @@ def test_what_needs_torch_is_lost_and_nothing_else(sources, left):
     assert [cell for cell in kept(*sources) if not cell.startswith("# Lines that need torch")] == [
         sources[each] if isinstance(each, int) else each for each in left
     ]
+
+
+def test_what_a_sealed_cell_needs_is_seen_and_it_is_kept_or_lost_as_a_whole():
+    needs = "import torch\nimport math\nx = torch.pi"
+    pieces = [("text", "It is *half*."), ("code", needs)]
+    for cell in (sealed(needs), sealed_until("01.half", pieces)):
+        assert kept(cell, "x", "import math") == ["import math"]
+    for cell in (sealed("import math"), sealed_until("01.half", [("text", "import torch"), ("code", "y = 1")])):
+        assert kept(cell) == [cell]
 
 
 def test_a_set_up_keeps_the_lines_that_need_no_torch():

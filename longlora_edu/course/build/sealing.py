@@ -30,13 +30,17 @@ def sealed_until(key: str, pieces: Sequence[tuple[str, str]]) -> str:
     return _cell(f"Sealed: opens when {key} is committed", "open_sealed", json.dumps(stored), f', after="{key}"')
 
 
-def unsealed(cell: str) -> str:
-    """The source inside a sealed cell, its texts as HTML; any other cell as it is."""
+def unsealed(cell: str, *, texts: bool = True) -> str:
+    """The source inside a sealed cell, its texts as HTML or left out; any other cell as it is."""
     found = re.search(r'(run_sealed|open_sealed)\("""\n([A-Za-z0-9+/=\n]+)\n"""', cell)
     if not found:
         return cell
     inside = base64.b64decode(found[2]).decode()
-    return inside if found[1] == "run_sealed" else "\n".join(body for _, body in json.loads(inside))
+    return (
+        inside
+        if found[1] == "run_sealed"
+        else "\n".join(body for kind, body in json.loads(inside) if texts or kind == "code")
+    )
 
 
 def _cell(title: str, function: str, content: str, options: str = "") -> str:
