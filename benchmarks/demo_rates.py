@@ -27,8 +27,7 @@ from longlora_edu.training.extend import Extension, extend_model
 
 OUT = Path(__file__).parent / "results" / "demo_rates.json"
 SEED = 900
-# Groups without a shift learn more at a higher rate, full attention at a lower one.
-RATES = {"s2": (1e-3, 1.4e-3, 2e-3), "short": (1e-3, 2e-3, 3e-3), "full": (7e-4, 1.4e-3, 2e-3)}
+RATES = dict.fromkeys(("s2", "short", "full"), (1e-3, 2e-3, 3e-3))
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def law_page(
     with clear_errors("study law-page", to or Path(".")):
         from longlora_edu.runs.records import replace_file
 
-        from .law.ground import LAW
+        from .law.law_file import LAW
         from .law.law_page import prediction_page
 
         page = prediction_page(*_predicted())
@@ -98,7 +98,7 @@ def law_verdict(
     with clear_errors("study law-verdict", out):
         from longlora_edu.runs.records import replace_file
 
-        from .law.ground import LAW, law_hash
+        from .law.law_file import LAW, law_hash
         from .law.law_page import measured_page
         from .law.law_verdict import by_row
         from .law.remedy_tables import remedy_tables

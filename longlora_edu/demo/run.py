@@ -62,10 +62,10 @@ class DemoSettings:
     """Settings of `longlora-edu demo`. `corpus=None` is the standard library's own source.
 
     `windows` held-out windows measure the text, `trials` passkeys at each length and depth and `references` named
-    references of each distance the retrieval. `compare` names further
-    arms, trained on the same windows: "short" (no shift) and "full" (full attention). The learning rate is that of
-    `RATES` for adapters and 8e-4 for all weights unless `rate` says otherwise, and alpha is twice the rank. Positions
-    `leap` in all arms but full attention. The rest is `LongLoRAConfig`'s and `FinetuneSettings`'s.
+    references of each distance the retrieval. `compare` names further arms, trained on the same windows: "short" (no
+    shift) and "full" (full attention). The learning rate is that of `RATES` for adapters and 8e-4 for all weights
+    unless `rate` says otherwise, and alpha is twice the rank. Positions `leap` in all arms but full attention. The rest
+    is `LongLoRAConfig`'s and `FinetuneSettings`'s.
 
     Raises:
         ValueError: naming the field, its rule and the value.

@@ -20,8 +20,7 @@ from longlora_edu.training.corpus import Corpus, Windows
 from longlora_edu.training.evaluate import TAIL, score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.training.objective import POSITIONS
-from longlora_edu.training.references import COUNT, DIGITS, TAUGHT, Reference, ReferenceMix, hide_references
-from longlora_edu.training.references import references_in as room_for
+from longlora_edu.training.references import COUNT, DIGITS, LINE, Reference, ReferenceMix, hide_references
 from longlora_edu.training.train import Metrics, TrainResult, TrainSettings, train
 
 from ..study.extension import Skipping
@@ -29,7 +28,9 @@ from .distances import counts, draw_chain, lay_chains
 from .recall import HEADS, RATE_FROM_SCRATCH, RATES, Recall
 from .statements import VALUES, VOCABULARY, draw_statements
 
-# The demo's recipe, whose recorded arms are the pilots of named references.
+# The demo's recipe when its recorded arms became the pilots of named references. Numbers of their own: a row must not
+# change when the demo does.
+TAUGHT, ROOM = 16, 7 * LINE  # references in a training window at most, and bytes of text for each
 RANK, PASSKEYS, REFERENCES, PLAIN = 96, (0.15, 6.0), (0.7, 6.0), 0.3
 QUESTIONS = 4  # a seed of their own: what is asked is the same for every row of a task
 TEXT_WINDOWS = 40
@@ -47,7 +48,7 @@ class LaidMix(ReferenceMix):
     def places(self, length: int, rng: np.random.Generator) -> tuple[Reference, ...]:
         """Choose the places of one training window."""
         row = self.row
-        draws = [lambda: draw_chain(row.layout, row.training_room, 1, rng)] * room_for(length, TAUGHT)
+        draws = [lambda: draw_chain(row.layout, row.training_room, 1, rng)] * min(TAUGHT, length // ROOM)
         return tuple(Reference(*chain) for chain in lay_chains(draws, row.training_room))
 
 

@@ -10,7 +10,7 @@ from longlora_edu.model import TinyLlama, load_tiny_llama
 from longlora_edu.model.folder import bundled_folder
 from longlora_edu.training.corpus import Corpus, read_corpus, standard_library
 
-from ..law.ground import law_hash
+from ..law.law_file import law_hash
 from ..law.recall import Recall
 from .spec import Run, Settings, key_of
 

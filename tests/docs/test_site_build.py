@@ -135,11 +135,10 @@ def test_on_a_telephone_no_page_is_wider_than_the_screen(site, browser):
         page.context.close()
 
 
-@pytest.mark.browser
-def test_every_slide_fits_its_screen_in_letters_for_a_room(site, browser):
-    seen, slides = [], []
-    page = opened(browser, site / "slides" / "index.html", seen)
+def walked(page):
+    """Walk all slides; what each shows of itself."""
     page.wait_for_function("window.Reveal && Reveal.isReady()")
+    slides = []
     while True:
         page.wait_for_timeout(400)
         slides.append(page.evaluate(MEASURE))
@@ -147,6 +146,14 @@ def test_every_slide_fits_its_screen_in_letters_for_a_room(site, browser):
             break
         page.evaluate("Reveal.next()")
     assert len(slides) >= 25
+    return slides
+
+
+@pytest.mark.browser
+def test_every_slide_fits_its_screen_in_letters_for_a_room(site, browser):
+    seen = []
+    page = opened(browser, site / "slides" / "index.html", seen)
+    slides = walked(page)
     for slide in slides:
         assert slide["bottom"] <= 700 and slide["right"] <= 1240, slide
         assert slide["smallest"] >= 24, slide  # 18 points
@@ -157,17 +164,10 @@ def test_every_slide_fits_its_screen_in_letters_for_a_room(site, browser):
 
 @pytest.mark.browser
 def test_on_a_telephone_held_upright_a_slide_fills_its_width_in_letters_to_read(site, browser):
-    seen, slides = [], []
+    seen = []
     page = opened(browser, site / "slides" / "index.html", seen, width=390, height=844)
-    page.wait_for_function("window.Reveal && Reveal.isReady()")
+    slides = walked(page)
     scale = page.evaluate("Reveal.getScale()")
-    while True:
-        page.wait_for_timeout(400)
-        slides.append(page.evaluate(MEASURE))
-        if page.evaluate("Reveal.isLastSlide()"):
-            break
-        page.evaluate("Reveal.next()")
-    assert len(slides) >= 25
     for slide in slides:
         assert 340 <= slide["right"] <= 390 and slide["bottom"] <= 844, slide
         assert slide["smallest"] * scale >= 14, slide

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from longlora_edu.cli.app import app
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.runs.records import as_json
-from research.law import ground
+from research.law import law_file
 from research.law.cells import CELLS, SEEDS, draw_cells, shift_cells
 from research.law.distances import CLASSES, Room, class_range, classes_of, counts, draw_chain, lay_chains
 from research.law.exposure import exposure_of, hops_of, middle, reached, sees
@@ -213,7 +213,7 @@ def test_the_shift_is_predicted_to_pay_somewhere_and_not_elsewhere(stated):
 
 
 def test_the_committed_page_is_what_the_command_writes(stated):
-    assert ground.LAW.read_text(encoding="utf-8") == prediction_page(*stated)
+    assert law_file.LAW.read_text(encoding="utf-8") == prediction_page(*stated)
 
 
 def test_the_page_names_every_cell(stated):
@@ -325,7 +325,7 @@ def test_a_model_learns_what_it_is_shown(threads):
 def law(tmp_path, monkeypatch):
     page = tmp_path / "law.md"
     page.write_text("a prediction")
-    monkeypatch.setattr(ground, "LAW", page)
+    monkeypatch.setattr(law_file, "LAW", page)
     return page
 
 
@@ -342,7 +342,7 @@ def test_one_row_of_each_task_holds_the_hash_of_the_prediction(task, law, small_
     row = Recall(task, "s2", "log", **leap, **TINY | (TEXT if task == "references" else {}))
     record = compute(row, small_inputs, threads=1, work=tmp_path / "work")
     again = read_record(save_record(tmp_path, record))
-    assert again["ground"]["law"] == ground.law_hash(law)
+    assert again["ground"]["law"] == law_file.law_hash(law)
     assert ("corpus" in again["ground"]) == (task == "references")
     for use in ("dense", "sparse"):
         assert set(again["results"]["recall"][use]) == set(row.classes)

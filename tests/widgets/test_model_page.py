@@ -532,10 +532,11 @@ def test_modules_of_one_text_share_no_name(node, tmp_path):
         assert done.returncode == 0, done.stderr
 
 
-def desk(tmp_path, **settings):
+def desk(tmp_path, group_size=None, **settings):
     from longlora_edu.widgets.model_page import model_desk
 
-    return model_desk(*folders(tmp_path), (Sample("a.py", "x = 1\n" * 8),), **settings)
+    packed = pack(*folders(tmp_path), group_size=group_size)
+    return model_desk(packed, (Sample("a.py", "x = 1\n" * 8),), **settings)
 
 
 def test_the_desk_sends_its_weights_when_it_is_asked_and_keeps_them_out_of_a_notebook(tmp_path):
@@ -570,7 +571,7 @@ def test_a_desk_needs_a_text():
     from longlora_edu.widgets.model_page import model_desk
 
     with pytest.raises(ValueError, match="samples must hold at least one text, got none"):
-        model_desk(Path("base"), Path("adapter"), ())
+        model_desk(b"", ())
 
 
 def test_the_still_says_what_both_models_made_of_the_text(tmp_path, published):
@@ -593,8 +594,8 @@ def test_without_anywidget_the_desk_is_its_still_picture(tmp_path):
     code = (
         "import sys; sys.modules['anywidget'] = None\n"
         "from pathlib import Path\n"
-        "from longlora_edu.widgets.model_page import Sample, model_desk\n"
-        "still = model_desk(Path(sys.argv[1]), Path(sys.argv[2]), (Sample('a', 'y = 2\\n' * 9),))\n"
+        "from longlora_edu.widgets.model_page import Sample, model_desk, pack\n"
+        "still = model_desk(pack(Path(sys.argv[1]), Path(sys.argv[2])), (Sample('a', 'y = 2\\n' * 9),))\n"
         "print(type(still).__name__, still.caption)\n"
         "from longlora_edu.widgets.model_page import ModelDesk\n"
     )

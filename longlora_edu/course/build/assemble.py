@@ -6,8 +6,9 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ...runs.records import replace_file
 from .frame import foot, head, set_up
@@ -54,27 +55,16 @@ def edition(
     # Only the student edition is kept where a badge could find it.
     top = head(lesson, neighbours, repository if kind == "student" else None)
     cells = [_text(top, "head"), *([] if lesson.moved else [_set_up(repository)])]
-    held: list[tuple[str, list, int]] = []  # the prediction that opens them, the cells, and how many stood there then
+    made: list[tuple[str | None, Any]] = []  # each cell, and before it the prediction that opens it
     for index, source in enumerate(lesson.cells):
         if source.metadata.get("instructor") and kind != "instructor":
             continue
         after = lesson.cells[index + 1] if index + 1 < len(lesson.cells) else None
         cell = _cell(lesson, source, after, kind, neighbours, stubs=kind in STUBS and not solved)
-        if kind not in SEALED or "after" not in source.metadata:
-            cells.append(cell)
-        elif held and held[-1][0] == source.metadata["after"] and held[-1][2] == len(cells):
-            held[-1][1].append(cell)  # what stands below each other opens under one line
-        else:
-            cells.append(nbformat.v4.new_code_cell(metadata=HIDDEN))
-            held.append((source.metadata["after"], [cell], len(cells)))
-    for key, pieces, place in held:
-        together = cells[place - 1]
-        together.id = pieces[0].id
-        together.source = sealed_until(
-            key, [("text" if piece.cell_type == "markdown" else "code", piece.source) for piece in pieces]
-        )
-        if tags := sorted({tag for piece in pieces for tag in piece.metadata.get("tags", ())}):
-            together.metadata["tags"] = tags
+        made.append((source.metadata.get("after") if kind in SEALED else None, cell))
+    for key, neighbouring in groupby(made, key=lambda one: one[0]):
+        pieces = [cell for _, cell in neighbouring]
+        cells += pieces if key is None else [_held(key, pieces)]
     cells += [] if lesson.moved else [_text(foot(lesson, neighbours), "foot")]
     seen: set[str] = set()
     for cell in cells:
@@ -127,6 +117,18 @@ def build(source: Path, out: Path, kind: Edition, *, wanted: tuple[str, ...] = (
 def as_text(notebook: nbformat.NotebookNode) -> str:
     """The one form in which notebooks are written, so that a change of a cell is a change of its lines."""
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _held(key: str, pieces: list):
+    """One sealed cell for what stands below each other and opens when the prediction `key` is committed."""
+    import nbformat
+
+    texts = [("text" if piece.cell_type == "markdown" else "code", piece.source) for piece in pieces]
+    cell = nbformat.v4.new_code_cell(sealed_until(key, texts), metadata=HIDDEN)
+    cell.id = pieces[0].id
+    if tags := sorted({tag for piece in pieces for tag in piece.metadata.get("tags", ())}):
+        cell.metadata["tags"] = tags
+    return cell
 
 
 def _cell(

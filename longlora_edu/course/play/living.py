@@ -24,19 +24,20 @@ def living_model(result: ExtendResult | None = None, **settings: Any):
     """
     try:
         from ...model.folder import bundled_folder
-        from ...widgets.model_page import desk_of, held_out_samples, model_desk, parts_of
-    except ImportError:  # in the browser tab
+        from ...widgets.model_page import held_out_samples, model_desk, pack, parts_of
+    except ModuleNotFoundError as error:
+        if error.name != "torch":  # which the browser tab lacks
+            raise
         return _elsewhere("where a browser opens it: this kernel has no torch.")
     if result is None:
         page = next((folder / PAGE for folder in (Path.cwd(), *Path.cwd().parents) if (folder / PAGE).exists()), None)
         if page is None:
             return _elsewhere("which is not beside this notebook.")
-        return desk_of(*parts_of(page.read_text(encoding="utf-8")), **settings)
+        return model_desk(*parts_of(page.read_text(encoding="utf-8")), **settings)
     if result.adapter is None:
         raise ValueError("result must have adapters, got a model whose weights were all trained")
-    samples = held_out_samples(result.settings.context)
-    folder, group = Path(result.adapter.name), result.report.pattern.group_size
-    return model_desk(bundled_folder(), folder, samples, group_size=group, **settings)
+    packed = pack(bundled_folder(), Path(result.adapter.name), group_size=result.report.pattern.group_size)
+    return model_desk(packed, held_out_samples(result.settings.context), **settings)
 
 
 def _elsewhere(why: str) -> None:

@@ -7,7 +7,6 @@ notebook, where the weights come from the kernel.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from .model_html import Sample, held_out_samples, model_page, parts_of
@@ -17,7 +16,6 @@ __all__ = [
     "ModelDesk",  # noqa: F822
     "Packed",
     "Sample",
-    "desk_of",
     "exact_models",
     "held_out_samples",
     "model_desk",
@@ -27,31 +25,19 @@ __all__ = [
 ]
 
 
-def model_desk(
-    base: Path, adapter: Path, samples: tuple[Sample, ...], *, group_size: int | None = None, **settings: Any
-):
-    """A `ModelDesk` of a base folder and an adapter folder, ready to be the last line of a cell.
+def model_desk(packed: bytes, samples: tuple[Sample, ...], **settings: Any):
+    """A `ModelDesk` of what `pack` made, ready to be the last line of a cell.
 
-    `group_size` is what the adapter was trained with; the rest is `desk_of`'s.
-
-    Raises:
-        ValueError: for folders that `pack` refuses, no text, or a switch that is none of the desk's.
-    """
-    _some(samples)
-    return desk_of(pack(base, adapter, group_size=group_size), samples, **settings)
-
-
-def desk_of(packed: bytes, samples: tuple[Sample, ...], **settings: Any):
-    """A `ModelDesk` of what `pack` made; without anywidget it is the still picture alone (`ModelStill`).
-
-    `samples` are the texts to take, the first of which is read at once; `settings` are the desk's switches.
+    `samples` are the texts to take, the first of which is read at once; `settings` are the desk's switches. Without
+    anywidget it is the still picture alone (`ModelStill`).
 
     Raises:
         ValueError: for no text, or a switch that is none of the desk's.
     """
     from traitlets import TraitError
 
-    _some(samples)
+    if not samples:
+        raise ValueError("samples must hold at least one text, got none")
     try:
         from .model_widget import ModelDesk
     except ImportError:
@@ -62,11 +48,6 @@ def desk_of(packed: bytes, samples: tuple[Sample, ...], **settings: Any):
         return ModelDesk(packed, samples, **settings)
     except TraitError as error:
         raise ValueError(str(error)) from None
-
-
-def _some(samples: tuple[Sample, ...]) -> None:
-    if not samples:
-        raise ValueError("samples must hold at least one text, got none")
 
 
 def __getattr__(name: str):
