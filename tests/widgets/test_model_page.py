@@ -574,12 +574,12 @@ def test_a_desk_needs_a_text():
         model_desk(b"", ())
 
 
-def test_the_still_says_what_both_models_made_of_the_text(tmp_path, published):
+def test_the_still_says_what_each_model_made_of_the_text(tmp_path, published):
     pytest.importorskip("anywidget")
     widget = desk(tmp_path)
     still = widget.still()
     ids = np.frombuffer(b"x = 1\n" * 8, np.uint8)
-    for variant in ("before", "after"):
+    for variant in ("before", "stretched", "after"):
         scores = torch.from_numpy(logits(widget.packed.model(variant), ids, "dense", 0))
         nats = torch.nn.functional.cross_entropy(scores[:-1], torch.tensor(ids[1:].tolist()), reduction="none")
         assert f"{float(nats[16:].mean()) / np.log(2):.2f} {variant}" in still.alt

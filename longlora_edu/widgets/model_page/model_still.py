@@ -1,4 +1,4 @@
-"""The model page where nothing moves: how the model before and the model after read one text, drawn by Python."""
+"""The model page where nothing moves: how each of its models reads one text, drawn by Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from ...model import TinyLlama
 from ...plots import SCREEN, Style, describe_bits_by_position, plot_bits_by_position
 from ..display import Picture
-from .packing import Packed
+from .packing import VARIANTS, Packed
 
 LINK = "docs/model.html"
 
@@ -24,15 +24,18 @@ def bits_of(model: TinyLlama, data: bytes) -> np.ndarray:
 
 
 class ModelStill(Picture):
-    """Bits per byte of one text by position, before and after, with the way to the page that is alive."""
+    """Bits per byte of one text by position, before, stretched and after, with the way to the page that is alive.
+
+    Without the stretched model, training would get the credit for what stretched positions do.
+    """
 
     def __init__(self, packed: Packed, text: str, *, style: Style = SCREEN) -> None:
         data = text.encode()[: packed.header["context"]]
-        before, after = (bits_of(packed.model(variant), data) for variant in ("before", "after"))
-        trained = packed.header["trained"]
-        drawing = plot_bits_by_position(before, after, trained_context=trained, style=style)
+        read = {variant: bits_of(packed.model(variant), data) for variant in VARIANTS}
+        read |= {"trained_context": packed.header["trained"]}
+        drawing = plot_bits_by_position(**read, style=style)
         drawing.legend(fontsize=style.small, frameon=False)
-        super().__init__(drawing, describe_bits_by_position(before, after, trained_context=trained))
+        super().__init__(drawing, describe_bits_by_position(**read))
         self.caption = f"To type, switch and ask without a kernel, open {LINK} in a browser."
 
     @property
