@@ -72,10 +72,13 @@ def test_the_model_just_extended_comes_alive_in_a_cell(settings, tmp_path, monke
         living_model(dataclasses.replace(result, adapter=None))
 
 
-def test_without_a_result_the_model_of_the_page_beside_the_lessons_comes_alive(tmp_path, monkeypatch, capsys):
+def test_without_a_result_the_demo_s_model_comes_alive_where_its_page_is(tmp_path, monkeypatch, capsys):
     pytest.importorskip("anywidget")
-    monkeypatch.chdir(ROOT / "notebooks")
+    monkeypatch.chdir(tmp_path)  # as where lessons are built
     assert living_model(variant="stretched").packed.header["context"] == 2048
+    monkeypatch.setattr("longlora_edu.course.play.living.CHECKOUT", tmp_path)
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert living_model().packed.header["context"] == 2048
     monkeypatch.chdir(tmp_path)
     assert living_model() is None
     assert "The small model lives in docs/model.html of the repository" in capsys.readouterr().out

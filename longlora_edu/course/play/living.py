@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from .live import ExtendResult
 
 PAGE = Path("docs") / "model.html"
+CHECKOUT = Path(__file__).parents[3]
 
 
 def living_model(result: ExtendResult | None = None, **settings: Any):
     """The model page as the last line of a cell: with the model that `result` holds, or without it with the demo's.
 
-    The demo's weights are those of `docs/model.html`, which lies beside the lessons in a checkout and in a copy of the
-    course; elsewhere, and where there is no torch, a card says where to find it. `settings` are the desk's switches.
+    The demo's weights are those of `docs/model.html`, in this checkout or beside a copy of the lessons; where there is
+    neither, or no torch, a card says where to find it. `settings` are the desk's switches.
 
     Raises:
         ValueError: for a result without adapters, or a switch that is none of the desk's.
@@ -30,7 +31,8 @@ def living_model(result: ExtendResult | None = None, **settings: Any):
             raise
         return _elsewhere("where a browser opens it: this kernel has no torch.")
     if result is None:
-        page = next((folder / PAGE for folder in (Path.cwd(), *Path.cwd().parents) if (folder / PAGE).exists()), None)
+        places = (Path.cwd(), *Path.cwd().parents, CHECKOUT)
+        page = next((folder / PAGE for folder in places if (folder / PAGE).exists()), None)
         if page is None:
             return _elsewhere("which is not beside this notebook.")
         return model_desk(*parts_of(page.read_text(encoding="utf-8")), **settings)
