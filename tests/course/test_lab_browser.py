@@ -50,6 +50,8 @@ def server(tmp_path_factory):
     build(SOURCE, folder / "notebooks", "solution", wanted=("00", "02a", "07"), run=False)
     cells = [nbformat.v4.new_code_cell(source) for source in PANELS.values()]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=PYTHON), folder / "notebooks" / "panels.ipynb")
+    alive = nbformat.v4.new_code_cell("from longlora_edu import course\ncourse.living_model(variant='stretched')")
+    nbformat.write(nbformat.v4.new_notebook(cells=[alive], metadata=PYTHON), folder / "notebooks" / "alive.ipynb")
     options = {"LONGLORA_EDU_PROFILE": "ci", "OMP_NUM_THREADS": "1", "LONGLORA_EDU_PROGRESS": str(folder / "p.json")}
     with served_lab(folder / "notebooks", folder, options) as address:
         yield address
@@ -165,6 +167,17 @@ def test_training_starts_and_stops_by_its_buttons(browser, server, screenshots):
         stop = page.get_by_role("button", name="Stop").first
         stop.click(timeout=30_000)
         page.get_by_text(re.compile("[Ss]topped|[Dd]one|[Ff]inished")).first.wait_for(timeout=60_000)
+
+
+def test_the_living_model_gets_its_weights_from_the_kernel_and_reads(browser, server, screenshots):
+    with lesson(browser, server, "alive", screenshots) as page:
+        rows = page.locator("[data-part=rows]")
+        rows.get_by_text(re.compile("stretched")).first.wait_for(timeout=120_000)
+        before = rows.inner_text()
+        assert re.search(r"\d\.\d\d", before), before
+        page.get_by_role("radio", name=re.compile("after")).first.check()
+        rows.get_by_text(re.compile("after")).first.wait_for(timeout=120_000)
+        assert rows.inner_text() != before
 
 
 def parts_of(page):
