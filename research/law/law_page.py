@@ -21,8 +21,8 @@ HEAD = f"""\
 **{SENTENCE}**
 
 This page is a prediction. `longlora-edu study law-page` wrote it from pilots alone, and it was committed before any row
-that tests it was run. The key and the record of each such row hold the sha256 of this file: change a letter, and there
-are no rows. `longlora-edu study law-verdict` writes what came of it to `docs/law_measured.md`.
+that tests it was run. The key and the record of each such row hold the sha256 of this file, so rows of another version
+do not count. `longlora-edu study law-verdict` writes the outcome to `docs/law_measured.md`.
 
 ## The law
 

@@ -24,7 +24,10 @@ class Found:
 
 
 def source_of(wanted: str, *, packaged: bool) -> str:
-    """Name what to load: what is `wanted`, else the model of an installed package if `packaged` allows, else ""."""
+    """Return the model to load: `wanted`, or without one the file in the package `PACKAGE` if that is installed, or "".
+
+    `packaged=False` does not look for the package.
+    """
     if wanted or not packaged or not all(importlib.util.find_spec(name) for name in (PACKAGE, "gguf")):
         return wanted
     (folder,) = importlib.util.find_spec(PACKAGE).submodule_search_locations
@@ -39,9 +42,10 @@ def load(source: str, text: bytes, *, device: str, tokens: int = 512) -> Found:
 
 
 def whole_path(start: str, text: Path, folder: Path, *, own: int, target: int, steps: int, device: str) -> list[str]:
-    """Extend the model `start` from `own` to `target` tokens, measure it before and after, merge it; lines to print.
+    """Extend the model `start` from `own` to `target` tokens, measure it before and after, merge it.
 
-    `text` is the folder of a package, read as one document. What `longlora-edu train`, `evaluate` and `merge` call.
+    Returns lines to print. `text` is the folder of a package, read as one document. Calls the functions behind
+    `longlora-edu train`, `evaluate` and `merge`.
     """
     settings = run_training.TrainingSettings(
         start,

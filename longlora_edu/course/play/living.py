@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).parents[3]
 
 
 def living_model(result: ExtendResult | None = None, **settings: Any):
-    """The model page as the last line of a cell: with the model that `result` holds, or without it with the demo's.
+    """Show the model page in a cell: with the model of `result`, or without a result with the demo's model.
 
     The demo's weights are those of `docs/model.html`, in this checkout or beside a copy of the lessons; where there is
     neither, or no torch, a card says where to find it. `settings` are the desk's switches.
