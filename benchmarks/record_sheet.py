@@ -115,9 +115,11 @@ def by_command() -> dict:
     variables = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     environment = os.environ | dict.fromkeys(variables, str(THREADS)) | {"PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
     seconds = time.perf_counter() - began
-    *lines, peak = [line.split("\r")[-1] for line in run.stdout.strip("\n").split("\n")]
+    # Not as text: Python would take the progress line's returns for ends of lines.
+    printed = run.stdout.decode().replace(os.linesep, "\n").strip("\n").split("\n")
+    *lines, peak = [shown for line in printed if (shown := line.split("\r")[-1])]
     return {"lines": lines, "seconds": seconds, "peak_rss_bytes": int(peak), "load": os.getloadavg()[0]}
 
 

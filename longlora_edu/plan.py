@@ -93,11 +93,11 @@ def advise(context: int, trained_context: int | None, gain: float) -> Advice:
     if gain < PAYS:
         return Advice(
             "full attention",
-            f"with stretched positions: S² would make a step {gain:.2f} times as fast at best, and falls behind in use",
+            f"with stretched positions: S² would make a step {gain:.2f} times as fast by FLOPs, and falls behind in use",
         )
     return Advice(
         "S²",
-        f"with stretched positions: a step is at best {gain:.2f} times as fast; end with a part of full attention",
+        f"with stretched positions: a step is {gain:.2f} times as fast by FLOPs; end with a part of full attention",
     )
 
 
@@ -326,8 +326,8 @@ def _verdict(
     if gain < PAYS_A_LITTLE:
         return (
             f"train dense{' with YaRN' if stretches else ''} instead: S² would make a step {gain:.2f} times as fast "
-            "at best, and full attention trains the far distances that S² leaves out"
+            "by FLOPs, and full attention trains the far distances that S² leaves out"
         )
     if gain < PAYS:
-        return f"S² pays a little: a step is at best {gain:.2f} times as fast as with full attention"
-    return f"S² pays: a step is at best {gain:.2f} times as fast as with full attention"
+        return f"S² pays a little: by FLOPs a step is {gain:.2f} times as fast as with full attention"
+    return f"S² pays: by FLOPs a step is {gain:.2f} times as fast as with full attention"

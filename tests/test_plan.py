@@ -172,9 +172,9 @@ def test_what_makes_no_sense_is_refused(options, message):
         (4096, 4096, 9.0, "nothing", "the model reads 4,096 tokens already"),
         (4097, 4096, 9.0, "stretch only", "at 1 times its context"),
         (8192, 4096, 9.0, "stretch only", "at 2 times its context, new positions alone may do"),
-        (8193, 4096, 1.2, "full attention", "S² would make a step 1.20 times as fast at best"),
+        (8193, 4096, 1.2, "full attention", "S² would make a step 1.20 times as fast by FLOPs"),
         (8193, 4096, 1.49, "full attention", "1.49 times"),
-        (8193, 4096, 1.5, "S²", "at best 1.50 times as fast; end with a part of full attention"),
+        (8193, 4096, 1.5, "S²", "1.50 times as fast by FLOPs; end with a part of full attention"),
         (8192, None, 1.2, "full attention", "1.20"),
     ],
 )
@@ -211,7 +211,7 @@ def test_the_command_reads_a_folder_or_the_file_itself(folder):
     for model in (folder, folder / "config.json"):
         done = run("--model", model, "--context", 32768, "--memory", 80, "--tflops", 200)
         assert done.exit_code == 0, done.output
-        assert "S² pays: a step is at best" in done.output
+        assert "S² pays: by FLOPs a step is" in done.output
         assert "200 TFLOPS, given" in done.output
         assert f"use                       S²: {plan(LLAMA, 32768, trained_context=4096).advice.why}" in done.output
         assert f"{plan(LLAMA, 32768, tflops=200).hours:,.1f} with S²" in done.output

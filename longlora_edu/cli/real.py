@@ -163,7 +163,7 @@ def _show_plan(found, tflops: float, assumed: str) -> None:
         ("trained", f"{found.trained:,} ({found.trained_share:.1%})"),
         ("context", f"{found.trained_context or 'unknown'} to {found.context}, groups of {found.group_size}"),
         ("attention in a dense step", f"{found.attention_share:.0%} of its FLOPs"),
-        ("a step with S²", f"{found.gain:.2f} times as fast as dense, at best (flash kernels on both sides)"),
+        ("a step with S²", f"{found.gain:.2f} times as fast as dense by FLOPs (flash kernels on both sides)"),
         (
             "memory",
             f"about {memory.total / 1e9:.1f} GB: weights {memory.weights / 1e9:.1f}, optimizer "
