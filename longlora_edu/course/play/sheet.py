@@ -27,14 +27,14 @@ HEADING = "# ---- Step "
 
 
 def sheet_file() -> Path:
-    """The file of the sheet: in the checkout, or in what an installed package carries of the course."""
+    """Find the file of the sheet: in the checkout, or in what an installed package carries of the course."""
     package = Path(str(files("longlora_edu")))
     carried = package / "assets" / "course" / "notebooks" / "one_sheet.py"
     return carried if carried.exists() else package.parent / "notebooks" / "one_sheet.py"
 
 
 def load_sheet(old: str = "", new: str = "") -> ModuleType:
-    """A fresh module from the sheet, with the text `old` replaced by `new`, whose `BASE` is the package's small model.
+    """Make a fresh module from the sheet, with the text `old` replaced by `new`, whose `BASE` is the package's small model.
 
     Raises:
         ValueError: where `old` does not stand in the sheet exactly once.
@@ -51,13 +51,13 @@ def load_sheet(old: str = "", new: str = "") -> ModuleType:
 
 
 def excerpt(*names: str) -> str:
-    """The text of functions of the sheet, as it stands there."""
+    """Quote functions of the sheet as they stand there."""
     sheet = load_sheet()
     return "\n\n".join(inspect.getsource(getattr(sheet, name)) for name in names)
 
 
 def lines_of_code(source: str) -> set[int]:
-    """The numbers, from 1, of the lines that hold code: not blank, no comment, no docstring."""
+    """Collect the numbers, from 1, of the lines that hold code: not blank, no comment, no docstring."""
     documentation = {
         line
         for node in ast.walk(ast.parse(source))
@@ -75,7 +75,7 @@ def lines_of_code(source: str) -> set[int]:
 
 
 def lines_by_step(source: str) -> dict[str, int]:
-    """Lines of code under each heading of the sheet, and before the first."""
+    """Count the lines of code under each heading of the sheet, and before the first."""
     code = lines_of_code(source)
     heading, counts = "before the first step", {}
     for number, line in enumerate(source.splitlines(), start=1):
@@ -115,7 +115,7 @@ def draw_material(sheet: ModuleType, *, steps: int, count: int, batch: int | Non
 
 
 def leak(sheet: ModuleType, m: SimpleNamespace, ids: np.ndarray, group: int) -> float:
-    """By how much the last byte of `ids` (n) moves what is foretold before it: 0 where nobody sees the future."""
+    """Measure by how much the last byte of `ids` (n) moves the predictions before it: 0 where nobody sees the future."""
     changed = np.append(ids[:-1], ids[-1] ^ 1)
     before, after = (sheet.forward(m, text, group)[0][:-1] for text in (ids, changed))
     return float(abs(before - after).max())
@@ -145,7 +145,7 @@ def train_form(old: str = "", new: str = "", *, steps: int, count: int, batch: i
 
 
 def read_densely(sheet: ModuleType, given: Material) -> dict:
-    """Bits a byte of plain text and references found, every token seeing all before it."""
+    """Measure bits a byte of plain text and references found, where every token sees all before it."""
     found = sheet.found_references(given.m, given.hidden)
     bits = float(sheet.bits_per_byte(given.m, given.plain))
     return {"bits_per_byte": bits, "found": int(sum(found)), "of": len(found)}

@@ -7,9 +7,9 @@
 # %% [markdown]
 # **After this lesson you can**
 #
-# - read LongLoRA as one program, from the weights on the disk to the longer model, and say what each part is for;
+# - read LongLoRA as one program, from the weights on disk to the longer model, and say what each part does;
 # - point at the few lines that are S²-Attn, and at the few that are LoRA;
-# - take one line away and say what happens to the mask, to the training and to the longer model.
+# - remove one line and say what happens to the mask, to training and to the longer model.
 #
 # **You need first** to know who sees whom in [groups with a shift](02a_wall_and_shift.ipynb) (which keys does
 # token 5 see on a shifted head, with groups of 4?), and what `q @ k.T` is. The gradients are read, not derived:
@@ -31,10 +31,9 @@ sheet = sheets.load_sheet()
 # %% [markdown]
 # ## Why
 #
-# You have seen the parts, each in its own lesson and each with a library behind it. A method is understood when it
-# fits into one head. So here it is on one sheet: `one_sheet.py`, beside this notebook. It reads a model, hides lines
-# in text, attends in groups, walks all of it backwards by hand, trains, and writes the longer model. It imports
-# nothing of this library.
+# You have seen the parts, each in its own lesson and each with a library behind it. Here is the whole method in one
+# file: `one_sheet.py`, beside this notebook. It reads a model, hides lines in text, attends in groups, computes every
+# gradient by hand, trains, and reads the longer text. It imports nothing of this library.
 
 # %%
 source = sheets.sheet_file().read_text(encoding="utf-8")
@@ -43,8 +42,8 @@ for step, lines in sheets.lines_by_step(source).items():
 print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitlines())} in all")
 
 # %% [markdown]
-# The steps are those of the pseudo-code that the course began with. Open the file now and read it once from top to
-# bottom. You need not follow every line. Stop where a comment disagrees with a heading; there are four such places.
+# The steps are those of the pseudo-code in the class notes on the paper. Open the file now and read it once from top to
+# bottom. You need not follow every line. Stop where a comment corrects a heading: there are four such places.
 #
 # {{beginners: Shifted sparse attention}}
 
@@ -59,8 +58,7 @@ print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitli
 # %%
 course.predict(
     "12.lines",
-    "Suppose that the sheet trained with dense attention only. How many of its lines of code would be other lines, "
-    "or none at all?",
+    "Suppose that the sheet trained with full attention only. How many of its lines of code would change or go?",
     choices=["About fifteen", "About forty", "About eighty", "About a hundred and fifty"],
 )
 
@@ -73,9 +71,8 @@ course.predict(
 print(sheets.excerpt("attention"))
 
 # %% [markdown]
-# Here it is at work. Each token of a short text is pushed in turn; a
-# blue square says that an output moves. **One task.** Change `g` to 16, the whole text, and say before you run it what the
-# picture will be.
+# Here it is at work. We change one token of a short text at a time; a blue square says that an output moves.
+# **One task.** Change `g` to 16, the whole text, and say before you run it what the picture will be.
 
 # %%
 n, g = 16, 8
@@ -97,8 +94,8 @@ tables = {f"groups of {g}": who_moves(sheet.attention, n, g)}
 plots.show_perturbation(tables)
 
 # %% [markdown]
-# Two kinds of blocks lie over each other, those of the plain head and those of the shifted one. Nothing stands above
-# the diagonal: nobody hears the future.
+# You see two kinds of blocks, one over the other: those of the plain head and those of the shifted one. Nothing stands
+# above the diagonal: no token hears the future.
 #
 # ## Reveal: how much of it is S²-Attn?
 
@@ -118,10 +115,10 @@ course.reveal(
 )
 
 # %% [markdown]
-# ## Build: what would be, without this line?
+# ## Build: what happens without this line?
 #
-# A line is understood when you can say what its absence does. Three lines of the sheet will go, one at a time. Work out
-# what happens *before* it is measured.
+# You understand a line when you can say what happens without it. We remove three lines of the sheet, one at a time.
+# Work out what happens *before* we measure it.
 #
 # ### Exercise 12.1 · Without the line that separates
 #
@@ -237,8 +234,8 @@ tables = {
 plots.show_perturbation(tables)
 
 # %% [markdown]
-# Both breaks let an output hear its future, and training will use it: a byte that can be peeked at need not be
-# foretold. Each form now trains on the same windows for a few steps, with the same LoRA to begin with.
+# Both breaks let an output hear its future, and training will use that: a model that can see the next byte need not
+# predict it. Each form now trains for a few steps, on the same windows and from the same LoRA.
 
 # %%
 steps, batch, count = (profile.choose(laptop=value, binder=small, ci=1) for value, small in ((10, 4), (4, 2), (6, 3)))
@@ -249,9 +246,9 @@ for name, form in forms.items():
 # %% [markdown]
 # {{beginners: Leak}}
 #
-# A leak is by how much the last byte of the text moves what is foretold *before* it. The loss says little after so few
-# steps. So here is the whole training of each form, recorded. All are read densely, by the sheet as it stands: *found*
-# counts references that lie across a border between two groups, with words and digits that were never trained on.
+# *Leak* says how far the last byte of the text moves the predictions *before* it. After so few steps the loss says
+# little, so here is the whole training of each form, recorded. All are read densely, by the sheet as it stands. *found*
+# counts references that lie across a border between two groups, with words and digits that no training text had.
 
 # %%
 record = course.recorded("one_sheet")
@@ -266,22 +263,21 @@ for name, part in names.items():
     )
 
 # %% [markdown]
-# Read the table by columns. A form whose *loss* is good and whose *dense* column is bad has learned to cheat. A form
-# whose columns hardly differ from the first row's has lost little at this size; the paper's models are larger, and its
-# extensions longer. Write down which is which before you go on.
+# Read the table by columns. A form with a good *loss* and bad *dense* bits has learned to cheat. A form whose columns
+# hardly differ from the first row's has lost little at this size; the paper's models are larger, and its extensions
+# longer. Write down which is which before you go on.
 
 # %% [markdown] instructor=true
-# *What to say*: let them order the rows by loss and then by bits, and ask why the two orders differ. The boundary
-# touches the first tokens of the text only, so its harm is small here, and it grows with the share of text that lies
-# in the last group. The shift back is the one that wrecks the training attention at once: the first loss says so.
-# Norms are few numbers; the measured difference is what the record says, whichever sign it has.
+# *What to say*: let them order the rows by loss and then by bits, and ask why the two orders differ. Without the
+# boundary only the first tokens of the text see their future, so the harm is small here. Without the shift back every
+# token of a shifted head does: the first loss says so. Norms are few numbers; read their row as it stands.
 
 # %% [markdown]
 # ## Recap
 #
-# - The whole method is one page of NumPy. S²-Attn is a handful of lines, LoRA another; most of the rest is a Llama.
+# - The whole method fits in one file of NumPy. S²-Attn is a handful of lines, LoRA another; most of the rest is a Llama.
 # - The same functions read densely and in groups, because S²-Attn has no weights of its own.
-# - A line that is missing does not crash. It leaks, and the training loss looks better for it: measure densely.
+# - A missing line does not crash. It leaks, and the training loss looks better for it: measure densely.
 #
 # ## Quiz
 
