@@ -50,10 +50,16 @@ def main() -> None:
             kept = {name: after[name] for name in ("bits_per_byte", "passkey", "references", "references_aligned")}
             row = as_json({"arm": arm, "rate": rate, "settings": identity, **kept})
             rows.append(row)
+            write(rows, corpus, arguments)
             found = {kind: f"{count['found']} of {count['of']}" for kind, count in row["references"].items()}
             print(arm, rate, row["bits_per_byte"], found, f"{extension.training.seconds:.0f} s", flush=True)
-            about = dataclasses.asdict(provenance(threads=arguments.threads, command="python benchmarks/demo_rates.py"))
-            write_json(arguments.out, {"rows": rows, "best": best(rows), "corpus": corpus.describe()} | about)
+    write(rows, corpus, arguments)  # also where all rows were there: they may come from several files
+
+
+def write(rows: list[dict], corpus: Corpus, arguments: argparse.Namespace) -> None:
+    """Write all rows, the best rates so far and the provenance of this run."""
+    about = dataclasses.asdict(provenance(threads=arguments.threads, command="python benchmarks/demo_rates.py"))
+    write_json(arguments.out, {"rows": rows, "best": best(rows), "corpus": corpus.describe()} | about)
 
 
 def extend(arm: str, settings: DemoSettings, corpus: Corpus) -> Extension:

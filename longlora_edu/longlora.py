@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from .geometry import Boundary, S2Pattern, group_size_from_ratio
 from .lora.rank import checked_rank_and_alpha
-from .rope import Leap, Rope, RopeMethod
+from .rope import BETA_SLOW, Leap, Rope, RopeMethod
 from .runs.validate import check_choice, check_integer, check_number, check_positive, check_text
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class LongLoRAConfig:
     (`hf.use_s2(group_ratio=…)` takes a ratio of the length at hand; `LongLoRAAdapter` takes the original context.)
 
     - `rope`: how positions are stretched. The paper uses `"linear"`; `"yarn"` works best with S² here.
+    - `beta_fast`: YaRN's fast end, turns within the trained length above which a frequency stays. None keeps the
+      model's own, which is 32 unless it is stretched already.
     - `rank`, `alpha`, `targets`, `also_train`: LoRA on the attention projections, and modules trained whole.
       The paper calls this set LoRA+; we say *LoRA with embeddings and norms*, since LoRA+ is also another method.
     - `train="all"` trains all weights instead and adds no LoRA.
@@ -58,6 +60,7 @@ class LongLoRAConfig:
     train: Literal["adapters", "all"] = "adapters"
     trained_length: int | None = None
     leap: float = 0.0
+    beta_fast: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "context_length", check_positive("context_length", self.context_length))
@@ -73,6 +76,10 @@ class LongLoRAConfig:
         # A whole sequence of one head: every geometry field is checked by the geometry itself.
         self.pattern.geometry(self.context_length, 1)
         object.__setattr__(self, "leap", check_number("leap", self.leap, within=(0, 1)))
+        if self.beta_fast is not None:
+            object.__setattr__(self, "beta_fast", check_number("beta_fast", self.beta_fast, above=BETA_SLOW))
+            if self.rope != "yarn":
+                raise ValueError(f"beta_fast must be None for rope={self.rope!r}, got {self.beta_fast:g}")
         if self.leap:
             self._check_leap()
         for name in ("targets", "also_train"):
@@ -130,8 +137,12 @@ class LongLoRAReport:
         return self.trainable_parameters / self.all_parameters
 
 
-def stretched_rope(rope: Rope, method: RopeMethod, *, trained_length: int, target_length: int) -> Rope:
+def stretched_rope(
+    rope: Rope, method: RopeMethod, *, trained_length: int, target_length: int, beta_fast: float | None = None
+) -> Rope:
     """Stretch `rope` from its trained length to the target, by the factor of the original length.
+
+    `beta_fast=None` keeps the one that `rope` has.
 
     Raises:
         ValueError: when the target is not above the trained length, or the base is already stretched by another rule.
@@ -148,8 +159,13 @@ def stretched_rope(rope: Rope, method: RopeMethod, *, trained_length: int, targe
             f"trained_length must be {rope.trained_length}, from which this model is already stretched, "
             f"got {trained_length}"
         )
+    fast = rope.beta_fast if beta_fast is None else beta_fast
+    if rope.method != "default" and fast != rope.beta_fast:
+        raise ValueError(
+            f"beta_fast must be {rope.beta_fast:g}, with which this model is already stretched, got {fast:g}"
+        )
     factor = 1.0 if method == "default" else target_length / trained_length
-    return dataclasses.replace(rope, method=method, factor=factor, trained_length=trained_length)
+    return dataclasses.replace(rope, method=method, factor=factor, trained_length=trained_length, beta_fast=fast)
 
 
 def apply_longlora(
@@ -170,7 +186,8 @@ def apply_longlora(
     from .model import TinyLlama
 
     trained = config.trained_length or model.config.trained_context
-    rope = stretched_rope(model.config.rope, config.rope, trained_length=trained, target_length=config.context_length)
+    lengths = {"trained_length": trained, "target_length": config.context_length}
+    rope = stretched_rope(model.config.rope, config.rope, **lengths, beta_fast=config.beta_fast)
     if config.train == "adapters":
         with torch.device("meta"):
             rehearsal = TinyLlama(model.config)  # refuses what the model would refuse half-way

@@ -16,7 +16,8 @@ from .runs.validate import LARGEST_COUNT, check_choice, check_integer, check_num
 
 RopeMethod = Literal["default", "linear", "ntk", "dynamic", "yarn"]
 LeapDraw = Literal["uniform", "log"]
-# YaRN's constants: turns within the trained length, and whether the ramp between them begins at whole pairs.
+# YaRN's constants: turns within the trained length, and whether the ramp between them begins at whole pairs. The first
+# is the paper's advice for Llama, where a model may have another.
 BETA_FAST, BETA_SLOW, TRUNCATE = 32, 1, True
 
 
@@ -31,6 +32,7 @@ class Rope:
     - `"dynamic"`: the NTK rule with the factor that the length at hand needs, so short inputs stay as trained.
     - `"yarn"`: (arXiv 2309.00071) frequencies that turn often within `trained_length` stay, those that never
       complete a turn are divided by `factor`, a ramp joins them; queries and keys grow by `attention_factor`.
+      Often is more than `beta_fast` times: at a smaller number more frequencies stay, and near distances with them.
 
     `factor` is the target length over `trained_length`, always the *original* one, never compounded.
     The numbers equal those of transformers' `rope_parameters` of the same name (*ntk* is *default* there,
@@ -45,6 +47,7 @@ class Rope:
     method: RopeMethod = "default"
     factor: float = 1.0
     trained_length: int | None = None
+    beta_fast: float = BETA_FAST
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "head_dim", check_integer("head_dim", self.head_dim, at_most=LARGEST_COUNT))
@@ -57,6 +60,9 @@ class Rope:
             raise ValueError(f"factor must be 1 for method='default', which stretches nothing, got {self.factor}")
         if self.method in ("ntk", "dynamic") and self.head_dim < 4:
             raise ValueError(f"head_dim must be at least 4 for method={self.method!r}, got {self.head_dim}")
+        object.__setattr__(self, "beta_fast", check_number("beta_fast", self.beta_fast, above=BETA_SLOW))
+        if self.method != "yarn" and self.beta_fast != BETA_FAST:
+            raise ValueError(f"beta_fast must be {BETA_FAST} for method={self.method!r}, got {self.beta_fast:g}")
         if self.trained_length is None:
             if self.method in ("dynamic", "yarn"):
                 raise ValueError(f"trained_length must be given for method={self.method!r}, got None")
@@ -101,6 +107,8 @@ class Rope:
             parameters["factor"] = self.factor
         if kind == "yarn":
             parameters["original_max_position_embeddings"] = self.trained_length
+            if self.beta_fast != BETA_FAST:
+                parameters["beta_fast"] = self.beta_fast
         return parameters
 
     @classmethod
@@ -129,10 +137,11 @@ class Rope:
                 f"original_max_position_embeddings must equal max_position_embeddings = {max_position_embeddings} "
                 f"for 'dynamic', got {trained}"
             )
-        rope = cls(head_dim, float(parameters.pop("rope_theta")), kind, factor, trained)
+        fast = parameters.pop("beta_fast", BETA_FAST) if kind == "yarn" else BETA_FAST
+        rope = cls(head_dim, float(parameters.pop("rope_theta")), kind, factor, trained, fast)
         if kind == "yarn":
             parameters.pop("finetuned", None)
-            constants: dict[str, float] = {"beta_fast": BETA_FAST, "beta_slow": BETA_SLOW, "truncate": TRUNCATE}
+            constants: dict[str, float] = {"beta_slow": BETA_SLOW, "truncate": TRUNCATE}
             constants["attention_factor"] = rope.attention_factor
             parameters = {name: value for name, value in parameters.items() if not _same(value, constants.get(name))}
         if parameters:
@@ -152,8 +161,9 @@ class Rope:
             weight                        0  0.25   0.5  0.75     1     1     1     1
             frequency, new over old       1  0.78  0.56  0.34  1/8   1/8   1/8   1/8
 
-        Pair 0 turns more than 32 times and has met every angle: it stays. Pairs from 4 on never complete one turn in
-        training, so longer texts would show them new angles: they are interpolated. The ramp between is straight in i.
+        Pair 0 turns more than 32 times (`beta_fast`) and has met every angle: it stays. Pairs from 4 on never complete
+        one turn in training, so longer texts would show them new angles: they are interpolated. The ramp between is
+        straight in i.
         """
 
         trained = self.trained_length or 1  # YaRN has a trained length
@@ -162,7 +172,7 @@ class Rope:
             # Solve turns = trained_length * base ** (-2 i / head_dim) / (2 pi) for i.
             return self.head_dim * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(self.base))
 
-        low = max(math.floor(index_of(BETA_FAST)), 0)
+        low = max(math.floor(index_of(self.beta_fast)), 0)
         high = min(math.ceil(index_of(BETA_SLOW)), self.head_dim - 1)
         width = high - low or 0.001  # transformers' own guard against a ramp of no width
         return np.clip((np.arange(self.head_dim // 2) - low) / width, 0, 1)

@@ -262,7 +262,8 @@ def test_a_model_without_lora_can_be_merged_too(changes):
 @pytest.mark.parametrize("method", ["default", *METHODS])
 def test_transformers_loads_the_merged_model_with_its_positions(tmp_path, method, tied):
     model = some_model(num_key_value_heads=2, tie_word_embeddings=tied)
-    apply_longlora(model, LongLoRAConfig(TARGET, rope=method))
+    fast = 4 if method == "yarn" and tied else None
+    apply_longlora(model, LongLoRAConfig(TARGET, rope=method, beta_fast=fast))
     save_tiny_llama(shake(merge_to_dense(shake(model)), seed=1).eval(), tmp_path)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path)
     ours = logits_of(model.double())
@@ -346,6 +347,8 @@ def test_a_recipe_that_does_not_fit_the_model_changes_nothing(fields, message):
         ({"rope": "junk"}, "rope must be one of default, linear, ntk, dynamic, yarn, llama3, longrope, got 'junk'"),
         ({"rank": 0}, "rank must be a positive integer, got 0"),
         ({"alpha": -1.0}, "alpha must be a number above 0, got -1.0"),
+        ({"beta_fast": 1}, "beta_fast must be finite and above 1, got 1"),
+        ({"beta_fast": 8, "rope": "linear"}, "beta_fast must be None for rope='linear', got 8"),
         ({"targets": [3]}, "each of targets must be a text, got 3"),
         ({"also_train": 3}, "also_train must be a list of names, got 3"),
     ],
@@ -373,6 +376,28 @@ def test_a_base_stretched_by_another_rule_is_refused_by_name(first, second):
         return
     message = f"rope must be '{first}', with which this model is already stretched by 4, got '{second}'"
     assert_refused(model, LongLoRAConfig(2 * TARGET, rope=second), message)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_fast_end_of_yarn_stays_through_the_second_stage(tmp_path, on_disk):
+    model = some_model()
+    report = apply_longlora(model, LongLoRAConfig(2 * TRAINED, beta_fast=4))
+    assert report.rope == Rope(8, 100.0, "yarn", 2, TRAINED, 4)
+    merge_to_dense(model)
+    if on_disk:
+        save_tiny_llama(model, tmp_path)
+        model = load_tiny_llama(tmp_path)
+    message = "beta_fast must be 4, with which this model is already stretched, got 8"
+    assert_refused(model, LongLoRAConfig(TARGET, beta_fast=8), message)
+    assert apply_longlora(model, LongLoRAConfig(TARGET)).rope == Rope(8, 100.0, "yarn", 4, TRAINED, 4)
+
+
+def test_files_from_before_there_was_a_choice_of_the_fast_end_are_read():
+    model = some_model()
+    apply_longlora(model, LongLoRAConfig(TARGET))
+    fields = model.config.as_json()
+    del fields["longlora_rope"]["beta_fast"]
+    assert LlamaConfig.from_json(fields) == model.config
 
 
 def test_a_factor_is_never_compounded():

@@ -35,7 +35,8 @@ def ropes(method, head_dim):
     for base in BASES:
         for factor in FACTORS if method != "default" else [1]:
             for trained_length in TRAINED_LENGTHS:
-                yield Rope(head_dim, base, method, factor, trained_length)
+                for fast in (32, 8) if method == "yarn" else (32,):
+                    yield Rope(head_dim, base, method, factor, trained_length, fast)
 
 
 def loop_frequencies(head_dim, base):
@@ -141,6 +142,12 @@ def test_yarn_on_llama_2_stretched_8_times_ramps_from_pair_20_to_pair_46():
     np.testing.assert_allclose(rope.attention_factor, 0.1 * math.log(8) + 1, rtol=1e-15)
 
 
+def test_a_smaller_fast_end_keeps_more_frequencies_of_yarn():
+    # Head dim 16 at 256 tokens: pairs 0, 1 and 2 turn 40.7, 12.9 and 4.07 times, pair 4 less than once.
+    kept = Rope(16, 10_000.0, "yarn", 8, 256, 8).frequencies() / Rope(16, 10_000.0).frequencies()
+    np.testing.assert_allclose(kept[:6], [1, 1, 1 - 7 / 24, 1 - 14 / 24, 1 / 8, 1 / 8])
+
+
 def test_yarn_multiplies_cos_and_sin_by_its_attention_factor():
     rope = Rope(8, 10_000.0, "yarn", 8, 64)
     cos, sin = rope.tables(np.arange(5))
@@ -200,6 +207,11 @@ def test_no_positions_have_empty_tables():
         ({"method": "yarn", "factor": 2}, "trained_length must be given for method='yarn', got None"),
         ({"method": "dynamic", "factor": 2}, "trained_length must be given for method='dynamic', got None"),
         ({"trained_length": 0}, "trained_length must be positive, got 0"),
+        ({"beta_fast": 8}, "beta_fast must be 32 for method='default', got 8"),
+        (
+            {"method": "yarn", "trained_length": 8, "beta_fast": float("inf")},
+            "beta_fast must be finite and above 1, got inf",
+        ),
     ],
 )
 def test_a_rope_that_cannot_be_is_refused(fields, message):
@@ -212,7 +224,9 @@ def test_a_rope_that_cannot_be_is_refused(fields, message):
     [
         ({"rope_type": "llama3"}, "rope_type must be one of default, dynamic, linear, yarn, got 'llama3'"),
         ({"rope_type": "ntk"}, "rope_type must be one of default, dynamic, linear, yarn, got 'ntk'"),
-        ({"rope_type": "yarn", "factor": 2, "beta_fast": 16}, r"fields of 'yarn', got \{'beta_fast': 16\}"),
+        ({"rope_type": "yarn", "factor": 2, "beta_slow": 2}, r"fields of 'yarn', got \{'beta_slow': 2\}"),
+        ({"rope_type": "yarn", "factor": 2, "beta_fast": 1}, "beta_fast must be finite and above 1, got 1"),
+        ({"rope_type": "linear", "factor": 2, "beta_fast": 16}, r"fields of 'linear', got \{'beta_fast': 16\}"),
         ({"partial_rotary_factor": 0.5}, r"only the fields of 'default', got \{'partial_rotary_factor': 0.5\}"),
         ({"factor": 4.0}, "factor must be 1 for method='default'"),
         ({"rope_theta": None}, "rope_parameters must state rope_theta for 'default', got none"),

@@ -33,7 +33,7 @@ def demo(
     leap: Annotated[
         float | None, typer.Option(help="Probability of a leap of positions at each half group; 0.0 by default.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; 240 by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; 264 by default.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of data order, LoRA and samples; 0 by default.")] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; their number changes results in the last bits.")

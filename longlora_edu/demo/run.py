@@ -44,6 +44,9 @@ ARMS = ("short", "full")
 # Chosen on other windows, not yet by the whole sweep of three rates an arm: benchmarks/demo_rates.py.
 RATES = {"s2": 2e-3, "short": 3e-3, "full": 2e-3}
 RATE_OF_ALL_WEIGHTS = 8e-4
+# YaRN keeps what turns more often than this within 512 bytes. At its usual 32, meant for contexts of thousands, hardly
+# a pair of features would keep its angle, and the near bytes by which text is read would be squeezed.
+FAST_TURNS = 8
 # Fields of the LongLoRAReport, and of the settings, that report.json states as the recipe.
 REPORTED = ("train", "rank", "alpha", "targets", "also_train", "trainable_parameters", "trainable_share")
 CHOSEN = ("passkey_share", "passkey_weight", "reference_share", "reference_weight", "plain_share")
@@ -77,7 +80,7 @@ class DemoSettings:
     boundary: Boundary = "split"
     train: str = "adapters"
     rank: int = 96
-    steps: int = 240
+    steps: int = 264
     batch: int = 2
     rate: float | None = None
     seed: int = 0
@@ -122,6 +125,7 @@ class DemoSettings:
             rank=self.rank,
             alpha=2 * self.rank,
             leap=self.leap,
+            beta_fast=FAST_TURNS if self.rope == "yarn" else None,
         )
 
     def finetune(self, arm: str = "s2") -> FinetuneSettings:
@@ -159,10 +163,11 @@ def run_demo(settings: DemoSettings, folder: Path, *, resume: bool = False, prog
     settings = dataclasses.replace(settings, threads=torch.get_num_threads())
     bundled, recipe = bundled_model(), settings.recipe()
     trained = bundled.config.trained_context
-    stretched_rope(bundled.config.rope, recipe.rope, trained_length=trained, target_length=settings.context)
+    lengths = {"trained_length": trained, "target_length": settings.context}
+    stretched_rope(bundled.config.rope, recipe.rope, **lengths, beta_fast=recipe.beta_fast)
     corpus = _corpus_of(settings, folder)
     windows = Windows(corpus.train, settings.context + 1)
-    identity = {"run": "demo", **dataclasses.asdict(settings)}
+    identity = {"run": "demo", **dataclasses.asdict(settings), "beta_fast": recipe.beta_fast}
     if not settings.leap:
         del identity["leap"]  # runs that began before there was this option go on
     scratch = tuple(_checkpoint(arm) for arm in ("s2", *settings.compare))
@@ -282,7 +287,8 @@ def _report(settings: DemoSettings, corpus: Corpus, extension: Extension, arms: 
             "heads": config.num_attention_heads,
         },
         "target_context": changed.target_context,
-        "rope": {name: getattr(rope, name) for name in ("method", "factor", "base")} | {"why": WHY_ROPE[rope.method]},
+        "rope": {name: getattr(rope, name) for name in ("method", "factor", "base", "beta_fast")}
+        | {"why": WHY_ROPE[rope.method]},
         "recipe": {
             **{name: getattr(changed, name) for name in REPORTED},
             **{name: getattr(settings, name) for name in CHOSEN},

@@ -17,7 +17,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from ..longlora import LongLoRAConfig, stretched_rope
-from ..rope import Rope
+from ..rope import BETA_FAST, Rope
 from .base_reach import Reach, reach_of, stated_positions
 from .configs import in_a_line
 
@@ -62,6 +62,11 @@ def extended_positions(model: PreTrainedModel, recipe: LongLoRAConfig) -> Positi
     head_dim, target = _turned(model), recipe.context_length
     reach = reach_of(model.config, recipe.trained_length)
     if target <= reach.length:
+        own = reach.parameters.get("beta_fast", BETA_FAST)
+        if recipe.beta_fast not in (None, own):
+            raise ValueError(
+                f"beta_fast must be {own:g} within the context that this model reads, got {recipe.beta_fast:g}"
+            )
         if recipe.rope in ("default", reach.rule):
             return _kept(model, reach, head_dim)
         raise ValueError(
@@ -76,7 +81,8 @@ def extended_positions(model: PreTrainedModel, recipe: LongLoRAConfig) -> Positi
             )
         parameters = reach.parameters | {"factor": reach.factor * target / reach.length}
         return new_positions(model, parameters, None, maximum=target)
-    rope = stretched_rope(reach.rope(head_dim), recipe.rope, trained_length=reach.origin, target_length=target)
+    lengths = {"trained_length": reach.origin, "target_length": target}
+    rope = stretched_rope(reach.rope(head_dim), recipe.rope, **lengths, beta_fast=recipe.beta_fast)
     maximum = reach.origin if rope.method == "dynamic" else target  # at the target it would do nothing
     return new_positions(model, rope.rope_parameters(), rope, maximum=maximum)
 

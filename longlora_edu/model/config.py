@@ -144,7 +144,8 @@ def _check_sizes(values: Mapping) -> dict[str, int]:
 def stated_rope(fields: dict, rope: Rope) -> Rope:
     """Return the stated rule, with its origin, if it equals `rope`, the one that transformers reads."""
     names = {field.name for field in dataclasses.fields(Rope)}
-    if not isinstance(fields, dict) or set(fields) != names:
+    # Files that were written before there was a choice do not state YaRN's fast end.
+    if not isinstance(fields, dict) or set(fields) | {"beta_fast"} != names:
         raise ValueError(f"longlora_rope must have the fields {', '.join(sorted(names))}, got {fields}")
     stated = Rope(**fields)
     same = (stated.head_dim, stated.rope_parameters()) == (rope.head_dim, rope.rope_parameters())

@@ -25,7 +25,7 @@ from .corpus import Windows
 
 DIGITS = 5
 COUNT = 8  # references in a held-out window
-TAUGHT = 16  # references in a training window: twice as many examples for the same work
+TAUGHT = 20  # references in a training window: more than twice as many examples for the same work
 SET, GET = b"\n# set %b=%b\n", b"\n# get %b %b\n"  # name and number
 LINE = len(SET % (b"kqz", b"48213"))  # bytes of one line, newlines at both ends included
 NEAREST = 2 * LINE  # a line of another name fits between: the last number set is not the answer
@@ -87,7 +87,7 @@ def lay_references(
 
 def references_in(length: int, most: int = COUNT) -> int:
     """Return the number of references in a window of `length` bytes: `most`, fewer where text would have no room."""
-    return max(len(CLASSES), min(most, length // (7 * LINE)))
+    return max(len(CLASSES), min(most, length // (6 * LINE)))
 
 
 def hide_references(

@@ -16,7 +16,7 @@ from longlora_edu.demo import ladder as ladder_module
 from longlora_edu.demo import run as demo_module
 from longlora_edu.demo.ladder import ladder_rows, ladder_sentence
 from longlora_edu.demo.report import render_report
-from longlora_edu.demo.run import QUICK, WHY_ROPE, DemoSettings, run_demo
+from longlora_edu.demo.run import FAST_TURNS, QUICK, WHY_ROPE, DemoSettings, run_demo
 from longlora_edu.longlora import apply_longlora
 from longlora_edu.model import bundled_model, load_tiny_llama
 from longlora_edu.runs.records import as_json, read_json
@@ -291,6 +291,7 @@ def test_every_rule_of_positions_runs_and_is_stated(small_with_pictures, tmp_pat
     assert report["rope"]["method"] == method
     assert report["rope"]["factor"] == (1.0 if method == "default" else 1.25)
     assert report["rope"]["why"] == WHY_ROPE[method]
+    assert report["rope"]["beta_fast"] == (FAST_TURNS if method == "yarn" else 32)
     merged = load_tiny_llama(tmp_path / "out" / "merged")
     assert (merged.config.rope.method, merged.config.context_length) == (method, 320)
 

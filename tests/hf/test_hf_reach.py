@@ -143,7 +143,7 @@ SPELLED_OUT = [
     {"attention_factor": 0.1 * math.log(4) + 1}, {"attention_factor": round(0.1 * math.log(4) + 1, 8)},
     {"beta_fast": 32, "beta_slow": 1.0, "truncate": True, "attention_factor": 0.1 * math.log(4) + 1},
 ]  # fmt: skip
-OTHERWISE = [{"beta_fast": 16.0}, {"beta_slow": 2}, {"truncate": False}, {"attention_factor": 1.0}, {"mscale": 0.7}]
+OTHERWISE = [{"beta_slow": 2}, {"truncate": False}, {"attention_factor": 1.0}, {"mscale": 0.7}]
 
 
 @pytest.mark.parametrize("fields", SPELLED_OUT)
@@ -161,6 +161,17 @@ def test_another_yarn_can_be_kept_and_not_stretched(fields):
     assert model.config.rope_parameters == {"rope_theta": THETA} | yarn(4, 64, **fields)
     with pytest.raises(ValueError, match=f"only the fields of 'yarn', got .*{next(iter(fields))}"):
         longlora(base_of(256, yarn(4, 64, **fields)), LongLoRAConfig(512))
+
+
+def test_a_yarn_with_another_fast_end_goes_on_with_it():
+    rule = yarn(4, 64, beta_fast=16.0)
+    model = longlora(base_of(256, rule), LongLoRAConfig(512)).get_base_model()
+    assert model.config.rope_parameters == {"rope_theta": THETA} | rule | {"factor": 8.0}
+    expected, _ = ROPE_INIT_FUNCTIONS["yarn"](config_of(512, yarn(8, 64, beta_fast=16.0)))
+    torch.testing.assert_close(model.model.rotary_emb.inv_freq, expected, rtol=1e-6, atol=0)
+    for target in (200, 512):  # within its reach, and beyond
+        with pytest.raises(ValueError, match="beta_fast must be 16.* got 8"):
+            longlora(base_of(256, rule), LongLoRAConfig(target, beta_fast=8))
 
 
 # A second stage, from the files of the first.
@@ -317,7 +328,7 @@ def test_plan_recommends_nothing_of_an_odd_entry_that_training_refuses(name, tmp
 
 @pytest.mark.parametrize(
     ("maximum", "rule"),
-    [(512, LONGROPE_64), (256, yarn(4, 64, beta_fast=16.0)), (256, yarn(4, 64, truncate=False)),
+    [(512, LONGROPE_64), (256, yarn(4, 64, beta_slow=2.0)), (256, yarn(4, 64, truncate=False)),
      (256, yarn(4, 64, attention_factor=1.0)), (128, LONGROPE | {"original_max_position_embeddings": 32})],
 )  # fmt: skip
 def test_train_recommends_nothing_before_it_refuses(maximum, rule, tmp_path):

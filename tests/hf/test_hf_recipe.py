@@ -556,8 +556,8 @@ def test_a_recipe_that_does_not_fit_the_model_changes_nothing(fields, message):
             "rope must be 'llama3', with which this model is already stretched by 2, got 'yarn'",
         ),
         (
-            {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 8, "beta_fast": 16},
-            "rope_parameters must hold only the fields of 'yarn', got {'beta_fast': 16}",
+            {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 8, "beta_slow": 2},
+            "rope_parameters must hold only the fields of 'yarn', got {'beta_slow': 2}",
         ),
     ],
 )  # fmt: skip
