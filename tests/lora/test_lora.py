@@ -144,6 +144,28 @@ def test_gradients_reach_both_factors_and_neither_weight_nor_bias():
     assert torch.autograd.gradcheck(layer, (x,))
 
 
+@pytest.mark.parametrize(("rank", "tokens", "summed"), [(8, 40, True), (8, 6, False), (1, 40, False)])
+def test_a_large_rank_is_added_to_the_weight_first_and_changes_nothing(rank, tokens, summed):
+    layer = shake(LoRALinear(nn.Linear(12, 10).double(), rank=rank, alpha=3))
+    x = torch.randn(tokens, 12, dtype=torch.float64, requires_grad=True)
+    side = layer.base(x) + layer.scaling * layer.lora_B(layer.lora_A(x))
+    assert layer._is_cheaper_summed(x) is summed
+    trained = (x, layer.lora_A.weight, layer.lora_B.weight)
+    torch.testing.assert_close(layer(x), side, rtol=1e-12, atol=1e-12)
+    for one, other in zip(*(torch.autograd.grad(y.sin().sum(), trained) for y in (layer(x), side)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    assert layer.base.weight.grad is None
+
+
+def test_half_precision_and_autocast_keep_the_side_path():
+    """BA is added in the products' own format: in a half-precision weight a small update would round away."""
+    layer, x = LoRALinear(nn.Linear(12, 10), rank=8, alpha=3), torch.randn(40, 12)
+    assert layer._is_cheaper_summed(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not layer._is_cheaper_summed(x)
+    assert not layer.to(torch.bfloat16)._is_cheaper_summed(x)
+
+
 def test_a_merged_layer_is_a_frozen_linear_of_its_own_that_computes_the_same():
     torch.manual_seed(0)
     base = nn.Linear(6, 4).double()
