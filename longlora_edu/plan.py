@@ -93,7 +93,7 @@ def advise(context: int, trained_context: int | None, gain: float) -> Advice:
     if gain < PAYS:
         return Advice(
             "full attention",
-            f"with stretched positions: S² would make a step {gain:.2f} times as fast by FLOPs, and falls behind in use",
+            f"with stretched positions: S² would make a step {gain:.2f} times as fast by FLOPs, and is worse in use",
         )
     return Advice(
         "S²",

@@ -104,7 +104,8 @@ TARGETS = {
     group_size_from_ratio: ({"seq_len": 64, "ratio": 0.25}, {"seq_len": None, "ratio": None}),
     Rope: ({"head_dim": 8, "trained_length": 64, "method": "yarn", "factor": 2.0}, {
         "head_dim": lambda value: is_integer(value) and 2 <= value < 2**31 and value % 2 == 0, "base": number(above=1),
-        "method": one_of(*METHODS[1:]), "factor": number(low=1), "trained_length": integer(1, math.inf)}),
+        "method": one_of(*METHODS[1:]), "factor": number(low=1), "trained_length": integer(1, math.inf),
+        "beta_fast": number(above=1)}),
     LlamaConfig: ({"rope": ROPE, "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 1}, {
         "rope": lambda value: False, "hidden_size": COUNT, "intermediate_size": COUNT, "num_hidden_layers": COUNT,
         "num_attention_heads": COUNT, "max_position_embeddings": COUNT, "vocab_size": COUNT, "rms_norm_eps": POSITIVE,
@@ -112,7 +113,8 @@ TARGETS = {
     LongLoRAConfig: ({"context_length": 64}, {
         "context_length": integer(1, math.inf), "group_size": None, "shift": None, "boundary": one_of(*BOUNDARIES),
         "rope": one_of(*METHODS), "rank": COUNT, "alpha": POSITIVE, "train": one_of("adapters", "all"),
-        "trained_length": integer(1, math.inf, none=True), "targets": None, "also_train": None, "group_ratio": None}),
+        "trained_length": integer(1, math.inf, none=True), "targets": None, "also_train": None, "group_ratio": None,
+        "leap": None, "beta_fast": number(above=1, none=True)}),
     TrainSettings: ({"steps": 10**6}, {
         "steps": COUNT, "accumulate": COUNT, "warmup": integer(0, 10**6), "clip": POSITIVE, "checkpoint_every": COUNT,
         "decay": one_of("constant", "linear", "cosine")}),

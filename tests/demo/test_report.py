@@ -72,7 +72,13 @@ def finished_run():
             "heads": 4,
         },
         "target_context": 2048,
-        "rope": {"method": "yarn", "factor": 8.0, "base": 10_000.0, "why": "it keeps <near> distances & maps far ones"},
+        "rope": {
+            "method": "yarn",
+            "factor": 8.0,
+            "base": 10_000.0,
+            "beta_fast": 8,
+            "why": "it keeps <near> distances & maps far ones",
+        },
         "recipe": {
             "train": "adapters",
             "rank": 8,
@@ -263,7 +269,7 @@ def test_references_stand_by_layout_and_step_with_intervals(page):
     ]
     assert rows[1][1] == "90 % [85–93 %] (180 of 200)"
     assert rows[2][3].endswith("(4 of 200)") and rows[5][3].endswith("(40 of 200)")
-    assert "Of the training windows 60 % carried 16, half of them across the border of two pages of 512" in page.text
+    assert "Of the training windows 60 % carried 20, half of them across the border of two pages of 512" in page.text
     assert "picking one of the numbers set before would find 15 %" in page.text
 
 
@@ -319,7 +325,11 @@ def test_the_page_says_how_the_run_was_run(page):
 
 
 def test_the_page_says_what_was_done_and_why(page):
-    assert "by the rule “yarn”, factor 8, base 10,000: it keeps <near> distances & maps far ones." in page.text
+    assert (
+        "by the rule “yarn”, factor 8, base 10,000 (pairs that turn more than 8 times in the trained context stay): "
+        in page.text
+    )
+    assert "stay): it keeps <near> distances & maps far ones." in page.text
     assert "Of the training windows 25 % carried one, and each digit of the answer counted 5 times as much" in page.text
     assert "a line “# passkey 48213”" in page.text
     assert "groups of 512 bytes, the other half inside groups that begin 256 later" in page.text

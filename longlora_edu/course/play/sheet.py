@@ -34,7 +34,7 @@ def sheet_file() -> Path:
 
 
 def load_sheet(old: str = "", new: str = "") -> ModuleType:
-    """Make a fresh module from the sheet, with the text `old` replaced by `new`, whose `BASE` is the package's small model.
+    """Make a fresh module from the sheet, `old` replaced by `new`, whose `BASE` is the package's small model.
 
     Raises:
         ValueError: where `old` does not stand in the sheet exactly once.
@@ -115,7 +115,7 @@ def draw_material(sheet: ModuleType, *, steps: int, count: int, batch: int | Non
 
 
 def leak(sheet: ModuleType, m: SimpleNamespace, ids: np.ndarray, group: int) -> float:
-    """Measure by how much the last byte of `ids` (n) moves the predictions before it: 0 where nobody sees the future."""
+    """Measure how far the last byte of `ids` (n) moves the predictions before it: 0 where none sees the future."""
     changed = np.append(ids[:-1], ids[-1] ^ 1)
     before, after = (sheet.forward(m, text, group)[0][:-1] for text in (ids, changed))
     return float(abs(before - after).max())
