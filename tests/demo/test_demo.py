@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from longlora_edu.demo import ladder as ladder_module
 from longlora_edu.demo import run as demo_module
 from longlora_edu.demo.ladder import ladder_rows, ladder_sentence
 from longlora_edu.demo.report import render_report
-from longlora_edu.demo.run import FAST_TURNS, QUICK, WHY_ROPE, DemoSettings, run_demo
+from longlora_edu.demo.run import FAST_TURNS, QUICK, RATES, WHY_ROPE, DemoSettings, run_demo
 from longlora_edu.longlora import apply_longlora
 from longlora_edu.model import bundled_model, load_tiny_llama
 from longlora_edu.runs.records import as_json, read_json
@@ -25,6 +26,8 @@ from longlora_edu.training.corpus import Windows, read_corpus, standard_library
 from longlora_edu.training.evaluate import doubled_lengths, score_references, score_text
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.training.objective import LanguageModelObjective
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = {"context": 320, "steps": 12, "batch": 1, "threads": 1, "windows": 2, "trials": 1, "references": 2, "rank": 4}
 STEPS = ("before", "stretched", "after")
@@ -303,6 +306,20 @@ def test_every_boundary_runs_and_is_stated(small_with_pictures, tmp_path, bounda
     )
     assert report["train"]["attention"] == f"S2 ({boundary}), groups of 160, shift 80; evaluation dense"
     assert (report["train"]["boundary"], report["train"]["group_size"]) == (boundary, 160)
+
+
+def test_the_rates_are_those_that_a_sweep_chose_on_other_windows():
+    sweep = read_json(ROOT / "benchmarks" / "results" / "demo_rates.json")
+    assert sweep["best"] == RATES
+    for arm in RATES:
+        rows = [row for row in sweep["rows"] if row["arm"] == arm]
+        assert len({row["rate"] for row in rows}) == 3
+        kept = [row for row in rows if row["bits_per_byte"]["2048"] <= 1.03 * sweep["own_window"]]
+        found = {row["rate"]: sum(c["found"] / c["of"] for c in row["references"].values()) for row in kept}
+        assert max(found, key=found.get) == RATES[arm]
+    for row in sweep["rows"]:  # nothing else has changed since
+        settings = DemoSettings(rate=row["rate"], seed=900, threads=row["settings"]["threads"])
+        assert as_json(dataclasses.asdict(settings) | {"arm": row["arm"]}) == row["settings"]
 
 
 def test_all_weights_can_be_trained(small, tmp_path):
