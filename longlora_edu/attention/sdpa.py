@@ -13,10 +13,10 @@ from torch import Tensor
 def scaled_dot_product(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None, dropout: float
 ) -> Tensor:
-    """Call PyTorch's attention: (b h n d). No mask means causal, which is faster than a causal mask.
+    """Call PyTorch's attention: (b h n d). `mask` is bool, True where a query sees a key.
 
-    Under a mask, a key or value that is not finite makes NaN of the tokens that see it and of no others. PyTorch alone
-    would spread it to all tokens: their weight for it is 0, and 0 * NaN is NaN.
+    None means causal, which is faster than a causal mask. Under a mask, a key or value that is not finite makes NaN of
+    the tokens that see it and of no others. PyTorch alone spreads it to all: their weight is 0, and 0 * NaN is NaN.
     """
     if mask is None:
         return F.scaled_dot_product_attention(q, k, v, None, dropout, is_causal=True, scale=scale)

@@ -43,7 +43,7 @@ class Reach:
     ours: Rope | None = None
 
     def rope(self, head_dim: int) -> Rope:
-        """The rule as a value, for heads of which `head_dim` features are turned.
+        """Return the rule as a `Rope`, for heads of which `head_dim` features are turned.
 
         Raises:
             ValueError: for a rule or a field that `Rope` does not know: it can be kept, and not stretched by us.
@@ -57,13 +57,17 @@ class Reach:
             raise ValueError(f"model must have positions that can be stretched: {error}") from None
 
     def default_method(self, context: int) -> Any:
-        """The rule for `context` tokens where none is asked for: none within reach, then its own, or YaRN."""
+        """Name the method for `context` tokens where none is asked for.
+
+        Up to `length` it is `"default"`, no further stretching. Beyond, it is the model's own, or `"yarn"` for a model
+        that was never stretched.
+        """
         if context <= self.length:
             return "default"
         return "yarn" if self.rule == "default" else self.rule
 
     def caution(self, context: int) -> str | None:
-        """A sentence for who is about to stretch by a rule whose quality has not been measured here; else None."""
+        """Return a warning in a sentence where llama3 is about to be stretched further, unmeasured here; else None."""
         if self.rule != "llama3" or context <= self.length:
             return None
         return (
@@ -86,10 +90,10 @@ def stated_positions(config: PreTrainedConfig) -> dict:
 
 
 def reach_of(config: PreTrainedConfig, trained_length: int | None = None) -> Reach:
-    """Read from a config how far a model reads already, and from where.
+    """Read from a config how many tokens a model reads (`length`), and from how many it was stretched (`origin`).
 
-    `trained_length` is the original context where the config does not state it, or of an unstretched model the one to
-    count from. Without it, the maximum beside a *linear* factor is taken for the original one, as transformers advises.
+    `trained_length` is the origin where the config does not state one; an unstretched model is then taken to read that
+    many. Without it that is `max_position_embeddings`, beside a *linear* factor too, as transformers advises.
 
     Raises:
         ValueError: naming the field, for a rule that cannot be read, and for a `trained_length` that contradicts it.
@@ -133,7 +137,11 @@ def _number(name: str, value: Any) -> Any:
 
 
 def _checked(fields: Any, parameters: dict, maximum: Any) -> Rope:
-    """Our own entry in a config, if it agrees with the rule that transformers reads."""
+    """Return our own entry in a config as a `Rope`.
+
+    Raises:
+        ValueError: where it does not agree with the rule that transformers reads.
+    """
     head_dim = fields.get("head_dim") if isinstance(fields, dict) else None
     read = Rope.from_rope_parameters(
         parameters, head_dim=head_dim if isinstance(head_dim, int) else 2, max_position_embeddings=maximum

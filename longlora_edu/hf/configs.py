@@ -95,7 +95,9 @@ def gguf_config(path: Path) -> PreTrainedConfig:
 
 
 def find_config(model: str) -> Path:
-    """Find the file with a model's config; from the hub, a copy.
+    """Find the file with a model's config: a file itself (`.gguf` too), a folder's config.json, or a copy from the hub.
+
+    The hub's is downloaded where its cache does not hold it.
 
     Raises:
         ValueError: where there is none, saying which file to bring.
@@ -156,7 +158,7 @@ def odd_value(values: dict[str, Any]) -> str | None:
 
 
 def why(model: str, error: Exception) -> str:
-    """The entry of a config that made another library fail; where none is known to be odd, its error in one line."""
+    """Name the entry of a config that made another library fail, or where none is odd, give its error in one line."""
     return odd_entry(model) or in_a_line(error)
 
 
@@ -166,7 +168,10 @@ def in_a_line(error: Exception) -> str:
 
 
 def _odd_size(values: dict, names: Sequence[str]) -> str | None:
-    """Name a size that is none. Lists are left alone: some families have one size for each layer."""
+    """Describe the first of `names` whose value is no size, in a sentence with rule and value; None where all are.
+
+    Lists are left alone: some families have one size for each layer.
+    """
     for name in names:
         value = values.get(name)
         if value is not None and not isinstance(value, list) and not (is_integer(value) and value > 0):

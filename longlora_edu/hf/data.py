@@ -26,7 +26,8 @@ EDGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 class TokenWindows(Windows):
     """Windows of `length` tokens, each of one tokenised document, all positions equally likely.
 
-    Each begins with the tokens of `opening`, as every text of a model does that was trained behind BOS.
+    Each begins with the tokens of `opening`, as every text of a model does that was trained behind BOS. The attribute
+    `length` does not count these: it is the rest, taken from the document.
 
     Raises:
         ValueError: when no document is long enough, naming the longest.
@@ -46,18 +47,18 @@ class TokenWindows(Windows):
         self._hold(long, needed)
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Draw `count` windows: int64 (count, length)."""
+        """Draw `count` windows: int64 (count, n), the opening and then `self.length` tokens."""
         return with_opening(super().draw(rng, count), self.opening)
 
     @cached_property
     def side_by_side(self) -> np.ndarray:
-        """All windows that do not overlap, as (text, start): those of one pass."""
+        """The windows of one pass, which do not overlap, as rows (number of the text, start in it)."""
         return np.array(
             [(i, at) for i, text in enumerate(self._texts) for at in range(0, len(text) - self.length + 1, self.length)]
         )
 
     def at(self, text: int, start: int) -> np.ndarray:
-        """Return the window of a text that begins at token `start`: int64 (1, length)."""
+        """Return a window, int64 (1, n): the opening, then `self.length` tokens of text number `text` from `start`."""
         return with_opening(self._texts[text][None, start : start + self.length], self.opening)
 
 
@@ -97,7 +98,10 @@ class TextData:
 
 
 def draw_in_passes(data: TextData | PairData, seed: int, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and labels int64 (count, n) of the items `first`, `first + 1` … of endless passes over the data."""
+    """Return ids and labels, int64 (count, n), of the items `first`, `first + 1` … of endless passes over the data.
+
+    Each pass has an order of its own, drawn from `seed`.
+    """
     rows = []
     for place in range(first, first + count):
         number, at = divmod(place, data.in_a_pass)
@@ -109,7 +113,7 @@ def draw_in_passes(data: TextData | PairData, seed: int, first: int, count: int)
 def read_data(
     settings: TrainingSettings, tokenizer: PreTrainedTokenizerBase, progress: Progress | None = None
 ) -> TextData | PairData:
-    """Read and tokenise the data of a run.
+    """Read and tokenise the data of a run: instruction pairs from a `.json` or `.jsonl` file, else long documents.
 
     Raises:
         ValueError: when nothing in it can be trained on at this context, naming the longest.
@@ -159,7 +163,10 @@ def check_ids(texts: Sequence[np.ndarray], model: PreTrainedModel) -> None:
 
 
 def length_histogram(lengths: Sequence[int], context: int) -> list[tuple[int, int, int]]:
-    """`(longest, documents, tokens)` for documents up to 1/16, 1/8 … of the context, the whole of it, and beyond."""
+    """Count documents and their tokens by length: a row `(longest, documents, tokens)` for each class.
+
+    Classes end at 1/16, 1/8 … of the context and the whole of it; the last row is for what is longer.
+    """
     sizes = np.asarray(lengths)
     edges = [round(edge * context) for edge in EDGES] + [max(int(sizes.max(initial=0)), context)]
     rows, below = [], 0

@@ -108,7 +108,7 @@ def rehearse(settings: TrainingSettings) -> Reach:
 
 
 def recompute_activations(model: nn.Module) -> None:
-    """Gradient checkpointing: layers keep their inputs only and compute the rest again in the backward pass."""
+    """Turn on gradient checkpointing: layers keep their inputs only and compute the rest again in the backward pass."""
     # The second is its older name, which transformers 6 will not know.
     enable: Any = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
@@ -292,13 +292,17 @@ class _Objective:
         return loss, {"nats_per_token": loss, "tokens": tokens}
 
     def over_processes(self, numbers: Tensor) -> Tensor:
-        """Average numbers over the processes."""
+        """Return the mean of each number over the processes; all must call it, and `numbers` may be overwritten."""
         if self.world > 1:
             torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.SUM)
         return numbers / self.world
 
     def validate(self, step: int) -> Metrics:
-        """Measure the loss on the held-out windows, each process on its share, if it is time."""
+        """Return the mean loss on the held-out windows, in a dict; an empty one if it is not time to measure.
+
+        Each process measures its share, and all must call it: the mean is over all shares. Measuring leaves the model
+        in training mode.
+        """
         every, total = self.base.settings.validate_every, self.base.settings.steps
         if not every or ((step + 1) % every and step + 1 != total):
             return {}

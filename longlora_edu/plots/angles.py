@@ -82,7 +82,11 @@ def plot_wavelengths(rope: Rope, target_length: int, *, style: Style = SCREEN, a
 
 
 def plot_angles(rope: Rope, target_length: int, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """Angles under the rule over those of training: between neighbours, and over the whole target length."""
+    """Plot the angle under the rule divided by that of training, pair by pair: 1 is as trained. Returns the axes.
+
+    One line is the angle between neighbours, the other that over the target length, divided by that over the trained
+    length; crosses mark pairs with angles never seen.
+    """
     angles = pair_angles(rope, target_length)
     ax = new_axes(style)[0] if ax is None else ax
     pairs = np.arange(len(angles.near))

@@ -74,7 +74,7 @@ def plot_by_pair(
     style: Style = SCREEN,
     ax: Axes | None = None,
 ) -> Axes:
-    """One number for each pair of features (d/2,), for each rule in `curves`.
+    """Plot one number for each pair of features, `curves[rule]` (d/2,), one line a rule; `y` is the label of the axis.
 
     `turns_once` is the first pair that completes no turn within the trained length: a line stands before it.
     """
@@ -128,7 +128,9 @@ def plot_rules_by_length(
 def plot_scores(
     tables: Mapping[str, np.ndarray], *, style: Style = SCREEN, axes: Sequence[Axes] | None = None
 ) -> np.ndarray:
-    """Tables of scores (n, n), queries down and keys across, in the same shades: brighter is higher.
+    """Draw tables of scores (n, n) side by side, queries down, keys across, in the same shades: brighter is higher.
+
+    Returns the axes, one a table.
 
     Raises:
         ValueError: when there are not as many axes as tables.
@@ -192,7 +194,10 @@ def _tokens(frequency: float) -> str:
 
 
 def _label_ends(ax: Axes, ends: Sequence[tuple[float, float, str]], top: float, style: Style) -> None:
-    """A word at the right end of each line, moved up where it would stand on another."""
+    """Write the text of each (value, length, text) right of the axes at its value, higher where another stands.
+
+    `top` is the upper end of the value axis: texts stand a share of it apart.
+    """
     least = 0.075 * top * style.small / 9.5 * 5.0 / style.size[0] * style.size[1] / 3.4
     lowest = -math.inf
     for value, length, text in sorted(ends):

@@ -42,7 +42,7 @@ PROJECTOR = Style(text=20, small=16, line=4, thin=2.4, marker=11, size=(10.0, 6.
 
 
 def new_axes(style: Style, columns: int = 1, *, width: float = 1, height: float = 1) -> np.ndarray:
-    """Axes (columns,) on a figure of their own, `width` and `height` times the style's size.
+    """Make an array (columns,) of axes on a new figure, `width` and `height` times as large as the style's size.
 
     pyplot never hears of it: nothing to close, nothing shown twice in a notebook.
     """
@@ -51,7 +51,9 @@ def new_axes(style: Style, columns: int = 1, *, width: float = 1, height: float 
 
 
 def axes_for(axes: Any, count: int, style: Style, what: str = "", **size: float) -> np.ndarray:
-    """Return the given axes as an array (count,), or new ones of this size; `what` names the content of one.
+    """Return the given axes as an array (count,), or where they are None new ones, of the `size` that `new_axes` takes.
+
+    `what` names the content of one, for the message.
 
     Raises:
         ValueError: when `axes` are not `count`.
@@ -63,7 +65,7 @@ def axes_for(axes: Any, count: int, style: Style, what: str = "", **size: float)
 
 
 def dress(ax: Axes, style: Style, *, title: str = "", x: str = "", y: str = "", grid: bool = True) -> Axes:
-    """Words and sizes that every picture shares."""
+    """Give the axes a title, labels, and the sizes and colours that every picture shares; returns them."""
     ax.set_title(title, fontsize=style.text, loc="left", color=INK)
     ax.set_xlabel(x, fontsize=style.text, color=INK)
     ax.set_ylabel(y, fontsize=style.text, color=INK)
@@ -89,7 +91,7 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def png(axes: Any, *, dpi: int = 150) -> bytes:
-    """The picture that `axes` (one, or several of one figure) belongs to, as the bytes of a PNG file."""
+    """Return the bytes of a PNG file of the whole picture to which `axes` (one, or several of one figure) belong."""
     figure = np.ravel(axes)[0].figure
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})

@@ -51,7 +51,7 @@ def check_size(name: str, value: Any) -> int:
     """Return `value` as a plain int, if it is a positive integer, as sizes and counts of a model are.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for anything else, and above `LARGEST_COUNT`.
     """
     if not is_integer(value) or value <= 0:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")

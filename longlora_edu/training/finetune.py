@@ -83,11 +83,11 @@ def finetune(
     on_step: Callable[[int, Metrics], None] = lambda step, metrics: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainResult:
-    """Train the parameters that `apply_longlora` left trainable, on windows of the target length plus one, in place.
+    """Train what `apply_longlora` left trainable, in place, on windows of the target length plus one.
 
     The attention is the model's own in training, S² after `apply_longlora`, and positions leap as `model.leap` says.
-    Leaves the model in evaluation mode. `forward` gives the logits where not the plain model does; `on_step` and `stop`
-    are those of `train`.
+    Leaves the model in evaluation mode; the result holds the curve. `forward` gives the logits where not the plain
+    model does; `on_step` and `stop` are those of `train`.
     """
     device = next(model.parameters()).device.type
     model.train()

@@ -109,7 +109,10 @@ def pretrain(
     device: str = "cpu",
     on_step: Callable[[int, Metrics], None] = lambda step, metrics: None,
 ) -> tuple[TinyLlama, TrainResult]:
-    """Train a fresh model on windows of the corpus's training side; returns it with the curve of the run."""
+    """Train a fresh model on windows of the corpus's training side; returns it with the run's result.
+
+    The model is left in evaluation mode; the curve of the run is the result's `curve`.
+    """
     model = config.model().train().to(device)
     forward = torch.compile(model, dynamic=False) if config.compile else model
     hidden = [parameter for parameter in model.model.layers.parameters() if parameter.dim() == 2]
@@ -169,7 +172,14 @@ def run_pretraining(
 
 
 def _check_memory(config: PretrainConfig) -> None:
-    """Refuse a run of which the weights or the logits alone are more than the machine holds."""
+    """Refuse a run that needs more than the machine's RAM for weights and logits together.
+
+    Weights count four times, with gradients and AdamW's two averages; activations do not count, so that a run which
+    passes may still not fit.
+
+    Raises:
+        ValueError: naming both sizes.
+    """
     shape = config.hidden_size * (4 * config.hidden_size + 3 * config.intermediate_size)
     weights = config.layers * shape + 2 * VOCABULARY * config.hidden_size
     # Each weight with its gradient and AdamW's two averages, and one number a possible next byte, four bytes each.

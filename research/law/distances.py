@@ -93,11 +93,13 @@ def lay_chains(
     enclose: bool = False,
     laid: Sequence[tuple[int, ...]] = (),
 ) -> list[tuple[int, ...]]:
-    """Draw chains one after the other so that no line overlaps another, or one `laid` before.
+    """Lay one chain from each of `draws`, functions that return a random one, and return the new ones in that order.
 
-    Those that find no room are left out.
+    Each is called up to `TRIES` times, until no line of its chain overlaps one of the others: the new ones so far, and
+    those `laid` before. One that never fits is left out.
 
-    With `enclose`, of the draws one is preferred whose last hop spans the first place of another chain.
+    With `enclose`, the tries go on for a chain that fits and `counts`: another begins between its first place and its
+    last. Without such a one, the first that fits is taken.
     """
     new: list[tuple[int, ...]] = []
     for draw in draws:
@@ -111,7 +113,10 @@ def lay_chains(
 
 
 def counts(chain: tuple[int, ...], others: Sequence[tuple[int, ...]]) -> bool:
-    """Return whether the last value stated before the question is not simply the answer's own."""
+    """Return whether another chain begins between the first place and the last of `chain`.
+
+    The last value stated before the question is then another chain's, and repeating it is no shortcut to the answer.
+    """
     return any(chain[0] < other[0] < chain[-1] for other in others if other != chain)
 
 

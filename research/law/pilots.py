@@ -49,7 +49,10 @@ class Pilot:
 
 
 def load_pilots(tables: Path = TABLES, rows: Path = ROWS) -> list[Pilot]:
-    """Read all pilots: the tables, then the rows."""
+    """Read the measured shares of all pilots from two JSON files: those of the tables first, then those of the rows.
+
+    A run gives several: a table one for each class of distances, a row one for each use of attention and class.
+    """
     found = []
     for table in read_json(tables)["tables"]:
         length, group = table["length"], table["group"]

@@ -35,7 +35,10 @@ class BandRope(Rope):
             raise ValueError(f"method must be 'linear', with a trained_length, got {self.method!r}")
 
     def frequencies(self, seq_len: int | None = None) -> np.ndarray:
-        """Compute the frequencies, float64 (d/2,), in radians per token."""
+        """Compute the frequencies, float64 (d/2,), in radians per token: stretched in the band, else as trained.
+
+        `seq_len` changes nothing: the rule is linear.
+        """
         inside = in_band(self, self.band)
         return np.where(inside, super().frequencies(seq_len), unstretched(self).frequencies())
 

@@ -115,12 +115,12 @@ def build(source: Path, out: Path, kind: Edition, *, wanted: tuple[str, ...] = (
 
 
 def as_text(notebook: nbformat.NotebookNode) -> str:
-    """The one form in which notebooks are written, so that a change of a cell is a change of its lines."""
+    """Return a notebook as the JSON text that is written to its file: a change of a cell is a change of its lines."""
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def _held(key: str, pieces: list):
-    """One sealed cell for what stands below each other and opens when the prediction `key` is committed."""
+    """Return one sealed cell that holds the cells `pieces` and shows them once the prediction `key` is committed."""
     import nbformat
 
     texts = [("text" if piece.cell_type == "markdown" else "code", piece.source) for piece in pieces]
@@ -170,7 +170,7 @@ def _cell(
 
 
 def _only_imports(source: str) -> bool:
-    """Whether a cell brings in names and does little else."""
+    """Return whether a cell begins with an import, has `MANY` or more, and no more other lines than these."""
     lines = [line for line in source.splitlines() if line.strip()]
     imports = len(IMPORTS.findall(source))
     return imports >= MANY and lines[0].startswith(("import ", "from ")) and 2 * imports >= len(lines)
@@ -204,7 +204,7 @@ def _directive(lesson: Lesson, neighbours: Sequence[Lesson], what: str, name: st
 
 
 def _folded_hints(lesson: Lesson, name: str, *, solved: bool) -> str:
-    """Hint in hint, the solution innermost where it is `solved`: to see the next one you open it."""
+    """Return an exercise's hints as Markdown: each folded into the one before, the solution innermost if `solved`."""
     folded = f"<details><summary>Solution</summary>\n\n```python\n{lesson.solutions[name].strip()}\n```\n\n</details>"
     folded = folded if solved else "The solution comes with the feedback."
     for number, hint in reversed(list(enumerate(lesson.hints[name], 1))):

@@ -35,7 +35,7 @@ def stamp(root: Path, repository: Repository | None) -> list[Path]:
 
 
 def blocks_of(root: Path, repository: Repository | None) -> dict[str, dict[str, str]]:
-    """Find the text between the marks of each file, by the file's name and the mark's."""
+    """Return the text that belongs between the marks of files, by the file's name and the mark's; writes nothing."""
     home = repository and f"https://github.com/{repository.name}"
     urls = f'[project.urls]\nRepository = "{repository.home}"' if repository else ""
     cited = f"repository-code: {home}" if repository else ""
@@ -87,7 +87,13 @@ def _launch(repository: Repository | None) -> str:
 
 
 def _marked(path: Path, blocks: dict[str, str]) -> str:
-    """The file's text with new blocks between its marks, which are comments on lines of their own."""
+    """Return the file's text with `blocks`, by name, in place of what stands between their marks; writes nothing.
+
+    Marks are comments on lines of their own, `name` and `/name`.
+
+    Raises:
+        ValueError: for a name whose marks do not stand there exactly once.
+    """
     text = path.read_text(encoding="utf-8")
     for name, block in blocks.items():
         first, last = (f"<!-- {name} -->", f"<!-- /{name} -->") if path.suffix == ".md" else (f"# {name}", f"# /{name}")

@@ -120,9 +120,9 @@ def check(key: str) -> Callable:
 
 
 def called(function: Callable, *inputs: Any, changed: tuple[str, str] | None = CHANGED):
-    """Call the learner's function; what it raises becomes a sentence with the line on which it happened.
+    """Call the learner's function on `inputs` and return its answer; an error becomes a sentence with its line.
 
-    `changed` is the mistake, name and sentence, of a function that writes into the arrays or tensors it was given; with
+    `changed` is the mistake (name, sentence) of a function that writes into the arrays or tensors among `inputs`; with
     None it may.
 
     Raises:
@@ -366,12 +366,12 @@ def type_of(value: object) -> str:
 
 
 def named(*names: str) -> Callable[..., str]:
-    """Write a case as its arguments by name, as in a call."""
+    """Return a function that writes a case as its arguments by name, as in a call: `seq_len=8, group_size=4`."""
     return lambda *case: ", ".join(f"{name}={value}" for name, value in zip(names, case, strict=True))
 
 
 def attention_weights(function: Callable, geometry: S2Geometry, *, seed: int = 0) -> np.ndarray:
-    """(h, n, n): how much each output (rows) takes of each value (columns) in `function(q, k, v, geometry)`.
+    """Measure how much each output (rows) takes of each value (columns) in `function(q, k, v, geometry)`: (h, n, n).
 
     Attention is linear in v, so a unit value at one key shows which queries look at it, whatever the code does inside.
     """
@@ -383,7 +383,10 @@ def attention_weights(function: Callable, geometry: S2Geometry, *, seed: int = 0
 
 
 def show_head(mine: Callable, right: Callable, geometry: S2Geometry, head: int | None = None) -> Picture:
-    """Weights of one head by two functions beside each other; by default of the first head whose masks differ."""
+    """Draw the weights of one head by two functions side by side: by default of the first head whose masks differ.
+
+    Where no masks differ, it is the last head.
+    """
     weights = attention_weights(mine, geometry), attention_weights(right, geometry)
     if head is None:
         differs = [not np.array_equal(np.abs(a) > SEEN, np.abs(b) > SEEN) for a, b in zip(*weights, strict=True)]
@@ -392,7 +395,10 @@ def show_head(mine: Callable, right: Callable, geometry: S2Geometry, head: int |
 
 
 def name_by_mask(function: Callable, geometry: S2Geometry) -> tuple[str, str] | None:
-    """Say where the mask that a learner's attention has differs from the geometry's; None where they agree."""
+    """Return the mistake, name and sentence, by which the mask of a learner's attention differs from the geometry's.
+
+    None where the masks agree: the mistake is then not in who looks at whom.
+    """
     mine, right = np.abs(attention_weights(function, geometry)) > SEEN, geometry.mask()
     if mine.shape != right.shape or np.array_equal(mine, right):
         return None

@@ -71,7 +71,7 @@ def compare_counts(
     parts: Callable[..., str],
     draw: Callable | None = None,
 ) -> None:
-    """`compare` for integers; with a wrong one goes a picture of what was to be counted.
+    """`compare` for integers; a wrong one comes with a picture: `draw(*case)`, or else the masks of `geometry(*case)`.
 
     `parts(*case)` says what the number is made of, for an answer that no mistake explains.
     """
@@ -136,17 +136,20 @@ def any_order(query: np.ndarray, key: np.ndarray) -> np.ndarray:
 
 
 def _plain(rule):
-    """form(n, g) from `rule(query, key, n, g)`."""
+    """Return form(n, g), which makes a mask (n, n) from `rule(query, key, n, g)`."""
     return lambda n, g: rule(*np.ogrid[:n, :n], n, g)
 
 
 def _heads(rule):
-    """form(n, g, heads, shift) from `rule(query, key, n, g, start)`, `start` being 0 on plain heads."""
+    """Make form(n, g, heads, shift) of `rule(query, key, n, g, start)`; on plain heads `start` is 0, else `shift`."""
     return _starting(lambda head, heads, g, shift: np.where(head < heads // 2, 0, shift), rule)
 
 
 def _starting(start, rule=lambda query, key, n, g, start: same_cell(query, key, g, start)):
-    """form(n, g, heads, shift) from `rule` as in `_heads`; `start(head, heads, g, shift)` is where cells begin."""
+    """Return form(n, g, heads, shift), which makes masks (h, n, n) from `rule` as in `_heads`.
+
+    `start(head, heads, g, shift)` returns the token at which the cells of a head begin.
+    """
 
     def form(n, g, heads, shift):
         head, query, key = np.ogrid[:heads, :n, :n]
@@ -285,18 +288,21 @@ S2_MISTAKES = {
 
 
 def triangle(n: int) -> int:
-    """Return the pairs of a cell of n tokens, each of which looks at itself and back."""
+    """Count the (query, key) pairs of a cell of n tokens, each of which looks at itself and at all before it."""
     return n * (n + 1) // 2
 
 
 def _cells(n: int, g: int, first: int, size: Callable = triangle) -> int:
-    """Pairs of a head whose cells begin at token `first`, a short one before it."""
+    """Count the pairs of a head whose cells of g tokens begin at token `first`, with one of `first` tokens before them.
+
+    `size` returns the number of pairs of a cell from its number of tokens.
+    """
     sizes = [min(first, n), *(min(g, n - start) for start in range(first, n, g))]
     return sum(size(s) for s in sizes)
 
 
 def _from(n: int, g: int, first: int) -> int:
-    """Pairs of the cells from token `first` on, without the short one before it."""
+    """Count the pairs of the cells from token `first` on, without the short one before it."""
     return sum(triangle(min(g, n - start)) for start in range(first, n, g))
 
 

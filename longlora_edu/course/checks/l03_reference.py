@@ -286,7 +286,7 @@ def _show_own_weights(function: Callable, *_) -> Picture:
 
 
 def _received(function: Callable, name: str) -> np.ndarray:
-    """(n, n): how much of dq, dk or dv each token (column) receives from a loss at the output of one query (row)."""
+    """Measure (n, n): how much of dq, dk or dv a token (column) receives from a loss at the output of a query (row)."""
     q, k, v, weights, grad_out = _forward()
     rows = []
     for query in range(len(q)):
@@ -297,12 +297,15 @@ def _received(function: Callable, name: str) -> np.ndarray:
 
 
 def _attending(options: Callable[..., dict]) -> Callable:
-    """The form that `attend` takes with `options(q, mask)`."""
+    """Return a function of (q, k, v, mask) that calls `attend` with the options that `options(q, mask)` returns."""
     return lambda q, k, v, mask: attend(q, k, v, mask, **options(q, mask))
 
 
 def _sums_in_columns(q, k, v, mask, *, below_the_highest: bool = False) -> np.ndarray:
-    """The output after a forgotten `keepdims`: weights divided by the sums of other rows."""
+    """Compute the output after a forgotten `keepdims`: weights divided by the sums of other rows.
+
+    `below_the_highest` is for a learner who subtracts the highest visible score of each row before.
+    """
     scores = q @ k.T / np.sqrt(q.shape[1])
     if below_the_highest:
         scores = scores - scores.max(axis=1, keepdims=True, where=mask, initial=-np.inf)
@@ -311,7 +314,10 @@ def _sums_in_columns(q, k, v, mask, *, below_the_highest: bool = False) -> np.nd
 
 
 def _below(highest: Callable) -> Callable:
-    """The form that subtracts `highest(scores, mask)`; a row in which nothing is left comes out as zeros."""
+    """Return a function of (q, k, v, mask): attention that subtracts `highest(scores, mask)` before the exponential.
+
+    A row in which nothing is left comes out as zeros.
+    """
 
     def form(q, k, v, mask):
         scores = q @ k.T / np.sqrt(q.shape[1])
@@ -323,7 +329,7 @@ def _below(highest: Callable) -> Callable:
 
 
 def _spoiled(form: Callable) -> Callable:
-    """The form with NaN, from 0 / 0, in rows whose weights all vanish though they may look at a key."""
+    """Return `form` with NaN, from 0 / 0, in rows whose weights all vanish though they may look at a key."""
 
     def nan(q, k, v, mask):
         out = form(q, k, v, mask)

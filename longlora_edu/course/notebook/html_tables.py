@@ -18,7 +18,9 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence], *, caption: st
 
 
 def table_of(headings: Sequence[str], rows: Sequence[Sequence], *, caption: str) -> tuple[str, str]:
-    """Write a table as HTML and as text.
+    """Return a table as the pair (HTML, plain text); the first cell of a row is its heading.
+
+    Cells are text: HTML in them is shown as it is written.
 
     Raises:
         ValueError: for a row with more or fewer cells than there are headings.

@@ -100,7 +100,11 @@ class Material:
 
 
 def draw_material(sheet: ModuleType, *, steps: int, count: int, batch: int | None = None, seed: int = 0) -> Material:
-    """Draw what the sheet's `main` draws, at twice the base's length: equal for every form of the sheet and `seed`."""
+    """Read the sheet's base, stretch it twofold, and draw what its `main` measures and trains on at that length.
+
+    That is `count` held-out windows, plain and with references hidden in them, and `steps` batches of `batch` training
+    windows with references; `batch` becomes the sheet's `BATCH`. Every form of the sheet gets the same from a `seed`.
+    """
     sheet.BATCH = batch or sheet.BATCH
     m = sheet.read_model(sheet.BASE)
     m.config = sheet.stretch(m.config, 2)

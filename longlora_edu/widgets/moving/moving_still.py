@@ -79,7 +79,10 @@ def _shift(scene: dict, style: Style) -> Axes:
 
 
 def _pulse(scene: dict, style: Style) -> Axes:
-    """Words below, a row a layer above them; filled circles have heard, lines say on which kind of head."""
+    """Draw the words below, and a row of circles a layer above: filled where a token has heard the marked word.
+
+    A line is how a newcomer heard it from the layer below: solid on a plain head, dashed on a shifted one.
+    """
     words, heard = scene["words"], scene["heard"]
     ax = new_axes(style, width=1.9, height=0.3 + 0.22 * len(heard))[0]
     _words(ax, words, list(range(len(words))), -0.5, style, {heard[0].index(True)})
