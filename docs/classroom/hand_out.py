@@ -18,24 +18,32 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "slides"))
 
 import build as slides  # noqa: E402  the deck, which quotes the same guide
-from sheets import SHEETS, sheet  # noqa: E402
+from figures import GUIDE, HARD_QUESTIONS  # noqa: E402
+from sheets import SHEETS, document, sheet  # noqa: E402
 
 from longlora_edu.course.build.copies import copy_course  # noqa: E402
 
 FOR_STUDENTS = ("primer", "handout", "homework")
 FOR_TEACHERS = ("homework_rubric", "exam", "discussion", "assistants_talk", "assistants_lab")
+DOCUMENTS = {"guide": GUIDE, "hard_questions": HARD_QUESTIONS}
 PAGES = ("explorer.html", "model.html")
 ELSEWHERE = "# For teachers\n\nThis page is with your teacher.\n"
 START = """LongLoRA, on a stick. Nothing here needs a network.
 
 Nothing to install: open explorer.html, model.html or slides/index.html in a browser.
-
+"""
+WITH_WHEELS = """
 To work in the notebooks, with {python} on {system}, in a terminal in this folder:
 
 {first}
 {second}
 
 Best in a fresh environment: "python -m venv lab", and then lab/bin/python (Windows: lab\\Scripts\\python) for "python".
+"""
+WITHOUT_WHEELS = """
+To work in the notebooks, install longlora_edu as step 2 of the setup mail says. Then, in a terminal in this folder:
+
+{second}
 """
 INSTALL = 'python -m pip install --no-index --find-links wheels "longlora-edu[lab]"'
 OPEN = "python -m longlora_edu.cli lab course/notebooks"
@@ -60,17 +68,20 @@ def build(out: Path, *, wheels: bool = False, pip: tuple[str, ...] = ()) -> list
         folder.mkdir(parents=True)
         for name in names:
             (folder / f"{name}.html").write_text(sheet(name), encoding="utf-8")
+    for name, path in DOCUMENTS.items():
+        (teacher / f"{name}.html").write_text(document(path), encoding="utf-8")
     shutil.copy(SHEETS / "setup_mail.txt", students)
     shutil.copy(HERE / "check_setup.py", students)
     copy_course(students / "course", "assignment")
     (students / "course" / "INSTRUCTOR.md").write_text(ELSEWHERE, encoding="utf-8")
     slides.build(teacher / "slides")
     undone = _print(students, teacher)
-    _fill_stick(stick, students, teacher)
+    _fill_stick(stick, students, teacher, wheels=wheels)
     if wheels:
+        (stick / "wheels").mkdir()
         _fetch_wheels(stick / "wheels", pip)
     else:
-        undone.append("stick/wheels is empty: run this with --wheels where there is a network.")
+        undone.append("stick/START.txt installs nothing: run this with --wheels where there is a network.")
     (out / "index.html").write_text(_index(out), encoding="utf-8")
     return undone
 
@@ -85,17 +96,21 @@ def _print(students: Path, teacher: Path) -> list[str]:
     return ["slides.pdf and handout.pdf want a Chromium: install one, or print the pages by hand."]
 
 
-def _fill_stick(stick: Path, students: Path, teacher: Path) -> None:
+def _fill_stick(stick: Path, students: Path, teacher: Path, *, wheels: bool) -> None:
     shutil.copytree(students / "course", stick / "course")
     shutil.copytree(teacher / "slides", stick / "slides")
     for name in PAGES:
         shutil.copy(ROOT / "docs" / name, stick)
     for name in ("check_setup.py", "primer.html", "handout.html"):
         shutil.copy(students / name, stick)
-    (stick / "wheels").mkdir()
+    (stick / "START.txt").write_text(_start(wheels=wheels), encoding="utf-8")
+
+
+def _start(*, wheels: bool) -> str:
+    """The page that a student reads first: it names only what the stick has."""
     python, system = f"Python {sys.version_info.major}.{sys.version_info.minor}", sys.platform
-    text = START.format(python=python, system=system, first=INSTALL, second=OPEN)
-    (stick / "START.txt").write_text(text, encoding="utf-8")
+    rest = WITH_WHEELS if wheels else WITHOUT_WHEELS
+    return START + rest.format(python=python, system=system, first=INSTALL, second=OPEN)
 
 
 def _fetch_wheels(folder: Path, pip: tuple[str, ...]) -> None:
@@ -122,6 +137,8 @@ if __name__ == "__main__":
     asked, for_pip = parser.parse_known_args()
     if for_pip and not asked.wheels:
         parser.error(f"options for pip go with --wheels, got {' '.join(for_pip)}")
+    if lacking := slides.lacking():
+        sys.exit(lacking)
     for sentence in build(asked.out, wheels=asked.wheels, pip=tuple(for_pip)):
         print(sentence)
     print(f"open {asked.out / 'index.html'}")

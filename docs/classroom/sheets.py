@@ -48,6 +48,17 @@ def sheet(name: str) -> str:
     source = (SHEETS / f"{name}.md").read_text(encoding="utf-8")
     source = DIRECTIVE.sub(lambda found: part(found[1], [int(number) for number in found[2].split()]), source)
     source = fill(CALL.sub(lambda found: str(eval(found[1], dict(NAMES))), source))
+    return _page(source)
+
+
+def document(path: Path) -> str:
+    """Return a document of the repository as a page in the teacher's folder: of its links, those into the explorer."""
+    source = path.read_text(encoding="utf-8")
+    source = source.replace("](docs/explorer.html#", "](slides/explorer.html#")
+    return _page(re.sub(r"\[([^\]]+)\]\((?!slides/)[^)]+\)", r"\1", source))
+
+
+def _page(source: str) -> str:
     body = MarkdownIt("commonmark", {"html": True}).enable("table").render(source)
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     title = re.search(r"^# (.+)$", source, re.MULTILINE)[1]

@@ -1,8 +1,8 @@
-"""Slides of the 50 minutes, from a table and INSTRUCTOR.md, without a network: `python docs/slides/build.py`.
+"""Slides of the talk and of the lab, from tables and INSTRUCTOR.md, without a network: `python docs/slides/build.py`.
 
-Wants `python -m pip install -c constraints.txt -e ".[docs]"`; open `build/slides/index.html` from the disk. The arrows
-to the right and left walk every slide, `s` opens the notes, `f` fills the screen. `--pdf` prints the deck beside the
-folder with a Chromium, as `slides.pdf`.
+Wants `python -m pip install -c constraints.txt -e ".[docs]"`; open `build/slides/index.html` from the disk, or
+`lab.html` beside it. The arrows to the right and left walk every slide, `s` opens the notes, `f` fills the screen.
+`--pdf` prints the talk beside the folder with a Chromium, as `slides.pdf`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 
 from deck import deck, read_table
 from figures import ROOT
 
 SLIDES = Path(__file__).resolve().parent
-TABLE = SLIDES / "fifty_minutes.toml"
+TABLE, LAB = SLIDES / "fifty_minutes.toml", SLIDES / "lab.toml"
 PAPER = """
 @page { size: 1280px 720px; margin: 0; }
 html, body { margin: 0; height: auto; background: #fff; }
@@ -31,6 +32,7 @@ html, body { margin: 0; height: auto; background: #fff; }
 .reveal aside.notes { display: none; }
 """
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+WANTED = ("nbconvert", "sphinx_revealjs")
 # Of reveal.js what the template loads.
 REVEAL = (
     "LICENSE",
@@ -42,8 +44,8 @@ REVEAL = (
 )
 
 
-def build(out: Path, table: Path = TABLE) -> None:
-    """Write the deck, reveal.js and the explorer into the folder `out`, which is replaced."""
+def build(out: Path) -> None:
+    """Write the decks of the talk and the lab, reveal.js and the explorer into the folder `out`, which is replaced."""
     from nbconvert import SlidesExporter
 
     exporter = SlidesExporter(
@@ -56,7 +58,8 @@ def build(out: Path, table: Path = TABLE) -> None:
         exclude_output_prompt=True,
         exclude_anchor_links=True,
     )
-    page, _ = exporter.from_notebook_node(deck(read_table(table)))
+    page, _ = exporter.from_notebook_node(deck(read_table(TABLE)))
+    lab, _ = exporter.from_notebook_node(deck(read_table(LAB, TABLE)))
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)
@@ -68,7 +71,16 @@ def build(out: Path, table: Path = TABLE) -> None:
     shutil.copy(ROOT / "docs" / "explorer.html", out)
     shutil.copy(SLIDES / "room" / "room.css", out)
     (out / "index.html").write_text(page, encoding="utf-8")
+    (out / "lab.html").write_text(lab, encoding="utf-8")
     (out / "print.html").write_text(on_paper(page), encoding="utf-8")
+
+
+def lacking() -> str | None:
+    """Say what to install where a package that the slides want is missing."""
+    missing = [name for name in WANTED if find_spec(name) is None]
+    if not missing:
+        return None
+    return f'{" and ".join(missing)} must be there: python -m pip install -c constraints.txt -e ".[lab,docs]"'
 
 
 def on_paper(page: str) -> str:
@@ -104,6 +116,8 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "slides", help="replaced, if it is there")
     parser.add_argument("--pdf", action="store_true", help="print the deck beside the folder, as slides.pdf")
     asked = parser.parse_args()
+    if missing := lacking():
+        sys.exit(missing)
     build(asked.out)
     print(f"open {asked.out / 'index.html'}")
     if asked.pdf and not print_pdf(asked.out / "print.html", asked.out.with_name("slides.pdf")):

@@ -13,11 +13,29 @@ from figures import GUIDE, controls, fill
 
 EXPLORER = re.compile(r"\[([^\]]+)\]\(docs/(explorer\.html#[^)]+)\)")
 WORDS_A_MINUTE, POLL_MINUTES = 140, 2
+ASK = (
+    "Read the question. Everybody ticks a box first, on paper; then cards or hands: count A, B, C, D. Two minutes. "
+    "Then go on."
+)
 
 
-def read_table(path: Path) -> dict:
-    """Read the title of a deck and its slides, numbers filled in."""
-    return tomllib.loads(fill(path.read_text(encoding="utf-8")))
+def read_table(path: Path, talk: Path | None = None) -> dict:
+    """Read the title of a deck and its slides, numbers filled in; a slide that names one of the `talk` is that slide.
+
+    Raises:
+        ValueError: for a slide that the talk does not have.
+    """
+    table = tomllib.loads(fill(path.read_text(encoding="utf-8")))
+    shown = {slide.get("title"): slide for slide in read_table(talk)["slide"]} if talk else {}
+    table["slide"] = [_again(slide, shown) if "talk" in slide else slide for slide in table["slide"]]
+    return table
+
+
+def _again(slide: dict, shown: dict[str, dict]) -> dict:
+    if slide["talk"] not in shown:
+        raise ValueError(f"a slide must be one of the talk, got {slide['talk']!r}")
+    kept = {key: value for key, value in shown[slide["talk"]].items() if key not in ("skip", "instead")}
+    return kept | {"block": slide["block"]}
 
 
 def minutes(slide: dict) -> float:
@@ -97,11 +115,11 @@ def _poll(slide: dict) -> Iterator[nbformat.NotebookNode]:
     title = f"Poll {slide['poll']} · {asked['name']}"
     yield _slide(slide, title)
     yield _text(f"{asked['question']}\n\n{cards(asked['choices'])}")
-    yield _notes("*Read the question. Everybody holds up a card or a hand: count A, B, C, D. Two minutes. Then go on.*")
+    yield _notes(f"{_skip(slide)}*{ASK}*")
     yield _slide(slide, title, "subslide")
     right = asked["answer"][2]
     yield _text(f"{cards(asked['choices'], right)}\n\n{asked['answer']}\n\n{asked['link']}")
-    yield _notes(f"{_said(slide)}\n\n{asked['notes']}")
+    yield _notes(f"{slide['say'].strip()}\n\n{asked['notes']}")
 
 
 def cards(choices: str, right: str = "") -> str:
@@ -114,8 +132,14 @@ def cards(choices: str, right: str = "") -> str:
 
 
 def _said(slide: dict) -> str:
-    skip = f"**Behind at minute {slide['skip']}? Skip this slide.**\n\n" if "skip" in slide else ""
-    return f"{skip}{slide['say'].strip()}"
+    return f"{_skip(slide)}{slide['say'].strip()}"
+
+
+def _skip(slide: dict) -> str:
+    """The line above the notes of a slide that may fall, before it is shown: a poll's stands with its question."""
+    if "skip" not in slide:
+        return ""
+    return f"**Is it minute {slide['skip']} already? Skip this slide. {slide.get('instead', '')}".strip() + "**\n\n"
 
 
 def _instructor(pattern: str, what: str) -> str:

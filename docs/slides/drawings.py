@@ -83,7 +83,7 @@ def looking_back() -> Picture:
             color=PLAIN if bold else DENSE,
         )
         ax.add_patch(arrow)
-    said = "one look at each word before it; the thick one says who slept"
+    said = "each arrow is a look; the thick one says who slept"
     ax.text(WIDE / 2, 0.15, said, ha="center", fontsize=20, color=INK)
     alt = f"The word “it” looks back at each of the {last} words before it; the look at “dog” is thick."
     return Picture(ax, alt)
@@ -133,16 +133,48 @@ def groups() -> Picture:
     return Picture(axes, f"{alt} A ring marks the look of “it” at “dog”: allowed left, cut right.")
 
 
+def passed_on() -> Picture:
+    """Four words in two layers: what one has looked at in layer 1 goes along when another looks at it in layer 2."""
+    words = SENTENCE.split()[-4:]
+    ax, width, layers = _sheet(), WIDE / 5, (0.95, 2.55, 4.15)
+    places = [(at + 1.5) * width for at in range(len(words))]
+    for layer, name in enumerate(("the text", "layer 1", "layer 2")):
+        ax.text(0.2, layers[layer], name, va="center", fontsize=20, color=INK)
+        for at, x in enumerate(places):
+            heard = (layer, at) in ((0, 0), (1, 1), (2, 3))
+            box = {"boxstyle": "round,pad=0.35", "edgecolor": INK, "facecolor": PLAIN if heard else EMPTY}
+            ink = "white" if heard else INK
+            ax.text(x, layers[layer], words[at].rstrip(","), ha="center", va="center", fontsize=19, color=ink, bbox=box)
+    for (low, left), (high, right) in (((0, 0), (1, 1)), ((1, 1), (2, 3))):
+        ends = (places[right], layers[high] - 0.36), (places[left], layers[low] + 0.36)
+        ax.add_patch(FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=24, linewidth=5, color=PLAIN))
+    ax.set_ylim(0.4, 4.7)
+    return Picture(ax, "In layer 1 “tired” looks at “was”. In layer 2 “it” looks at “tired”, and so hears “was”.")
+
+
 def heads() -> Picture:
-    """A plain head and a shifted one over the sentence."""
-    geometry = S2Geometry(len(SENTENCE.split()), 4, 2)
-    return Picture(*_masks([(geometry, 0, "plain: half of the heads"), (geometry, 1, "shifted: the other half")]))
+    """A plain head and a shifted one over the sentence, with the row of a word that only one of them lets see."""
+    words = [word.rstrip(",") for word in SENTENCE.split()]
+    n, row = len(words), 4  # the first of its group on the plain head
+    geometry = S2Geometry(n, 4, 2)
+    axes, alt = _masks([(geometry, 0, "plain: half of the heads"), (geometry, 1, "shifted: the other half")])
+    for ax in axes:
+        ax.text(n - 0.2, row, f"← “{words[row]}”", va="center", fontsize=18, color=INK)
+        ax.set_xticks([])
+    seen = np.flatnonzero(geometry.mask()[1, row])[:-1]
+    for line, column in enumerate(seen):
+        axes[1].text(column - 0.35, n - 0.3 + 1.1 * line, f"↑ “{words[column]}”", va="top", fontsize=18, color=INK)
+    said = " and ".join(f"“{words[column]}”" for column in seen)
+    return Picture(axes, f"{alt} Left “{words[row]}” sees itself only, right also {said}.")
 
 
 def relay() -> Picture:
-    """The way back from the last token to the first, hop by hop."""
+    """The way back from the last token to the first, hop by hop, the last layer on top."""
     geometry = S2Geometry(16, 4, 2)
     ax = plots.plot_hops(geometry, style=PROJECTOR, ax=_sheet(axis=True))
+    kinds = [label.get_text().split(": ")[1] for label in ax.get_yticklabels()]
+    ax.set_yticks(ax.get_yticks(), [f"layer {len(kinds) - at}: {kind}" for at, kind in enumerate(kinds)])
+    ax.set(ylabel="")
     return Picture(ax, plots.describe_hops(geometry))
 
 
@@ -276,8 +308,8 @@ def step_bars() -> Picture:
 PICTURES = {
     made.__name__: made
     for made in (
-        long_text, looking_back, draw_it, twice_the_text, groups, heads, relay, ends, full_again, trained_parts,
-        positions, bits, references, step_bars,
+        long_text, looking_back, draw_it, twice_the_text, passed_on, groups, heads, relay, ends, full_again,
+        trained_parts, positions, bits, references, step_bars,
     )
 }  # fmt: skip
 

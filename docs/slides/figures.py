@@ -92,7 +92,7 @@ def controls() -> str:
     from longlora_edu.demo.ladder import ladder_rows  # and with it torch, which no other number wants
 
     demo = recorded("demo")
-    head = ["The same last bytes, full attention", "bits per byte", "found up to G", "G to 2G", "beyond 2G"]
+    head = ["What was done", "bits per byte", "found within a group", "one to two groups", "further"]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *ladder_rows(demo)])
 
 
