@@ -60,10 +60,8 @@ def plot_flop_shares(
         ax.bar(range(len(lengths)), share, bottom=bottom, width=0.7, **look)
         if part == "attention":
             for place, value in enumerate(share):
-                ax.annotate(
-                    percent(value), (place, value), xytext=(0, 2), textcoords="offset points", ha="center",
-                    va="bottom", fontsize=style.small, color=INK,
-                )  # fmt: skip
+                # In the middle of its own part, or the share would seem to be that of the part above.
+                ax.text(place, value / 2, percent(value), ha="center", va="center", fontsize=style.small, color="white")
         bottom += share
     ax.set(xticks=range(len(lengths)), xticklabels=[f"{length:,}" for length in lengths], ylim=(0, 1))
     ax.yaxis.set_major_formatter(lambda value, _: percent(value))

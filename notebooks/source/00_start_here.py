@@ -190,7 +190,8 @@ for attempt in ({"group_size": 0}, {"group_size": 4, "shift": 4}, {"group_size":
 # %% [markdown]
 # One mistake is allowed, because the paper's own pseudo-code makes it: the sequence wraps around its ends, and some
 # words look at words that come later. A model that learns to guess the next word must not do that. Which words?
-# [Lesson 02c](02c_seam_and_leak.ipynb) asks you.
+# [Lesson 02c](02c_seam_and_leak.ipynb) asks you. In the code the mistake is called `boundary="wrap"`; the default,
+# `"split"`, cuts the text at its ends.
 
 # %%
 for boundary in ("split", "wrap"):

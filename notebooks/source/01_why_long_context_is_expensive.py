@@ -220,7 +220,7 @@ print(f"counted on the CPU: {counter.get_total_flops()}, by the formula: {by_for
 # ### Exercise 1.2 · The crossover
 #
 # Find the *smallest* length at which the attention of a forward pass takes more FLOPs than everything else together
-# (projections, feed-forward and head), counted as the paper counts: whole squares, `causal=False`. You may use
+# (projections, feed-forward, and here *head* is the last product, which scores the next token), counted as the paper counts: whole squares, `causal=False`. You may use
 # `cost.forward_flops(shape, n)`, which has the fields `attention`, `projections`, `ffn`, `head` and the property `total`;
 # try lengths, halve intervals, or solve for n with pen and paper.
 
@@ -255,8 +255,9 @@ check.crossover(crossover)
 # is a good thing to show then. *On the board*: a·n² and b·n as two lines on logarithmic axes.
 
 # %% [markdown]
-# The crossover depends on what you count. In LoRA training the frozen matrices need no gradient of their own. That takes
-# a third off the rest, so attention overtakes it earlier:
+# The crossover depends on what you count. [LoRA](06_lora_and_what_longlora_trains.ipynb) freezes the large matrices and
+# trains two thin ones beside each. Frozen matrices need no gradient of their own. That takes a third off the rest, so
+# attention overtakes it earlier:
 
 
 # %%
@@ -311,13 +312,16 @@ def kept_bytes(attend, *inputs):
     return sum(kept.values())
 
 
+# The layer that is counted here, and timed below: 4 heads of 64 features.
+layer = cost.ModelShape(width=256, layers=1, heads=4, kv_heads=4, head_dim=64, ffn_width=688, vocabulary=256)
+
+
 # %%
 course.predict(
     "01.memory",
     "With such a fused kernel, how much of the memory for attention does S²-Attn save in training?",
     ["three quarters, as of the pairs", "about half", "practically nothing"],
 )
-layer = cost.ModelShape(width=256, layers=1, heads=4, kv_heads=4, head_dim=64, ffn_width=688, vocabulary=256)
 kept = {"explicit attention": {}, "fused attention": {}, "fused S²": {}}
 for n in (128, 256, 512, 1024):
     geometry = S2Geometry.with_ratio(n, 1 / 4, layer.heads)
@@ -358,8 +362,8 @@ for n in (8192, 32768):
     )
 
 # %% [markdown]
-# And time? Let us measure it on your machine: one layer of attention, forward, beside its linear
-# layers. On these axes a line of slope 1 doubles with the length and one of slope 2 quadruples.
+# And time? Let us measure it on your machine: the attention of that layer, forward, beside its products with weights. On
+# these axes twice the length is one step to the right. A line that then doubles has slope 1, one that quadruples slope 2.
 #
 # {{beginners: Kernel}}
 
@@ -407,7 +411,8 @@ print(f"S² at {last:,} tokens: {pairs:.1f} times fewer pairs, {speed:.1f} times
 
 # %% [markdown]
 # Look at the slopes first. Where did twice the length take twice the time, and where four times? Then look at the gain.
-# It is smaller than the count of pairs promises, because small cells keep a processor less busy.
+# S² computes more than four times fewer pairs (more, because a shifted head has short groups at its ends), and gains less
+# than that in time, because small groups keep a processor less busy.
 # [Lesson 04](04_meaning_to_speed.ipynb) measures this with care.
 #
 # ## Break it: a mask that looks harmless
@@ -438,7 +443,7 @@ print(f"and a table that grows with n²: {triangle.nbytes:,} bytes at {n:,} toke
 
 # %% [markdown]
 # The kernel cannot know that the mask is a triangle, so it computes the whole square and throws half of it away. This
-# is why the library counts *pairs* ([lesson 02a](02a_wall_and_shift.ipynb)) and why S² is computed in cells, not
+# is why the library counts *pairs* ([lesson 02a](02a_wall_and_shift.ipynb)) and why S² is computed group by group, not
 # under a mask ([lesson 04](04_meaning_to_speed.ipynb)).
 #
 # ## Reveal: and when the model is used?

@@ -9,7 +9,7 @@
 #
 # - say who sees whom in S²-Attn, for any number of tokens, groups and heads, and write the mask in three lines;
 # - say half of *what* is shifted;
-# - show on a model that the shift carries news which no training can carry without it.
+# - train two small models, with the shift and without, and say what it is worth.
 #
 # **You need first** causal attention (may query 5 look at key 6? what happens to the score of a key that it may not
 # look at?) and broadcasting in NumPy (what is the shape of `np.arange(3)[:, None] <= np.arange(4)`?). You need no idea
@@ -41,7 +41,8 @@ from longlora_edu.widgets.explorer import explorer
 # each look: twice the text, four times the looks.
 #
 # LongLoRA saves looks. It cuts the text into groups, and while it trains, each word looks around in its own group only.
-# Now there are walls. This lesson asks what a wall does, and how news gets across.
+# Now there are walls. This lesson asks what a wall does, and how news gets across. ([Lesson 00](00_start_here.ipynb) has
+# shown you some of it already. Then the first predictions ask what you still know; here you build it.)
 #
 # Rows are words that look (*queries*), columns are words that are looked at (*keys*). A coloured square is a pair that
 # the machine computes.
@@ -326,9 +327,10 @@ for name, shifted in (("plain head:  ", False), ("shifted head:", True)):
 # %% [markdown]
 # ## Predict: what the shift is for
 #
-# So far we have drawn. Now a model *needs* the shift. Somewhere among meaningless filler stands a **key**, one of a few
-# values. A little later comes a question mark, and the model has to name the key. Key and question stand on either side
-# of a wall, each within half a group of it: so inside one cell of a shifted head.
+# So far we have drawn. Now a model plays a game. Somewhere among meaningless filler stands a **key** (a symbol to
+# remember, not a key of attention), one of a few. A little later comes a question mark, and the model has to name the
+# key. Key and question stand on either side of a wall, each within half a group of it: so inside one cell of a shifted
+# head.
 #
 # We train two small models of one layer from scratch, each under its own pattern. They differ in the shift only.
 
@@ -339,8 +341,8 @@ without_shift = profile.choose(
 )
 with_shift = replace(without_shift, shift=without_shift.group_size // 2)
 print(
-    f"{with_shift.seq_len} tokens in groups of {with_shift.group_size}, {with_shift.values} keys, "
-    f"{with_shift.steps} steps; guessing is right in {with_shift.chance:.1%}"
+    f"{with_shift.seq_len} tokens in groups of {with_shift.group_size}, {with_shift.values} keys to choose from, "
+    f"{with_shift.steps} steps of training; guessing is right in {with_shift.chance:.1%}"
 )
 course.predict(
     "02.probe",
@@ -452,7 +454,7 @@ check.count_pairs(count_pairs)
 
 # %% [markdown]
 # `S2Geometry.pairs` counts in this way, so it does not mind lengths whose mask no machine could hold. Small numbers
-# first, then the size that people train at, with groups of a quarter of the length as in the paper:
+# first, then the size that people train at, in large groups and in small ones:
 
 # %%
 for length, group in ((8, 4), (1024, 256), (32768, 8192), (32768, 2048)):
@@ -464,8 +466,8 @@ for length, group in ((8, 4), (1024, 256), (32768, 8192), (32768, 2048)):
 # %% [markdown]
 # ### How large is a group? · more
 #
-# With a group of a quarter of the length you compute about a quarter of the pairs, at any length: a large saving, and
-# still quadratic. Where the group stays while the text grows, the share falls. So how large is the group?
+# A group may grow with the text, or keep its size while the text grows. In the first case the share of the pairs stays
+# the same, a large saving and still quadratic; in the second it falls. Which does the paper do?
 
 # %%
 course.predict(
@@ -481,7 +483,7 @@ course.reveal(
     unit="tokens",
 )
 
-# %% [markdown]
+# %% [markdown] after="02.group"
 # {{claim: group-is-original-context}}
 
 # %% claim="group-is-original-context" after="02.group"

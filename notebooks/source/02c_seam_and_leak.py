@@ -177,12 +177,12 @@ leaky = S2Geometry(32, 8, 2, boundary="wrap")
 future = ~np.tri(32, dtype=bool)
 for layers in (1, 2, 4, 6, 8):
     share = leaky.reach(layers)[future].mean()
-    print(f"after {layers} layers {share:.1%} of all future pairs are connected")
+    print(f"after {layers} layer{'s' * (layers > 1)} {share:.1%} of all future pairs are connected")
 print("under split:", int(S2Geometry(32, 8, 2).reach(8)[future].sum()), "future pairs")
 
 # %% [markdown]
-# After $2r$ layers, here 8, every token can hear every other, later ones included. From then on no token's loss has to be
-# that of a language model.
+# After $2r$ layers, here 8, every token can hear every other, later ones included. From then on any token may have heard
+# the word that it is asked to guess.
 #
 # ### Do the ends profit? · more
 #
@@ -240,7 +240,7 @@ check.masked_boundary(masked_boundary)
 # %%
 def layers_from_end_to_end(geometry, most=40):
     heard = (layers for layers in range(1, most) if geometry.reach(layers)[-1, 0])
-    return next(heard, "no number of")
+    return next(heard)
 
 
 print("boundary   pairs   in the future   ... through 8 layers   ends connected   lengths")

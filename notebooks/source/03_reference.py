@@ -46,15 +46,17 @@ from longlora_edu.widgets.explorer import explorer
 
 # %%
 words = course.SENTENCE.split()[:8]
+geometry = S2Geometry(seq_len=8, group_size=4, num_heads=2)
+# Random numbers for the whole lesson, each (b h n d): a batch of one, two heads, eight tokens, heads of width four.
+q, k, v = np.random.default_rng(0).normal(size=(3, 1, 2, 8, 4))
+
+# %%
 tokens = [f"{place} {word}" for place, word in enumerate(words)]
 course.draw(
     "03.mask",
     "Head 1, shifted by 2: mark the keys (columns) that each query (row) may look at.",
     cells=(tokens, [str(place) for place in range(8)]),
 )
-geometry = S2Geometry(seq_len=8, group_size=4, num_heads=2)
-# Each (b h n d): a batch of one, two heads, eight tokens, heads of width four.
-q, k, v = np.random.default_rng(0).normal(size=(3, 1, 2, 8, 4))
 unit_values = np.broadcast_to(np.eye(8), (1, 2, 8, 8))  # the value of token j: 1 in place j
 
 weights = s2_attention(q, k, unit_values, geometry)[0]
@@ -372,7 +374,8 @@ def numeric_gradient(loss, x, step=1e-5):
 # $P_{ij}$ multiplies $v_j$ in output $i$ alone: $dP = G v^\top$.
 
 # %%
-head_q, head_k, head_v, P = q[0, 1], k[0, 1], v[0, 1], weights[1]  # the shifted head
+# The shifted head, with its weights from the first picture.
+head_q, head_k, head_v, P = q[0, 1], k[0, 1], v[0, 1], weights[1]
 
 dv = P.T @ grad_out
 dP = grad_out @ head_v.T
@@ -389,7 +392,7 @@ np.testing.assert_allclose(dP, by_watching, atol=1e-8)
 # no part in it:
 
 # %%
-p = P[5]
+p = P[5]  # `mask` and `scores` below: those of the shifted head, from the tables above
 jacobian = np.diag(p) - np.outer(p, p)
 
 

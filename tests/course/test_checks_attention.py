@@ -138,6 +138,7 @@ ATTENTION_MISTAKES = {
         written(scores=lambda s, mask: below_the_highest(hidden(s, mask)), share=lambda e: e / e.sum(-1)),
         "keepdims=True",
     ),
+    "roles_swapped": (lambda q, k, v, mask: masked_attention(k, q, v, mask), "changed places"),
     "mask_after_softmax": (written(scores=dense, collect=lambda w, v, mask: (w * mask) @ v), "after the softmax"),
     "mask_ignored": (written(scores=dense), "not used"),
     "zero_instead_of_minus_infinity": (written(scores=lambda s, mask: s * mask), "exp(0) is 1"),
@@ -483,6 +484,22 @@ def test_rolled_as_the_lesson_writes_it_passes(journal):
 def test_every_bug_of_the_gallery_is_called_by_its_name_in_rolled_form_too(name, journal):
     sentence = "Judge it in the order" if name == "ends_joined" else BUGS[name].sentence
     assert_caught(torch_check.rolled, by_torch(name), journal, name, sentence)
+
+
+@pytest.mark.parametrize("forgotten", ["k", "q", "kv", "qv", "qk"])
+def test_what_is_rolled_where_something_is_forgotten_is_named(forgotten, journal):
+    def answer(q, k, v, group_size):
+        shift, inputs = group_size // 2, {"q": q, "k": k, "v": v}
+        rolled_in = [x if name in forgotten else roll_late_heads(x, -shift) for name, x in inputs.items()]
+        return roll_late_heads(in_groups(*rolled_in, group_size), shift)
+
+    moved = " and ".join(name for name in "qkv" if name not in forgotten)
+    assert_caught(torch_check.rolled, answer, journal, "partly_rolled", f"you roll {moved} only")
+
+
+def test_a_test_without_a_verdict_hears_what_it_must_return(journal):
+    with pytest.raises(CheckFailed, match="must be True or False, got NoneType"):
+        torch_check.looks_ahead(lambda *_: None, journal=journal)
 
 
 def test_a_bug_written_in_torch_is_recognised(journal):

@@ -90,6 +90,8 @@ WRONG_ATTENTION = {
     "half": (lambda *case: attention_flops(*case) // 2, "exactly half of it"),
     "quarter": (lambda *case: attention_flops(*case) // 4, "exactly a quarter"),
     "never causal": (lambda n, h, d, c: 4 * h * d * n * n, "`causal=True` changes nothing"),
+    "always causal": (lambda n, h, d, c: attention_flops(n, h, d, True), "every query meets every key"),
+    "twice": (lambda *case: 2 * attention_flops(*case), "exactly twice"),
     "causal the other way round": (lambda n, h, d, c: attention_flops(n, h, d, not c), "two cases are swapped"),
     "half a square": (lambda n, h, d, c: 4 * h * d * n * n // (2 if c else 1), "the diagonal is not cut in two"),
     "without itself": (without_itself, "a token may look at itself"),
@@ -123,6 +125,7 @@ def all_linear(s):
 
 WRONG_CROSSOVER = {
     "one too early": (lambda s: crossover(s) - 1, "one token too early"),
+    "total": (lambda s: crossover(s) + 1, "so not `total`"),
     "no head": (against(lambda s: s.parameters.attention + s.parameters.ffn), "head is missing"),
     "all parameters": (against(lambda s: s.parameters.total), "the embedding is looked up"),
     "feed-forward only": (against(lambda s: s.parameters.ffn), "projections and head are part"),

@@ -77,6 +77,11 @@ def plain_ragged(n, g):
     return mask
 
 
+def plain_places(n, g):
+    place = np.arange(n) % g
+    return (place[:, None] == place) & np.tri(n, dtype=bool)
+
+
 PLAIN = {
     plain_not_causal: ("not_causal", "must not be later"),
     plain_not_itself: ("not_itself", "use <=, not <"),
@@ -87,6 +92,7 @@ PLAIN = {
     plain_earlier_groups: ("earlier_groups", "every earlier group too"),
     plain_number_of_groups: ("number_of_groups", "how many tokens are in a group"),
     plain_number_of_groups_rounded_up: ("number_of_groups", "how many tokens are in a group"),
+    plain_places: ("place_in_group", "The number of the group"),
     plain_ragged: ("ragged_end", "softmax over nothing is NaN"),
 }
 
@@ -131,6 +137,16 @@ def heads_halves_swapped(n, g, heads, shift):
 
 def heads_smaller_half(n, g, heads, shift):
     return np.stack([one_head(n, g, shift if head >= (heads + 1) // 2 else 0) for head in range(heads)])
+
+
+def heads_one_plain_too_many(n, g, heads, shift):
+    return np.stack([one_head(n, g, shift if head > heads // 2 else 0) for head in range(heads)])
+
+
+def heads_places(n, g, heads, shift):
+    place = (np.arange(n) - shift) % g
+    late = (place[:, None] == place) & np.tri(n, dtype=bool)
+    return stacked(plain_places(n, g), late, heads)
 
 
 def heads_every_second(n, g, heads, shift):
@@ -192,6 +208,8 @@ HEADS = {
     heads_every_second: ("every_second_head", "the second half of the heads"),
     heads_half_of_the_tokens: ("half_of_the_tokens", "half of the heads that is shifted"),
     heads_other_way: ("other_way", "subtract the shift"),
+    heads_one_plain_too_many: ("one_plain_too_many", "use <, not <="),
+    heads_places: ("place_in_group", "The number of the group"),
     heads_half_a_group: ("always_half_a_group", "whatever `shift` is"),
     heads_towards_zero: ("towards_zero", r"round down \(//\)"),
     heads_rolled: ("wrap_leak", "That is what rolling does"),
@@ -261,6 +279,48 @@ def pairs_of_full_attention(n, g, heads):
     return heads * n * (n + 1) // 2
 
 
+def pairs_of_whole_groups(n, g, heads):
+    return heads * (n // g) * (g * (g + 1) // 2)
+
+
+def pairs_of_shifted(n, g, heads, sizes, plain=None):
+    """Plain heads counted right or as `plain`, shifted ones by the sizes of their cells."""
+    plain = int(one_head(n, g, 0).sum()) if plain is None else plain
+    return heads // 2 * plain + (heads - heads // 2) * sum(size * (size + 1) // 2 for size in sizes)
+
+
+def shifted_sizes(n, g, first):
+    first = min(first, n)
+    return [first, *[g] * ((n - first) // g), (n - first) % g]
+
+
+def pairs_without_plain_end(n, g, heads):
+    return pairs_of_shifted(n, g, heads, shifted_sizes(n, g, g // 2), n // g * (g * (g + 1) // 2))
+
+
+def pairs_without_last_cells(n, g, heads):
+    return pairs_of_shifted(n, g, heads, shifted_sizes(n, g, g // 2)[:-1], n // g * (g * (g + 1) // 2))
+
+
+def pairs_half_a_group_at_each_end(n, g, heads):
+    full = g * (g + 1) // 2  # n // g - 1 of them, which is one less than none in a short text
+    return pairs_of_shifted(n, g, heads, [g // 2] * 2) + (heads - heads // 2) * (n // g - 1) * full
+
+
+def pairs_ends_joined(n, g, heads):
+    first, *full, last = shifted_sizes(n, g, g // 2)
+    return pairs_of_shifted(n, g, heads, [first + last, *full])
+
+
+def pairs_longer_than_the_text(n, g, heads):
+    _, *others = shifted_sizes(n, g, g // 2)
+    return pairs_of_shifted(n, g, heads, [g // 2, *others])
+
+
+def pairs_shift_rounded_up(n, g, heads):
+    return int(heads_by_loops(n, g, heads, (g + 1) // 2).sum())
+
+
 PAIRS = {
     pairs_all_plain: ("all_heads_plain", "two short cells hold fewer pairs"),
     pairs_all_shifted: ("all_heads_shifted", "The first num_heads // 2 are plain"),
@@ -271,6 +331,13 @@ PAIRS = {
     pairs_without_diagonal: ("not_itself", "leave out the diagonal"),
     pairs_without_ends: ("ends_forgotten", "two short cells at the ends"),
     pairs_without_ragged_end: ("ragged_end_forgotten", "Count it too"),
+    pairs_without_plain_end: ("ragged_end_forgotten", "Count it too"),
+    pairs_of_whole_groups: ("whole_groups_on_every_head", "whole groups, on every head"),
+    pairs_without_last_cells: ("last_cells_forgotten", "on both kinds of heads"),
+    pairs_half_a_group_at_each_end: ("half_a_group_at_each_end", "holds what is left"),
+    pairs_ends_joined: ("ends_joined", "as one"),
+    pairs_longer_than_the_text: ("longer_than_the_text", "ends with the text"),
+    pairs_shift_rounded_up: ("shift_rounded_up", "rounded down"),
     pairs_of_full_attention: ("no_groups", "full attention"),
 }
 
@@ -346,6 +413,8 @@ def reach_everything(mask, layers):
 REACH = {
     reach_heads_apart: ("one_layer", "Unite the heads first"),
     reach_all_agree: ("all_heads_agree", "with any, not with all"),
+    (lambda mask, layers: np.zeros(mask.shape[1:], dtype=bool)): ("nobody_to_begin_with", "not from zeros"),
+    (lambda mask, layers: np.ones(mask.shape[1:], dtype=bool)): ("everybody_to_begin_with", "not from ones"),
     reach_first_head: ("first_head_only", "first head only"),
     reach_last_head: ("last_head_only", "last head only"),
     reach_one_layer: ("one_layer", "This is what one layer brings"),
@@ -420,6 +489,7 @@ MASKED = {
     (lambda n, g, s: seam(n, g, s, lambda query, key, a, b: b <= a)): ("wrap_leak", "the order is not"),
     (lambda n, g, s: one_head(n, g, s)): ("seam_cut", "do not look at the first ones"),
     masked_both_orders: ("seam_cut", "let the true positions alone decide"),
+    (lambda n, g, s: one_head(n, 1, 0) | heads_places(n, g, 2, s)[1]): ("place_in_cell", "modulo seq_len first"),
     (lambda n, g, s: np.tri(n, dtype=bool)): ("modulo_the_group", "modulo seq_len"),
     (lambda n, g, s: seam(n, g, s, lambda query, key, a, b: True)): ("not_causal", "must not be later"),
     (lambda n, g, s: seam(n, g, s, lambda query, key, a, b: key < query)): ("not_itself", "use <=, not <"),

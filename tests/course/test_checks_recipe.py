@@ -74,6 +74,17 @@ def yarn(ramp_of=lambda ramp: ramp, mix=lambda f, s, r: f / s * r + f * (1 - r),
     return yarn_frequencies
 
 
+def subtracted_twice(q, k, positions, frequencies):
+    angles = np.outer(positions, frequencies)
+    cos, sin = np.cos(angles), np.sin(angles)
+
+    def wrong(x):
+        first, second = np.split(x, 2, axis=-1)
+        return np.concatenate([first * cos - second * sin, second * cos - first * sin], axis=-1)
+
+    return wrong(q) @ wrong(k).T
+
+
 POSITIONS = {
     "rotary_scores": {
         "interleaved": (rotary(interleaved=True), r"pairs \(0, 1\), \(2, 3\)"),
@@ -82,6 +93,7 @@ POSITIONS = {
         "only_k": (rotary(turns="k"), "only the keys"),
         "not_turned": (rotary(turns=""), "nothing is turned"),
         "not_a_rotation": (rotary(sign=1.0), "a rotation has one minus"),
+        "subtracted_twice": (subtracted_twice, "both halves are subtracted"),
         "overwritten": (rotary(overwritten=True), "keep the old first half"),
         "degrees": (rotary(degrees=True), "radians"),
         "scaled": (rotary(scale=None), "divided by √d"),

@@ -41,6 +41,12 @@ def test_the_projector_style_can_be_read_from_the_last_row(draw):
     assert min(text.get_fontsize() for text in texts) >= 14
 
 
+def test_a_share_is_written_inside_of_the_part_that_it_belongs_to():
+    ax = plots.plot_flop_shares(LLAMA, LENGTHS)
+    for bar, text in zip(ax.containers[0], ax.texts, strict=True):
+        assert bar.get_y() < text.get_position()[1] < bar.get_height()
+
+
 def test_shares_add_up_and_are_those_of_the_formula():
     shares = plots.flop_shares(LLAMA, LENGTHS)
     np.testing.assert_allclose(sum(shares.values()), 1)

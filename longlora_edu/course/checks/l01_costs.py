@@ -33,6 +33,14 @@ WRONG_ATTENTION = {
         "right for full squares, but `causal=True` changes nothing: a query then looks at itself and what is before it",
         lambda n, h, d, c: _attention(n, h, d, False),
     ),
+    "always causal": Mistake(
+        "right for `causal=True`, but with `causal=False` whole squares are counted: every query meets every key",
+        lambda n, h, d, c: _attention(n, h, d, True),
+    ),
+    "twice": Mistake(
+        "exactly twice of it: two products, and two FLOPs for each multiply-add, are four for each pair and feature",
+        lambda n, h, d, c: 2 * _attention(n, h, d, c),
+    ),
     "causal the other way round": Mistake(
         "the two cases are swapped: `causal=True` is the smaller number",
         lambda n, h, d, c: _attention(n, h, d, not c),
@@ -107,6 +115,10 @@ WRONG_CROSSOVER = {
         "one token too early: at this length attention does not cost more than the rest yet. Mind `>` and `>=`, and "
         "rounding",
         lambda shape: attention_crossover(shape) - 1,
+    ),
+    "total": Mistake(
+        "one token too late. Is attention counted on both sides? The rest is everything but attention, so not `total`",
+        lambda shape: attention_crossover(shape) + 1,
     ),
     "equal is enough": Mistake(
         "where both cost the same, attention does not cost *more* yet: where the division has no remainder, it is the "

@@ -176,6 +176,10 @@ OTHER_WAY = (
     "the shift from the positions, do not add it."
 )
 
+PLACE = (
+    "You compare places inside a group: % gives the place, 0 to group_size - 1. The number of the group comes from //."
+)
+
 PLAIN_MISTAKES = {
     "not_causal": Mistake(NOT_CAUSAL, _plain(lambda i, j, n, g: same_cell(i, j, g, 0, causal=any_order))),
     "not_itself": Mistake(NOT_ITSELF, _plain(lambda i, j, n, g: same_cell(i, j, g, 0, causal=np.greater))),
@@ -208,6 +212,7 @@ PLAIN_MISTAKES = {
         _plain(lambda i, j, n, g: same_cell(i, j, max(1, n // g), 0)),
         also=_plain(lambda i, j, n, g: same_cell(i, j, -(-n // g), 0)),
     ),
+    "place_in_group": Mistake(PLACE, _plain(lambda i, j, n, g: same_cell(i, j, g, 0, cell=np.mod))),
     "ragged_end": Mistake(
         "The tokens after the last whole group look at nothing, and a softmax over nothing is NaN. They form a shorter "
         "group of their own.",
@@ -235,6 +240,12 @@ S2_MISTAKES = {
         "down, and all others are shifted.",
         _starting(lambda head, heads, g, shift: np.where(head < (heads + 1) // 2, 0, shift)),
     ),
+    "one_plain_too_many": Mistake(
+        "One head too many is plain in your mask. Heads count from 0, so the plain ones have head < num_heads // 2: "
+        "use <, not <=.",
+        _starting(lambda head, heads, g, shift: np.where(head <= heads // 2, 0, shift)),
+    ),
+    "place_in_group": Mistake(PLACE, _heads(lambda i, j, n, g, start: same_cell(i, j, g, start, cell=np.mod))),
     "every_second_head": Mistake(
         "You shift every second head. That would do as well, but in S²-Attn it is the second half of the heads.",
         _starting(lambda head, heads, g, shift: head % 2 * shift),
@@ -310,6 +321,40 @@ def _both(n: int, g: int, heads: int, size: Callable = triangle) -> int:
     return heads // 2 * _cells(n, g, 0, size) + (heads - heads // 2) * _cells(n, g, g // 2, size)
 
 
+def _mixed(plain: Callable, shifted: Callable) -> Callable:
+    """form(n, g, heads) from the pairs of a plain and of a shifted head, each by (n, g)."""
+    return lambda n, g, heads: heads // 2 * plain(n, g) + (heads - heads // 2) * shifted(n, g)
+
+
+def _plain_pairs(n: int, g: int) -> int:
+    return _cells(n, g, 0)
+
+
+def _shifted_pairs(n: int, g: int) -> int:
+    return _cells(n, g, g // 2)
+
+
+def _whole_groups(n: int, g: int) -> int:
+    """Pairs of a plain head without what is left after the last whole group."""
+    return n // g * triangle(g)
+
+
+def _without_the_last(n: int, g: int) -> int:
+    """Pairs of a shifted head without what is left after the last full cell."""
+    return triangle(min(g // 2, n)) + max(0, n - g // 2) // g * triangle(g)
+
+
+def _ends_joined(n: int, g: int) -> int:
+    """Pairs of a shifted head whose two short cells are one."""
+    first = min(g // 2, n)
+    whole, rest = divmod(n - first, g)
+    return whole * triangle(g) + triangle(first + rest)
+
+
+def _half_a_group_at_each_end(n: int, g: int) -> int:
+    return (n // g - 1) * triangle(g) + 2 * triangle(g // 2)
+
+
 PAIRS_MISTAKES = {
     "all_heads_plain": Mistake(
         "You count every head like a plain one. Under split a shifted head has a short cell at each end, and two short "
@@ -351,22 +396,50 @@ PAIRS_MISTAKES = {
     "ragged_end_forgotten": Mistake(
         "You count whole groups only. Where group_size does not divide seq_len the last cell is shorter. Count it too.",
         lambda n, g, heads: _both(n - n % g, g, heads) if n >= g else 0,
+        also=_mixed(_whole_groups, _shifted_pairs),
+    ),
+    "whole_groups_on_every_head": Mistake(
+        "You count whole groups, on every head. A shifted head has a short cell at each end, and two short cells hold "
+        "fewer pairs than one full cell. What is left after the last whole group is a cell too.",
+        lambda n, g, heads: heads * _whole_groups(n, g),
+    ),
+    "last_cells_forgotten": Mistake(
+        "What is left after the last full cell is missing on both kinds of heads: a short cell of its own. A shifted "
+        "head has one even where group_size divides seq_len.",
+        _mixed(_whole_groups, _without_the_last),
+    ),
+    "half_a_group_at_each_end": Mistake(
+        "You give a shifted head half a group at each end. At the beginning that is right; the last cell holds what "
+        "is left, which is half a group only where group_size is even and divides seq_len.",
+        _mixed(_plain_pairs, _half_a_group_at_each_end),
+        also=_mixed(_whole_groups, _half_a_group_at_each_end),
+    ),
+    "ends_joined": Mistake(
+        "You count the two short cells of a shifted head as one. Only a roll brings the ends together; under split "
+        "each is a cell of its own.",
+        _mixed(_plain_pairs, _ends_joined),
+    ),
+    "longer_than_the_text": Mistake(
+        "Where the text is shorter than half a group, the first cell of a shifted head ends with the text: it has "
+        "min(group_size // 2, seq_len) tokens.",
+        _mixed(_plain_pairs, lambda n, g: triangle(g // 2) + _from(n, g, g // 2)),
+    ),
+    "shift_rounded_up": Mistake(
+        "Half of an odd group is rounded down: the shift is group_size // 2.",
+        _mixed(_plain_pairs, lambda n, g: _cells(n, g, (g + 1) // 2)),
     ),
     "first_cell_forgotten": Mistake(
         "The group_size // 2 tokens before the first full cell of a shifted head are missing: they are a short cell of "
         "their own.",
-        lambda n, g, heads: heads // 2 * _cells(n, g, 0) + (heads - heads // 2) * _from(n, g, g // 2),
+        _mixed(_plain_pairs, lambda n, g: _from(n, g, g // 2)),
     ),
     "last_cell_forgotten": Mistake(
         "What is left after the last full cell of a shifted head is missing: a short cell of its own.",
-        lambda n, g, heads: (
-            heads // 2 * _cells(n, g, 0)
-            + (heads - heads // 2) * (triangle(min(g // 2, n)) + max(0, n - g // 2) // g * triangle(g))
-        ),
+        _mixed(_plain_pairs, _without_the_last),
     ),
     "first_cell_full": Mistake(
         "You count the cell before the first full one as if it were full. It holds group_size // 2 tokens.",
-        lambda n, g, heads: heads // 2 * _cells(n, g, 0) + (heads - heads // 2) * (_from(n, g, g // 2) + triangle(g)),
+        _mixed(_plain_pairs, lambda n, g: _from(n, g, g // 2) + triangle(g)),
     ),
     "short_cells_full": Mistake(
         "You count every cell as if it were full. A cell of n tokens has n * (n + 1) // 2 pairs, and cells at the ends "

@@ -59,6 +59,16 @@ REACH_MISTAKES = {
         "A token is heard if one head looks at it: unite the heads with any, not with all.",
         lambda geometry, layers: _after(geometry.mask().all(axis=0), layers),
     ),
+    "nobody_to_begin_with": Mistake(
+        "Nobody hears anything in your table. Before the first layer everybody has heard themselves: start from the "
+        "identity, not from zeros.",
+        lambda geometry, layers: np.zeros_like(_step(geometry)),
+    ),
+    "everybody_to_begin_with": Mistake(
+        "Everybody hears everybody in your table, later tokens too. Before the first layer everybody has heard "
+        "themselves only: start from the identity, not from ones.",
+        lambda geometry, layers: np.ones_like(_step(geometry)),
+    ),
     "first_head_only": Mistake(
         "You follow the first head only. A token is heard if any head looks at it.",
         lambda geometry, layers: _after(geometry.mask()[0], layers),

@@ -83,6 +83,11 @@ MASKED_MISTAKES = {
         "Modulo group_size all tokens end in one cell. What wraps around is the sequence: modulo seq_len.",
         _one(lambda i, j, n, g, s: j <= i),
     ),
+    "place_in_cell": Mistake(
+        "You compare places inside a cell: % group_size gives the place. Take the coordinates modulo seq_len first, "
+        "then divide by group_size, rounding down.",
+        _one(lambda i, j, n, g, s: same_cell(i, j, g, s, cell=np.mod)),
+    ),
     "not_causal": Mistake(
         NOT_CAUSAL, _one(lambda i, j, n, g, s: same_cell(i, j, g, s, cell=wrapped_cells(n), causal=any_order))
     ),

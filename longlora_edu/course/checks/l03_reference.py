@@ -386,6 +386,10 @@ ATTENTION_MISTAKES = {
     ),
     "keepdims_forgotten": Mistake(COLUMNS, _sums_in_columns),
     "keepdims_forgotten_after_the_maximum": Mistake(COLUMNS, partial(_sums_in_columns, below_the_highest=True)),
+    "roles_swapped": Mistake(
+        "Queries and keys have changed places: row i of the scores belongs to query i, so it is `q @ k.T`.",
+        lambda q, k, v, mask: _attending(lambda q, mask: {})(k, q, v, mask),
+    ),
     "mask_after_softmax": Mistake(
         "The mask comes after the softmax: forbidden keys have taken their share before they are removed, so the "
         "rows do not sum to 1. Mask the scores.",

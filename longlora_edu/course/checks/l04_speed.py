@@ -96,7 +96,8 @@ def rolled(function: Callable) -> Passed:
         [(*_random(2, g.num_heads, g.seq_len, 4), g) for g in geometries],
         reference.s2_attention,
         otherwise=lambda out, right, q, k, v, geometry: (
-            name_by_mask(_by_numpy(function), geometry)
+            _name_what_is_rolled(out, q, k, v, geometry)
+            or name_by_mask(_by_numpy(function), geometry)
             or f"The output is wrong for {geometry.seq_len} tokens in groups of {geometry.group_size}."
         ),
         picture=lambda out, right, q, k, v, geometry: _show_head(function, geometry),
@@ -116,7 +117,9 @@ def looks_ahead(function: Callable) -> Passed:
         calls.append(1)
         return full_attention(q, k, v)
 
-    verdict = expect_verdict(called(function, counted, *_suspect_inputs(1), changed=PUSHED), "the verdict must be")
+    verdict = expect_verdict(
+        called(function, counted, *_suspect_inputs(1), changed=PUSHED), "the verdict must be True or False"
+    )
     expect(
         bool(calls),
         "never_asked",
@@ -228,6 +231,25 @@ def _confused_the_other_way(q, k, v, group_size: int, *, undone: bool = True) ->
 
 
 THERE, BACK = "b h (c g) d -> (b c) h g d", "(b c) h g d -> b h (c g) d"
+
+
+def _name_what_is_rolled(out, q, k, v, geometry: S2Geometry) -> tuple[str, str] | None:
+    """Say which of q, k and v were rolled where some were forgotten; None where that does not explain the output."""
+    half, unshifted = geometry.num_heads // 2, replace(geometry, shift=0)
+
+    def roll(x, by):
+        return np.concatenate([x[:, :half], np.roll(x[:, half:], by, axis=2)], axis=1)
+
+    for rolled in ("q", "k", "v", "qk", "qv", "kv"):
+        inputs = [roll(x, -geometry.shift) if name in rolled else x for name, x in zip("qkv", (q, k, v), strict=True)]
+        if same(out, roll(reference.s2_attention(*inputs, unshifted), geometry.shift)):
+            return "partly_rolled", (
+                f"Of q, k and v you roll {' and '.join(rolled)} only. All three must move together, or a query meets "
+                "the keys of one place and collects the values of another."
+            )
+    return None
+
+
 GROUP_MISTAKES = {
     "not_causal": Mistake(
         "Tokens look at later ones of their group: `is_causal=True` is missing.",

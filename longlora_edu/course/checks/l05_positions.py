@@ -133,6 +133,8 @@ def turned(x: np.ndarray, angles: np.ndarray, form: str = "halves") -> np.ndarra
         first, second = x[:, 0::2], x[:, 1::2]
         return np.stack([first * cos - second * sin, second * cos + first * sin], axis=-1).reshape(x.shape)
     first, second = np.split(x, 2, axis=-1)
+    if form == "two_minus":
+        return np.concatenate([first * cos - second * sin, second * cos - first * sin], axis=-1)
     if form == "sign":
         return np.concatenate([first * cos + second * sin, second * cos + first * sin], axis=-1)
     new_first = first * cos - second * sin
@@ -197,6 +199,10 @@ SCORE_MISTAKES = {
         also=lambda q, k, positions, frequencies: scores(q, k, positions[0] + np.arange(len(q)), frequencies),
     ),
     "not_turned": Mistake("Nothing is turned: these are the scores of q and k as they came", partial(scores, turns="")),
+    "subtracted_twice": Mistake(
+        "Both halves are subtracted: a rotation has one minus, and the second half is second · cos + first · sin",
+        partial(scores, form="two_minus"),
+    ),
     "not_a_rotation": Mistake(
         "Both halves are added, so lengths change: a rotation has one minus, first · cos - second · sin",
         partial(scores, form="sign"),
