@@ -139,9 +139,9 @@ course.after("05.beyond", rope_explorer(method="default").show)
 # that was trained there).
 
 # %% [markdown]
-# The slow clocks point where they never pointed in training, and the weights have never met such angles. There are two
-# ways out. Train on long texts, which costs much. Or change the clocks, so that a far token too points where some token
-# of the training has pointed. LongLoRA does both. First, the clocks.
+# The slow clocks point where they never pointed in training. There are two ways out. Train on long texts, which costs
+# much. Or change the clocks, so that a far token too points where some token of the training has pointed. LongLoRA does
+# both. First, the clocks.
 
 # %% [markdown]
 # ## Build: rotated scores
@@ -360,7 +360,7 @@ check.yarn_frequencies(yarn_frequencies)
 
 # %% [markdown]
 # All five rules in one picture, at 2,048 bytes. On the left of the dotted line stand the pairs that turned full circle in
-# training, on the right those that did not. (Dynamic NTK goes further down than the rest: its factor is 57 there.)
+# training, on the right those that did not. (Dynamic NTK ends lowest: its factor is 57 there.)
 
 # %%
 ropes = {"default": trained_rope} | {
@@ -513,9 +513,9 @@ print(course.recorded_line("position_rules_full"))
 # pattern. **Position rule and group are one choice, not two.**
 
 # %% [markdown]
-# That was one seed. The studies of this repository ask again with three, and take the clocks apart. If the distances
-# beyond the group are to blame, then the slow pairs must be the ones that matter: only they still meet new angles there.
-# So linear interpolation was given to the slow pairs alone, to the middle ones alone, to the fast ones alone.
+# That was one seed; the study below has three. If the distances beyond the group are to blame, then the slow pairs must be
+# the ones that matter: only they still meet new angles there. So it gives linear interpolation to the slow pairs alone,
+# to the middle ones alone, to the fast ones alone.
 #
 # {{claim: any-position-rule}}
 
@@ -527,7 +527,8 @@ course.show_study("positions")
 #
 # Some checkpoints keep the two features of a pair next to each other, (0, 1), (2, 3), …, others half a head apart. Put a
 # file of one kind into a program of the other kind, and it loads: all shapes fit, and nothing warns you. We reorder the
-# rows of the query and key weights as such a file has them, and change nothing else.
+# rows of the query and key weights as such a file has them, and change nothing else. (`own` is the model as it should be, of
+# the first prediction.)
 
 # %%
 wrong = small.bundled_model(256)
@@ -535,7 +536,6 @@ for attention in wrong.attention_layers:
     for projection in (attention.q_proj, attention.k_proj):
         heads = projection.weight.detach().unflatten(0, (-1, 2, 24))  # heads, halves, pairs
         projection.weight.data = heads.transpose(1, 2).flatten(0, 2)  # heads, pairs, halves
-own = bits["default"][TRAINED]  # measured for the first prediction
 broken = evaluate.score_text(wrong, held_out, [TRAINED], windows=windows).by_length[TRAINED]
 print(f"bits per byte at 256: {own:.2f} as it should be, {broken:.2f} with the pairs mixed up")
 

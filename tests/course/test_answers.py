@@ -179,6 +179,17 @@ def test_what_waits_for_a_prediction_or_a_check_waits_for_one_that_is_there(name
 
 
 @each_lesson
+def test_a_verdict_opens_when_the_code_that_computes_it_does(name):
+    """A verdict answers the prediction before it as well as the numbers below it do."""
+    cells = LESSONS[name].cells
+    opened = {cell.metadata["claim"]: cell.metadata.get("after") for cell in cells if "claim" in cell.metadata}
+    told = {}
+    for cell in cells:
+        told |= dict.fromkeys(re.findall(r"{{claim: (.+?)}}", cell.source), cell.metadata.get("after"))
+    assert told == opened
+
+
+@each_lesson
 def test_no_visible_cell_holds_a_solution(name):
     visible = [
         re.sub(r"\s+", "", cell.source)
