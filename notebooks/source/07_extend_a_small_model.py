@@ -89,13 +89,19 @@ print(
 print(f"training: groups of {report.pattern.group_size}, half of the heads shifted by {report.pattern.shift}")
 print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full attention")
 
+# %% [markdown]
+# What trains? Lesson 06 counted with rank 8. The recipe here has a larger one, because a model as small as this one gains
+# by it, so a larger share of its weights trains.
+
 # %%
+print(f"LoRA of rank {settings.rank}, the embeddings and the norms")
 recipe = {"trainable_parameters": report.trainable_parameters, "trainable_share": report.trainable_share}
 plots.show_trainable(recipe)
 
 # %% [markdown]
-# **Steps 2 and 3, seen from outside.** The same weights read the same text in both modes. Up to the first wall of any head
-# no token has lost a key, so both modes must agree until there.
+# **Steps 2 and 3, seen from outside.** The same weights read the same text in both modes. Plain heads have their first
+# wall after one group, shifted heads after half a group. Up to there every token still sees all tokens before it, so both
+# modes must agree.
 
 # %%
 text = corpus.standard_library()
@@ -108,8 +114,8 @@ print(f"sparse and dense outputs differ from byte {first} on; the first wall of 
 assert first == geometry.shift
 
 # %% [markdown]
-# **Step 5, once.** One optimiser step on one long window. **Step 6.** LoRA is merged into the weights, the sparse pattern
-# is dropped, and a plain dense model remains.
+# **Step 5, once.** One optimiser step on one long window. (Its loss is that of this one window, and windows
+# differ a lot.) **Step 6.** LoRA is merged into the weights, the sparse pattern is dropped, and a plain dense model remains.
 
 # %%
 once = finetune.finetune(model, corpus.Windows(text.train, target + 1), finetune.FinetuneSettings(steps=1, batch=1))
@@ -169,7 +175,8 @@ course.reveal(
 )
 
 # %% [markdown]
-# Third, the training itself. One window in ten hides a [passkey](glossary.md#passkey-retrieval) at a random depth and asks
+# Third, the training itself. In each window some lines set a number under a name, and later lines ask for it: *references*,
+# which [lesson 08](08_did_it_work.ipynb) is about. And one window in ten hides a [passkey](glossary.md#passkey-retrieval) at a random depth and asks
 # for it at the end. Attention is sparse while it trains, and the groups are a quarter of the window.
 #
 # {{beginners: Passkey retrieval}}
@@ -199,11 +206,12 @@ course.reveal(
 # ## Play: train it
 #
 # Press **Start training**. The button calls one function, `extend(settings)`: it measures the model, applies the recipe,
-# trains, merges, and measures again. You can go on reading while it runs. **Stop** ends it after the present step, and
-# you keep what it has learned: it is merged and measured.
+# trains, merges, and measures again. It measures three times, before the stretch, after it and at the end, and that may
+# take as long as the training: go on reading while it runs. **Stop** ends it after the present step, and you keep what it
+# has learned: it is merged and measured.
 #
-# *Task*: before you press, guess how far the loss will fall. Then watch the curve of the text. Is the first step already
-# far worse than the last?
+# *Task*: before you press, guess how far the loss will fall. Then watch two curves: the text, and the references. Which of
+# them has something left to learn after the first steps?
 
 # %%
 panel = train_panel.training(settings)
@@ -225,7 +233,8 @@ plots.show_loss(result.curve)
 
 # %% [markdown]
 # Beside it the recorded run: the demo, four times the trained context. The slider goes through its steps and trains
-# nothing.
+# nothing. The text settles within a few steps, the references take longer: the model knew how to read, and learns to look
+# up a name. A passkey stands in few windows, so a short run may meet none.
 
 # %%
 course.after("07.key_loss", train_panel.replay(demo["train"]["curve"]).show)
@@ -233,8 +242,9 @@ course.after("07.key_loss", train_panel.replay(demo["train"]["curve"]).show)
 # %% [markdown]
 # ## Reveal: your run
 #
-# The model as it was pretrained, measured on your machine a moment ago, and what your training made of it. "Useless" needs
-# a number to compare with: what a byte costs if you know nothing but how often each byte occurs.
+# The model as it was pretrained, measured on your machine a moment ago, and what your training made of it. You measure on
+# fewer windows than the demo did, so your numbers stand a little beside those of the prediction, before and after alike.
+# "Useless" needs a number to compare with: what a byte costs if you know nothing but how often each byte occurs.
 
 # %%
 held_out = np.concatenate([np.frombuffer(document.data, dtype=np.uint8) for document in text.held_out])
@@ -351,7 +361,8 @@ check.digit_bits(digit_bits)
 
 # %% [markdown]
 # The next cell compares the formula with the record, for as many layers as the small model has, and for one. To copy a key,
-# a layer must look at it directly, so one layer is the fairer count, and it comes closer.
+# a layer must look at it directly, so one layer is the fairer count, and it comes closer. The formula is that of a perfect
+# model: a real one also misses keys that it could hear, and costs more.
 
 # %% worked="digit_bits"
 group = demo["train"]["group_size"]

@@ -76,7 +76,8 @@ course.reveal(
     "08.untrained",
     100 * keys["stretched"]["rate"],
     f"{keys['stretched']['successes']} of {keys['stretched']['trials']}; before {keys['before']['successes']}, after "
-    f"training {keys['after']['successes']}. The base met passkeys in its pretraining. It knew how to copy a key, and "
+    f"training {keys['after']['successes']}, which with so few trials stands for anything between "
+    f"{keys['after']['interval_95'][0]:.0%} and {keys['after']['interval_95'][1]:.0%}. The base met passkeys in its pretraining. It knew how to copy a key, and "
     f"YaRN carries that skill to {target // trained} times the length.",
     unit="per cent",
 )
@@ -153,9 +154,12 @@ course.reveal(
 
 
 # %% after="08.training"
-plots.show_references({name: demo[name]["references"] for name in ("stretched", "after")})
+near = {name: {"<=G": demo[name]["references"]["<=G"]} for name in ("stretched", "after")}
+plots.show_references(near)
 
 # %% [markdown] after="08.training"
+# (The thin line on a bar says between which limits the true rate probably lies.)
+#
 # **Training taught the model to find what is asked for by name.** Nothing else explains these bars: same weights at the
 # start, same positions, same texts.
 
@@ -171,24 +175,17 @@ plots.show_references({name: demo[name]["references"] for name in ("stretched", 
 # %%
 course.predict(
     "08.shift",
-    "References one to two groups away. How much does the shift find of what full attention finds, "
-    "and how much do groups without a shift?",
-    choices=[
-        "all three find about the same",
-        "S² most of it, no shift less than half",
-        "no shift most of it, S² less than half",
-        "both less than half",
-    ],
+    "Take references one to two groups away. Which of the two sparse models finds at least half as many of them as the "
+    "model trained with full attention?",
+    choices=["both of them", "the one with the shift", "the one without", "neither"],
 )
 three = {"short": demo["arms"]["short"], "after": demo["after"], "full": demo["arms"]["full"]}
 apart = {name: of_100(arm, "G-2G") for name, arm in three.items()}
 shifted, unshifted = apart["after"] / apart["full"], apart["short"] / apart["full"]
-if min(shifted, unshifted) > 0.9:
-    verdict = "all three find about the same"
-elif shifted > 0.5:
-    verdict = "S² most of it, no shift less than half" if unshifted < 0.5 else "all three find about the same"
+if shifted >= 0.5:
+    verdict = "both of them" if unshifted >= 0.5 else "the one with the shift"
 else:
-    verdict = "no shift most of it, S² less than half" if unshifted > 0.5 else "both less than half"
+    verdict = "the one without" if unshifted >= 0.5 else "neither"
 course.reveal(
     "08.shift",
     verdict,
@@ -217,7 +214,9 @@ print(
 # %% [markdown] after="08.shift"
 # **The shift carries what was learned across the wall of a group.** In the plain text you would not have seen it: little
 # of what stands far back helps to guess the next byte of source code, and there all three are nearly alike. Ask for what
-# stands across a wall, and the shift decides, as in the probe of [lesson 02a](02a_wall_and_shift.ipynb).
+# stands across a wall, and the shift decides, as in the probe of [lesson 02a](02a_wall_and_shift.ipynb). That shows in the
+# first bars too: a number less than a group away may still stand behind a wall. The passkeys tell the three apart no
+# better than the text does: there were few of them, and the stretched model finds them anyway.
 #
 # And it has a limit. **Beyond two groups, full attention finds far more.** This model has four layers, too few to carry a
 # word over all walls ([lesson 02b](02b_reach.ipynb)): what cannot arrive in training is not learned in training.
@@ -353,10 +352,11 @@ print(f"full − S²: {mean:+.4f}; standard error {error:.4f} in pairs, {apart:.
 # %% [markdown]
 # ### Seeds, factors, steps · more
 #
-# The story above is one run an arm. What stays of it over three seeds, at four, eight and sixteen times the context? The
+# The story above is one run of each way of training. What stays of it over three seeds, at four, eight and sixteen times the context? The
 # studies were planned before they were run. Two results to take along.
 #
-# On plain text S² and *short* are alike, and both stay behind full attention:
+# On plain text S² and *short* are alike, and both stay behind full attention: that is the first line. The second is about
+# *four times the steps*. Trained so long, S² is better under its own pattern. Is it better in use, too?
 
 # %%
 study = course.recorded("studies")["studies"]["attention"]
@@ -368,8 +368,7 @@ for statement in (
     print(f"{statement} {said[statement]['verdict'].upper()}: {said[statement]['because']}")
 
 # %% [markdown]
-# The second line is about *four times the steps*: under its own pattern S² goes on getting better, and used with full
-# attention it gets worse. A last quarter of full attention mends most of it and with some seeds loses passkeys. A quarter
+# With four times the steps S² goes on getting better under its own pattern, and used with full attention it gets worse. A last quarter of full attention mends most of it and with some seeds loses passkeys. A quarter
 # of the learning rate loses no passkeys but repairs little. [Lesson 11](11_where_the_idea_went.ipynb) has the name that
 # this problem was given later.
 
@@ -478,7 +477,7 @@ print(f"model.train(): {keys_found(untrained.train())} of {len(hidden)} keys")
 _ = untrained.eval()
 
 # %% [markdown]
-# **Your turn**: put the key at depth 1.0 in the cell above. Now both modes agree, and nobody would notice the mistake.
+# **Your turn**: put the key at the end, depth 1.0, in the cell above: replace the 0.25. Now both modes agree, and nobody would notice the mistake.
 # `score_text` and `score_passkeys` set the mode themselves and give it back, for this reason.
 #
 # ## Recap

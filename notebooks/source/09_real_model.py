@@ -7,7 +7,7 @@
 # %% [markdown]
 # **You will be able to**
 #
-# - put S²-Attn into a model of `transformers` while it trains, and prove that evaluation stays what it was;
+# - put S²-Attn into a model of `transformers` while it trains, and test what its evaluation computes;
 # - run the whole recipe with `peft`: stretch, train, save, reload, merge, generate, with stock code at the end;
 # - say which models can take S², which are refused, and why a refusal beats a silent surprise;
 # - recognise the way in which most long adapters lose their positions.
@@ -59,7 +59,8 @@ print(f"transformers {transformers.__version__}, peft {peft.__version__}, on {de
 #
 # Nobody needs a toy with a long context. You want this in a real model. `transformers` lets a model look up its attention
 # by name, so S²-Attn gets a name of its own. No line of the model changes, and the switch is the model's own `train()` and
-# `eval()`. To see it, take a stock Llama of one layer, push the input at one token, and look which outputs move.
+# `eval()`. To see it, take a stock Llama of one layer, change its input
+# at one token by a little, and look which outputs move. The cell does that for each of 16 tokens.
 #
 # {{beginners: Perturbation test}}
 
@@ -77,7 +78,7 @@ def who_hears_whom(model, tokens=16):
 
 model = check.random_llama(num_hidden_layers=1)
 report = hf.use_s2(model, group_size=4)
-print(f"{report.model}, {report.layers} attention layer: from {report.before!r} to {report.after!r}, {report.settings}")
+print(f"{report.model}, {report.layers} attention layer: from {report.before!r}, torch's own, to {report.after!r}")
 heard = {"model.train(): S²-Attn": who_hears_whom(model.train()), "model.eval(): dense": who_hears_whom(model.eval())}
 assert (heard["model.train(): S²-Attn"] == S2Geometry(16, 4, model.config.num_attention_heads).reach(1)).all()
 assert (heard["model.eval(): dense"] == np.tri(16, dtype=bool)).all()
@@ -100,6 +101,9 @@ from longlora_edu.widgets.family_explorer import show_panel
 show_panel()
 
 # %% [markdown]
+# The difference between the Mistrals is the window: the one whose window is switched off has causal attention and nothing
+# else. Gemma 2 reads from left to right and is refused, for the cap on its scores; so is Mamba, which has no attention.
+#
 # The paper says nothing of encoder-decoder models such as T5, or of models that read in both directions, such as BERT.
 # Their attention is not causal, so groups and a shift would mean something else there.
 #
@@ -108,7 +112,8 @@ show_panel()
 # ## Predict: how dense is dense?
 #
 # First a model worth measuring: the small Llama that comes with the package, written into a folder in the layout of
-# `transformers` and loaded by stock code. From here on it is the *base*.
+# `transformers` and loaded by stock code. From here on it is the *base*. The picture above says who hears whom in
+# evaluation. It does not say whether the *numbers* are those of a model that never met S².
 
 # %%
 tiny.save_tiny_llama(tiny.bundled_model(), work / "base")
@@ -128,7 +133,7 @@ with torch.no_grad():
 print(f"{type(base).__name__}: {base.num_parameters():,} weights, context {base.config.max_position_embeddings}")
 
 # %%
-choices = ["bit for bit equal", "equal up to rounding", "different on the shifted heads"]
+choices = ["bit for bit equal", "equal up to rounding", "different behind the first wall"]
 course.predict(
     "09.evaluation",
     "A model is put under S²-Attn, then `model.eval()` is called. How do its logits compare with those of the stock "
@@ -217,7 +222,8 @@ check.evaluation_is_dense(evaluation_is_dense)
 # ([lesson 05](05_stretching_positions.ipynb) shows why).
 #
 # How good is a model at some length? We measure bits per byte on the same last 128 bytes of held-out files, with more and
-# more text before them, as in [lesson 08](08_did_it_work.ipynb).
+# more text before them, as in [lesson 08](08_did_it_work.ipynb). The files are fewer and other ones than there: compare the
+# rows here with each other, and not with that lesson.
 
 # %%
 library = corpus.standard_library()
@@ -343,8 +349,9 @@ say_bits("trained, reloaded with positions", again)
 say_bits("trained, reloaded by PEFT alone", careless)
 
 # %% [markdown]
-# No error, no warning. The model looks loaded, and beyond its old context it reads nonsense. `load_longlora` refuses a
-# folder without `config.json`, and two more things that it would have to guess:
+# No error, no warning. The model looks loaded, and beyond its old context it reads nonsense. So the library
+# refuses a folder without `config.json`. It also refuses to stretch by a second rule, and to write under S², where each new
+# token comes alone and has no group:
 
 # %%
 import shutil
@@ -405,7 +412,7 @@ print(tokenizer.decode(written[prompt.shape[1] :]))
 # ## Build: odd heads, shared keys, padding
 #
 # Real models are less tidy than pictures: nine heads share three pairs of keys and values, and rows have unequal lengths.
-# Is S² right there too? We need a second opinion. Stock attention accepts a mask for each head. So give a stock model the
+# With nine heads, which half is shifted, four or five? And is S² right there too? We need a second opinion. Stock attention accepts a mask for each head. So give a stock model the
 # mask of the geometry: if S² is what we say, both give the same logits. (30 tokens do not fill groups of 8 evenly, which
 # makes the test harder.)
 #
@@ -441,8 +448,9 @@ print("a padded row gives what it gives alone")
 # ## Build: one layer with two switches
 #
 # Other libraries offer LongLoRA as an adapter around one attention layer. `LongLoRAAdapter` does the same: LoRA on the four
-# projections, and S² only while *both* switches are on, the layer's training mode and `use_shifted_attention`. Its group
-# is the *original* context. These libraries chose that; the paper did not.
+# projections, S², and two switches, the layer's training mode and `use_shifted_attention`. Its group is the *original*
+# context. These libraries chose that; the paper did not. In how many of the four settings is attention sparse? Say a
+# number, then run the cell.
 
 # %%
 from longlora_edu.adapter import LongLoRAAdapter
@@ -463,6 +471,9 @@ with torch.no_grad():
             )
 
 # %% [markdown]
+# In one: only while both switches are on. It differs from token 4 on, and not from token 8, where the first group ends,
+# because the groups of shifted heads end half a group earlier.
+#
 # ## Build: a model from the real world
 #
 # Everything above holds for any size. Write a model into `MODEL`: a folder, a `.gguf` file, or an ID on the hub such as

@@ -63,8 +63,8 @@ assert np.array_equal(llama4, S2Geometry(16, 4, 2, shift=0).mask()[0])
 course.reveal(
     "11.chunk",
     "plain heads, without a shift",
-    "Equal, square by square. And the wall? Every fourth layer of that model has full attention: there the news "
-    "gets across. Nobody needed the shift.",
+    "The mask of its chunks and that of our plain heads are equal, square by square. How does news get across a wall? "
+    "Every fourth layer of that model has full attention. Nobody needed the shift.",
 )
 
 # %% [markdown]
@@ -89,8 +89,8 @@ for statement in (
     print(f"{statement}\n    {said[statement]['verdict']}: {said[statement]['because'].partition(';')[0]}")
 
 # %% [markdown]
-# Read the lines from top to bottom: a small gap, a large one after four times the steps, and nearly none when the last
-# quarter of the training is full attention. If you use S² today, end like that.
+# Read the lines from top to bottom: a small gap, a large one after four times the steps, and a gap too small to judge with
+# three seeds when the last quarter of the training is full attention. If you use S² today, end like that.
 #
 # **4. Blocks are chosen by what they say.** A group is cut by position: it takes no notice of the text. NSA, MoBA and
 # DeepSeek's sparse attention let each word choose the blocks that it looks at, and train with that choice from the start
@@ -133,8 +133,8 @@ course.reveal(
 # %% [markdown]
 # ## Play: put them side by side
 #
-# Ten patterns over the same tokens. **One task.** For each: who is visible to the last token directly, and where would
-# the news from the first token have to wait?
+# Ten patterns over the same tokens. **One task.** Read the bottom row of each picture: it is what the last token sees. In
+# which of the ten does it see the first token directly?
 
 # %%
 patterns = neighbours.named_patterns(16)
@@ -142,6 +142,9 @@ print(", ".join(patterns))
 neighbours.show_patterns(patterns, 64)
 
 # %% [markdown]
+# In three: full attention, and *Longformer, sinks* and *BigBird*, whose first tokens are seen by all. In the others the
+# news has to travel from layer to layer.
+#
 # ## Build: a hybrid's bill
 #
 # ### Exercise 11.1 · The pairs of a hybrid

@@ -256,7 +256,7 @@ def test_the_line_says_how_fast_and_how_long_still(settings):
     with training.stage("Training", 100, "B") as advance:
         advance(25, "loss 0.700")
         assert training.bar.value == 0.25
-        assert "loss 0.700" in training.line.value
+        assert "loss 0.700 nats" in training.line.value
         assert "bytes a second" in training.line.value
         assert training.line.value.endswith("s left")
 
@@ -266,8 +266,9 @@ def test_a_stop_while_it_is_measured_says_so_and_keeps_the_time_left(settings):
     alive = threading.Event()
     training._thread = threading.Thread(target=alive.wait, daemon=True)
     training._thread.start()
-    with training.stage("After: dense attention", 100, "B") as advance:
-        assert training.line.value == "Measuring the model, after training"
+    with training.stage("After training: dense attention", 100, "B") as advance:
+        assert training.line.value == "Measuring: after training"
+        assert training.bar.description == "Measuring"  # a longer one is cut
         training.press_stop()
         advance(25)
         assert "no step is left to stop" in training.line.value
@@ -277,7 +278,7 @@ def test_a_stop_while_it_is_measured_says_so_and_keeps_the_time_left(settings):
 
 def test_each_stage_has_its_name_in_the_line(settings):
     training = Training(settings, extend=small_run)
-    for name, said in (("Before: x", "Measuring the model, before training"), ("Training", "Training")):
+    for name, said in (("The base as it is: x", "Measuring: the base as it is"), ("Training", "Training")):
         with training.stage(name, 10, "B") as advance:
             advance(5)
             assert training.line.value.startswith(said)

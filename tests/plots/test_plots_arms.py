@@ -83,7 +83,14 @@ def test_positions_can_be_read_from_the_last_row():
 
 def test_a_table_has_headings_for_rows_and_columns(published):
     show_table(["arm", "bits"], [["S² <b>", 1.25]], caption="Bits")
-    assert '<th scope="row">S² &lt;b&gt;</th><td>1.25</td>' in published[0]["text/html"]
+    assert '<th scope="row" style="text-align:left">S² &lt;b&gt;</th><td>1.25</td>' in published[0]["text/html"]
     assert published[0]["text/plain"] == "Bits\narm | bits\nS² <b> | 1.25"
     with pytest.raises(ValueError, match=r"rows must have 2 cells, one a heading, got \['S²'\]"):
         show_table(["arm", "bits"], [["S²"]], caption="Bits")
+
+
+def test_a_column_of_sentences_begins_at_the_left(published):
+    show_table(["arm", "found", "bits"], [["S²", "none of the keys far back", 1.25]], caption="Bits")
+    shown = published[0]["text/html"]
+    assert '<td style="text-align:left">none of the keys far back</td><td>1.25</td>' in shown
+    assert '<th scope="col" style="text-align:left">found</th><th scope="col">bits</th>' in shown

@@ -128,8 +128,8 @@ class Training:
         began, done = time.perf_counter(), 0
         name = what.partition(":")[0]
         self._learning = name == LEARNING
-        said = name if self._learning else f"Measuring the model, {name[0].lower()}{name[1:]} training"
-        self.bar.value, self.bar.description = 0.0, name
+        said = name if self._learning else f"Measuring: {name[0].lower()}{name[1:]}"
+        self.bar.value, self.bar.description = 0.0, name if self._learning else "Measuring"
         self.line.value = html.escape(said)
 
         def advance(amount: int, text: str = "") -> None:
@@ -137,7 +137,12 @@ class Training:
             done += amount
             rate = done / max(time.perf_counter() - began, 1e-9)
             self.bar.value = done / total
-            words = [said, text, f"{rate:,.0f} bytes a second", f"{(total - done) / rate:.0f} s left"]
+            words = [
+                said,
+                f"{text} nats" if text and self._learning else text,
+                f"{rate:,.0f} bytes a second",
+                f"{(total - done) / rate:.0f} s left",
+            ]
             if not (self._learning and self._stop.is_set()):
                 self.line.value = html.escape(self._note + " · ".join(word for word in words if word))
 
