@@ -57,6 +57,28 @@ def of_the_first_tokens(model, stock, ids):
 
 
 @torch.no_grad()
+def of_the_last_token(model, stock, ids):
+    mode = model.training
+    same = torch.equal(model.eval()(ids).logits[:, -1], stock.eval()(ids).logits[:, -1])
+    model.train(mode)
+    return same
+
+
+@torch.no_grad()
+def within_torch_s_own_tolerance(model, stock, ids):
+    mode = model.training
+    same = torch.allclose(model.eval()(ids).logits, stock.eval()(ids).logits)
+    model.train(mode)
+    return same
+
+
+def forces_the_mode(model, stock, ids):
+    same = loses_the_mode(model, stock, ids)
+    model.train()
+    return same
+
+
+@torch.no_grad()
 def loses_the_mode(model, stock, ids):
     return torch.equal(model.eval()(ids).logits, stock.eval()(ids).logits)
 
@@ -73,8 +95,10 @@ WRONG_TESTS = {
     "training compared": (forgets_eval, "rejects a good model. It arrived in training mode"),
     "mode asked": (asks_the_mode, "arrives in evaluation mode"),
     "sparse passes": (of_the_first_tokens, "compare the logits of all tokens"),
-    "tolerance": (within_tolerance, "slightly different weights"),
+    "tolerance": (within_tolerance, "a millionth too large"),
+    "last token": (of_the_last_token, "wrong at the first token of a row"),
     "mode lost": (loses_the_mode, "leaves the model in evaluation mode"),
+    "mode forced": (forces_the_mode, "leaves the model in training mode"),
     "type": (lambda model, stock, ids: None, "True or False, got NoneType .did you forget"),
     "exception": (lambda model, stock, ids: model(ids).logit, "raised AttributeError"),
 }
@@ -103,6 +127,7 @@ def test_tests_that_are_none_are_told_why(mistake, journal):
         (lambda model, stock, ids: model(ids) is not None, "sparse passes"),
         (lambda model, stock, ids: model(ids) is None, "training compared"),
         (by_argmax, "tolerance"),
+        (within_torch_s_own_tolerance, "tolerance"),
     ],
 )
 def test_other_tests_that_are_none_get_the_nearest_sentence(wrong, mistake, journal):

@@ -293,6 +293,22 @@ def no_rate(model, rate, ratio):
     return [{"params": [p for p in model.parameters() if p.requires_grad]}]
 
 
+class BiasTrains(layer_class()):
+    def __init__(self, base, rank, alpha):
+        super().__init__(base, rank, alpha)
+        base.requires_grad_(True)
+        base.weight.requires_grad_(False)
+
+    def forward(self, x):
+        return super().forward(x)
+
+
+def merged_with_a_shared_bias(layer):
+    linear = merge()(layer)
+    linear.bias = layer.base.bias
+    return linear
+
+
 LOW_RANK = {
     "lora_layer": {
         "b_not_zero": (layer_class(start_b=torch.randn), "B must start at zero"),
@@ -304,6 +320,7 @@ LOW_RANK = {
         "not_parameters": (layer_class(wrap=lambda tensor: tensor), "no optimizer and no file"),
         "side_frozen": (layer_class(wrap=lambda t: nn.Parameter(t, requires_grad=False)), "A does not train"),
         "base_trains": (layer_class(freeze=False), "base weight still trains"),
+        "bias_trains": (BiasTrains, "bias of the base still trains"),
         "alpha_forgotten": (layer_class(scale=lambda alpha, rank: 1.0), "counts 1, so"),
         "rank_forgotten": (layer_class(scale=lambda alpha, rank: alpha), "division by the rank is missing"),
         "alpha_forgotten_rank_divides": (layer_class(scale=lambda alpha, rank: 1 / rank), "alpha is missing"),
@@ -350,6 +367,7 @@ LOW_RANK = {
         "base_only": (lambda layer: copy.deepcopy(layer.base), "update is not added"),
         "transposed": (merge(transposed), "update is transposed"),
         "bias_lost": (merged_without_bias, "bias of the base layer is lost"),
+        "bias_shared": (merged_with_a_shared_bias, "share one bias"),
         "not_plain": (lambda layer: layer, "plain nn.Linear, got LoRALinear"),
         "type": (lambda layer: None, "did you forget `return`"),
         "dtype": (lambda layer: merge()(layer).float(), "dtype of its input"),
@@ -453,6 +471,19 @@ def test_a_planted_mistake_is_named(check, mistake, wrong, match, journal):
 def test_a_right_answer_passes(check, right, journal):
     CHECKS[check](right, journal=journal)
     assert journal.get("exercises", CHECKS[check].key) == {"attempts": 1, "passed": True}
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong", "advice"),
+    [
+        ("lora_layer", layer_class(side_of=lambda side: side[:, :2] @ side), "raised RuntimeError.* vectors are rows"),
+        ("merged", merge(lambda layer: layer.lora_A.weight @ layer.lora_B.weight), r"RuntimeError on the line.*B A: "),
+    ],
+)
+def test_shapes_that_do_not_fit_come_with_advice(check, wrong, advice, journal):
+    with pytest.raises(CheckFailed, match=advice) as caught:
+        CHECKS[check](wrong, journal=journal)
+    assert caught.value.mistake == "exception"
 
 
 def test_sides_that_are_linears_are_sides_too(journal):

@@ -67,6 +67,21 @@ def test_a_wrong_step_is_named(mistake, journal):
     assert (error.picture is not None) == (mistake == "dense")
 
 
+@pytest.mark.parametrize(
+    ("logits", "targets", "advice"),
+    [
+        (lambda m, ids: m(ids).flatten(0, 1), lambda ids: ids.flatten().long(), r"it reads all but the last"),
+        (lambda m, ids: m(ids[:, :-1]), lambda ids: ids[:, 1:].long(), r"Flatten both"),
+        (lambda m, ids: m(ids[:, :-1]).flatten(0, 1), lambda ids: ids.flatten().long(), "must be as many"),
+    ],
+)
+def test_an_error_in_a_step_comes_with_advice(logits, targets, advice, journal):
+    def wrong(model, ids, optimizer):
+        return F.cross_entropy(logits(model.train(), ids), targets(ids)).item()
+
+    assert refused(training.long_step, wrong, journal, advice).mistake == "exception"
+
+
 def test_a_step_taken_twice_is_not_one_step(journal):
     def twice(model, ids, optimizer):
         value = step(model, ids, optimizer)
@@ -95,6 +110,8 @@ BITS_MISTAKES = {
     "column": (lambda g, n: (1 - g.reach(n)[:, -1].mean()) * math.log2(10), "rows hear, columns are heard"),
     "everybody": (lambda g, n: (1 - g.reach(n).mean()) * math.log2(10), "mean over all tokens that hear"),
     "too many digits": (lambda g, n: 5 * bits(g, n), "one digit is asked for"),
+    "all keys": (lambda g, n: (~g.reach(n)[-1]).sum() * math.log2(10), "take the mean"),
+    "ten": (lambda g, n: (1 - g.reach(n)[-1].mean()) * 10, r"`np.log2\(10\)` bits, not ten"),
     "other": (lambda g, n: 1.5, "a digit costs .* bits, got 1.500"),
 }
 
@@ -138,6 +155,11 @@ LAST_MISTAKES = {
     "no context": (lambda f, w, n, t: f(w[:, -t - 1 :])[:, -t:].mean() / math.log(2), "the last bytes alone"),
     "perplexity": (lambda *given: math.exp(last_bits(*given) * math.log(2)), "this is a perplexity"),
     "times": (lambda *given: last_bits(*given) * math.log(2) ** 2, r"divided by `log\(2\)`, not multiplied"),
+    "too much context": (lambda f, w, n, t: f(w[:, -n - t :])[:, -t:].mean() / math.log(2), "`tail` bytes too many"),
+    "first bytes": (lambda f, w, n, t: f(w[:, -n:])[:, :t].mean() / math.log(2), "the first `tail` losses"),
+    "one too early": (lambda f, w, n, t: f(w[:, -n:])[:, -t - 1 : -1].mean() / math.log(2), "one byte too early"),
+    "sum": (lambda f, w, n, t: f(w[:, -n:])[:, -t:].sum() / math.log(2), "take the mean"),
+    "windows cut": (lambda f, w, n, t: f(w[-n:])[-t:].mean() / math.log(2), "first axis counts windows"),
     "other": (lambda *given: 7.0, "the answer is .* bits, got 7.0000"),
     "exception": (lambda f, w, n, t: f(w[0]), "raised ValueError"),
     "type": (lambda *given: None, "did you forget `return`"),

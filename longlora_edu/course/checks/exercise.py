@@ -119,11 +119,16 @@ def check(key: str) -> Callable:
     return decorate
 
 
-def called(function: Callable, *inputs: Any, changed: tuple[str, str] | None = CHANGED):
+def called(
+    function: Callable,
+    *inputs: Any,
+    changed: tuple[str, str] | None = CHANGED,
+    advice: Mapping[str, str] | None = None,
+):
     """Call the learner's function on `inputs` and return its answer; an error becomes a sentence with its line.
 
     `changed` is the mistake (name, sentence) of a function that writes into the arrays or tensors among `inputs`; with
-    None it may.
+    None it may. `advice` maps words of an error to the sentence that helps against it.
 
     Raises:
         NotImplementedError: from a stub.
@@ -131,7 +136,7 @@ def called(function: Callable, *inputs: Any, changed: tuple[str, str] | None = C
     """
     if not callable(function):
         raise CheckFailed(f"a function is needed here, got {type(function).__name__}", mistake="no function")
-    name = getattr(function, "__name__", "your function")
+    name = getattr(function, "__name__", type(function).__name__)
     before = [_values(x) if changed else None for x in inputs]
     try:
         with np.errstate(all="ignore"):
@@ -139,10 +144,12 @@ def called(function: Callable, *inputs: Any, changed: tuple[str, str] | None = C
     except (NotImplementedError, CheckFailed):
         raise
     except Exception as error:
-        file = getattr(getattr(function, "__code__", None), "co_filename", None)
+        code = getattr(function, "__code__", None) or getattr(getattr(function, "forward", None), "__code__", None)
+        file = getattr(code, "co_filename", None)
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         where = f" on the line `{own[-1].line}`" if own and own[-1].line else ""
-        what = f"{name} raised {type(error).__name__}{where}: {error}"
+        help_ = "".join(f". {sentence}" for words, sentence in (advice or {}).items() if words in str(error))
+        what = f"{name} raised {type(error).__name__}{where}: {error}{help_}"
         raise CheckFailed(what, mistake="exception") from None
     for old, new in zip(before, map(_values, inputs), strict=True):
         expect(old is None or (old.shape == new.shape and bool((old == new).all())), *(changed or CHANGED))

@@ -41,6 +41,8 @@ def lora_layer(layer_class: Callable) -> Passed:
         a, b = _expect_sides(layer, base)
         trains = "The base weight still trains: LoRA freezes it, base.requires_grad_(False)"
         expect(not base.weight.requires_grad, "base_trains", trains)
+        trains = "The bias of the base still trains: base.requires_grad_(False) freezes both, weight and bias"
+        expect(not bias or not base.bias.requires_grad, "bias_trains", trains)
         if device == "cpu":
             _expect_start(a, b)
             x = torch.randn(2, 4, 6, dtype=dtype, generator=torch.Generator().manual_seed(1))
@@ -58,7 +60,7 @@ def merged(function: Callable) -> Passed:
     for inputs, outputs, bias in ((5, 5, True), (6, 4, False), (4, 7, True)):
         layer = _trained_layer(inputs, outputs, bias)
         before = layer.base.weight.clone()
-        linear = called(function, layer)
+        linear = called(function, layer, advice=ORDER)
         expect(isinstance(linear, nn.Module), "type", f"merged must return an nn.Linear, got {type_of(linear)}")
         expect(
             type(linear) is nn.Linear,
@@ -83,6 +85,8 @@ def merged(function: Callable) -> Passed:
         )
         kept = not bias or (linear.bias is not None and torch.equal(linear.bias, layer.base.bias))
         expect(kept, "bias_lost", "The bias of the base layer is lost: the merged layer needs it too")
+        shared = "The merged layer and the old one share one bias: what changes it here changes it there. Copy it"
+        expect(not bias or linear.bias.data_ptr() != layer.base.bias.data_ptr(), "bias_shared", shared)
     return Passed("One matrix again, the same numbers, and the layer itself is as it was.")
 
 
@@ -206,7 +210,8 @@ def _expect_sides(layer: nn.Module, base: nn.Linear) -> tuple[Tensor, Tensor]:
         expect(side.requires_grad, "side_frozen", f"{name} does not train: nothing would be learned in it")
         for field in ("dtype", "device"):
             mine, right = getattr(side, field), getattr(base.weight, field)
-            expect(mine == right, field, f"{name} must have the {field} of the base weight, {right}, got {mine}")
+            asks = f"{name} must have the {field} of the base weight, {right}, got {mine}: {field}=base.weight.{field}"
+            expect(mine == right, field, asks)
     return sides["A"], sides["B"]
 
 
@@ -238,11 +243,11 @@ def _compare_forward(layer: nn.Module, base: nn.Linear, a: Tensor, b: Tensor, x:
     def read(answer, *_):
         return expect_tensor(answer, tuple(before.shape), like=before, what="the output").detach()
 
+    fresh = read(called(layer, x, advice=ROWS))
     if x.dtype != torch.float64:  # its rounding would hide or fake a mistake
-        read(called(layer, x))
         return
     otherwise = "With B at zero the layer must compute exactly what the base computes"
-    compare(layer, [(x,)], lambda x: before, _fresh_mistakes(base), read=read, otherwise=otherwise)
+    compare(lambda x: fresh, [(x,)], lambda x: before, _fresh_mistakes(base), otherwise=otherwise)
     with torch.no_grad():
         b.copy_(torch.randn(b.shape, dtype=b.dtype, generator=torch.Generator().manual_seed(2)))
         side = x @ a.T @ b.T
@@ -344,6 +349,12 @@ def _side_mistakes(before: Tensor, side: Tensor) -> dict[str, Mistake]:
 
 
 SCALING = ALPHA / RANK
+ROWS = {
+    "shapes cannot be multiplied": "x is (…, in), its vectors are rows: multiply x from the right, with A first, and "
+    "look at the shapes (rank, in) and (out, rank)"
+}
+FIRST = "The update is B A: (out, rank) times (rank, in) gives (out, in)"
+ORDER = {"shapes cannot be multiplied": FIRST, "The size of tensor a": FIRST}
 MERGE_MISTAKES = {
     "scaling_forgotten": Mistake(
         "Alpha / rank is missing: the update is scaling · B A", lambda base, update: base + update

@@ -33,7 +33,7 @@ def long_step(function: Callable) -> Passed:
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for parameter in trained.values():
         parameter.grad = torch.full_like(parameter, LEFT)
-    value = called(function, model, ids, torch.optim.SGD(trained.values(), lr=RATE))
+    value = called(function, model, ids, torch.optim.SGD(trained.values(), lr=RATE), advice=STEP_ADVICE)
     expect(not isinstance(value, torch.Tensor), "tensor", "return the loss as a plain number: `loss.item()`")
     value = expect_number(value, "the loss")
     sparse = _loss(before.train(), ids)
@@ -95,6 +95,15 @@ def _joined(tensors) -> torch.Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors])
 
 
+CUT = "`ids` are one byte longer than what the model reads: it reads all but the last, `ids[:, :-1]`"
+FLAT = "Flatten both: logits to (m, 256), targets to (m,)"
+STEP_ADVICE = {
+    "must fit the context": CUT,
+    "Expected target size": FLAT,
+    "only batches of spatial targets": FLAT,
+    "expected scalar type Long": "Class numbers must be integers of 64 bits: `.long()`",
+    "to match target batch_size": "Logits and targets must be as many: the byte at each place, and the next one",
+}
 LOSS_MISTAKES = {
     "dense": Mistake(
         "this is the loss of dense attention: S² works in training mode only, so call `model.train()` first",
@@ -140,7 +149,7 @@ def digit_bits(function: Callable) -> Passed:
         read=lambda answer, *_: expect_number(answer, "the bits"),
         otherwise=lambda value, right, geometry, layers: (
             f"for {geometry.seq_len} tokens in groups of {geometry.group_size}, shift {geometry.shift}, and {layers} "
-            f"layers a digit costs {right:.3f} bits, got {value:.3f}"
+            f"layer{'s' * (layers > 1)} a digit costs {right:.3f} bits, got {value:.3f}"
         ),
         within=1e-6,
         picture=lambda value, right, *case: show_reach(*case),
@@ -186,6 +195,16 @@ DIGIT_MISTAKES = {
     "everybody": Mistake(
         "this is the mean over all tokens that hear; only the last one is asked: `reach(layers)[-1]`",
         _of_reach(lambda reach: reach.mean()),
+        also=_of_reach(lambda reach: 1 - reach.mean()),
+    ),
+    "all keys": Mistake(
+        "this is the cost over all places of a key together: take the mean, `reach(layers)[-1].mean()`",
+        lambda geometry, layers: geometry.seq_len * _digit_bits(geometry, layers),
+        also=_of_reach(lambda reach: reach[-1].sum()),
+    ),
+    "ten": Mistake(
+        "a guess among ten costs `np.log2(10)` bits, not ten",
+        lambda *case: _digit_bits(*case) / math.log2(10) * 10,
     ),
     "too many digits": Mistake("one digit is asked for, not the five of a key", lambda *case: 5 * _digit_bits(*case)),
 }

@@ -66,6 +66,31 @@ BITS_MISTAKES = {
         "the model was given the last bytes alone: `length` bytes belong to what it reads",
         lambda nats_of, windows, length, tail: _bits(nats_of(windows[:, -tail - 1 :])[:, -tail:]),
     ),
+    "too much context": Mistake(
+        "the model was given `tail` bytes too many: the last bytes count among the `length`",
+        lambda nats_of, windows, length, tail: _bits(nats_of(windows[:, -length - tail :])[:, -tail:]),
+    ),
+    "first bytes": Mistake(
+        "you measure the first `tail` losses; the last ones are asked for: `[:, -tail:]`",
+        lambda nats_of, windows, length, tail: _bits(nats_of(windows[:, -length:])[:, :tail]),
+    ),
+    "one too early": Mistake(
+        "you are one byte too early: the last loss is that of the last byte, so `[:, -tail:]`",
+        lambda nats_of, windows, length, tail: _bits(nats_of(windows[:, -length:])[:, -tail - 1 : -1]),
+    ),
+    "sum": Mistake(
+        "this is a sum over the bytes; take the mean",
+        lambda nats_of, windows, length, tail: _last_bits(nats_of, windows, length, tail) * tail * len(windows),
+        also=lambda nats_of, windows, length, tail: _last_bits(nats_of, windows, length, tail) * tail,
+    ),
+    "windows cut": Mistake(
+        "the first axis counts windows, the second bytes: cut with `[:, -length:]`, and the losses with `[:, -tail:]`",
+        lambda nats_of, windows, length, tail: _bits(nats_of(windows[-length:])[-tail:]),
+        also=(
+            lambda nats_of, windows, length, tail: _bits(nats_of(windows[:, -length:])[-tail:]),
+            lambda nats_of, windows, length, tail: _bits(nats_of(windows[-length:])[:, -tail:]),
+        ),
+    ),
     "perplexity": Mistake(
         "this is a perplexity: do not take the exponential", lambda *case: math.exp(_last_bits(*case) * math.log(2))
     ),
@@ -133,7 +158,9 @@ ERROR_MISTAKES = {
     "no root": Mistake(SPREAD, _spread),
     "no root, biased": Mistake(SPREAD, lambda mine, other: (mine - other).std()),
     "divided by n": Mistake(
-        "divide the spread by `sqrt(n)`, not by `n`", lambda mine, other: _spread(mine, other) / len(mine)
+        "divide the spread by `sqrt(n)`, not by `n`",
+        lambda mine, other: _spread(mine, other) / len(mine),
+        also=lambda mine, other: (mine - other).std() / len(mine),
     ),
     "variance": Mistake(
         "this is the variance of the mean: take its square root",

@@ -99,8 +99,15 @@ def evaluation_is_dense(function: Callable) -> Passed:
             _nudged,
             False,
             "tolerance",
-            "your test passes a model with slightly different weights: it is close to the stock one, not equal. The "
+            "your test passes a model whose logits are a millionth too large: close to the stock one, not equal. The "
             "promise is bit for bit, so `torch.equal` on all logits, no tolerance, no argmax",
+        ),
+        Trial(
+            _nudged_at_the_start,
+            False,
+            "last token",
+            "your test passes a model that is wrong at the first token of a row: compare the logits of all tokens, not "
+            "of the last one alone",
         ),
     )
     compare(
@@ -117,7 +124,13 @@ def evaluation_is_dense(function: Callable) -> Passed:
         "your test leaves the model in evaluation mode, though it came in training mode: whoever trains on would "
         "train dense and never notice. Remember `model.training`, and give it back with `model.train(...)`",
     )
-    return Passed("A good model passes in both modes, three bad ones are caught, and the model keeps its mode.")
+    expect(
+        not good.training,
+        "mode forced",
+        "your test leaves the model in training mode, though it came in evaluation mode: give back the mode that it "
+        "had, `model.train(mode)`",
+    )
+    return Passed("A good model passes in both modes, four bad ones are caught, and the model keeps its mode.")
 
 
 @check("09.trained_share")
@@ -139,9 +152,16 @@ def _sparse(when: str) -> LlamaForCausalLM:
 
 
 def _nudged() -> LlamaForCausalLM:
+    """A model whose logits are a millionth too large: less than `torch.allclose` sees."""
     model = _sparse("training")
-    with torch.no_grad():
-        model.model.norm.weight.mul_(1 + 1e-6)
+    model.lm_head.register_forward_hook(lambda head, given, out: out * (1 + 1e-6))
+    return model
+
+
+def _nudged_at_the_start() -> LlamaForCausalLM:
+    """A model that errs at the first token of each row: the others cannot see it in the output."""
+    model = _sparse("training")
+    model.lm_head.register_forward_hook(lambda head, given, out: torch.cat([out[:, :1] + 1, out[:, 1:]], dim=1))
     return model
 
 

@@ -51,6 +51,20 @@ WRONG = {
             layers // every * (n * (n - 1) // 2) + (layers - layers // every) * (_window(n, w) - n)
         ),
     ),
+    "diagonal in part": Mistake(
+        "a token looks at itself too: n (n + 1) / 2 pairs in a full layer, and a window of 2 is the token and the one "
+        "before it",
+        lambda n, w, layers, every: layers // every * (_full(n) - n) + (layers - layers // every) * _window(n, w),
+        also=lambda n, w, layers, every: layers // every * _full(n) + (layers - layers // every) * _window(n, w - 1),
+    ),
+    "window too wide": Mistake(
+        "the window is one token too wide: the token itself is one of the `width`",
+        lambda n, w, layers, every: layers // every * _full(n) + (layers - layers // every) * _window(n, w + 1),
+    ),
+    "part of a layer": Mistake(
+        "layers come whole: with 7 layers and a full one every 3 there are two, `layers // every`",
+        lambda n, w, layers, every: layers / every * _full(n) + (layers - layers / every) * _window(n, w),
+    ),
     "rounded up": Mistake(
         "a full layer too many: layers 3 and 6 of 7 are full with `every` = 3, so two of them. Round down",
         lambda n, w, layers, every: -(-layers // every) * _full(n) + (layers - -(-layers // every)) * _window(n, w),
