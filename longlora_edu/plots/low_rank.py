@@ -107,7 +107,8 @@ def describe_shares(models: Mapping[str, Mapping[str, float]]) -> str:
 def describe_parts(arms: Mapping[str, Mapping], *, base: float, what: str) -> str:
     """Describe `plot_parts` in a sentence with its numbers: the best of each arm."""
     parts = [f"{name} {min(scores.values()):.3f}" for name, scores in arms.items()]
-    return f"{what}, the best of the rates tried: {'; '.join(parts)}. To compare with: {base:.3f}."
+    chosen = ", the best of the rates tried" if any(len(scores) > 1 for scores in arms.values()) else ""
+    return f"{what}{chosen}: {'; '.join(parts)}. To compare with: {base:.3f}."
 
 
 show_low_rank = picture_of(plot_low_rank, describe_low_rank)

@@ -130,3 +130,5 @@ def test_each_picture_is_also_a_sentence_with_its_numbers():
     assert "40 numbers beside 96" in describe_low_rank(12, 8, 2)
     assert "small 21.0" in describe_shares(SHARES)
     assert "LoRA 1.200; all weights 1.100. To compare with: 1.000" in describe_parts(ARMS, base=1.0, what="Bits")
+    assert describe_parts(ARMS, base=1.0, what="Bits").startswith("Bits, the best of the rates tried: ")
+    assert describe_parts({"LoRA": {"": 1.2}}, base=1.0, what="Bits").startswith("Bits: LoRA 1.200")
