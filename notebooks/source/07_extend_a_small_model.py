@@ -383,8 +383,7 @@ print(f"recorded: {np.mean(digits):.2f} bits")
 
 # %%
 good = result.model.config
-broken = dataclasses.replace(good.rope, method="default", factor=1.0)
-result.model.config = dataclasses.replace(good, rope=broken)
+result.model.config = dataclasses.replace(good, rope=bundled_model().config.rope)  # the positions of the base
 lost = evaluate.score_text(result.model, text.held_out, lengths, windows=settings.windows, seed=settings.seed)
 result.model.config = good
 for length in lengths:
