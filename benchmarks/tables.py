@@ -1,4 +1,4 @@
-"""Writes the tables of benchmarks/README.md that are made of records: speed, real models, lessons, attacks.
+"""Writes the tables of benchmarks/README.md that are made of records: the demo, speed, real models, and so on.
 
 Run it after a record has changed; a test holds the page equal to the records.
 """
@@ -10,10 +10,18 @@ from pathlib import Path
 from longlora_edu.plots.speed import crossover
 from longlora_edu.runs.records import read_json, replace_file
 from longlora_edu.training.longqa import KINDS
+from longlora_edu.training.references import CLASSES
 
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
 STEPS = ("step_small_adapters", "step_small_all", "step_135m_adapters", "step_135m_all")
+ARMS = {
+    "stretched": "positions stretched, nothing trained",
+    "short": "no shift",
+    "after": "S²",
+    "full": "full attention",
+}
+LAYOUTS = {"references": "", "references_aligned": ", across a border"}
 WHO = {"small": "the small model", "smollm2-135m.gguf": "the 135M model (9 query heads, 3 key/value heads)"}
 WHAT = {"adapters": "adapters, embeddings and norms", "all": "all weights"}
 
@@ -25,6 +33,39 @@ def page(text: str) -> str:
         before, rest = text.split(begin)
         text = f"{before}{begin}\n{section()}\n{end}{rest.split(end)[1]}"
     return text
+
+
+def demo() -> str:
+    """The small model, and what each arm of the demo reaches from it, seed by seed."""
+    base = read_json(HERE.parent / "longlora_edu" / "assets" / "model" / "pretraining.json")
+    seeds = _record("demo_seeds")["seeds"]
+    rows = []
+    for name, title in ARMS.items():
+        steps = [{**seed, **seed["arms"]}[name] for seed in seeds.values()]
+        last = [list(step["bits_per_byte"].values())[-1] for step in steps]
+        own = [next(iter(seed["own_window"]["bits_per_byte"].values())) for seed in seeds.values()]
+        text = ", ".join(f"{(bits / window - 1) * 100:+.1f}" for bits, window in zip(last, own, strict=True))
+        found = [_shares([step[layout][kind] for step in steps]) for layout in LAYOUTS for kind in CLASSES]
+        rows.append([title, text, *found])
+    head = ["", "text, %", *(f"{kind}{words}" for words in LAYOUTS.values() for kind in CLASSES)]
+    seconds = ", ".join(f"{seed['seconds']:.0f}" for seed in seeds.values())
+    first = next(iter(seeds.values()))
+    source = first | {"file": "results/demo_seeds.json", "command": "python benchmarks/demo_seeds.py"}
+    return (
+        f"**The small model**: {base['parameters']:,} parameters, {base['bits_per_byte']:.3f} bits/byte on "
+        f"{base['bits_per_byte_windows']:,} held-out windows of {base['config']['context']} bytes, passkey "
+        f"{base['passkey']['successes']} of {base['passkey']['trials']}; {base['tokens'] / 1e6:.0f} MB of text in "
+        f"{base['seconds'] / 60:.0f} minutes beside other work ({base['date'][:10]}).\n\n"
+        f"**The demo**, seeds {', '.join(seeds)}: how much more the last bytes of {first['settings']['context']:,} "
+        "cost than on the base's own window, and how many of 100 references are found, by distance in groups, of at "
+        "least 200 each and seed; dense attention.\n\n"
+        f"{_table(head, rows)}\n\n{_source(source)} Seconds without the other arms: {seconds}; all but the first "
+        "beside other work."
+    )
+
+
+def _shares(counts: list[dict]) -> str:
+    return ", ".join(f"{100 * count['found'] / count['of']:.0f}" for count in counts)
 
 
 def speed() -> str:
@@ -213,7 +254,7 @@ def _source(record: dict) -> str:
     )
 
 
-SECTIONS = {"speed": speed, "real": real, "lessons": lessons, "attacks": attacks}
+SECTIONS = {"demo": demo, "speed": speed, "real": real, "lessons": lessons, "attacks": attacks}
 
 if __name__ == "__main__":
     replace_file(PAGE, page(PAGE.read_text(encoding="utf-8")).encode())
