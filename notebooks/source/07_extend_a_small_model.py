@@ -90,8 +90,7 @@ print(f"training: groups of {report.pattern.group_size}, half of the heads shift
 print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full attention")
 
 # %% [markdown]
-# What trains? Lesson 06 counted with rank 8. The recipe here has a larger one, because a model as small as this one gains
-# by it, so a larger share of its weights trains.
+# What trains? Lesson 06 counted with rank 8. The demo's recipe has a larger one, so a larger share of the weights trains.
 
 # %%
 print(f"LoRA of rank {settings.rank}, the embeddings and the norms")
@@ -175,7 +174,7 @@ course.reveal(
 )
 
 # %% [markdown]
-# Third, the training itself. In each window some lines set a number under a name, and later lines ask for it: *references*,
+# Third, the training itself. In many windows some lines set a number under a name, and later lines ask for it: *references*,
 # which [lesson 08](08_did_it_work.ipynb) is about. And one window in ten hides a [passkey](glossary.md#passkey-retrieval) at a random depth and asks
 # for it at the end. Attention is sparse while it trains, and the groups are a quarter of the window.
 #
@@ -383,7 +382,7 @@ print(f"recorded: {np.mean(digits):.2f} bits")
 
 # %%
 good = result.model.config
-broken = dataclasses.replace(good.rope, method="default", factor=1.0)
+broken = bundled_model().config.rope  # as the base has it: nothing is stretched
 result.model.config = dataclasses.replace(good, rope=broken)
 lost = evaluate.score_text(result.model, text.held_out, lengths, windows=settings.windows, seed=settings.seed)
 result.model.config = good
@@ -396,8 +395,9 @@ for length in lengths:
 # At the old length hardly anything shows after so short a training, so a test with short texts would pass. Beyond it the
 # model is as lost as before you began.
 #
-# **Your turn**: in the cell above replace `method="default", factor=1.0` by `factor=good.rope.factor / 2`. That is the
-# other published trap: a factor counted from the wrong length.
+# **Your turn**: in the cell above replace `bundled_model().config.rope` by
+# `dataclasses.replace(good.rope, factor=good.rope.factor / 2)`. That is the other published trap: a factor counted from the
+# wrong length.
 
 # %% [markdown]
 # ## Recap
