@@ -116,10 +116,10 @@ def _demo() -> dict[str, str]:
         **_trained(demo),
         "names_in_a_window": str(NAMES_IN_A_WINDOW),
         "bits_own": f"{demo['own_window']['bits_per_byte'][str(own)]:.2f}",
-        "bits_at_own": f"{demo['before']['bits_per_byte'][str(own)]:.2f}",
     }
     for name, step in steps.items():
         said[f"bits_{name}"] = f"{step['bits_per_byte'][str(target)]:.2f}"
+        said[f"short_text_{name}"] = f"{step['bits_per_byte'][str(own)]:.2f}"
         found = step["passkey_overall"][str(target)]
         said[f"keys_{name}"], said["keys_of"] = str(found["successes"]), str(found["trials"])
         for kind, where in WHERE.items():

@@ -300,6 +300,8 @@ def test_what_is_said_around_the_numbers_is_true_of_the_record():
     assert said["layers_wanted"] > said["layers"], "the last word never hears the first one"
     assert said["own"] < 900 < said["target"], "a number that was set 900 bytes ago"
     assert said["near_short"] < said["near_after"], "without the shift it is fewer"
+    assert said["wall_stretched"] < said["wall_short"] < said["wall_after"], "T teaches it, S carries it over a wall"
+    assert said["short_text_before"] < said["short_text_after"] < said["short_text_stretched"], "a part of the loss"
     assert said["step_135m_clock"] > said["step_135m_flops"], "how can it be more?"
     slower = figures.recorded("step_small_adapters")["rows"]
     assert all(row["times_faster"]["median"] < row["promised"] for row in slower), "with our small model it was less"
