@@ -90,8 +90,7 @@ print(f"training: groups of {report.pattern.group_size}, half of the heads shift
 print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full attention")
 
 # %% [markdown]
-# What trains? Lesson 06 counted with rank 8. The recipe here has a larger one, because a model as small as this one gains
-# by it, so a larger share of its weights trains.
+# What trains? Lesson 06 counted with rank 8. The demo's recipe has a larger one, so a larger share of the weights trains.
 
 # %%
 print(f"LoRA of rank {settings.rank}, the embeddings and the norms")
@@ -114,8 +113,7 @@ print(f"sparse and dense outputs differ from byte {first} on; the first wall of 
 assert first == geometry.shift
 
 # %% [markdown]
-# **Step 5, once.** One optimiser step on one long window. (Its loss is that of this one window, and windows
-# differ a lot.) **Step 6.** LoRA is merged into the weights, the sparse pattern is dropped, and a plain dense model remains.
+# **Step 5, once.** One optimiser step on one long window; windows differ a lot in their loss. **Step 6.** LoRA is merged into the weights, the sparse pattern is dropped, and a plain dense model remains.
 
 # %%
 once = finetune.finetune(model, corpus.Windows(text.train, target + 1), finetune.FinetuneSettings(steps=1, batch=1))
@@ -175,7 +173,7 @@ course.reveal(
 )
 
 # %% [markdown]
-# Third, the training itself. In each window some lines set a number under a name, and later lines ask for it: *references*,
+# Third, the training itself. In many windows some lines set a number under a name, and later lines ask for it: *references*,
 # which [lesson 08](08_did_it_work.ipynb) is about. And one window in ten hides a [passkey](glossary.md#passkey-retrieval) at a random depth and asks
 # for it at the end. Attention is sparse while it trains, and the groups are a quarter of the window.
 #
@@ -206,8 +204,8 @@ course.reveal(
 # ## Play: train it
 #
 # Press **Start training**. The button calls one function, `extend(settings)`: it measures the model, applies the recipe,
-# trains, merges, and measures again. It measures three times, before the stretch, after it and at the end, and that may
-# take as long as the training: go on reading while it runs. **Stop** ends it after the present step, and you keep what it
+# trains, merges, and measures again. It measures three times, which may
+# take as long as the training: go on reading. **Stop** ends it after the present step, and you keep what it
 # has learned: it is merged and measured.
 #
 # *Task*: before you press, guess how far the loss will fall. Then watch two curves: the text, and the references. Which of
@@ -233,8 +231,7 @@ plots.show_loss(result.curve)
 
 # %% [markdown]
 # Beside it the recorded run: the demo, four times the trained context. The slider goes through its steps and trains
-# nothing. The text settles within a few steps, the references take longer: the model knew how to read, and learns to look
-# up a name. A passkey stands in few windows, so a short run may meet none.
+# nothing. The text settles within a few steps, the references take longer. A short run may meet no passkey.
 
 # %%
 course.after("07.key_loss", train_panel.replay(demo["train"]["curve"]).show)
@@ -243,7 +240,7 @@ course.after("07.key_loss", train_panel.replay(demo["train"]["curve"]).show)
 # ## Reveal: your run
 #
 # The model as it was pretrained, measured on your machine a moment ago, and what your training made of it. You measure on
-# fewer windows than the demo did, so your numbers stand a little beside those of the prediction, before and after alike.
+# fewer windows than the demo did, so your numbers differ a little from those of the prediction.
 # "Useless" needs a number to compare with: what a byte costs if you know nothing but how often each byte occurs.
 
 # %%
@@ -361,8 +358,8 @@ check.digit_bits(digit_bits)
 
 # %% [markdown]
 # The next cell compares the formula with the record, for as many layers as the small model has, and for one. To copy a key,
-# a layer must look at it directly, so one layer is the fairer count, and it comes closer. The formula is that of a perfect
-# model: a real one also misses keys that it could hear, and costs more.
+# a layer must look at it directly, so one layer is the fairer count, and it comes closer. A real model
+# also misses keys that it could hear, and costs more.
 
 # %% worked="digit_bits"
 group = demo["train"]["group_size"]
@@ -395,8 +392,9 @@ for length in lengths:
 # At the old length hardly anything shows after so short a training, so a test with short texts would pass. Beyond it the
 # model is as lost as before you began.
 #
-# **Your turn**: in the cell above replace `method="default", factor=1.0` by `factor=good.rope.factor / 2`. That is the
-# other published trap: a factor counted from the wrong length.
+# **Your turn**: in the cell above replace `bundled_model().config.rope` by
+# `dataclasses.replace(good.rope, factor=good.rope.factor / 2)`. That is the other published trap: a factor counted from the
+# wrong length.
 
 # %% [markdown]
 # ## Recap
