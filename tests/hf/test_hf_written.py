@@ -342,7 +342,7 @@ ODD_ADAPTERS = [
     ({"longlora": 5}, "must say in longlora what was trained, a base and its s2, got 5"),
     ({"longlora": {"base": 3, "s2": {}}}, "must say in longlora what was trained, a base and its s2, got {'base': 3"),
     ({"longlora": {"base": {}, "s2": {}}}, "must say in longlora what was trained"),
-    ({"longlora_rope": 3}, "longlora_rope must have the fields base, factor, head_dim, method, trained_length, got 3"),
+    ({"longlora_rope": 3}, "must have the fields base, beta_fast, factor, head_dim, method, trained_length, got 3"),
     ({"rms_norm_eps": "x"}, "Field 'rms_norm_eps' expected float, got str (value: 'x')"),
 ]
 
