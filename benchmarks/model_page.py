@@ -31,6 +31,8 @@ from longlora_edu.training.corpus import Windows, standard_library
 from longlora_edu.widgets.model_page import Packed, exact_models, parts_of
 from longlora_edu.widgets.model_page.bundle import engine
 
+# As documented: the folders that were given say nothing about the record, and are those of a machine.
+COMMAND = "python benchmarks/model_page.py docs/model.html --adapter longlora-demo/adapter"
 RESULT = Path(__file__).parent / "results" / "model_page.json"
 PATTERNS = ("dense", "s2", "short", "wrap")
 VARIANTS = ("before", "stretched", "after")
@@ -191,7 +193,7 @@ def main() -> None:
         "load_before": os.getloadavg()[0],
         "speed": speed(given.page, samples[0].text),
         "switches": parity(data, given.base, given.adapter, windows),
-        **dataclasses.asdict(provenance(threads=torch.get_num_threads())),
+        **dataclasses.asdict(provenance(threads=torch.get_num_threads(), command=COMMAND)),
     }
     write_json(given.out, record)
     print(given.out)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from longlora_edu.demo.ladder import TITLES
 from longlora_edu.plots.speed import crossover
 from longlora_edu.runs.records import read_json, replace_file
 from longlora_edu.training.longqa import KINDS
@@ -15,12 +16,7 @@ from longlora_edu.training.references import CLASSES
 HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
 STEPS = ("step_small_adapters", "step_small_all", "step_135m_adapters", "step_135m_all")
-ARMS = {
-    "stretched": "positions stretched, nothing trained",
-    "short": "no shift",
-    "after": "S²",
-    "full": "full attention",
-}
+ARMS = ("stretched", "short", "after", "full")
 LAYOUTS = {"references": "", "references_aligned": ", across a border"}
 WHO = {"small": "the small model", "smollm2-135m.gguf": "the 135M model (9 query heads, 3 key/value heads)"}
 WHAT = {"adapters": "adapters, embeddings and norms", "all": "all weights"}
@@ -40,13 +36,13 @@ def demo() -> str:
     base = read_json(HERE.parent / "longlora_edu" / "assets" / "model" / "pretraining.json")
     seeds = _record("demo_seeds")["seeds"]
     rows = []
-    for name, title in ARMS.items():
+    for name in ARMS:
         steps = [{**seed, **seed["arms"]}[name] for seed in seeds.values()]
         last = [list(step["bits_per_byte"].values())[-1] for step in steps]
         own = [next(iter(seed["own_window"]["bits_per_byte"].values())) for seed in seeds.values()]
         text = ", ".join(f"{(bits / window - 1) * 100:+.1f}" for bits, window in zip(last, own, strict=True))
         found = [_shares([step[layout][kind] for step in steps]) for layout in LAYOUTS for kind in CLASSES]
-        rows.append([title, text, *found])
+        rows.append([TITLES[name] + " with S²" * (name == "after"), text, *found])
     head = ["", "text, %", *(f"{kind}{words}" for words in LAYOUTS.values() for kind in CLASSES)]
     seconds = ", ".join(f"{seed['seconds']:.0f}" for seed in seeds.values())
     first = next(iter(seeds.values()))

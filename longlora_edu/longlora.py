@@ -186,8 +186,13 @@ def apply_longlora(
     from .model import TinyLlama
 
     trained = config.trained_length or model.config.trained_context
-    lengths = {"trained_length": trained, "target_length": config.context_length}
-    rope = stretched_rope(model.config.rope, config.rope, **lengths, beta_fast=config.beta_fast)
+    rope = stretched_rope(
+        model.config.rope,
+        config.rope,
+        trained_length=trained,
+        target_length=config.context_length,
+        beta_fast=config.beta_fast,
+    )
     if config.train == "adapters":
         with torch.device("meta"):
             rehearsal = TinyLlama(model.config)  # refuses what the model would refuse half-way

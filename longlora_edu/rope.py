@@ -16,8 +16,8 @@ from .runs.validate import LARGEST_COUNT, check_choice, check_integer, check_num
 
 RopeMethod = Literal["default", "linear", "ntk", "dynamic", "yarn"]
 LeapDraw = Literal["uniform", "log"]
-# YaRN's constants: turns within the trained length, and whether the ramp between them begins at whole pairs. The first
-# is the paper's advice for Llama, where a model may have another.
+# YaRN's constants: turns within the trained length, and whether the ramp between them begins at whole pairs. The paper
+# chose them for Llama; of the three, a rule may state another `beta_fast`.
 BETA_FAST, BETA_SLOW, TRUNCATE = 32, 1, True
 
 

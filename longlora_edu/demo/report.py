@@ -208,12 +208,10 @@ def _training(report: dict) -> str:
             "sparse attention a number often stands outside every group that can reach the question. The end of "
             f"a window hears about {one} of it through one layer and {through_all} through all {layers}; in use, all."
         )
-    turns = f" (pairs that turn more than {rope['beta_fast']:g} times in the trained context stay)"
-    fast = turns if rope["method"] == "yarn" else ""
-    position = (
-        f"Positions were stretched by the rule “{rope['method']}”, factor {rope['factor']:g}, "
-        f"base {rope['base']:,.0f}{fast}: {rope['why']}."
-    )
+    settings = f"factor {rope['factor']:g}, base {rope['base']:,.0f}"
+    if rope["method"] == "yarn":
+        settings += f" (pairs that turn more than {rope['beta_fast']:g} times in the trained context stay)"
+    position = f"Positions were stretched by the rule “{rope['method']}”, {settings}: {rope['why']}."
     picture = figure(plots.plot_loss(train["curve"]), plots.describe_loss(train["curve"]), caption)
     return "\n".join([heading("How it was trained"), paragraph(position), picture])
 

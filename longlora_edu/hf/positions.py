@@ -81,8 +81,13 @@ def extended_positions(model: PreTrainedModel, recipe: LongLoRAConfig) -> Positi
             )
         parameters = reach.parameters | {"factor": reach.factor * target / reach.length}
         return new_positions(model, parameters, None, maximum=target)
-    lengths = {"trained_length": reach.origin, "target_length": target}
-    rope = stretched_rope(reach.rope(head_dim), recipe.rope, **lengths, beta_fast=recipe.beta_fast)
+    rope = stretched_rope(
+        reach.rope(head_dim),
+        recipe.rope,
+        trained_length=reach.origin,
+        target_length=target,
+        beta_fast=recipe.beta_fast,
+    )
     maximum = reach.origin if rope.method == "dynamic" else target  # at the target it would do nothing
     return new_positions(model, rope.rope_parameters(), rope, maximum=maximum)
 

@@ -119,3 +119,23 @@ def test_the_hook_names_the_notebook_and_fails(tmp_path):
         1,
         f"{path} must keep its outputs, got none: longlora-edu course build",
     )
+
+
+def paths_of_a_machine(record):
+    """Words of every `command` in a record, at any depth, that are absolute paths."""
+    if isinstance(record, list):
+        return [found for entry in record for found in paths_of_a_machine(entry)]
+    if not isinstance(record, dict):
+        return []
+    inside = [found for entry in record.values() for found in paths_of_a_machine(entry)]
+    command = record.get("command")
+    return inside + [word for word in str(command).split() if "=/" in word or word.startswith(("/", "~"))]
+
+
+def test_a_recorded_command_runs_on_any_machine():
+    assert paths_of_a_machine([{"row": {"command": "make page.html --adapter /scratch/a"}}]) == ["/scratch/a"]
+    records = [*(ROOT / "benchmarks" / "results").glob("*.json"), *(ROOT / "longlora_edu" / "assets").rglob("*.json")]
+    assert len(records) > 30
+    assert {path.name: paths_of_a_machine(json.loads(path.read_text())) for path in records} == {
+        path.name: [] for path in records
+    }
