@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -31,7 +32,7 @@ from ..runs.records import (
     write_json,
     write_sealed,
 )
-from ..runs.validate import LARGEST_THREADS, check_text, set_integers
+from ..runs.validate import LARGEST_THREADS, check_choice, check_text, set_integers
 from ..training.corpus import Corpus, Windows, read_corpus, standard_library
 from ..training.extend import Extension, extend_model
 from ..training.finetune import FinetuneSettings
@@ -107,6 +108,7 @@ class DemoSettings:
         if unknown := [name for name in self.compare if name not in ARMS]:
             raise ValueError(f"compare must be among {', '.join(ARMS)}, got {unknown[0]!r}")
         set_integers(self, "rank")
+        check_choice("rope", self.rope, get_args(RopeMethod))
         # Made here only to be checked: a bad field must be refused before any work.
         self.recipe()
         kept = self.finetune()

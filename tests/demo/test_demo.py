@@ -9,6 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import tiny_bundled_model, write_text
@@ -474,7 +475,6 @@ def no_work(monkeypatch):
         ({"context": 256}, "context_length must be above the trained context of 256, got 256"),
         ({"context": 64}, "context_length must be above the trained context of 256, got 64"),
         ({"context": 10**9}, "corpus must hold a document of at least 1000000001 bytes, got 7200 as the longest"),
-        ({"rope": "longrope"}, "method must be one of default, linear, ntk, dynamic, yarn, got 'longrope'"),
     ],
 )
 def test_a_run_that_cannot_work_is_refused(small, no_work, tmp_path, changes, message):
@@ -508,6 +508,8 @@ def test_a_run_that_cannot_work_is_refused(small, no_work, tmp_path, changes, me
         ({"plain_share": -0.1}, "plain_share must be from 0 to 1, got -0.1"),
         ({"references": 0}, "references must be an integer, at least 1, got 0"),
         ({"rank": 0}, "rank must be an integer, at least 1, got 0"),
+        ({"rope": "longrope"}, "rope must be one of default, linear, ntk, dynamic, yarn, got 'longrope'"),
+        ({"rope": np.array([1, 2])}, r"rope must be one of default, linear, ntk, dynamic, yarn, got array\(\[1, 2\]\)"),
         ({"compare": ("long",)}, "compare must be among short, full, got 'long'"),
     ],
 )
