@@ -433,19 +433,13 @@ def test_the_lines_of_all_steps_together_are_those_of_the_sheet():
 
 # ---- the record
 
-# Made anew with each small model: the record, the README's lines and lesson 12 (notebooks/source/drafts) come with
-# the next one.
-AWAITED = pytest.mark.xfail(raises=ValueError, strict=True, reason="recorded on the next small model")
 
-
-@AWAITED
 def test_the_record_is_of_this_sheet_and_of_the_small_model_that_travels_with_it():
     record = recorded("one_sheet")
     assert record["form"] == form()
     assert record["base"] == base(), "record it again: python benchmarks/record_sheet.py"
 
 
-@AWAITED
 def test_the_sheet_does_its_job_within_ten_minutes_and_a_gigabyte():
     record = recorded("one_sheet")
     assert record["run"]["seconds"] < 600
@@ -456,7 +450,6 @@ def test_the_sheet_does_its_job_within_ten_minutes_and_a_gigabyte():
     assert record["sheet"]["bits_per_byte"] < 1.02 * record["torch"]["bits_per_byte"]
 
 
-@AWAITED
 def test_the_readme_shows_what_the_record_holds():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert with_output(readme, recorded("one_sheet")) == readme

@@ -46,15 +46,17 @@ def measure_step(
     `settings` are the demo's; `when` is a key of `TITLES`, shown beside the progress.
     """
     text, began = corpus.held_out, time.perf_counter()
-    lengths = doubled_lengths(trained, settings.context)
+    # Text at the two ends only: the curve by position tells what happens between them.
+    lengths, ends = doubled_lengths(trained, settings.context), (trained, settings.context)
     page = page_of(settings.context, settings.recipe().pattern.group_size)
     layouts = {"references": "free", "references_aligned": "aligned"} if references else {}
     options = {"trials": settings.references, "seed": settings.seed}
-    total = evaluation_tokens(lengths, windows=settings.windows, trials=settings.trials)
+    total = evaluation_tokens(ends, windows=settings.windows, trials=0)
+    total += evaluation_tokens(lengths, windows=0, trials=settings.trials)
     for layout in layouts.values():
         total += reference_windows(text, settings.context, page, layout=layout, **options)[0].size
     with progress.stage(f"{TITLES[when]}: dense attention, up to {settings.context} bytes", total, "B") as advance:
-        bits = score_text(model, text, lengths, windows=settings.windows, seed=settings.seed, on_batch=advance)
+        bits = score_text(model, text, ends, windows=settings.windows, seed=settings.seed, on_batch=advance)
         keys = score_passkeys(model, text, lengths, trials=settings.trials, seed=settings.seed, on_batch=advance)
         found = {
             name: score_references(model, text, settings.context, page, layout=layout, on_batch=advance, **options)

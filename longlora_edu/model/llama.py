@@ -37,11 +37,17 @@ class LlamaAttention(nn.Module):
         self.o_proj = nn.Linear(config.num_attention_heads * head_dim, width, bias=False)
 
     def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], segments: Tensor | None = None, last: int | None = None
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        segments: Tensor | None = None,
+        last: int | None = None,
+        kept: list[Tensor] | None = None,
     ) -> Tensor:
         """Attend within x (b n width); rotation: cos and sin, each (n, head_dim / 2); segments: (b n) or None.
 
-        With `last`, only the last tokens ask, of all n, and the result is (b last width): always dense.
+        With `last`, only the last tokens ask, of all n, and the result is (b last width): always dense. So it is with
+        `kept`, the keys and values of the tokens before these: theirs are added to it.
         """
         asking = x if last is None else x[:, -last:]
         q, k, v = (
@@ -49,7 +55,9 @@ class LlamaAttention(nn.Module):
             for project, tokens in ((self.q_proj, asking), (self.k_proj, x), (self.v_proj, x))
         )
         q, k = rotate(q, *(table[-asking.shape[1] :] for table in rotation)), rotate(k, *rotation)
-        if self.sparse is not None and self.training and last is None:
+        if kept is not None:
+            k, v = kept[:] = [torch.cat(pair, dim=2) for pair in zip(kept, (k, v), strict=True)] if kept else [k, v]
+        if self.sparse is not None and self.training and last is None and kept is None:
             geometry = self.sparse.geometry(q.shape[2], q.shape[1])
             out = s2_attention(q, k, v, geometry, segments=segments, impl=self.impl)
         else:
@@ -87,9 +95,14 @@ class LlamaLayer(nn.Module):
         self.mlp = LlamaMLP(config)
 
     def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], segments: Tensor | None = None, last: int | None = None
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        segments: Tensor | None = None,
+        last: int | None = None,
+        kept: list[Tensor] | None = None,
     ) -> Tensor:
-        heard = self.self_attn(self.input_layernorm(x), rotation, segments, last)
+        heard = self.self_attn(self.input_layernorm(x), rotation, segments, last, kept)
         x = x[:, -heard.shape[1] :] + heard
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -136,41 +149,53 @@ class TinyLlama(nn.Module):
         segments: Tensor | None = None,
         positions: Tensor | None = None,
         last: int | None = None,
+        kept: list[list[Tensor]] | None = None,
         beyond_context: bool = False,
     ) -> Tensor:
         """Compute logits (b, n, vocabulary), or of the `last` positions only, for token ids (b, n).
 
         `beyond_context=True` permits more tokens than the model was made for: to measure how it fails.
         `positions` (n,), rising integers, say where the tokens stand if not at 0 … n - 1: all rotary angles follow.
+        `kept`, a list for each layer, empty at first, keeps keys and values: the next call passes the tokens that come
+        after these, and computes no others again. Attention is dense then.
 
         Raises:
-            ValueError: for a sequence longer than the context, ids of another shape, `last` not from 1 to n, or
-                positions that are not one a token.
+            ValueError: for a sequence longer than the context, ids of another shape, `last` not from 1 to n,
+                positions that are not one a token, or `kept` that does not fit the layers, segments, or positions
+                whose angles change with the length ("dynamic").
         """
         if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
             raise ValueError(f"ids must be a tensor of integers, got {getattr(ids, 'dtype', ids)!r:.60}")
         if ids.dim() != 2:
             raise ValueError(f"ids must have shape (b, n), got {tuple(ids.shape)}")
-        length = ids.shape[1]
+        if kept is not None and (len(kept) != len(self.model.layers) or segments is not None):
+            raise ValueError(
+                f"kept must be {len(self.model.layers)} lists, one a layer, and goes without segments, got {len(kept)}"
+                + (" and segments" if segments is not None else "")
+            )
+        if kept is not None and self.config.rope.method == "dynamic":
+            raise ValueError("kept keys need angles that do not change with the length, got positions by 'dynamic'")
+        before = kept[0][0].shape[2] if kept and kept[0] else 0
+        length = before + ids.shape[1]
         if length > self.config.context_length and not beyond_context:
             raise ValueError(
                 f"sequence must fit the context of {self.config.context_length} tokens, got {length}; "
                 "extend the model with apply_longlora, or pass beyond_context=True to see it fail"
             )
-        if last is not None and not 0 < last <= length:
-            raise ValueError(f"last must be from 1 to the {length} tokens there are, got {last}")
-        if positions is not None and positions.shape != (length,):
-            raise ValueError(f"positions must have shape ({length},), one a token, got {tuple(positions.shape)}")
+        if last is not None and not 0 < last <= ids.shape[1]:
+            raise ValueError(f"last must be from 1 to the {ids.shape[1]} tokens there are, got {last}")
+        if positions is not None and positions.shape != ids.shape[1:]:
+            raise ValueError(f"positions must have shape ({ids.shape[1]},), one a token, got {tuple(positions.shape)}")
         x = self.model.embed_tokens(ids.long())
         rotation = rotation_tables(self.config.rope, length if positions is None else int(positions[-1]) + 1, x.device)
-        if positions is not None:
-            rotation = tuple(table[positions] for table in rotation)
+        rotation = tuple(table[before:] if positions is None else table[positions] for table in rotation)
         *layers, final = self.model.layers
-        for layer in layers:
-            x = layer(x, rotation, segments)
+        *earlier, at_final = kept or [None] * len(self.model.layers)
+        for layer, own in zip(layers, earlier, strict=True):
+            x = layer(x, rotation, segments, kept=own)
         # Nobody reads the final layer's other tokens. Under S² they are computed all the same: it has no "last".
-        sparse = final.self_attn.sparse is not None and self.training
-        x = final(x, rotation, segments, None if sparse else last)
+        sparse = final.self_attn.sparse is not None and self.training and kept is None
+        x = final(x, rotation, segments, None if sparse else last, at_final)
         return self.lm_head(self.model.norm(x if last is None else x[:, -last:]))
 
 

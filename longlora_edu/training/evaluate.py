@@ -173,6 +173,9 @@ def score_references(
     outcomes: dict[str, list[bool]] = {kind: [] for kind in CLASSES}
     guesses, nats, done = [], [], 0
     for ids in _batches(texts, on_batch):
+        # Nobody reads what comes after the last answer.
+        ends = [place.get_at + DIGITS for places in laid[done : done + len(ids)] for place in places]
+        ids = ids[:, : max(ends)]
         logits = _logits(model, ids[:, :-1], None)
         losses, ranked = next_byte_nats(logits, ids), logits.argmax(dim=-1)
         for row, places in enumerate(laid[done : done + len(ids)]):

@@ -42,6 +42,7 @@ NAMES = [
     "09_real_model",
     "10_bug_gallery_and_critics",
     "11_where_the_idea_went",
+    "12_read_the_sheet",
 ]
 MOVED = ["02_groups_shift_boundary"]
 each_lesson = pytest.mark.parametrize("name", NAMES)
@@ -63,7 +64,7 @@ def outputs_of(notebook):
 # Their form.
 
 
-def test_the_course_is_these_fourteen_lessons():
+def test_the_course_is_these_fifteen_lessons():
     assert list(LESSONS) == NAMES
     assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == sorted(NAMES + MOVED)
 

@@ -154,6 +154,34 @@ def test_the_last_logits_are_the_last_of_all(last):
     torch.testing.assert_close(model(ids, last=last), model(ids)[:, -last:])
 
 
+@pytest.mark.parametrize("method", ["default", "linear", "ntk", "yarn"])
+def test_tokens_read_in_pieces_give_the_logits_of_the_whole(method):
+    model, ids = some_model(method), some_ids(TRAINED)
+    whole = logits_of(model, ids)
+    sparse(model).train()  # keeping is for writing, and dense in any mode
+    kept = [[] for _ in model.attention_layers]
+    pieces = [model(part, kept=kept) for part in ids.split([5, 1, 1, TRAINED - 7], dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole)
+    keys, values = kept[-1]
+    assert keys.shape[2] == values.shape[2] == TRAINED
+    assert model(ids[:, :1], last=1, kept=kept, beyond_context=True).shape[1] == 1
+
+
+def test_kept_keys_are_refused_where_they_cannot_be_right():
+    model, ids = some_model(), some_ids(TRAINED)
+    layers = len(model.attention_layers)
+    with pytest.raises(ValueError, match=f"kept must be {layers} lists, one a layer, and goes without segments, got 1"):
+        model(ids, kept=[[]])
+    with pytest.raises(ValueError, match="goes without segments, got .* and segments"):
+        model(ids, kept=[[] for _ in range(layers)], segments=torch.zeros_like(ids))
+    with pytest.raises(ValueError, match="angles that do not change with the length, got positions by 'dynamic'"):
+        some_model("dynamic")(ids, kept=[[] for _ in range(layers)])
+    kept = [[] for _ in range(layers)]
+    model(ids, kept=kept)
+    with pytest.raises(ValueError, match=f"must fit the context of {TRAINED} tokens, got {TRAINED + 1}"):
+        model(ids[:, :1], kept=kept)
+
+
 def test_bytes_may_come_as_bytes():
     model, ids = some_model(), some_ids(TRAINED)
     torch.testing.assert_close(logits_of(model, ids.to(torch.uint8)), logits_of(model, ids), rtol=0, atol=0)

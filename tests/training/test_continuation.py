@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers import tiny_bundled_model
 
+from longlora_edu.longlora import LongLoRAConfig, apply_longlora
 from longlora_edu.training.continuation import continue_greedily, held_out_prompt
 from longlora_edu.training.corpus import Document
 
@@ -12,8 +13,11 @@ def ranks_first(model, ids):
     return int(model(torch.tensor([list(ids)]), beyond_context=True)[0, -1].argmax())
 
 
-def test_each_byte_is_the_likeliest_after_all_before_it():
+@pytest.mark.parametrize("method", ["default", "yarn", "dynamic"])
+def test_each_byte_is_the_likeliest_after_all_before_it(method):
     model = tiny_bundled_model()
+    if method != "default":
+        apply_longlora(model, LongLoRAConfig(4 * model.config.trained_context, rope=method))
     written = continue_greedily(model, b"import ", 5)
     text = b"import "
     for byte in written:
