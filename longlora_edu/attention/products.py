@@ -60,18 +60,18 @@ class _Products:
             weights = _weights(q, k, block, seen, scale)
             rows.append(torch.bmm(weights, v[:, seen]))
         # Of a single block they are no more than a few times the output, and making them again is a third of the work.
-        return torch.cat(rows, dim=1).view(shape), weights if len(rows) == 1 else None
+        return _joined(rows).view(shape), weights if len(rows) == 1 else None
 
     def backward(
         self, grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, kept: Tensor | None, scale: float | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         shape, scale = q.shape[:2], _scale(q, scale)
         grad, q, k, v = (x.flatten(0, 1) for x in (grad, q, k, v))
-        # Sums over blocks, in half precision, would lose what the last blocks add.
-        exact = torch.float64 if q.dtype == torch.float64 else torch.float32
+        blocks, rows = _blocks(q.shape[1]), []
+        # Sums over blocks, in half precision, would lose what the last blocks add. A single block adds to nothing.
+        exact = q.dtype if len(blocks) == 1 or q.dtype == torch.float64 else torch.float32
         grad_k, grad_v = (torch.zeros(x.shape, dtype=exact) for x in (k, v))
-        rows = []
-        for block, seen in _blocks(q.shape[1]):
+        for block, seen in blocks:
             # To be differentiated again, they have to depend on q and k.
             weights = _weights(q, k, block, seen, scale) if kept is None or torch.is_grad_enabled() else kept
             of_weights = torch.bmm(grad[:, block], v[:, seen].transpose(1, 2))
@@ -79,9 +79,12 @@ class _Products:
             rows.append(torch.bmm(of_scores, k[:, seen]) * scale)
             grad_k[:, seen] += torch.bmm(of_scores.transpose(1, 2), q[:, block])
             grad_v[:, seen] += torch.bmm(weights.transpose(1, 2), grad[:, block])
-        grad_q = torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
-        found = grad_q, (grad_k * scale).to(k.dtype), grad_v.to(v.dtype)
+        found = _joined(rows), (grad_k * scale).to(k.dtype), grad_v.to(v.dtype)
         return tuple(x.unflatten(0, shape) for x in found)  # pyrefly: ignore[bad-return]
+
+
+def _joined(rows: list[Tensor]) -> Tensor:
+    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
 
 
 def _blocks(size: int) -> list[tuple[slice, slice]]:
