@@ -60,16 +60,19 @@ def test_a_lock_is_given_back_when_a_run_fails(tmp_path):
 def test_of_many_claims_at_once_one_succeeds(tmp_path):
     start, done, found = threading.Barrier(8), threading.Event(), []
 
+    def note(what):
+        found.append(what)
+        if len(found) == 8:  # whoever is last: the claim is held until all have tried
+            done.set()
+
     def attempt():
         start.wait()
         try:
             with claim(tmp_path / "out"):
-                found.append("mine")
+                note("mine")
                 done.wait(timeout=60)
         except ValueError as error:
-            found.append("is being run by" if "is being run by" in str(error) else "unfinished")
-        if len(found) == 8:
-            done.set()
+            note("is being run by" if "is being run by" in str(error) else "unfinished")
 
     threads = [threading.Thread(target=attempt) for _ in range(8)]
     for thread in threads:
