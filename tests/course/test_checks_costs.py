@@ -94,6 +94,11 @@ WRONG_ATTENTION = {
     "twice": (lambda *case: 2 * attention_flops(*case), "exactly twice"),
     "causal the other way round": (lambda n, h, d, c: attention_flops(n, h, d, not c), "two cases are swapped"),
     "half a square": (lambda n, h, d, c: 4 * h * d * n * n // (2 if c else 1), "the diagonal is not cut in two"),
+    "half a square, rounded": (
+        lambda n, h, d, c: 4 * h * d * (n * n // 2 if c else n * n),
+        "the diagonal is not cut in two",
+    ),
+    "half, of half a square": (lambda n, h, d, c: 2 * h * d * (n * n // 2 if c else n * n), "two things at once"),
     "without itself": (without_itself, "a token may look at itself"),
     "linear": (lambda n, h, d, c: 4 * n * h * d, "not with its square"),
     "one head": (lambda n, h, d, c: attention_flops(n, 1, d, c), "the FLOPs of one head"),

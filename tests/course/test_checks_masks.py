@@ -200,6 +200,12 @@ def heads_not_themselves(n, g, heads, shift):
     return heads_by_loops(n, g, heads, shift) & ~np.eye(n, dtype=bool)
 
 
+def heads_query_alone(n, g, heads, shift):
+    query, key = np.ogrid[:n, :n]
+    one = ((query - shift) // g == key // g) & (key <= query)
+    return np.stack([one_head(n, g, 0) if head < heads // 2 else one for head in range(heads)])
+
+
 HEADS = {
     heads_never_shifted: ("never_shifted", "All your heads are plain"),
     heads_all_shifted: ("all_heads_shifted", "walls have moved"),
@@ -213,7 +219,8 @@ HEADS = {
     heads_half_a_group: ("always_half_a_group", "whatever `shift` is"),
     heads_towards_zero: ("towards_zero", r"round down \(//\)"),
     heads_rolled: ("wrap_leak", "That is what rolling does"),
-    heads_ends_joined: ("ends_joined", "the masked boundary, further down"),
+    heads_ends_joined: ("ends_joined", "the masked boundary of lesson 02c"),
+    heads_query_alone: ("query_alone", "Subtract it from both"),
     heads_start_blind: ("start_sees_nothing", "a short cell of their own"),
     heads_not_causal: ("not_causal", "must not be later"),
     heads_not_themselves: ("not_itself", "use <=, not <"),
@@ -410,6 +417,21 @@ def reach_everything(mask, layers):
     return np.tri(mask.shape[1], dtype=bool)
 
 
+def reach_head_after_head(mask, layers):
+    heard = np.eye(mask.shape[1], dtype=bool)
+    for _ in range(layers):
+        for head in mask:
+            heard = head @ heard
+    return heard
+
+
+def reach_square_by_square(mask, layers):
+    heard = np.eye(mask.shape[1], dtype=bool)
+    for _ in range(layers):
+        heard = heard * mask.any(axis=0)
+    return heard
+
+
 REACH = {
     reach_heads_apart: ("one_layer", "Unite the heads first"),
     reach_all_agree: ("all_heads_agree", "with any, not with all"),
@@ -421,6 +443,8 @@ REACH = {
     reach_too_many: ("one_layer_too_many", "start from the identity"),
     reach_too_few: ("one_layer_too_few", "One layer too few"),
     reach_doubling: ("doubling", "double each time"),
+    reach_head_after_head: ("head_after_head", "Heads work side by side"),
+    reach_square_by_square: ("square_by_square", "the product of matrices"),
     reach_transposed: ("transposed", "the row hears"),
     reach_everything: ("everything_before", "as many layers as the way is long"),
 }
@@ -495,6 +519,7 @@ MASKED = {
     (lambda n, g, s: seam(n, g, s, lambda query, key, a, b: key < query)): ("not_itself", "use <=, not <"),
     (lambda n, g, s: masked_by_loops(n, g, -s % n)): ("other_way", "subtract the shift"),
     (lambda n, g, s: one_head(n, g, 0)): ("not_shifted", "This is a plain head"),
+    (lambda n, g, s: masked_by_loops(n, g, g // 2)): ("always_half_a_group", "whatever `shift` is"),
 }
 
 DRAWN = {l02a.plain_mask: PLAIN, l02a.s2_mask: HEADS, l02b.heard_after: REACH, l02c.masked_boundary: MASKED}

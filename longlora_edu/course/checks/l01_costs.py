@@ -18,6 +18,11 @@ def _attention(n: int, heads: int, head_dim: int, causal: bool) -> int:
     return forward_flops(shape, n, causal=causal).attention
 
 
+DIAGONAL = (
+    "the causal case is half of the square, and it is a little more: the diagonal is not cut in two. "
+    "Query 0 sees 1 key, query 1 sees 2, and so on: what is the sum?"
+)
+
 WRONG_ATTENTION = {
     "half": Mistake(
         "exactly half of it. Two things come in twos here: attention is two products (scores, then weighted values), "
@@ -45,10 +50,15 @@ WRONG_ATTENTION = {
         "the two cases are swapped: `causal=True` is the smaller number",
         lambda n, h, d, c: _attention(n, h, d, not c),
     ),
-    "half a square": Mistake(
-        "the causal case is half of the square, and it is a little more: the diagonal is not cut in two. "
-        "Query 0 sees 1 key, query 1 sees 2, and so on: what is the sum?",
-        lambda n, h, d, c: 2 * h * d * n * n if c else _attention(n, h, d, c),
+    "half a square": Mistake(DIAGONAL, lambda n, h, d, c: 2 * h * d * n * n if c else _attention(n, h, d, c)),
+    "half a square, rounded": Mistake(
+        DIAGONAL, lambda n, h, d, c: 4 * h * d * (n * n // 2) if c else _attention(n, h, d, c)
+    ),
+    "half, of half a square": Mistake(
+        "two things at once. A factor of two is missing throughout: attention is two products, and a multiply-add is "
+        "two FLOPs. And the causal case is more than half of the square: query 0 sees 1 key, query 1 sees 2",
+        lambda n, h, d, c: 2 * h * d * (n * n // 2 if c else n * n),
+        also=lambda n, h, d, c: h * d * n * n if c else 2 * h * d * n * n,
     ),
     "without itself": Mistake(
         "in the causal case a query is missing from its own keys: a token may look at itself",

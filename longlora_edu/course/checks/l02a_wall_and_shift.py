@@ -267,6 +267,12 @@ S2_MISTAKES = {
         _heads(lambda i, j, n, g, start: (j <= i) & (i - j < g) & (start >= 0)),
         also=_heads(lambda i, j, n, g, start: (j <= i) & (i - j < g + start)),
     ),
+    "query_alone": Mistake(
+        "You take the shift off the query alone, so that it is compared with a key on another grid. Subtract it from "
+        "both positions.",
+        _heads(lambda i, j, n, g, start: ((i - start) // g == j // g) & (j <= i)),
+        also=_heads(lambda i, j, n, g, start: (i // g == (j - start) // g) & (j <= i)),
+    ),
     "other_way": Mistake(OTHER_WAY, _starting(lambda head, heads, g, shift: np.where(head < heads // 2, 0, -shift))),
     "always_half_a_group": Mistake(
         "You shift by half a group, whatever `shift` is. Half a group is what the library takes when nothing is said; "
@@ -284,7 +290,7 @@ S2_MISTAKES = {
         _heads(same_rolled_cell),
     ),
     "ends_joined": Mistake(
-        "On your shifted heads the last tokens look at the first ones. That is the masked boundary, further down; "
+        "On your shifted heads the last tokens look at the first ones. That is the masked boundary of lesson 02c; "
         "under split both ends are cells of their own, so leave % out.",
         _heads(lambda i, j, n, g, start: same_cell(i, j, g, start, cell=wrapped_cells(n))),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -54,6 +55,10 @@ def _step(geometry: S2Geometry) -> np.ndarray:
     return geometry.mask().any(axis=0)
 
 
+def _heads_in_a_row(geometry: S2Geometry, order: int = 1) -> np.ndarray:
+    return functools.reduce(lambda heard, mask: mask @ heard, geometry.mask()[::order])
+
+
 REACH_MISTAKES = {
     "all_heads_agree": Mistake(
         "A token is heard if one head looks at it: unite the heads with any, not with all.",
@@ -89,6 +94,17 @@ REACH_MISTAKES = {
     "one_layer_too_few": Mistake(
         "One layer too few: num_layers=1 is the mask of one layer, its heads united.",
         lambda geometry, layers: _after(_step(geometry), layers - 1),
+    ),
+    "head_after_head": Mistake(
+        "You let the heads of a layer follow one another, so that news runs through all of them in a single layer. "
+        "Heads work side by side: unite them with any, and let that be one step.",
+        lambda geometry, layers: _after(_heads_in_a_row(geometry), layers),
+        also=lambda geometry, layers: _after(_heads_in_a_row(geometry, -1), layers),
+    ),
+    "square_by_square": Mistake(
+        "Everybody hears themselves only, however many layers there are. `*` multiplies square by square; to go on "
+        "from whoever was heard so far takes the product of matrices, `@`.",
+        lambda geometry, layers: np.eye(geometry.seq_len, dtype=bool),
     ),
     "doubling": Mistake(
         "You compose the result with itself, so that the layers double each time. What a layer adds is one step of the "

@@ -95,6 +95,10 @@ MASKED_MISTAKES = {
         NOT_ITSELF, _one(lambda i, j, n, g, s: same_cell(i, j, g, s, cell=wrapped_cells(n), causal=np.greater))
     ),
     "other_way": Mistake(OTHER_WAY, _one(lambda i, j, n, g, s: same_cell(i, j, g, -s, cell=wrapped_cells(n)))),
+    "always_half_a_group": Mistake(
+        "You shift by half a group, whatever `shift` is. Here it is given.",
+        _one(lambda i, j, n, g, s: same_cell(i, j, g, g // 2, cell=wrapped_cells(n))),
+    ),
     "not_shifted": Mistake(
         "This is a plain head. Subtract the shift from both positions first.",
         _one(lambda i, j, n, g, s: same_cell(i, j, g, 0)),
