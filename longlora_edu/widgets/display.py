@@ -10,6 +10,11 @@ from ..plots.picture import Picture
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 HINT = "<p><small>Saved as it stood. Run this cell to use it again.</small></p>"
+# ipywidgets give a choice one line of a fixed height; on a telephone it needs several.
+NARROW = (
+    ".longlora-live .widget-radio-box label {height: auto; line-height: 1.4; margin: 3px 0; white-space: normal} "
+    ".longlora-live :is(.widget-radio, .widget-radio-box, .widget-text, .widget-html) {max-width: 100%}"
+)
 _STILL = re.compile(
     rf'<div class="longlora-still-\w+">(?P<picture>.*){re.escape(HINT)}<style>[^<]*</style></div>', re.DOTALL
 )
@@ -29,8 +34,9 @@ def show(widget: ipywidgets.DOMWidget, picture: Picture | str) -> None:
     text = picture.alt if isinstance(picture, Picture) else "an interactive panel"
     rule = ipywidgets.HTML(layout=ipywidgets.Layout(display="none"))
     live = ipywidgets.VBox([widget, rule])
+    live.add_class("longlora-live")
     still, row = f".longlora-still-{live.model_id}", ".jp-OutputArea-child"
-    rule.value = f"<style>{still}, {row}:has({still}) {{display: none}}</style>"
+    rule.value = f"<style>{still}, {row}:has({still}) {{display: none}} {NARROW}</style>"
     # The sentence of an error has no element inside, and a widget has.
     error = f"{row}:has({still}) + {row} > .jp-OutputArea-output.jupyter-widgets:not(:has(*))"
     saved = f'<div class="{still[1:]}">{fallback}{HINT}<style>{error} {{display: none}}</style></div>'

@@ -69,7 +69,8 @@ moving.show_shift(course.SENTENCE, group_size=4)
 
 # %% [markdown]
 # On the shifted head the value hops across. In the next layer a plain head carries it on to the end of its group, then a
-# shifted head over the next wall, and so on. That is the whole trick, and it costs nothing: as many looks as before.
+# shifted head over the next wall, and so on. That is the whole trick, and it costs
+# nothing: the shifted heads look a few times less, even.
 #
 # ### Does it matter?
 #
@@ -129,7 +130,8 @@ for package, what in {"anywidget": "pictures that move", "transformers": "lesson
 # ## Play: the explorer
 #
 # Most lessons have it. Rows are words that look, columns words that are looked at. **One task.** Press *Tour*: six
-# steps, two minutes. (Without a kernel: open `docs/explorer.html` in a browser, it is the same explorer.)
+# steps, two minutes. (If you like to guess first, stop after its second step: the others show what lessons 02b and 02c
+# ask you. Without a kernel: open `docs/explorer.html` in a browser, it is the same explorer.)
 
 # %%
 course.after("00.wall", explorer, words=course.SENTENCE, g=4, heads=2, layers=1)

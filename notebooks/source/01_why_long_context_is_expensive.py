@@ -364,6 +364,7 @@ for n in (8192, 32768):
 # %% [markdown]
 # And time? Let us measure it on your machine: the attention of that layer, forward, beside its products with weights. On
 # these axes twice the length is one step to the right. A line that then doubles has slope 1, one that quadruples slope 2.
+# (The table may climb more steeply still: once it no longer fits into the processor's cache, it waits for the memory.)
 #
 # {{beginners: Kernel}}
 
@@ -555,7 +556,7 @@ course.quiz(
     "01.more",
     course.Question(
         "Sixteen tokens in groups of four, then seventeen. How many groups?",
-        right=("four, then five", "What is left over at the end is a shorter group."),
+        right=("Four groups, then five; the last one is short", "What is left over at the end is a group too."),
         wrong=[
             (
                 "Four groups; the tokens left over belong to none",
@@ -566,7 +567,10 @@ course.quiz(
     ),
     course.Question(
         "Scores and weighted values of one head, whole square: how many FLOPs for n tokens and d features?",
-        right=("4 · n² · d", "Two products, and two FLOPs for each multiply-add."),
+        right=(
+            "4 · n² · d for both, as a multiply-add is two steps",
+            "Two products, and two FLOPs for each multiply-add.",
+        ),
         wrong=[
             (
                 "2 · n² · d for both products, as a multiply-add is one step",
@@ -576,14 +580,17 @@ course.quiz(
     ),
     course.Question(
         "Twice the tokens: how many times as many pairs?",
-        right=("four times", "Each of twice as many queries meets twice as many keys."),
+        right=(
+            "Four times as many: all of them look at all",
+            "Each of twice as many queries meets twice as many keys.",
+        ),
         wrong=[
             ("Twice as many: twice the tokens, twice the looking", "Each token also looks at twice as many others."),
         ],
     ),
     course.Question(
         "What does a causal kernel compute of the square?",
-        right=("n(n + 1)/2 pairs", "The lower triangle with its diagonal."),
+        right=("n(n + 1)/2 pairs, the diagonal with them", "The lower triangle with its diagonal."),
         wrong=[
             (
                 "The whole square; the future is hidden afterwards",
@@ -594,7 +601,7 @@ course.quiz(
     ),
     course.Question(
         "Where does the crossover move when you count a causal kernel?",
-        right=("To twice the length", "Attention halves, the rest stays."),
+        right=("To twice the length, since the rest stays as it is", "Attention alone halves."),
         wrong=[
             (
                 "At the same length, because causality halves both sides",

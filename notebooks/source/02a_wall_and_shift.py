@@ -173,7 +173,6 @@ course.predict(
         "In every second layer all groups begin half a group later",
     ],
 )
-moved = (S2Geometry(12, 4, 4).mask() != S2Geometry(12, 4, 4, shift=0).mask()).any(axis=(1, 2))
 course.reveal(
     "02.half",
     "In half of the heads all groups begin half a group later",
@@ -202,6 +201,8 @@ course.after("02.half", explorer, words=words, g=4, heads=4, layers=1)
 # ## Reveal: half of what
 
 # %% after="02.half"
+shifted, plain = (S2Geometry(12, 4, num_heads=4, shift=shift).mask() for shift in (2, 0))
+moved = (shifted != plain).any(axis=(1, 2))
 print("the shift changes heads", np.flatnonzero(moved).tolist(), "of", [0, 1, 2, 3])
 plots.show_masks(geometry)
 

@@ -20,7 +20,7 @@ from longlora_edu.plots import (
     show_masks,
 )
 from longlora_edu.widgets import Picture, show
-from longlora_edu.widgets.display import WIDGET_VIEW, still_alone
+from longlora_edu.widgets.display import NARROW, WIDGET_VIEW, still_alone
 
 GEOMETRY = S2Geometry(8, 4, 2)
 
@@ -109,7 +109,8 @@ def test_the_rule_that_hides_a_picture_comes_with_its_own_widget_alone(picture, 
     assert len(set(classes)) == 2
     for bundle, view, name in zip(published[::2], published[1::2], classes, strict=True):
         _, rule = box_of(view).children
-        assert rule.value.startswith(f"<style>.{name}, ") and rule.value.endswith("{display: none}</style>")
+        assert rule.value.startswith(f"<style>.{name}, ")
+        assert rule.value.endswith(f"{{display: none}} {NARROW}</style>")
         assert rule.layout.display == "none"
         assert f".{name} {{" not in bundle["text/html"]  # else a saved notebook would hide its own picture
 

@@ -103,7 +103,11 @@ class Puzzle(ShownOnce):
     def order(self, order: list[int]) -> None:
         self._order = list(order)
         for row, number in zip(self.rows, self._order, strict=True):
-            row.children[2].value = f"<code style='white-space:pre'>{html.escape(self.line(number))}</code>"
+            row.children[
+                2
+            ].value = (
+                f"<code style='white-space:pre-wrap;overflow-wrap:anywhere'>{html.escape(self.line(number))}</code>"
+            )
             for button, way in zip(row.children[:2], ("up", "down"), strict=True):
                 button.tooltip = f"Move {way}: {self.line(number).strip()}"
 

@@ -56,7 +56,7 @@ def predict(
             options=options,
             value=before if before in options else None,
             description="I say:",
-            layout=ipywidgets.Layout(width="max-content"),
+            layout=ipywidgets.Layout(width="auto"),
         )
     button = ipywidgets.Button(description="Commit", tooltip="Store this answer, and see what it is")
     status = ipywidgets.HTML(value=_committed(before, unit))
@@ -76,7 +76,7 @@ def predict(
     button.on_click(commit)
     panel = ShownOnce([ipywidgets.HTML(value=f"<b>Predict.</b> {html.escape(question)}"), answer, button, status])
     items = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices or ())
-    listed = f"<ul>{items}</ul>" if items else f"<p>Your answer, in {html.escape(unit or '')}?</p>"
+    listed = f"<ul>{items}</ul>" if items else f"<p>Your answer: how many {html.escape(unit or '')}?</p>"
     show(panel, card("note", f"Predict. {question}", listed))
     return panel
 

@@ -64,7 +64,7 @@ def quiz(key: str, *questions: Question, journal: Journal | None = None) -> ipyw
 
 def _row(key: str, number: int, question: Question, feedback: dict[str, str], journal: Journal) -> ipywidgets.VBox:
     answer = ipywidgets.RadioButtons(
-        options=list(feedback), value=None, description="Answer:", layout=ipywidgets.Layout(width="max-content")
+        options=list(feedback), value=None, description="Answer:", layout=ipywidgets.Layout(width="auto")
     )
     feedback_box = ipywidgets.HTML()
 
