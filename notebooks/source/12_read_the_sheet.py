@@ -56,10 +56,22 @@ print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitli
 # ## Predict: how much of it is S²-Attn?
 
 # %%
+code = sheets.lines_of_code(source)
+of_s2 = [
+    line
+    for number, line in enumerate(source.splitlines(), start=1)
+    if number in code and re.search(r"shift|roll_half|roll\(|groups\(", line)
+]
 course.predict(
     "12.lines",
     "Suppose that the sheet trained with full attention only. How many of its lines of code would change or go?",
     choices=["About fifteen", "About forty", "About eighty", "About a hundred and fifty"],
+)
+course.reveal(
+    "12.lines",
+    "About fifteen",
+    f"There are {len(of_s2)}, shown further down. With one group as long as the text they all do nothing, which is how the "
+    "sheet reads densely: the same weights, the same functions.",
 )
 
 # %% [markdown]
@@ -97,22 +109,10 @@ plots.show_perturbation(tables)
 # You see two kinds of blocks, one over the other: those of the plain head and those of the shifted one. Nothing stands
 # above the diagonal: no token hears the future.
 #
-# ## Reveal: how much of it is S²-Attn?
+# ## Reveal: the lines of S²-Attn
 
-# %%
-code = sheets.lines_of_code(source)
-of_s2 = [
-    line
-    for number, line in enumerate(source.splitlines(), start=1)
-    if number in code and re.search(r"shift|roll_half|roll\(|groups\(", line)
-]
+# %% after="12.lines"
 print("\n".join(of_s2))
-course.reveal(
-    "12.lines",
-    "About fifteen",
-    f"These {len(of_s2)}. With one group as long as the text they all do nothing, which is how the sheet reads densely: "
-    "the same weights, the same functions.",
-)
 
 # %% [markdown]
 # ## Build: what happens without this line?

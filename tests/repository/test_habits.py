@@ -139,3 +139,19 @@ def test_a_recorded_command_runs_on_any_machine():
     assert {path.name: paths_of_a_machine(json.loads(path.read_text())) for path in records} == {
         path.name: [] for path in records
     }
+
+
+def test_a_file_of_tests_stays_in_one_process(tmp_path):
+    """pytest 9.2 drops the groups of pytest-xdist 3.8 without a word: what a file builds once was built twice."""
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text("utf-8"), "utf-8")
+    for name in ("one", "two"):
+        lines = ["import os, pytest, time", "from pathlib import Path", "@pytest.mark.parametrize('i', range(4))"]
+        lines += ["def test_it(i):", "    time.sleep(0.05)"]
+        lines += [f"    with Path({str(tmp_path / name)!r}).open('a') as seen:"]
+        lines += ["        seen.write(os.environ['PYTEST_XDIST_WORKER'] + ' ')"]
+        (tmp_path / f"test_{name}.py").write_text("\n".join(lines), "utf-8")
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    for name in ("one", "two"):
+        assert len(set((tmp_path / name).read_text("utf-8").split())) == 1
