@@ -234,7 +234,7 @@ tables = {
 plots.show_perturbation(tables)
 
 # %% [markdown]
-# Both breaks let an output hear its future, and training will use that: a model that can see the next byte need not
+# Both breaks let an output hear its future, and training may use that: a model that can see the next byte need not
 # predict it. Each form now trains for a few steps, on the same windows and from the same LoRA.
 
 # %%
@@ -263,21 +263,25 @@ for name, part in names.items():
     )
 
 # %% [markdown]
-# Read the table by columns. A form with a good *loss* and bad *dense* bits has learned to cheat. A form whose columns
-# hardly differ from the first row's has lost little at this size; the paper's models are larger, and its extensions
-# longer. Write down which is which before you go on.
+# Read it row by row, against the first.
+#
+# - **Without the boundary** the loss is the same, and as many references are found. Nothing in training warns you. Only
+#   the push and the dense reading tell: text costs a little more, because the first tokens have learned to hear the last.
+# - **Without the shift back** half of the heads hand each token what belongs to another, half a group later. The frozen
+#   weights expect their own. Training cannot repair it: the loss stays high, and read densely the model is broken.
+# - **Without the norms** little is lost here. The model is small and the extension short; the paper's are larger.
 
 # %% [markdown] instructor=true
-# *What to say*: let them order the rows by loss and then by bits, and ask why the two orders differ. Without the
-# boundary only the first tokens of the text see their future, so the harm is small here. Without the shift back every
-# token of a shifted head does: the first loss says so. Norms are few numbers; read their row as it stands.
+# *What to say*: ask which of the three a training curve would have shown you. Only the shift back; its first loss says
+# so. Without the boundary only the first tokens of the text see their future, so the harm is small, and silent. Norms are
+# few numbers; read their row as it stands.
 
 # %% [markdown]
 # ## Recap
 #
 # - The whole method fits in one file of NumPy. S²-Attn is a handful of lines, LoRA another; most of the rest is a Llama.
 # - The same functions read densely and in groups, because S²-Attn has no weights of its own.
-# - A missing line does not crash. It leaks, and the training loss looks better for it: measure densely.
+# - A missing line does not crash, and the loss need not show it: push a token, and measure densely.
 #
 # ## Quiz
 
