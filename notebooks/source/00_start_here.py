@@ -234,7 +234,10 @@ course.quiz(
     ),
     course.Question(
         "A query has equal scores with 4 keys, no others. How much weight does softmax give each?",
-        right=("a quarter", "Weights are positive and add up to 1: equal scores share equally."),
+        right=(
+            "a quarter, as there are four of them",
+            "Weights are positive and add up to 1: equal scores share equally.",
+        ),
         wrong=[
             ("1, as they are all equal", "Then they would add up to 4. Softmax divides by the sum."),
             (

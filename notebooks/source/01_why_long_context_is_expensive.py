@@ -513,7 +513,7 @@ course.quiz(
     course.Question(
         "You replace attention in three lines by a fused kernel. What changes with the length n?",
         right=(
-            "Memory grows with n, FLOPs with n²",
+            "Memory grows with n, and FLOPs still grow with n² as before",
             "The same pairs are computed, tile by tile, and only one number a row is kept.",
         ),
         wrong=[
@@ -530,7 +530,7 @@ course.quiz(
     course.Question(
         "One table says that dense attention takes 4 · n² · d FLOPs, another one says half of that. Who is right?",
         right=(
-            "Both, by their own convention",
+            "Both are, as each has counted by a convention of its own",
             "The first counts whole squares, the second what a causal kernel computes. So compare only numbers of one convention. The paper's table counts whole squares.",
         ),
         wrong=[
@@ -568,7 +568,7 @@ course.quiz(
     course.Question(
         "Scores and weighted values of one head, whole square: how many FLOPs for n tokens and d features?",
         right=(
-            "4 · n² · d for both, as a multiply-add is two steps",
+            "4 · n² · d for both products, as a multiply-add is two steps",
             "Two products, and two FLOPs for each multiply-add.",
         ),
         wrong=[
@@ -590,7 +590,7 @@ course.quiz(
     ),
     course.Question(
         "What does a causal kernel compute of the square?",
-        right=("n(n + 1)/2 pairs, the diagonal with them", "The lower triangle with its diagonal."),
+        right=("n(n + 1)/2 pairs, since the diagonal is computed too", "The lower triangle with its diagonal."),
         wrong=[
             (
                 "The whole square; the future is hidden afterwards",

@@ -581,7 +581,10 @@ course.quiz(
     ),
     course.Question(
         "Without a shift, the little model scored like a guess. What would have helped?",
-        right=("A shift", "It opens a way from key to question. All else works on what arrives, and nothing arrived."),
+        right=(
+            "A shift on half of its heads",
+            "It opens a way from key to question. All else works on what arrives, and nothing arrived.",
+        ),
         wrong=[
             ("Ten times as many steps", "The output does not depend on the key at all: no step can change that."),
             ("Ten layers instead of one", "All layers have the same walls: what the first does not hear, none hears."),

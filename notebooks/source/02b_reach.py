@@ -342,7 +342,7 @@ course.quiz(
     "02.quiz_reach",
     course.Question(
         "8 groups, 6 layers, boundary split. What can the last token learn of the first in training?",
-        right=("Nothing", "That would take 15 layers. What cannot arrive cannot be learned."),
+        right=("Nothing, however long it trains", "That would take 15 layers. What cannot arrive cannot be learned."),
         wrong=[
             (
                 "Everything: the windows overlap",

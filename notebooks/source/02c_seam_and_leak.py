@@ -330,7 +330,7 @@ course.quiz(
     course.Question(
         "Your new attention has right shapes, a falling loss and no NaN. What do you still not know?",
         right=(
-            "Who hears whom",
+            "Whether tokens hear later ones",
             "A leak changes none of the three. Push one value and see which outputs move.",
         ),
         wrong=[

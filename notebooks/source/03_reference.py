@@ -659,7 +659,7 @@ course.quiz(
     course.Question(
         "Where does the mask have to appear in the backward pass?",
         right=(
-            "Nowhere at all",
+            "Nowhere: it is in the weights already",
             "A forbidden weight is 0, and every path to a forbidden key goes through it: dv has P in front, dS has P in "
             "front, and dq and dk are made of dS.",
         ),
@@ -684,7 +684,7 @@ course.quiz(
     "03.more",
     course.Question(
         "Token 5 on a plain head, groups of 4: whom does it see?",
-        right=("tokens 4 and 5", "Its group begins at token 4, and it looks backwards."),
+        right=("Tokens 4 and 5: its group up to itself", "Its group begins at token 4, and it looks backwards."),
         wrong=[
             ("The last G tokens, itself included", "That is a window, which moves with the token. Groups stand still."),
             ("All tokens of its group, earlier and later", "Tokens 6 and 7 come later."),
@@ -692,7 +692,7 @@ course.quiz(
     ),
     course.Question(
         "What does S²-Attn shift?",
-        right=("half of the heads", "On heads from num_heads // 2 on, with all their tokens."),
+        right=("Half of the heads, the second half", "On heads from num_heads // 2 on, with all their tokens."),
         wrong=[
             ("Half of the tokens, on all heads", "Every token is plain on some heads and shifted on others."),
             ("Every second head: 1, 3, 5 and so on", "It would do as well, but it is the second half."),
@@ -703,14 +703,14 @@ course.quiz(
     ),
     course.Question(
         "Where are forbidden keys hidden?",
-        right=("in the scores", "Before the softmax, so that they take no share."),
+        right=("Before the softmax, on the scores", "So they take no share."),
         wrong=[
             ("After the softmax, on the weights", "They would have taken their share by then."),
         ],
     ),
     course.Question(
         "By what are scores divided?",
-        right=("by √d", "So that wide heads do not get a softmax that is too sharp."),
+        right=("By √d, the root of the width", "So that wide heads do not get a softmax that is too sharp."),
         wrong=[
             ("By d, the number of features", "Its square root is enough: products of random vectors grow like √d."),
             ("Nothing: the softmax normalises anyway", "It makes rows sum to 1, sharp or flat."),
@@ -718,14 +718,14 @@ course.quiz(
     ),
     course.Question(
         "What sums to 1?",
-        right=("each row of weights", "A query shares out its own attention."),
+        right=("Each row: a query shares out 1 among the keys it sees", "Its own attention, and nobody else's."),
         wrong=[
             ("Each column: a key is shared out among its queries", "A key may be taken by everybody, or by nobody."),
         ],
     ),
     course.Question(
         "Whom can the first query of a shifted cell see?",
-        right=("only itself", "A cell knows nothing of what is outside."),
+        right=("Only itself, as nothing before it is in its cell", "A cell knows nothing of what is outside."),
         wrong=[
             (
                 "Half a group of the neighbour is read as well",
@@ -734,8 +734,8 @@ course.quiz(
         ],
     ),
     course.Question(
-        "Which scores does a change of one weight's gradient reach?",
-        right=("all of its row", "A softmax shares 1, so each score moves all weights of its row."),
+        "dP changes at one weight. What changes in dS?",
+        right=("All of its row, since a row shares 1", "Each score moves all weights of its row."),
         wrong=[
             ("P(1 - P) times dP, entry by entry", "That is a sigmoid, and the diagonal of the Jacobian only."),
             ("Only the score of the key itself", "The other weights of the row shrink when it grows."),
@@ -743,7 +743,7 @@ course.quiz(
     ),
     course.Question(
         "weights.sum(axis=-1) in a square table: where does NumPy put it?",
-        right=("along the columns", "A vector is taken for a row. keepdims=True keeps it a column."),
+        right=("Along the columns, as a row", "A vector is taken for a row. keepdims=True keeps it a column."),
         wrong=[
             ("Beside its row, by itself", "NumPy aligns the last axes, and a square table hides it."),
         ],

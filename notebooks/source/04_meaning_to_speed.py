@@ -612,8 +612,8 @@ course.quiz(
     course.Question(
         "Why does S²-Attn under impl='dense_mask' gain no time over dense attention?",
         right=(
-            "The kernel computes every pair",
-            "A mask only hides most of them afterwards. To save work, the lay-out must leave pairs out.",
+            "The kernel computes the hidden pairs as well",
+            "A mask only hides them afterwards. To save work, the lay-out must leave pairs out.",
         ),
         wrong=[
             (
@@ -633,7 +633,7 @@ course.quiz(
     course.Question(
         "A fast kernel in bfloat16 differs from the float64 reference in the third digit. What does that prove?",
         right=(
-            "Nothing yet",
+            "Nothing about it yet",
             "The format itself costs that much: compare with what a plain attention in bfloat16 differs by. In float64 "
             "the same code must agree to many more digits.",
         ),
@@ -679,7 +679,7 @@ course.quiz(
     "04.more",
     course.Question(
         "Where do the cells of a shifted head begin, for a shift of s?",
-        right=("at token s", "Rolling by -s brings token s to place 0."),
+        right=("At token s, because the text moves to the left", "Rolling by -s brings token s to place 0."),
         wrong=[
             (
                 "At token G - s, because the text moves to the right",
@@ -689,7 +689,10 @@ course.quiz(
     ),
     course.Question(
         "What becomes of the first tokens under roll?",
-        right=("they see the future", "They stand behind the last tokens in their row."),
+        right=(
+            "They look at the last tokens, which is a leak",
+            "They stand behind the last tokens in their row, and see the future.",
+        ),
         wrong=[
             (
                 "They join the last tokens, which is harmless",
@@ -699,21 +702,27 @@ course.quiz(
     ),
     course.Question(
         "Shifted heads under split: how many pairs?",
-        right=("a few fewer", "Two short cells hold fewer pairs than a full one."),
+        right=(
+            "A few fewer, as each short cell at an end holds less",
+            "The two together hold fewer pairs than a full one.",
+        ),
         wrong=[
             ("Exactly as many, no matter what happens at the ends", "So it is under wrap and masked."),
         ],
     ),
     course.Question(
         "How many pairs has a group of G tokens?",
-        right=("G(G + 1)/2", "A token looks backwards, and at itself."),
+        right=(
+            "G(G + 1)/2, every token with itself and earlier ones",
+            "The lower half of the square, with the diagonal.",
+        ),
         wrong=[
             ("G², every token with every other", "The upper half is the future."),
         ],
     ),
     course.Question(
         "How do groups of (b h n d) become rows?",
-        right=("by naming all axes", "b h (c g) d -> (b c) h g d, by einops."),
+        right=("rearrange(x, 'b h (c g) d -> (b c) h g d', g=g)", "All axes have names, so none is read as another."),
         wrong=[
             (
                 "x.transpose(1, 2).reshape(b * c, h, g, d), in one step",
@@ -723,7 +732,10 @@ course.quiz(
     ),
     course.Question(
         "What is rolled before attention?",
-        right=("q, k and v", "All three, so that a query meets the keys and values of its cell."),
+        right=(
+            "Queries, keys and values, before attention",
+            "All three, so that a query meets the keys and values of its cell.",
+        ),
         wrong=[
             ("The output, after attention", "Attention has then run inside plain groups."),
             ("Queries and keys; values keep their places", "Then the weights collect somebody else's values."),
@@ -731,7 +743,7 @@ course.quiz(
     ),
     course.Question(
         "And after attention?",
-        right=("the output, back", "By +shift, where it was -shift."),
+        right=("The output is rolled back, as q, k and v were rolled", "By +shift, where it was -shift."),
         wrong=[
             (
                 "Nothing: the next layer takes the tokens as they come",
@@ -741,21 +753,24 @@ course.quiz(
     ),
     course.Question(
         "Are -5 // 2 and 5 // 2 opposites in Python?",
-        right=("no", "-5 // 2 is -3: it rounds down."),
+        right=("No: both of them are rounded down", "-5 // 2 is -3, and 5 // 2 is 2."),
         wrong=[
             ("Yes: one is minus the other", "So an odd group comes back one token off: a published bug."),
         ],
     ),
     course.Question(
         "What must a test of an attention look at?",
-        right=("who moves", "Push one token and see which outputs move."),
+        right=(
+            "That a push of one token moves the outputs it should",
+            "And no other output: that shows who hears whom.",
+        ),
         wrong=[
             ("That its output has the right shape and is finite", "Every published bug passes that."),
         ],
     ),
     course.Question(
         "r groups: after how many layers does the last token hear the first?",
-        right=("2r - 1", "Two layers for each wall, and one to begin with."),
+        right=("Two layers a group, less one: 2r - 1", "Two layers for each wall, and one to begin with."),
         wrong=[
             ("As many layers as there are groups", "A plain and a shifted head take turns."),
             ("One layer a group, and one more", "Right for two groups, and for no other number."),
@@ -763,7 +778,7 @@ course.quiz(
     ),
     course.Question(
         "Does a plain head use what a shifted head heard?",
-        right=("yes, a layer later", "The heads' outputs are added up in each layer."),
+        right=("Yes: the next layer reads what all heads wrote", "The heads' outputs are added up in each layer."),
         wrong=[
             (
                 "No: what a shifted head heard stays in that head",
@@ -773,7 +788,7 @@ course.quiz(
     ),
     course.Question(
         "Where does wrap leak?",
-        right=("on shifted heads", "shift first tokens look at group_size - shift last ones."),
+        right=("On the shifted heads, in one cell", "shift first tokens look at group_size - shift last ones."),
         wrong=[
             ("On every head, plain or shifted", "Plain heads wrap nothing."),
             ("One later token for each of the first ones", "Each of the first ones sees all last tokens of the cell."),

@@ -561,7 +561,10 @@ course.quiz(
     "05",
     course.Question(
         "Which pairs of features meet new angles right past the trained length?",
-        right=("The slow ones", "They have not turned full circle, so there are directions they never had."),
+        right=(
+            "The slow ones, as they turn least",
+            "They have not turned full circle, so there are directions they never had.",
+        ),
         wrong=[
             ("The fast ones, as they turn most", "They turn most, and so they have pointed everywhere already."),
             ("All of them alike", "A pair that has turned full circle has pointed everywhere: nothing is new to it."),
@@ -569,7 +572,7 @@ course.quiz(
     ),
     course.Question(
         "What does position interpolation pay for having no new angles?",
-        right=("Neighbours get harder to tell apart", "The fastest clock too is slowed by the factor."),
+        right=("Near tokens that are harder to tell apart", "The fastest clock too is slowed by the factor."),
         wrong=[
             ("More weights to train, two for each pair", "The rule has no weights, it only changes the frequencies."),
             (
@@ -581,7 +584,7 @@ course.quiz(
     course.Question(
         "You fine-tune with S²-Attn and NTK-aware scaling, and the training loss is excellent. What do you check?",
         right=(
-            "Dense bits per byte beyond the group",
+            "Bits per byte of dense use, beyond the group",
             "Training never looked there, and the rule leaves new angles there: the loss cannot know.",
         ),
         wrong=[
@@ -607,42 +610,45 @@ course.quiz(
     "05.more",
     course.Question(
         "Which position does a token of a rolled row have?",
-        right=("its place in the text", "RoPE comes before the roll."),
+        right=("Its place in the text, as ever", "RoPE comes before the roll."),
         wrong=[
             ("Its place in the row, 0, 1, 2, …", "Then distances across the seam would be wrong."),
         ],
     ),
     course.Question(
         "Which features make a pair in Llama's weights?",
-        right=("i and i + d/2", "The first half beside the second half."),
+        right=("Features 0 and d/2, 1 and d/2 + 1, …", "The first half beside the second half."),
         wrong=[
             ("Features 0 and 1, 2 and 3, and so on", "That is the other lay-out, as under Break it."),
         ],
     ),
     course.Question(
         "From 4,096 to 6,144 tokens: which factor?",
-        right=("1.5", "The ratio of the lengths."),
+        right=("1.5, the ratio of the two lengths", "A factor need not be a whole number."),
         wrong=[
             ("2, because factors are whole numbers", "The published script rounds up; it squeezes more than needed."),
         ],
     ),
     course.Question(
         "By what does NTK-aware scaling by 8 multiply the base?",
-        right=("8^(d/(d-2))", "So that the slowest pair slows by exactly 8."),
+        right=("A little more than 8", "8^(d/(d-2)), so that the slowest pair slows by exactly 8."),
         wrong=[
             ("Eight times the base", "Then the slowest pair slows by less than 8."),
         ],
     ),
     course.Question(
         "Which pairs does YaRN slow?",
-        right=("the slow ones", "They would meet new angles."),
+        right=("The slow ones, which never came round", "They would meet new angles."),
         wrong=[
             ("The fast ones, since they turn most", "They have pointed everywhere, and near distances depend on them."),
         ],
     ),
     course.Question(
         "And the pairs between low and high?",
-        right=("a mixture", "The share of the divided frequency rises in a straight line."),
+        right=(
+            "Partly kept and partly divided, in a ramp",
+            "The share of the divided frequency rises in a straight line.",
+        ),
         wrong=[
             ("Either kept or divided, with nothing between", "That is a step; YaRN has a ramp."),
         ],

@@ -597,7 +597,7 @@ course.quiz(
     course.Question(
         "A model has 135 million weights and a vocabulary of 49,152. What does training its embedding mean?",
         right=(
-            "About a fifth of all weights trains",
+            "About a fifth of all weights of the model trains",
             "The table is 49,152 rows of width 576. Parameter-efficient is no longer the word.",
         ),
         wrong=[
@@ -628,21 +628,21 @@ course.quiz(
     "06.more",
     course.Question(
         "By what is B A x multiplied?",
-        right=("alpha / rank", "So that a higher rank does not count more by itself."),
+        right=("By alpha over the rank", "So that a higher rank does not count more by itself."),
         wrong=[
             ("By alpha, at any rank", "Then rank 64 would count eight times as much as rank 8."),
         ],
     ),
     course.Question(
         "How does B start?",
-        right=("at zero", "The layer starts where the model was."),
+        right=("At zero, unlike A", "The layer starts where the model was."),
         wrong=[
             ("At random, like A", "Then the first steps repair what the start has broken."),
         ],
     ),
     course.Question(
         "What is the merged weight, s being alpha / rank?",
-        right=("W + sBA", "One matrix again."),
+        right=("W + s B A", "One matrix again."),
         wrong=[
             ("W + B A", "Alpha / rank is missing."),
             ("W, with the side path beside it", "Then it is not merged."),
@@ -650,7 +650,7 @@ course.quiz(
     ),
     course.Question(
         "What trains under LongLoRA?",
-        right=("LoRA, embedding, norms", "The embedding is most of it."),
+        right=("LoRA, embeddings and norms, and nothing else", "The embedding is most of it."),
         wrong=[
             ("What LoRA trains, and nothing else", "Embedding and norms as well: that closes much of the gap."),
             (
@@ -661,7 +661,7 @@ course.quiz(
     ),
     course.Question(
         "The other LoRA+, with a ratio of 16: what learned faster?",
-        right=("B alone", "Sixteen times as fast as A."),
+        right=("B alone learned 16 times as fast as A", "One learning rate for A, and 16 times that for B."),
         wrong=[
             ("Embeddings and norms learned 16 times as fast", "That mixes the two methods of this name."),
         ],

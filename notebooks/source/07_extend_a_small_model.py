@@ -415,7 +415,7 @@ course.quiz(
     course.Question(
         "You stop the training in the middle and use the model. What do you have?",
         right=(
-            "A dense model at the target length",
+            "A model that reads densely at the target length",
             "Less well adapted than it could be: positions are stretched from the first step on, and each step adapts the "
             "weights further.",
         ),
@@ -450,7 +450,7 @@ course.quiz(
     course.Question(
         "The loss on passkey digits hardly moves while training. What follows?",
         right=(
-            "Nothing about dense attention",
+            "Nothing yet about passkeys under dense attention",
             "Most keys cannot be heard under the training pattern. The loss is measured under the pattern of training. Dense use is another experiment, and lesson 08 runs it.",
         ),
         wrong=[
@@ -476,14 +476,14 @@ course.quiz(
     "07.more",
     course.Question(
         "`model(ids)`, without another word: which attention runs?",
-        right=("that of its mode", "train() is sparse, eval() is dense."),
+        right=("Sparse in train(), full attention in eval()", "The mode decides, and nothing else."),
         wrong=[
             ("Sparse attention, in any mode of the model", "In evaluation nothing sparse is called."),
         ],
     ),
     course.Question(
         "Keys stand anywhere. What share of them does the question hear?",
-        right=("that of its row", "The last row of the reach table."),
+        right=("The share that is connected in its own row", "The last row of the reach table."),
         wrong=[
             (
                 "The share of all pairs that are connected",
@@ -493,7 +493,7 @@ course.quiz(
     ),
     course.Question(
         "You measure at a longer context. Which bytes?",
-        right=("the same last ones", "Only what stands before them changes."),
+        right=("The same last bytes as before", "Only what stands before them changes."),
         wrong=[
             ("All bytes of the longer window", "Then early bytes, with little before them, are mixed in."),
         ],

@@ -496,7 +496,7 @@ course.quiz(
     course.Question(
         "The untrained model finds nearly all passkeys. What does the passkey test say about the trained ones?",
         right=(
-            "That training has not broken retrieval",
+            "That training under S² has not broken retrieval",
             "A test on which the control does well cannot tell the others apart.",
         ),
         wrong=[

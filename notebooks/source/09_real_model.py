@@ -593,7 +593,7 @@ course.quiz(
     course.Question(
         "Which of these can be trained with S²-Attn as it is?",
         right=(
-            "A Llama with 9 heads and padded rows",
+            "A Llama with 9 query heads, in rows with padding",
             "With 3 heads of keys and values as well: four plain and five shifted query heads, and padding is carried along: you checked both.",
         ),
         wrong=[
@@ -619,14 +619,14 @@ course.quiz(
     "09.more",
     course.Question(
         "How equal must evaluation be?",
-        right=("bit for bit", "Stock attention is called; nothing is rounded otherwise."),
+        right=("Equal bit for bit, everywhere", "Stock attention is called; nothing is rounded otherwise."),
         wrong=[
             ("Equal up to a small tolerance", "That would pass a model with slightly other weights."),
         ],
     ),
     course.Question(
         "Whose weights count for the trained share?",
-        right=("those in use", "Without the frozen originals that PEFT keeps."),
+        right=("What is in use", "Without the frozen originals that PEFT keeps."),
         wrong=[
             ("What PEFT prints", "It counts each trained module twice."),
         ],

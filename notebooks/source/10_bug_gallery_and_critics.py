@@ -496,7 +496,7 @@ course.quiz(
     course.Question(
         "Your function agrees with the reference for 16 tokens, groups of 4 and 2 heads. What may still be wrong?",
         right=(
-            "odd sizes and padding",
+            "odd groups, odd heads and padding",
             "an odd group, an odd head count and padding each hide a mistake that even sizes cannot show: `-G // 2` and `G // 2`, the middle head, the marks.",
         ),
         wrong=[
@@ -513,7 +513,7 @@ course.quiz(
     course.Question(
         "A study reports that LongLoRA does badly on a long-context test. What do you ask first?",
         right=(
-            "how the model was trained and run",
+            "how it was trained, and whether it ran as trained",
             "How many steps, which weights, and was the position factor there? One study made an eighth of the paper's updates with half of its tokens, and released models were run without their factor.",
         ),
         wrong=[
@@ -539,14 +539,14 @@ course.quiz(
     "10.more",
     course.Question(
         "You have somebody's attention function. How do you find its mask?",
-        right=("push a value", "And see which outputs move."),
+        right=("Push one value, see what moves", "What moves has heard it."),
         wrong=[
             ("Draw the mask from the settings", "That shows what it should do, not what it does."),
         ],
     ),
     course.Question(
         "Longformer's first tokens, causal form: what do they do?",
-        right=("all look at them", "Everybody may look at keys below globals_."),
+        right=("Everybody looks at the first tokens", "Everybody may look at keys below globals_."),
         wrong=[
             ("The first tokens look at everybody", "Later tokens are the future for them."),
         ],

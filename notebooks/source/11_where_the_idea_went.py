@@ -260,7 +260,7 @@ course.quiz(
     "11.quiz",
     course.Question(
         "Your model was trained at 32,768 tokens, and your documents have 20,000. What do you do?",
-        right=("Nothing", "It reads them already. Measure whether it finds what you ask for."),
+        right=("Use it as it is, and measure what it finds", "It reads such a length already."),
         wrong=[
             (
                 "Stretch its positions to be on the safe side",
@@ -285,7 +285,7 @@ course.quiz(
     ),
     course.Question(
         "A cache for chunked attention returns tensors of the right shape. Which test do you add?",
-        right=("Push one value, compare who moves", "It shows who hears whom, while writing and while reading."),
+        right=("The outputs that one pushed value moves", "It shows who hears whom, while writing and while reading."),
         wrong=[
             (
                 "The loss of a text that is read at once",

@@ -305,7 +305,7 @@ course.quiz(
     course.Question(
         "LoRA's B begins at zero. What would happen if A began at zero as well?",
         right=(
-            "Neither would ever move",
+            "Nothing would move, neither then nor later",
             "Right. The gradient of A has B as a factor, and the gradient of B has A: both would be 0.",
         ),
         wrong=[
@@ -316,8 +316,8 @@ course.quiz(
     course.Question(
         "Why may the sheet read a window densely after it has trained in quarters of it?",
         right=(
-            "Queries and keys depend on distance alone, and YaRN maps long distances into the trained range",
-            "Right, and it is not free: the longest distances were never trained, only mapped.",
+            "YaRN maps long distances onto trained ones",
+            "Right: queries and keys depend on distance alone. It is not free: the longest distances were never trained, only mapped.",
         ),
         wrong=[
             ("The shift makes all distances occur in training", "No pair further apart than a group is ever trained."),

@@ -223,11 +223,28 @@ def test_every_misconception_is_a_choice_of_a_quiz_with_its_answer():
     assert missing == []
 
 
-def test_the_right_choice_is_seldom_the_longest():
+@pytest.mark.parametrize("end", [max, min])
+def test_the_right_choice_is_seldom_the_longest_or_the_shortest(end):
     asked = [question for _, _, question in questions()]
-    longest = [q for q in asked if len(q.right[0]) > max(len(choice) for choice, _ in q.wrong)]
+    at_the_end = []
+    for question in asked:
+        right, wrong = len(question.right[0]), [len(choice) for choice, _ in question.wrong]
+        if right not in wrong and end([right, *wrong]) == right:
+            at_the_end.append(question.right[0])
     by_chance = sum(1 / (1 + len(q.wrong)) for q in asked) / len(asked)
-    assert len(longest) <= (by_chance + 0.1) * len(asked), [q.right[0] for q in longest]
+    assert len(at_the_end) <= (by_chance + 0.1) * len(asked), at_the_end
+
+
+def test_the_right_choice_begins_as_the_wrong_ones_do():
+    told = [
+        (key, question.right[0])
+        for key, _, question in questions()
+        if question.right[0][0].isalpha()
+        and all(choice[0].isalpha() for choice, _ in question.wrong)
+        and question.right[0][0].islower() not in {choice[0].islower() for choice, _ in question.wrong}
+        and not question.right[0].startswith("rearrange(")  # code beside code
+    ]
+    assert told == []
 
 
 def test_the_right_choice_stands_at_every_place():
