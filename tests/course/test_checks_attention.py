@@ -247,6 +247,25 @@ def test_a_shift_taken_for_half_a_group_is_found(journal):
     assert_caught(numpy_check.s2_forward, answer, journal, "half_a_group_assumed", "`geometry.shift`, here 1")
 
 
+@pytest.mark.parametrize("check", [numpy_check.s2_forward, torch_check.rolled], ids=lambda check: check.key)
+def test_every_second_head_in_place_of_every_later_one_is_named(check, journal):
+    rolls = check is torch_check.rolled
+
+    def answer(q, k, v, given):
+        group = given if rolls else given.group_size
+        shift, boundary = (group // 2, "wrap") if rolls else (given.shift, "split")
+        heads = [
+            (attention.s2_attention if rolls else s2_attention)(
+                *(x[:, head : head + 1] for x in (q, k, v)),
+                S2Geometry(q.shape[2], group, 1, shift=head % 2 * shift, boundary=boundary if head % 2 else "split"),
+            )
+            for head in range(q.shape[1])
+        ]
+        return torch.cat(heads, dim=1) if rolls else np.concatenate(heads, axis=1)
+
+    assert_caught(check, answer, journal, "every_second_head", "the second half of the heads")
+
+
 def test_a_dropped_short_cell_is_found(journal):
     def answer(q, k, v, geometry):
         out, shift, group = np.zeros_like(v), geometry.shift, geometry.group_size
@@ -281,6 +300,7 @@ SOFTMAX_MISTAKES = {
     "row_sum_forgotten": (lambda p, dp: p * dp, "own sum is missing"),
     "row_sum_not_weighted": (lambda p, dp: p * (dp - dp.sum(-1, keepdims=True)), "must be weighted"),
     "row_mean": (lambda p, dp: p * (dp - dp.mean(-1, keepdims=True)), "plain mean"),
+    "mean_of_products": (lambda p, dp: p * (dp - (p * dp).mean(-1, keepdims=True)), "sum the products"),
     "keepdims_forgotten": (lambda p, dp: p * dp - p * (p * dp).sum(-1), "keepdims=True"),
     "sum_over_queries": (lambda p, dp: p * dp - p * (p * dp).sum(0), "down the columns"),
     "sum_over_everything": (lambda p, dp: p * (dp - (p * dp).sum()), "whole table"),
@@ -337,9 +357,20 @@ BACKWARD_MISTAKES = {
     ),
     "softmax_skipped": (lambda g, q, k, v, w: (g @ v.T @ k / 2, (g @ v.T).T @ q / 2, w.T @ g), "softmax is skipped"),
     "q_and_k_swapped": (changed(lambda root, ds, g, x: (ds @ x[1] / root, ds.T @ x[2] / root, g[2])), "exchanged"),
+    "dq_of_queries": (changed(lambda root, ds, g, x: (ds @ x[1] / root, g[1], g[2])), "`d_scores @ k`"),
+    "dk_of_keys": (changed(lambda root, ds, g, x: (g[0], ds.T @ x[2] / root, g[2])), "`d_scores.T @ q`"),
+    "dv_scaled": (changed(lambda root, ds, g, x: (g[0], g[1], g[2] / root)), "never met the scale"),
+    "d_weights_transposed": (
+        lambda g, q, k, v, w: (
+            softmax_backward(w, v @ g.T) @ k / 2,
+            softmax_backward(w, v @ g.T).T @ q / 2,
+            w.T @ g,
+        ),
+        "`grad_out @ v.T`",
+    ),
     "order": (changed(lambda root, ds, g, x: (g[2], g[1], g[0])), "another order"),
     "sign": (changed(lambda root, ds, g, x: (-g[0], g[1], g[2])), "dq has the wrong sign"),
-    "other": (changed(lambda root, ds, g, x: (3 * g[0], g[1], 3 * g[2])), "dq and dv are wrong: begin with dv"),
+    "other": (changed(lambda root, ds, g, x: (3 * g[0], g[1], 3 * g[2])), "begin with dv, 3 times"),
 }
 
 
@@ -393,6 +424,11 @@ def confused(q, k, v, group_size):
     return F.scaled_dot_product_attention(*rows, is_causal=True).transpose(1, 2).reshape(q.shape)
 
 
+def reshaped_back(q, k, v, group_size):
+    rows = (rearrange(x, "b h (c g) d -> (b c) h g d", g=group_size) for x in (q, k, v))
+    return F.scaled_dot_product_attention(*rows, is_causal=True).reshape(q.shape)
+
+
 GROUP_MISTAKES = {
     "not_causal": (folded(is_causal=False), "`is_causal=True` is missing"),
     "no_groups": (lambda q, k, v, g: attention.full_attention(q, k, v), "dense causal attention"),
@@ -400,8 +436,11 @@ GROUP_MISTAKES = {
         folded("b h (g c) d -> (b c) h g d", "(b c) h g d -> b h (g c) d"),
         "take every c-th token",
     ),
+    "groups_strided_there": (folded("b h (g c) d -> (b c) h g d"), "The way there takes every c-th token"),
     "unfolded_in_another_order": (folded(back="(b c) h g d -> b h (g c) d"), "the way back is not"),
     "batch_mixed": (folded(back="(c b) h g d -> b h (c g) d"), "Sequences of the batch are mixed up"),
+    "batch_mixed_there": (folded("b h (c g) d -> (c b) h g d"), "folded as `(c b)`"),
+    "reshaped_back": (reshaped_back, "`reshape` reads them"),
     "heads_attended": (
         folded("b h (c g) d -> (b c) g h d", "(b c) g h d -> b h (c g) d"),
         "ran over the heads",
@@ -486,12 +525,13 @@ def test_every_bug_of_the_gallery_is_called_by_its_name_in_rolled_form_too(name,
     assert_caught(torch_check.rolled, by_torch(name), journal, name, sentence)
 
 
+@pytest.mark.parametrize("back", [True, False])
 @pytest.mark.parametrize("forgotten", ["k", "q", "kv", "qv", "qk"])
-def test_what_is_rolled_where_something_is_forgotten_is_named(forgotten, journal):
+def test_what_is_rolled_where_something_is_forgotten_is_named(forgotten, back, journal):
     def answer(q, k, v, group_size):
         shift, inputs = group_size // 2, {"q": q, "k": k, "v": v}
         rolled_in = [x if name in forgotten else roll_late_heads(x, -shift) for name, x in inputs.items()]
-        return roll_late_heads(in_groups(*rolled_in, group_size), shift)
+        return roll_late_heads(in_groups(*rolled_in, group_size), shift if back else 0)
 
     moved = " and ".join(name for name in "qkv" if name not in forgotten)
     assert_caught(torch_check.rolled, answer, journal, "partly_rolled", f"you roll {moved} only")
@@ -532,6 +572,27 @@ def test_rolling_in_place_is_found_however_right_the_output(journal):
         return right
 
     assert_caught(torch_check.rolled, answer, journal, "inputs_changed", "belongs to the caller", drawn=False)
+
+
+def test_writing_into_the_callers_tensor_is_said_where_torch_refuses_it(journal):
+    def answer(q, k, v, group_size):
+        q[:, q.shape[1] // 2 :] = q[:, q.shape[1] // 2 :].roll(-(group_size // 2), dims=2)
+        return rolled(q, k, v, group_size)
+
+    assert_caught(torch_check.rolled, answer, journal, "exception", "belongs to the caller", drawn=False)
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_a_roll_along_another_axis_is_hinted_at(axis, journal):
+    def turned(x, by):
+        half = x.shape[1] // 2
+        return torch.cat([x[:, :half], x[:, half:].roll(by, dims=axis)], dim=1)
+
+    def answer(q, k, v, group_size):
+        shift = group_size // 2
+        return turned(in_groups(*(turned(x, -shift) for x in (q, k, v)), group_size), shift)
+
+    assert_caught(torch_check.rolled, answer, journal, "never_shifted", "tokens are axis 2")
 
 
 def test_an_unknown_mistake_in_the_roll_is_admitted_and_drawn(journal):
@@ -584,6 +645,7 @@ TEST_MISTAKES = {
     "one_sequence_only": (probing(earlier=lambda out, token: out[0, :, :token]), "second sequence"),
     "only_values_pushed": (probing(pushed="v"), "later *keys*"),
     "queries_not_pushed": (probing(pushed="kv"), "Push q as well"),
+    "tolerance_too_wide": (probing(same=lambda a, b: torch.allclose(a, b, atol=1e-2)), "A faint leak passes"),
     "inputs_changed": (pushing_the_original, "push a copy"),
     "type": (lambda *_: torch.tensor(True), "`bool(…)`"),
 }

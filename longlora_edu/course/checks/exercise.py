@@ -409,6 +409,11 @@ def name_by_mask(function: Callable, geometry: S2Geometry) -> tuple[str, str] | 
     mine, right = np.abs(attention_weights(function, geometry)) > SEEN, geometry.mask()
     if mine.shape != right.shape or np.array_equal(mine, right):
         return None
+    if np.array_equal(mine, right[[-(head % 2) for head in range(len(right))]]):
+        return "every_second_head", (
+            "You shift every second head. That would do as well, but in S²-Attn it is the second half of the heads: "
+            "those from num_heads // 2 on."
+        )
     size = f"With {geometry.seq_len} tokens in groups of {geometry.group_size} token"
     ahead, extra = np.argwhere(mine & ~right & np.triu(np.ones(right.shape[1:], bool), 1)), np.argwhere(mine & ~right)
     if len(ahead):

@@ -17,6 +17,7 @@ from ...plots import Picture, show_tables
 from ...reference import full_attention, s2_attention
 from ..bugs import diagnose
 from .exercise import (
+    CLOSE,
     CheckFailed,
     Mistake,
     Passed,
@@ -173,19 +174,22 @@ def backward(
     softmax: Callable = through_softmax,
     dk_transposed: bool = True,
     dv_transposed: bool = True,
-    swapped: bool = False,
+    meet: str = "kq",
+    values_scaled: bool = False,
+    d_weights_transposed: bool = False,
     not_weighted: bool = False,
 ):
     """The right answer of `attention_backward`, and with the other arguments the ways to get it wrong.
 
-    `scales` are how many times dq and dk are scaled, `swapped` exchanges q and k in them.
+    `scales` are how many times dq and dk are scaled; `meet` says which of q and k dq is made of, and dk.
     """
-    scale = 1 / math.sqrt(q.shape[1])
-    d_scores = grad_out @ v.T if not_weighted else softmax(weights, grad_out @ v.T)
-    meets_dq, meets_dk = (q, k) if swapped else (k, q)
-    dq = scale ** scales[0] * d_scores @ meets_dq
-    dk = scale ** scales[1] * (d_scores.T if dk_transposed else d_scores) @ meets_dk
-    return dq, dk, (weights.T if dv_transposed else weights) @ grad_out
+    scale, named = 1 / math.sqrt(q.shape[1]), {"q": q, "k": k}
+    d_weights = v @ grad_out.T if d_weights_transposed else grad_out @ v.T
+    d_scores = d_weights if not_weighted else softmax(weights, d_weights)
+    dq = scale ** scales[0] * d_scores @ named[meet[0]]
+    dk = scale ** scales[1] * (d_scores.T if dk_transposed else d_scores) @ named[meet[1]]
+    dv = (weights.T if dv_transposed else weights) @ grad_out
+    return dq, dk, scale * dv if values_scaled else dv
 
 
 def _name_empty_row(out, right, q, k, v, mask) -> tuple[str, str]:
@@ -239,7 +243,10 @@ def _name_gradients(answers, right, *_) -> tuple[str, str]:
             return "sign", f"{name} has the wrong sign: this is the gradient itself, not a step of the optimiser."
     names = [NAMES[number] for number in wrong]
     first = "dv" if "dv" in names else names[0]
-    return "other", f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} wrong: begin with {first}."
+    mine, expected = (three[NAMES.index(first)] for three in (answers, right))
+    times = (mine * expected).sum() / (expected**2).sum()
+    factor = f", {times:.3g} times what it must be" if same(mine, times * expected) and abs(times) > CLOSE else ""
+    return "other", f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} wrong: begin with {first}{factor}."
 
 
 def _differs(answers, right) -> list[int]:
@@ -432,6 +439,11 @@ SOFTMAX_MISTAKES = {
         "You subtract the plain mean of the row. Each entry counts by its weight: sum `weights * d_weights`.",
         lambda p, dp: p * (dp - dp.mean(axis=-1, keepdims=True)),
     ),
+    "mean_of_products": Mistake(
+        "You subtract the mean of `weights * d_weights`. The weights share out 1 already, so sum the products and "
+        "divide by nothing.",
+        lambda p, dp: p * (dp - (p * dp).mean(axis=-1, keepdims=True)),
+    ),
     "keepdims_forgotten": Mistake(
         "Without `keepdims=True` the sums of the rows stand in the columns: every entry loses the sum of another row. "
         "(In a square table NumPy cannot notice.)",
@@ -510,6 +522,26 @@ BACKWARD_MISTAKES = {
     ),
     "q_and_k_swapped": Mistake(
         "q and k are exchanged: the gradient of q is made of keys, and that of k of queries.",
-        partial(backward, swapped=True),
+        partial(backward, meet="qk"),
+    ),
+    "dq_of_queries": Mistake(
+        "dq is made of keys: query i meets every key j by the number in row i, column j of d_scores. `d_scores @ k`.",
+        partial(backward, meet="qq"),
+        also=partial(backward, meet="qq", dk_transposed=False),
+    ),
+    "dk_of_keys": Mistake(
+        "dk is made of queries: key j collects from all queries that looked at it. `d_scores.T @ q`.",
+        partial(backward, meet="kk"),
+        also=partial(backward, meet="kk", dk_transposed=False),
+    ),
+    "dv_scaled": Mistake(
+        "dv is divided by sqrt(d), and the values never met the scale: it stands in the scores, so in dq and dk.",
+        partial(backward, values_scaled=True),
+        also=partial(backward, values_scaled=True, scales=(0, 0)),
+    ),
+    "d_weights_transposed": Mistake(
+        "d_weights is transposed: queries stand in its rows, and a row of grad_out belongs to a query. "
+        "`grad_out @ v.T`.",
+        partial(backward, d_weights_transposed=True),
     ),
 }
