@@ -1,7 +1,7 @@
 // A field to draw an answer in: cells to mark, or a curve of points to move. Mouse, finger and keyboard.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 460, HEIGHT = 230, LEFT = 52, RIGHT = 16, TOP = 14, BOTTOM = 40;
+const WIDTH = 460, HEIGHT = 230, LEFT = 52, RIGHT = 16, TOP = 26, BOTTOM = 40;
 
 export const placed = (value, low, high) =>
   TOP + (1 - (value - low) / (high - low)) * (HEIGHT - TOP - BOTTOM);
@@ -123,7 +123,9 @@ function curve(model, el) {
   names.forEach((name, at) => {
     element("text", { x: across(at), y: HEIGHT - 22, "text-anchor": "middle" }, svg).textContent = name;
   });
-  element("text", { x: LEFT, y: HEIGHT - 5 }, svg).textContent = model.get("unit");
+  element("text", { x: LEFT - 6, y: 12 }, svg).textContent = `${model.get("unit")} ↑`;
+  const middle = (LEFT + WIDTH - RIGHT) / 2;
+  element("text", { x: middle, y: HEIGHT - 5, "text-anchor": "middle" }, svg).textContent = model.get("across");
   const line = element("polyline", { fill: "none", class: "line" }, svg);
   const points = names.map((name) =>
     element("circle", { r: 8, tabindex: 0, role: "slider", "aria-label": name, "aria-valuemin": low,

@@ -54,12 +54,18 @@ def cells_field(rows: Sequence[str], columns: Sequence[str], label: str, marked:
 
 
 def curve_field(
-    columns: Sequence[str], label: str, *, low: float, high: float, unit: str, heights: Sequence[float] = ()
+    columns: Sequence[str],
+    label: str,
+    *,
+    low: float,
+    high: float,
+    unit: str,
+    across: str = "",
+    heights: Sequence[float] = (),
 ) -> Field:
     """Points to move between `low` and `high`, and a function that gives their heights, None until all are drawn."""
-    made = _living(
-        kind="curve", columns=list(columns), label=label, low=low, high=high, unit=unit, heights=list(heights)
-    )
+    axes = {"low": low, "high": high, "unit": unit, "across": across}
+    made = _living(kind="curve", columns=list(columns), label=label, heights=list(heights), **axes)
     if made is not None:
 
         def drawn() -> list | None:
@@ -96,6 +102,7 @@ def _living(**settings):
         columns = traitlets.List().tag(sync=True)
         label = traitlets.Unicode("").tag(sync=True)
         unit = traitlets.Unicode("").tag(sync=True)
+        across = traitlets.Unicode("").tag(sync=True)
         low = traitlets.Float(0).tag(sync=True)
         high = traitlets.Float(1).tag(sync=True)
         marked = traitlets.List().tag(sync=True)

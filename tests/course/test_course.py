@@ -39,6 +39,7 @@ from longlora_edu.course.checks import (
     expect_tensor,
 )
 from longlora_edu.course.notebook import environment, folded, studied
+from longlora_edu.course.notebook.draw import compare_drawing
 from longlora_edu.course.notebook.environment import Profile, granted_cores
 from longlora_edu.course.notebook.folded import encoded
 from longlora_edu.course.notebook.parsons import needs
@@ -290,11 +291,34 @@ def test_a_curve_is_drawn_to_its_end_before_it_counts(journal, published):
     button.click()
     assert "every point" in said.value and journal.get("predictions", "05.beyond") is None
     field.heights = [2.0, 6.0]
+    assert said.value == ""  # what was missing is there now
     button.click()
-    for answer, verdict in (({"256": 2.1, "512": 5.8}, "fits"), ({"256": 2.1, "512": 4.4}, "close"),
-                            ({"256": 7.0, "512": 1.0}, "another way")):  # fmt: skip
+    for answer, verdict in (({"256": 2.1, "512": 5.8}, "fits"), ({"256": 2.1, "512": 5.0}, "close"),
+                            ({"256": 7.0, "512": 1.0}, "another way: at 256 you drew 2, and it is 7")):  # fmt: skip
         reveal("05.beyond", answer, journal=journal)
         assert verdict in published[-1]["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "truth", "between", "verdict"),
+    [
+        (
+            [2.0, 2.5, 3.0, 3.5],
+            [1.12, 3.62, 5.8, 6.17],
+            (0, 10),
+            "wrong",
+        ),  # a gentle rise, where a model breaks at once
+        ([1.5, 3.2, 5.0, 6.5], [1.12, 3.62, 5.8, 6.17], (0, 10), "right"),
+        ([1.2, 2.4, 4.4, 6.0], [1.12, 3.62, 5.8, 6.17], (0, 10), "close"),
+        ([2.4, 1.3, 1.2, 1.1, 1.1], [1.48, 1.2, 1.15, 1.1, 1.05], (0, 3), "wrong"),  # its first point far too high
+        ([1.2] * 5, [1.6, 1.2, 1.15, 1.1, 1.05], (0, 3), "wrong"),  # flat, where there is a fall
+        ([1.5, 1.25, 1.15, 1.1, 1.1], [1.48, 1.2, 1.15, 1.1, 1.05], (0, 3), "right"),
+    ],
+)
+def test_a_curve_is_close_at_each_point_or_not_at_all(drawn, truth, between, verdict):
+    names = [str(place) for place in range(len(truth))]
+    said = {"curve": drawn, "between": list(between), "unit": "bits"}
+    assert compare_drawing(said, dict(zip(names, truth, strict=True)))[0] == verdict
 
 
 @pytest.mark.parametrize("living", [True, False], ids=["anywidget", "plain widgets"])

@@ -16,8 +16,11 @@ from .cards import ShownOnce, card
 from .folded import happened
 from .journal import Journal
 
-NEAR = 0.1  # a curve is right within a tenth of the height of the field; cells are close when a tenth is otherwise
-UNFINISHED = "Draw every point first."
+NEAR = 0.1  # cells are close when a tenth is otherwise
+# A curve is compared by what there is to see in it: at each point, over the range of the truth, or over a fifth of the
+# field's height where the truth is flatter than that.
+FITS, CLOSE, FLATTEST = 0.2, 0.4, 0.2
+UNFINISHED = "Draw every point first: drag each circle up or down."
 
 
 def draw(
@@ -28,15 +31,18 @@ def draw(
     curve: Sequence[str] | None = None,
     between: tuple[float, float] = (0.0, 1.0),
     unit: str = "",
+    across: str = "",
     journal: Journal | None = None,
 ) -> ipywidgets.VBox:
     """Ask for a drawing: `cells` are the names of rows and columns to mark, `curve` those of points to move.
 
     Both answer to the mouse and to the keyboard: arrows move, space marks. `reveal` under the same key takes a bool
-    array (rows, columns), or the heights of the curve. Returns the panel: question, field, button, status.
+    array (rows, columns), or the heights of the curve. `unit` is what a curve's heights are in, `across` what its
+    points are. Returns the panel: question, field, button, status.
 
         course.draw("03.mask", "Whom does token 5 see?", cells=(["5"], list("01234567")))
-        course.draw("05.beyond", "How does it go on?", curve=["256", "512"], between=(0, 8), unit="bits per byte")
+        course.draw("05.beyond", "How does it go on?", curve=["256", "512"], between=(0, 8), unit="bits per byte",
+                    across="bytes read")
 
     Raises:
         ValueError: without exactly one of `cells` and `curve`.
@@ -44,6 +50,11 @@ def draw(
     if (cells is None) == (curve is None):
         raise ValueError(f"draw must be given cells or a curve, got cells={cells!r} and curve={curve!r}")
     journal = journal or Journal()
+    how = (
+        "Click on cells, or go with the arrow keys and mark with Space."
+        if cells
+        else ("Drag the circles up or down, or use the arrow keys.")
+    )
     before = journal.get("predictions", key) or {}
     if cells is not None:
         rows, columns = ([str(name) for name in names] for names in cells)
@@ -57,10 +68,12 @@ def draw(
     else:
         names = [str(name) for name in curve]
         low, high = map(float, between)
-        field, read = curve_field(names, question, low=low, high=high, unit=unit, heights=before.get("curve", ()))
+        field, read = curve_field(
+            names, question, low=low, high=high, unit=unit, across=across, heights=before.get("curve", ())
+        )
         entry = {"names": names, "between": [low, high], "unit": unit}
         still = (
-            f"<p>Draw the curve on paper: {html.escape(', '.join(names))} across, "
+            f"<p>Draw the curve on paper: {html.escape(' '.join([', '.join(names), across]).strip())} across, "
             f"{low:g} to {high:g} {html.escape(unit)} upwards.</p>"
         )
     button = ipywidgets.Button(description="Commit", tooltip="Store this drawing, and see the answer")
@@ -78,8 +91,15 @@ def draw(
             if hasattr(field, "disabled"):
                 field.disabled = True
 
+    def drawn_on(_):
+        if status.value == UNFINISHED and read() is not None:
+            status.value = ""
+
     button.on_click(commit)
-    panel = ShownOnce([ipywidgets.HTML(value=f"<b>Draw.</b> {html.escape(question)}"), field, button, status])
+    if hasattr(field, "heights"):
+        field.observe(drawn_on, names="heights")
+    asked = ipywidgets.HTML(value=f"<b>Draw.</b> {html.escape(question)} <small>{how}</small>")
+    panel = ShownOnce([asked, field, button, status])
     show(panel, card("note", f"Draw. {question}", still))
     return panel
 
@@ -87,8 +107,8 @@ def draw(
 def compare_drawing(said: dict | None, answer: Any) -> tuple[str, str, Picture]:
     """The verdict on a drawing, its title, and both side by side; without a drawing the truth alone.
 
-    Cells are right when all are, close when at most a tenth is otherwise. A curve is right within a tenth of the
-    field's height at each point, close within two tenths on average.
+    Cells are right when all are, close when at most a tenth is otherwise. A curve is right when it is off by at most
+    a fifth of the truth's range at each point, close by two fifths; else its title names the worst point.
     """
     if isinstance(answer, np.ndarray) and answer.dtype == bool:
         if said is None:
@@ -105,7 +125,14 @@ def compare_drawing(said: dict | None, answer: Any) -> tuple[str, str, Picture]:
     if said is None:
         return "note", "Measured", show_drawn_curve(names, None, heights)
     low, high = said["between"]
-    off = np.abs(np.array(said["curve"]) - np.clip(heights, low, high)) / (high - low)
-    kind = "right" if (off <= NEAR).all() else "close" if off.mean() <= 2 * NEAR else "wrong"
-    titles = {"right": "Your curve fits", "close": "Your curve is close", "wrong": "The curve goes another way"}
+    truth = np.clip(heights, low, high)
+    off = np.abs(np.array(said["curve"]) - truth) / max(np.ptp(truth), FLATTEST * (high - low))
+    kind = "right" if off.max() <= FITS else "close" if off.max() <= CLOSE else "wrong"
+    worst = int(off.argmax())
+    drawn, measured = f"{said['curve'][worst]:.3g}", f"{heights[worst]:.3g}"
+    titles = {
+        "right": "Your curve fits",
+        "close": "Your curve is close",
+        "wrong": f"The curve goes another way: at {names[worst]} you drew {drawn}, and it is {measured}",
+    }
     return kind, titles[kind], show_drawn_curve(names, said["curve"], heights, unit=said["unit"])
