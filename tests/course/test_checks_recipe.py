@@ -85,6 +85,12 @@ def subtracted_twice(q, k, positions, frequencies):
     return wrong(q) @ wrong(k).T
 
 
+def line_between_frequencies(f, factor, low, high):
+    between = np.interp(np.arange(len(f)), [low, high], [f[low], f[high] / factor])
+    pairs = np.arange(len(f))
+    return np.where(pairs <= low, f, np.where(pairs >= high, f / factor, between))
+
+
 POSITIONS = {
     "rotary_scores": {
         "interleaved": (rotary(interleaved=True), r"pairs \(0, 1\), \(2, 3\)"),
@@ -95,6 +101,8 @@ POSITIONS = {
         "not_a_rotation": (rotary(sign=1.0), "a rotation has one minus"),
         "subtracted_twice": (subtracted_twice, "both halves are subtracted"),
         "overwritten": (rotary(overwritten=True), "keep the old first half"),
+        "other_way": (lambda q, k, p, f: rotary()(q, k, -p, f), "turn clockwise"),
+        "turns_for_radians": (lambda q, k, p, f: rotary()(q, k, 2 * np.pi * p, f), "2π too many"),
         "degrees": (rotary(degrees=True), "radians"),
         "scaled": (rotary(scale=None), "divided by √d"),
         "transposed": (rotary(transpose=True), "keys first"),
@@ -111,6 +119,7 @@ POSITIONS = {
         "not_stretched": (frequencies(linear=lambda f, s: f), "factor is not used"),
         "rules_swapped": (frequencies(swap=True), "the other rule"),
         "one_index_a_pair": (frequencies(step=1.0), "must grow by 2/d"),
+        "minus_forgotten": (frequencies(step=-2.0), "the exponent is negative"),
         "multiplied": (frequencies(linear=lambda f, s: f * s), "so divide"),
         "base_scaled": (linear_by_base, "leaves the base alone"),
         "exponent_forgotten": (frequencies(base_of=lambda b, s, d: b * s), r"factor \*\* \(d / \(d - 2\)\)"),
@@ -127,6 +136,14 @@ POSITIONS = {
         "all_divided": (yarn(mix=lambda f, s, r: f / s), "every pair is divided"),
         "not_stretched": (yarn(mix=lambda f, s, r: f), "no pair is divided"),
         "multiplied": (yarn(mix=lambda f, s, r: f * s * r + f * (1 - r)), "to interpolate, divide"),
+        "trained_part_forgotten": (yarn(mix=lambda f, s, r: f / s * r), "the fast pairs stand still"),
+        "divided_part_forgotten": (yarn(mix=lambda f, s, r: f * (1 - r)), "the slow pairs stand still"),
+        "ramp_over_all_pairs": (
+            lambda f, s, low, high: yarn()(f, s, 0, len(f) - 1),
+            "goes over all pairs",
+        ),
+        "line_between_frequencies": (line_between_frequencies, "each pair mixes its own two"),
+        "ramp_one_step_off": (lambda f, s, low, high: yarn()(f, s, low, high - 1), "one step too short"),
         "wavelengths_mixed": (yarn(mix=lambda f, s, r: f / (s * r + 1 - r)), "mixes wavelengths"),
         "features_for_pairs": (yarn(step=2), "counts features"),
         "step_for_ramp": (yarn(ramp_of=lambda r: np.floor(r)), "this is a step"),

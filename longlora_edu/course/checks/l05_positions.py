@@ -211,6 +211,15 @@ SCORE_MISTAKES = {
         "The second half is turned with the first half's new values: keep the old first half until both are done",
         partial(scores, form="overwritten"),
     ),
+    "other_way": Mistake(
+        "Queries and keys turn clockwise, so a key that stands before counts as one that comes after: the minus "
+        "belongs to the first half, first · cos - second · sin, second · cos + first · sin",
+        lambda q, k, positions, frequencies: scores(q, k, positions, -frequencies),
+    ),
+    "turns_for_radians": Mistake(
+        "There is a 2π too many: a frequency is in radians a token already, so the angle is position · frequency",
+        lambda q, k, positions, frequencies: scores(q, k, positions, 2 * np.pi * frequencies),
+    ),
     "degrees": Mistake(
         "The angles are taken as degrees: position · frequency is in radians, as NumPy's cos and sin want it",
         lambda q, k, positions, frequencies: scores(q, k, positions, frequencies * np.pi / 180),
@@ -254,6 +263,15 @@ def _frequency_mistakes(rule: str) -> dict[str, Mistake]:
         "one_index_a_pair": Mistake(
             "The exponent grows by 1/d a pair and must grow by 2/d: pair i has base ** (-2 i / d)",
             lambda d, base, s, rule: right(d, base, s, 1.0),
+        ),
+        "minus_forgotten": Mistake(
+            "Your clocks get faster from pair to pair, and they must get slower: the exponent is negative, "
+            "base ** (-2 i / d)",
+            lambda d, base, s, rule: right(d, base, s, -2.0),
+            also=[
+                lambda d, base, s, rule: right(d, base, s, -1.0),
+                lambda d, base, s, rule: _plain(d, base, -2.0) * (s if rule == "linear" else 1),
+            ],
         ),
     }
     return both | (LINEAR_MISTAKES if rule == "linear" else NTK_MISTAKES)
@@ -310,6 +328,12 @@ def _with_ramp(form: Callable) -> Callable:
     return lambda plain, factor, low, high: form(plain, factor, _ramp(np.arange(len(plain)), low, high))
 
 
+def _line_between_frequencies(plain: np.ndarray, factor: float, low: int, high: int) -> np.ndarray:
+    stretched = np.where(np.arange(len(plain)) < low, plain, plain / factor)
+    stretched[low : high + 1] = np.linspace(plain[low], plain[high] / factor, high - low + 1)
+    return stretched
+
+
 YARN_MISTAKES = {
     "ramp_inverted": Mistake(
         "The ramp is upside down: fast pairs, which tell near distances apart, must stay, and the slow ones, which "
@@ -331,6 +355,38 @@ YARN_MISTAKES = {
     "multiplied": Mistake(
         "The slow pairs are multiplied by the factor: to interpolate, divide",
         _with_ramp(lambda plain, factor, ramp: plain * factor * ramp + plain * (1 - ramp)),
+    ),
+    "trained_part_forgotten": Mistake(
+        "The share of the trained frequency is missing, so that the fast pairs stand still: add "
+        "`frequencies * (1 - share)`",
+        _with_ramp(lambda plain, factor, ramp: plain / factor * ramp),
+    ),
+    "divided_part_forgotten": Mistake(
+        "The share of the divided frequency is missing, so that the slow pairs stand still: add "
+        "`frequencies / factor * share`",
+        _with_ramp(lambda plain, factor, ramp: plain * (1 - ramp)),
+    ),
+    "ramp_over_all_pairs": Mistake(
+        "Your ramp goes over all pairs. It begins at pair `low` and ends at pair `high`: (i - low) / (high - low)",
+        _mixed(lambda pairs, low, high: pairs / (len(pairs) - 1)),
+        also=_mixed(lambda pairs, low, high: pairs / len(pairs)),
+    ),
+    "line_between_frequencies": Mistake(
+        "You draw a straight line between two frequencies. It is the share that rises in a straight line; each pair "
+        "mixes its own two frequencies by it",
+        _line_between_frequencies,
+    ),
+    "ramp_one_step_off": Mistake(
+        "Your ramp is one step too short or too long: the share is 0 at pair `low` itself and 1 at pair `high` itself, "
+        "with high - low steps between",
+        _mixed(lambda pairs, low, high: _ramp(pairs, low, high - 1)),
+        also=[
+            _mixed(lambda pairs, low, high: _ramp(pairs, low, high + 1)),
+            _mixed(lambda pairs, low, high: _ramp(pairs, low + 1, high)),
+            _mixed(lambda pairs, low, high: _ramp(pairs, low - 1, high)),
+            _mixed(lambda pairs, low, high: _ramp(pairs, low - 1, high - 1)),
+            _mixed(lambda pairs, low, high: _ramp(pairs, low + 1, high + 1)),
+        ],
     ),
     "wavelengths_mixed": Mistake(
         "The ramp mixes wavelengths: YaRN mixes the two frequencies, the divided one and the trained one",
