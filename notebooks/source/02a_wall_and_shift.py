@@ -77,14 +77,14 @@ plots.Picture(axes, "Masks over 12 words: full attention computes 78 pairs, thre
 course.predict(
     "02.wall",
     "The 12 words in groups of 4, nothing shifted, a model of 100 layers. How many words can "
-    "word 4, the first of the second group, hear, itself included?",
+    "word 6, the third of the second group, hear, itself included?",
     unit="words",
 )
-heard = S2Geometry(12, 4, 2, shift=0).reach(100)[4]
+heard = S2Geometry(12, 4, 2, shift=0).reach(100)[6]
 course.reveal(
     "02.wall",
     int(heard.sum()),
-    "It hears itself and nobody else. Layer 2 can only pass on what layer 1 heard, and layer 1 heard nothing from the "
+    "It hears its own group up to itself and nobody else. Layer 2 can only pass on what layer 1 heard, and layer 1 heard nothing from the "
     "other side. A hundred layers of nothing are nothing.",
     unit="of 12 words",
 )
@@ -92,7 +92,7 @@ course.reveal(
 # %% [markdown]
 # ## Play: the wall
 #
-# **One task.** The shift below is 0, so all heads have the same walls. Point at word 4, the second *the* (with the
+# **One task.** The shift below is 0, so all heads have the same walls. Point at word 6, *all* (with the
 # mouse, or by the arrow keys once the picture has the focus). Add layers until the slider ends. Does it hear more?
 
 # %%

@@ -60,22 +60,21 @@ def layers_from_end_to_end(geometry, most=40):
 four_groups = S2Geometry(16, 4, 2)
 course.predict(
     "02.layers",
-    "16 tokens in 4 groups of 4, shift 2, boundary split. After how many layers can the last token hear the first?",
+    "24 tokens in 6 groups of 4, shift 2, boundary split. After how many layers can the last token hear the first?",
     unit="layers",
 )
-needed = layers_from_end_to_end(four_groups)
 course.reveal(
     "02.layers",
-    needed,
-    "Two layers for each of the three walls, and one to get to the end of the last group.",
+    layers_from_end_to_end(S2Geometry(24, 4, 2)),
+    "Two layers for each of the five walls, and one to get to the beginning of the last group.",
     unit="layers",
 )
 
 # %% [markdown]
 # ## Play: add layers
 #
-# **One task.** Add layers until the square at the bottom left of the last picture is filled: that is token 15 hearing
-# token 0. Then try other shifts. Does a smaller one need more layers?
+# **One task.** Here are 16 tokens, in 4 groups. Add layers until the square at the bottom left of the last picture is
+# filled: that is token 15 hearing token 0. Then try other shifts. Does a smaller one need more layers?
 
 # %%
 course.after("02.layers", explorer, n=16, g=4, heads=2, layers=2)
@@ -83,11 +82,11 @@ course.after("02.layers", explorer, n=16, g=4, heads=2, layers=2)
 # %% [markdown]
 # ## Reveal: through the layers
 #
-# The number in a square is the layer after which the row hears the column.
+# The same 16 tokens. The number in a square is the layer after which the row hears the column.
 
 
 # %% after="02.layers"
-plots.show_reach(four_groups, needed)
+plots.show_reach(four_groups, layers_from_end_to_end(four_groups))
 
 # %% [markdown]
 # {{beginners: Layer}}
@@ -398,7 +397,7 @@ course.quiz(
 # %% [markdown] instructor=true
 # **For the teacher.** Predicted wrong answers, and what to say:
 #
-# - *02.layers*: 4 (one group a layer) or 8. Walk the staircase with a finger; the first hop is the one forgotten.
+# - *02.layers*: 6 (one group a layer) or 12. Walk the staircase with a finger; the first hop is the one forgotten.
 # - *02.dense*: "both". The walls are gone, but nobody ever learned to look there.
 #
 # **Board.** Two bars of cells, the lower one moved by half a cell; a staircase through them from right to left.

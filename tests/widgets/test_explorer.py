@@ -318,10 +318,10 @@ def test_each_step_of_the_tour_waits_for_its_action_and_says_what_came_of_it(nod
         "On a plain head token 6 looks at 4 to 6. Token 3 stands behind the wall of its group.",
         "Half of the heads now begin their groups 2 tokens later, so the walls of one half stand in the middle of the "
         "groups of the other. On a shifted head token 4 looks at 2 to 4.",
-        "The hatched pairs: tokens 0 and 1 look at 14 and 15, which come later. 8 pairs over all heads "
-        "look into the future.",
+        "8 pairs over all heads look into the future: the hatched ones. Point at their rows. Which tokens look there, "
+        "and at which?",
         "0 pairs ahead. The last token now looks at 0, 1, 14 and 15: back to the beginning, never the other way round.",
-        "7 layers for 4 groups. With r groups, a shift and “split” it is 2r − 1.",
+        "7 layers for 4 groups. And for 2 groups, or for 8? Change the tokens, and look for the rule.",
         "With 64 tokens full attention has 8,320 pairs instead of 2,112, 3.9 times as many; S²-Attn has 1,120 instead "
         "of 544, 2.1 times.",
     ]

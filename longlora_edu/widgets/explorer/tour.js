@@ -4,7 +4,6 @@ import { count, number, tokensIn } from "./words.js";
 
 const BEGIN = { n: 16, g: 4, shift: 2, heads: 4, boundary: "split", layers: 1 };
 const times = (after, before) => Math.round((10 * after) / before) / 10;
-const future = (kind) => kind === 2;
 
 // start: the settings it begins with; parts: what of the face, and panels: what of the picture stays bright; the first
 // part is where the action is taken.
@@ -37,7 +36,7 @@ export const STEPS = [
       `groups of the other. On a shifted head token 4 looks at ${tokensIn(facts.shifted, n, 4, Boolean)}.`,
   },
   {
-    title: "The boundary leaks",
+    title: "The boundary",
     start: BEGIN,
     parts: ["boundary", "picture", "query"],
     panels: ["strip", "shifted"],
@@ -46,9 +45,9 @@ export const STEPS = [
       "paper's pseudo-code rolls the sequence instead, and its two ends share one group.",
     action: "Choose the boundary “wrap”.",
     done: ({ state }) => state.boundary === "wrap",
-    outcome: ({ state: { n }, facts }) =>
-      `The hatched pairs: tokens 0 and 1 look at ${tokensIn(facts.shifted, n, 0, future)}, which come later. ` +
-      `${count(facts.future, "pair")} over all heads look into the future.`,
+    outcome: ({ facts }) =>
+      `${count(facts.future, "pair")} over all heads look into the future: the hatched ones. Point at their rows. ` +
+      "Which tokens look there, and at which?",
   },
   {
     title: "The leak is closed",
@@ -73,7 +72,8 @@ export const STEPS = [
     action: "Add layers until the last token hears the first.",
     done: ({ state, facts }) => facts.lastHearsFirst > 0 && state.layers >= facts.lastHearsFirst,
     outcome: ({ state: { n, g }, facts }) =>
-      `${facts.lastHearsFirst} layers for ${n / g} groups. With r groups, a shift and “split” it is 2r − 1.`,
+      `${facts.lastHearsFirst} layers for ${n / g} groups. And for 2 groups, or for 8? Change the tokens, and look ` +
+      "for the rule.",
   },
   {
     title: "The price",
