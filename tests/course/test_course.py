@@ -483,6 +483,13 @@ def test_attempts_are_counted_until_it_is_right(journal, published):
     assert journal.get("exercises", "02.mask") == {"attempts": 3, "passed": True}
 
 
+def test_what_is_solved_stays_solved_when_it_is_broken_again(journal, published):
+    check_mask(mask_of, journal=journal)
+    with pytest.raises(CheckFailed, match="your mask looks ahead"):
+        check_mask(lambda n: mask_of(n).T, journal=journal)
+    assert journal.get("exercises", "02.mask") == {"attempts": 2, "passed": True, "mistake": "ahead"}
+
+
 def test_a_stub_is_told_apart_from_a_wrong_answer(journal, published):
     def stub(n):
         raise NotImplementedError("your lines go here")
@@ -671,7 +678,9 @@ def test_a_lesson_folds_the_tables_and_verdicts_of_a_study_and_where_they_come_f
     assert "<caption>Ratios. Read this first.</caption>" in contents
     assert "S² &amp; short" in contents and "+1 &lt; 2" in contents
     assert [sign in contents for sign in ("✓ Agrees", "✗ Disagrees", "→ Cannot tell")] == [True] * 3
-    assert contents.startswith("<details><summary>Appendix. How small? 1 part, 3 verdicts</summary><p>How small?</p>")
+    assert contents.startswith(
+        "<details><summary>Open the appendix. How small? 1 table, 3 verdicts</summary><p>How small?</p>"
+    )
     assert "<p>Also this.</p><p>One seed, in bytes.</p>" in contents
     assert "3 recorded runs, 2026-11-01 to 2026-11-02, on a processor" in contents
     assert contents.endswith("</p></details>") and contents.count("<details>") == 1
@@ -691,6 +700,7 @@ def test_a_part_without_rows_is_not_said_to_come_from_them(show, published):
     show(told([{"title": "Times", "rows": 0, "missing": 0, "tables": [table], "claims": [], "notes": []}]))
     assert "By another command." in "".join(shown["text/html"] for shown in published)
     assert "recorded runs" not in published[-1]["text/plain"]
+    assert published[-1]["text/plain"].splitlines()[0] == "Open the appendix. How small? 1 table"  # and no 0 verdicts
 
 
 def test_a_study_or_part_that_there_is_none_of_is_refused(show):

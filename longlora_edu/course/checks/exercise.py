@@ -101,7 +101,9 @@ def check(key: str) -> Callable:
                 error._render_traceback_ = lambda: ["NotImplementedError: see above"]
                 raise
             except CheckFailed as error:
-                attempts = {"attempts": before["attempts"] + 1, "passed": False, "mistake": error.mistake}
+                # Who breaks a right answer, to see the check, has solved the exercise all the same.
+                passed = before.get("passed", False)
+                attempts = {"attempts": before["attempts"] + 1, "passed": passed, "mistake": error.mistake}
                 journal.note("exercises", key, attempts)
                 body = error.picture.html if error.picture else ""
                 publish(card("wrong", str(error), body), f"Not yet: {error}")

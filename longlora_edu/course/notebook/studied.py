@@ -38,7 +38,9 @@ def show_study(name: str, *numbers: int) -> None:
         if any(part["rows"] for part in there):  # what has none says itself where it comes from
             pieces.append(_said(studied_line(record["about"])))
         verdicts = sum(len(part["claims"]) for part in there)
-        summary = f"Appendix. {_plain(study['question'])} {_count(len(there), 'part')}, {_count(verdicts, 'verdict')}"
+        tables = sum(len(part["tables"]) for part in there)
+        counts = [_count(tables, "table"), *([_count(verdicts, "verdict")] if verdicts else [])]
+        summary = f"Open the appendix. {_plain(study['question'])} {', '.join(counts)}"
         inside = "".join(content for content, _ in pieces)
         publish(
             f"<details><summary>{html.escape(summary)}</summary>{inside}</details>",
