@@ -346,8 +346,9 @@ course.reveal(
 #
 # ## Build: the gradient
 #
-# Training hands us $G$, the gradient of the loss with respect to the output (in the code `grad_out`; each $dX$ below is
-# the gradient with respect to $X$). There were three steps forwards, so there are three steps back:
+# Training hands us $G$, the gradient of the loss with respect to the output; each $dX$ below is the gradient with respect
+# to $X$. ($G$ was the size of a group so far; here nothing is cut. In the code it is `grad_out`: the cell of the
+# prediction above has made one at random, and the library's `dq`, `dk` and `dv_all` for it.) There were three steps forwards, so there are three steps back:
 #
 # $$S = \tfrac{1}{\sqrt d} q k^\top \quad\longrightarrow\quad P = \text{softmax}(S) \quad\longrightarrow\quad O = P v.$$
 #
@@ -387,8 +388,9 @@ np.testing.assert_allclose(dP, by_watching, atol=1e-8)
 
 # %% [markdown]
 # **Step two, the softmax.** Each row has a softmax of its own. Raise one score of a row, and its own weight grows while
-# all others shrink, because they share 1. In a formula: $\partial P_j / \partial S_i = P_j (1[i = j] - P_i)$, a small
-# table for each row, its *Jacobian*. Here is the one of token 5; forbidden keys have
+# all others shrink, because they share 1. From here on the row is fixed: we write $P_j$ for the weight of key $j$ in it,
+# and both $i$ and $j$ are keys. In a formula: $\partial P_j / \partial S_i = P_j (1[i = j] - P_i)$, a small table for
+# each row, its *Jacobian*. Here is the one of token 5; forbidden keys have
 # no part in it:
 
 # %%
@@ -409,7 +411,7 @@ plots.show_tables(tables, allowed=both, rows="weight of key", columns="raised: s
 # %% [markdown]
 # The diagonal is positive, everything else negative, and each row sums to 0: what one key gains, the others lose. But
 # nobody builds this table: there is one for each query, with $N$ times $N$ numbers. Instead, multiply it on paper by the
-# query's row of $dP$:
+# query's row of $dP$ (again $i$ and $j$ are keys):
 #
 # $$dS_i = \sum_j dP_j P_j (1[i = j] - P_i) = P_i \Big( dP_i - \sum_j P_j dP_j \Big).$$
 #

@@ -54,7 +54,8 @@ plots.show_folds(heads)
 #
 # ## Predict: one letter
 #
-# einops writes such a lay-out as a pattern of named axes. Below, `c` counts the groups and `g` the tokens in a group.
+# einops writes such a lay-out as a pattern of named axes. `rearrange(tokens, "(a b) -> a b", a=2)` makes of the tokens
+# 0, 1, 2, 3, 4, 5 two rows, `[[0, 1, 2], [3, 4, 5]]`. Below, `c` counts the groups and `g` the tokens in a group.
 #
 # {{beginners: einops}}
 
@@ -438,6 +439,7 @@ explorer(n=16, g=4, heads=2, layers=1)
 # of this.
 #
 # One candidate helps to explain the others: *rows alone* is the kernel on rows that were laid out before the clock began.
+# (*dense mask* stops at 1,024 tokens: its mask grows with the square of the length.)
 
 # %% folded="What the clock runs"
 if device.type == "cpu":
@@ -506,8 +508,8 @@ course.reveal(
 #
 # Training is more than attention. Projections, feed-forward layers and the optimiser see each token once, and no pattern
 # makes them cheaper. So a step gains less than its attention does; but the longer the text, the more of the step *is*
-# attention. You can count that in FLOPs ([lesson 01](01_why_long_context_is_expensive.ipynb)). Here are the count and
-# the clock, for the model that lesson 07 extends.
+# attention. You can count that in FLOPs ([lesson 01](01_why_long_context_is_expensive.ipynb)). Open the line below
+# for both, the count and the clock, measured on the model that lesson 07 extends.
 
 # %% after="04.speed"
 course.show_study("cost", 2)
@@ -550,11 +552,14 @@ course.show_table(
 
 # %%
 if device.type == "cuda":
-    for name, attend in (("dense", full_attention), ("grouped", s2("grouped", sparse))):
+    n = lengths[-1]
+    on_gpu = torch.randn(3, 1, num_heads, n, width, device=device, dtype=dtype).requires_grad_().unbind()
+    grouped = s2("grouped", S2Geometry.with_ratio(n, 1 / 4, num_heads))
+    for name, attend in (("dense", full_attention), ("grouped", grouped)):
         torch.cuda.reset_peak_memory_stats()
-        training_step(attend, qkv)()
+        training_step(attend, on_gpu)()
         peak = torch.cuda.max_memory_allocated() / 2**20
-        print(f"{name}: {peak:,.0f} MiB at the highest, {longest:,} tokens, forward and backward")
+        print(f"{name}: {peak:,.0f} MiB at the highest, {n:,} tokens, forward and backward")
 else:
     print("With a GPU this cell measures the peak of both: a CPU does not count what it hands out.")
 

@@ -79,12 +79,14 @@ plots.show_clocks(frequencies, positions, pairs)
 # %% [markdown]
 # ## Predict: past the trained length
 #
-# A small model of this package was trained on windows of 256 bytes. We give it more: 512 bytes, 1,024, 2,048. Each time
-# we measure how well it guesses the *same* last 128 bytes of a text, in [bits per byte](glossary.md#bits-per-byte): how
-# many yes-or-no questions the next byte costs it. Fewer is better; 8 is what a byte costs without any model.
+# Another small model of this package, not the one of lesson 00, was trained on windows of 256 bytes. We give it more: 512
+# bytes, 1,024, 2,048. Each time we measure how well it guesses the *same* last 128 bytes of a text, in
+# [bits per byte](glossary.md#bits-per-byte): how many yes-or-no questions the next byte costs it. Fewer is better; 8 is
+# what a byte costs without any model. (The cell asks first and measures while you draw, for some seconds.)
 
 # %%
 held_out = corpus.standard_library().held_out
+at_home = course.recorded("position_rules")["base_bits_per_byte"]  # at 256, the length of its training
 lengths = profile.choose(laptop=(256, 512, 1024, 2048), ci=(256, 512, 2048))
 windows = profile.choose(laptop=24, binder=4, ci=2)
 
@@ -99,12 +101,17 @@ def untrained(rule, advance=lambda tokens: None):
 # %%
 course.draw(
     "05.beyond",
-    "Trained on 256 bytes, the model now reads more. Draw how many bits the same last bytes cost.",
+    f"Trained on 256 bytes, where a byte costs it about {at_home:.1f} bits, the model now reads more. Draw how many bits the same "
+    "last bytes cost.",
     curve=[f"{length:,}" for length in lengths],
     between=(0, 10),
     unit="bits per byte",
+    across="bytes that it reads",
 )
-bits = {"default": untrained("default")}
+bar = Bar()
+bar.show()
+with bar.stage("Measuring", windows * sum(lengths), "bytes") as advance:
+    bits = {"default": untrained("default", advance)}
 own = bits["default"][TRAINED]
 course.reveal(
     "05.beyond",
@@ -217,7 +224,8 @@ for distance in (0, 5, 100):
 # | dynamic NTK | the same, by a factor that grows with the text at hand |
 # | YaRN | those that have turned many times stay, those that never turned full circle turn eight times slower |
 #
-# (The cell measures all five; give it some seconds.)
+# (While you think, the cell measures four rules. That takes from ten seconds to some minutes; its bar shows how far it
+# is, and you can answer meanwhile.)
 
 # %%
 UNTRAINED = [plots.RULE_NAMES[rule] for rule in ("default", "linear", "ntk", "dynamic", "yarn")]
@@ -235,11 +243,11 @@ best = min(bits, key=lambda rule: bits[rule][TARGET])
 course.reveal(
     "05.untrained",
     plots.RULE_NAMES[best],
-    f"{bits[best][TARGET]:.2f} bits per byte at 2,048 without any training; the model's own score at 256 is {own:.2f}. "
-    f"Interpolation costs {bits['linear'][TRAINED] - own:+.2f} even at 256.",
+    f"{plots.RULE_NAMES[best]}: {bits[best][TARGET]:.2f} bits per byte at 2,048 without any training; the model's own score "
+    f"at 256 is {own:.2f}. Interpolation: {bits['linear'][TARGET]:.2f} at 2,048, and it costs {bits['linear'][TRAINED] - own:+.2f} even at 256.",
     picture=plots.show_rules_by_length(bits, trained_context=TRAINED),
     because={
-        plots.RULE_NAMES["linear"]: "No angle is new under it, but neighbours become hard to tell apart.",
+        plots.RULE_NAMES["linear"]: "No angle is new under linear, but neighbours become hard to tell apart.",
         plots.RULE_NAMES["default"]: "That is the curve which you have just seen break.",
     },
 )
@@ -426,7 +434,8 @@ print(course.recorded_line("position_rules"))
 plots.show_rules_by_length(trained_with_s2, trained_context=TRAINED)
 
 # %% [markdown]
-# Look at 512, the length of a group. There, default and NTK-aware are as good as the others. Now look at 2,048.
+# Look at 512, the length of a group. There, default and NTK-aware are as good as YaRN; only linear is far behind. Now
+# look at 2,048.
 
 # %% [markdown]
 # ## Predict: what S²-Attn leaves untrained · more
