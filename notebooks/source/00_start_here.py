@@ -69,8 +69,8 @@ moving.show_shift(course.SENTENCE, group_size=4)
 
 # %% [markdown]
 # On the shifted head the value hops across. In the next layer a plain head carries it on to the end of its group, then a
-# shifted head over the next wall, and so on. That is the whole trick, and it costs
-# nothing: the shifted heads look a few times less, even.
+# shifted head over the next wall, and so on. That is the whole trick, and it costs nothing: shifted heads even look a
+# few times less.
 #
 # ### Does it matter?
 #
@@ -130,8 +130,7 @@ for package, what in {"anywidget": "pictures that move", "transformers": "lesson
 # ## Play: the explorer
 #
 # Most lessons have it. Rows are words that look, columns words that are looked at. **One task.** Press *Tour*: six
-# steps, two minutes. (If you like to guess first, stop after its second step: the others show what lessons 02b and 02c
-# ask you. Without a kernel: open `docs/explorer.html` in a browser, it is the same explorer.)
+# steps, two minutes. (Without a kernel, `docs/explorer.html` in a browser is the same.)
 
 # %%
 course.after("00.wall", explorer, words=course.SENTENCE, g=4, heads=2, layers=1)
@@ -141,8 +140,8 @@ course.after("00.wall", explorer, words=course.SENTENCE, g=4, heads=2, layers=1)
 #
 # An exercise is a cell to complete, with at most ten lines, and a *check* below it. The check does not only say wrong:
 # it says which mistake it saw. Below it are three hints, one inside the other, and the solution innermost. The file
-# `progress.json` beside this notebook notes all of it; nothing leaves your machine. A ✓ that stands under an exercise
-# before you have solved it is what the solution gives: run the check for yours.
+# `progress.json` beside this notebook notes all of it; nothing leaves your machine. A ✓ under an unsolved exercise is what the
+# solution gives; run the check for yours.
 #
 # ### Exercise 0.1 · How many groups?
 #
@@ -211,8 +210,8 @@ for boundary in ("split", "wrap"):
 #
 # {{lessons}}
 #
-# *Core* is what you should not skip; sections marked *more* can wait. The minutes count words to read, questions to answer
-# and lines to write; learners who tried the lessons took up to half as long again. Good ways through:
+# *Core* is what you should not skip; sections marked *more* can wait. Minutes count words, questions and lines to write;
+# learners took up to half as long again. Good ways through:
 #
 # {{routes}}
 #

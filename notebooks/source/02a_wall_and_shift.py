@@ -373,7 +373,7 @@ course.reveal(
 for name, settings in (("without the shift", without_shift), ("with the shift", with_shift)):
     connected = probe.path_exists(settings).mean()
     best = connected + (1 - connected) * settings.chance
-    print(f"{name:17}: connected in {connected:4.0%} of places, so right in {best:.1%} at best")
+    print(f"{name:17}: connected in {connected:4.0%} of places, so right in {best:.1%} on average, at best")
 
 # %% [markdown] after="02.probe"
 # Where nothing connects them, the answer cannot depend on the key, no matter what the model learns. That is no bad luck:

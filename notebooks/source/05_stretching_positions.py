@@ -82,7 +82,7 @@ plots.show_clocks(frequencies, positions, pairs)
 # Another small model of this package, not the one of lesson 00, was trained on windows of 256 bytes. We give it more: 512
 # bytes, 1,024, 2,048. Each time we measure how well it guesses the *same* last 128 bytes of a text, in
 # [bits per byte](glossary.md#bits-per-byte): how many yes-or-no questions the next byte costs it. Fewer is better; 8 is
-# what a byte costs without any model. (The cell asks first and measures while you draw, for some seconds.)
+# what a byte costs without any model. (The cell measures while you draw, for some seconds.)
 
 # %%
 held_out = corpus.standard_library().held_out
@@ -224,8 +224,7 @@ for distance in (0, 5, 100):
 # | dynamic NTK | the same, by a factor that grows with the text at hand |
 # | YaRN | those that have turned many times stay, those that never turned full circle turn eight times slower |
 #
-# (While you think, the cell measures four rules. That takes from ten seconds to some minutes; its bar shows how far it
-# is, and you can answer meanwhile.)
+# (The cell measures while you think, on a busy machine for minutes; the bar shows how far it is.)
 
 # %%
 UNTRAINED = [plots.RULE_NAMES[rule] for rule in ("default", "linear", "ntk", "dynamic", "yarn")]

@@ -629,6 +629,15 @@ def test_form_comes_before_content(checked, change, mistake, sentence, journal):
     assert failed.value.mistake == mistake
 
 
+def test_whole_groups_only_are_asked_about_the_last_one(journal):
+    def whole_groups(n, g):
+        return np.kron(np.eye(n // g), np.tri(g)) > 0
+
+    with pytest.raises(CheckFailed, match=r"got \(8, 8\). Does your last group end where the text ends") as failed:
+        l02a.plain_mask(whole_groups, journal=journal)
+    assert failed.value.mistake == "shape"
+
+
 def test_one_head_where_all_are_asked_for_is_a_matter_of_rank(journal):
     with pytest.raises(CheckFailed, match=r"must have 3 axes \(2, 8, 8\), got 2: \(8, 8\)"):
         l02a.s2_mask(lambda n, g, heads, shift: one_head(n, g, shift), journal=journal)

@@ -45,7 +45,7 @@ def plot_places(settings: ProbeSettings, *, style: Style = SCREEN, ax: Axes | No
         ax.text((stretch.start + stretch.stop) / 2, -0.5, word, **text)
     shift = f"shifted by {settings.shift}" if settings.shift else "not shifted"
     ax.set(xlim=(0, length), ylim=(2, -1), yticks=(-0.5, 0.5, 1.5))
-    ax.set_yticklabels(["stand here", "plain head", f"other head,\n{shift}"])
+    ax.set_yticklabels(["key and\nquestion", "plain head", f"other head,\n{shift}"])
     ax.set_xticks(range(0, length + 1, max(1, settings.group_size // 2)))
     return dress(ax, style, title="Cells: who can see whom", x="token", grid=False)
 
