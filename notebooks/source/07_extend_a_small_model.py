@@ -281,11 +281,11 @@ plots.show_bits_by_length(
 )
 
 # %%
-plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 keys = {name: step["passkey"] for name, step in three.items()}
 print(f"each square is {settings.trials} trial{'s' * (settings.trials > 1)}; over all depths:")
 for length in sorted(keys["after"]):
     print(f"{length:5,} bytes: " + ", ".join(f"{name} {found[length]:.0%}" for name, found in keys.items()))
+plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 
 # %% [markdown]
 # Each square stands for very few trials: one key lost, and it changes its colour. A short run may cost a few keys that the

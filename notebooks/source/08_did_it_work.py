@@ -42,8 +42,8 @@ from longlora_edu.widgets.panel import Panel
 # Which of them did it? A demo that shows *before* and *after* cannot tell. So we take them one by one, and look for the
 # measurement that only the culprit can explain.
 #
-# Our first witness is the plain text: how many bits does the model need for each of the *same* last bytes, while it gets
-# more and more of what stands before them? ([Bits per byte](glossary.md#bits-per-byte): lower is better, and eight would
+# Our first witness is the plain text: how many bits does the model need for each of the *same* last bytes, with little and
+# with much of what stands before them? ([Bits per byte](glossary.md#bits-per-byte): lower is better, and eight would
 # mean that it guesses blindly.) Here are the first and the last day.
 
 # %%

@@ -26,7 +26,7 @@ from .live import ExtendResult, extend_live
 DRAWING_SHARE = 0.05
 NOT_YOURS = (
     "<p><small>This is the demo's recorded run, and not yours: a panel is not saved with its notebook. Your run, if "
-    "there was one, is drawn two cells below.</small></p>"
+    "there was one, is drawn further down.</small></p>"
 )
 AGAIN = "<p><small>Run this cell to use the panel again.</small></p>"
 LEARNING = "Training"  # the stage in which a stop ends something
