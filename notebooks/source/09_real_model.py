@@ -629,7 +629,7 @@ course.quiz(
             ),
             (
                 "It is the same model, the rest is bookkeeping",
-                "The factor of the positions is not in the weights. Look at the two lines under Break it.",
+                "The factor of the positions is not in the weights. Look at the two rows of numbers in the answer above.",
             ),
         ],
     ),

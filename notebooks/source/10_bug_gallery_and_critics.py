@@ -251,7 +251,7 @@ course.reveal(
 course.predict(
     "10.ruler",
     "Position interpolation, all weights trained, reaches 57.7 of 100 on RULER at 32k tokens. And LongLoRA?",
-    unit="of 100",
+    unit="points",
 )
 course.reveal(
     "10.ruler",
@@ -259,7 +259,7 @@ course.reveal(
     "Nearly nothing (arXiv 2409.12181). Before you quote it, ask what else was different. LongLoRA trained low-rank "
     "corrections there and its rivals all weights, and by our reading of the scripts it made about an eighth of the paper's "
     "updates. The table has the others.",
-    unit="of 100",
+    unit="points",
     because={57.7: "So one would hope: the perplexities that the paper reports are nearly equal."},
 )
 
