@@ -93,8 +93,29 @@ for trained, statement in (
 # does not reach zero. If you use S² today, end like that.
 #
 # **4. Blocks are chosen by what they say.** A group is cut by position: it takes no notice of the text. Newer models let each
-# word choose the blocks that it looks at. They are trained with that choice from the start.
-#
+# word choose the blocks that it looks at. They are trained with that choice from the start. In the picture on the right each
+# word looks at its own block, and at the one block before it whose mean key fits its query best. Queries and keys are random
+# here; in a model they say what is wanted and what is there.
+
+# %% folded="Draw groups, and blocks chosen by content"
+tokens, block = 32, 4
+rng = np.random.default_rng(0)
+q, k = rng.normal(size=(2, tokens, 8))
+scores = q @ k.reshape(-1, block, 8).mean(axis=1).T  # (tokens, blocks)
+own = np.arange(tokens)[:, None] // block
+fits = np.where(np.arange(tokens // block) < own, scores, -np.inf).argmax(axis=1)  # among the blocks before
+
+
+def chosen(query, key):
+    return (key // block == query // block) | (key // block == fits[query])
+
+
+drawn = {"groups of 8": neighbours.cells(8), "own block, and one chosen": chosen}
+neighbours.show_patterns(
+    {name: neighbours.SparsePattern(((rule,),)) for name, rule in drawn.items()}, tokens, columns=2
+)
+
+# %% [markdown]
 # **5. Hybrids.** Most layers look through a window at the last few words, every so many layers one looks at everything. It
 # costs little to compute. Whether such a model finds as much is disputed: see the table below.
 #
