@@ -227,7 +227,7 @@ def bits_of(model):
 
 
 def said(bits):
-    return "  ".join(f"{value:.3f} at {length:,}" for length, value in bits.items())
+    return ", ".join(f"{value:.3f} at {length:,}" for length, value in bits.items())
 
 
 def say_bits(name, model):
@@ -477,7 +477,8 @@ print("a padded row gives what it gives alone")
 # %%
 from longlora_edu.adapter import LongLoRAAdapter
 
-course.predict("09.switches", "Two switches, four settings: in how many of them is attention sparse?", unit="settings")
+settings = ["in one", "in two", "in three", "in all four"]
+course.predict("09.switches", "Two switches, four settings: in how many of them is attention sparse?", settings)
 small = check.random_llama()
 layer = LongLoRAAdapter(small.model.layers[0].self_attn, rank=4, original_context_length=8, extended_context_length=32)
 x = torch.randn(1, 32, small.config.hidden_size, generator=torch.Generator().manual_seed(3))
@@ -493,12 +494,11 @@ with torch.no_grad():
                 first[setting] = moved.nonzero()[0].item()
 course.reveal(
     "09.switches",
-    len(first),
+    settings[len(first) - 1],
     "Sparse: "
     + "; ".join(f"{setting}, from token {token} on" for setting, token in first.items())
     + ". The first group of 8 "
     "ends later, but the groups of shifted heads end half a group earlier. In all other settings the layer is dense.",
-    unit="settings",
 )
 
 # %% [markdown]
