@@ -76,7 +76,7 @@ times = sum(parts.values()) / added
 course.reveal(
     "06.times",
     round(times, 1),
-    f"{times:.1f} times. Nearly all of what LongLoRA trains is the embedding. The norms hardly count. ({counted}.)",
+    f"Nearly all of what LongLoRA trains is the embedding. The norms hardly count. ({counted}; {times:.1f} times LoRA.)",
     unit="times",
 )
 

@@ -288,11 +288,11 @@ for length in sorted(keys["after"]):
 plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 
 # %% [markdown]
-# Each square stands for very few trials: one key lost, and it changes its colour. A short run may cost a few keys that the
+# Each square stands for very few trials: one key lost, and it changes its colour. A short run may cost keys that the
 # stretched model found. The recipe asks for references, passkeys are few in it, and training moves weights that the keys use.
 #
 # Now look at the columns *stretched* and *after* once more. (In the picture their curves lie on each other.) The stretched
-# model was not trained at all, and reads the long text about as well as yours. So what was the training for?
+# model was not trained at all, and reads the long text about as well as yours, or better. So what was the training for?
 # [Lesson 08](08_did_it_work.ipynb) finds out, with another task and with more trials than these.
 #
 # ## Play: talk to it · more
