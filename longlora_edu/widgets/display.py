@@ -16,14 +16,15 @@ NARROW = (
     ".longlora-live :is(.widget-radio, .widget-radio-box, .widget-text, .widget-html) {max-width: 100%}"
 )
 _STILL = re.compile(
-    rf'<div class="longlora-still-\w+">(?P<picture>.*){re.escape(HINT)}<style>[^<]*</style></div>', re.DOTALL
+    r'<div class="longlora-still-\w+">(?P<picture>.*)<p><small>[^<]*</small></p><style>[^<]*</style></div>', re.DOTALL
 )
 
 
-def show(widget: ipywidgets.DOMWidget, picture: Picture | str) -> None:
+def show(widget: ipywidgets.DOMWidget, picture: Picture | str, *, hint: str = HINT) -> None:
     """Publish a live widget, and before it what stands in for it where its kernel is gone or there never was one.
 
-    `picture` is a `Picture` or safe HTML (no script, style or iframe: a notebook that is not trusted loses them).
+    `picture` is a `Picture` or safe HTML (no script, style or iframe: a notebook that is not trusted loses them), and
+    `hint` the paragraph below it, of small text alone.
     These are two outputs: of one with both, JupyterLab shows "model not found" and no picture when it opens a saved
     notebook again. The widget brings the rule that hides the picture, so the rule lives exactly as long as the widget.
     The views are made by hand, because ipywidgets 7 and 8 make theirs in different ways.
@@ -39,7 +40,7 @@ def show(widget: ipywidgets.DOMWidget, picture: Picture | str) -> None:
     rule.value = f"<style>{still}, {row}:has({still}) {{display: none}} {NARROW}</style>"
     # The sentence of an error has no element inside, and a widget has.
     error = f"{row}:has({still}) + {row} > .jp-OutputArea-output.jupyter-widgets:not(:has(*))"
-    saved = f'<div class="{still[1:]}">{fallback}{HINT}<style>{error} {{display: none}}</style></div>'
+    saved = f'<div class="{still[1:]}">{fallback}{hint}<style>{error} {{display: none}}</style></div>'
     display({"text/html": saved, "text/plain": text}, raw=True)
     display({WIDGET_VIEW: {"version_major": 2, "version_minor": 0, "model_id": live.model_id}}, raw=True)
 

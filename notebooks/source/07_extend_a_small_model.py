@@ -9,7 +9,7 @@
 #
 # - name the six steps of LongLoRA, and the function that does each of them;
 # - extend a model on your own machine, watch its loss, stop it, and keep what it has learned;
-# - write one training step on a long document, and say why the loss of a far passkey stays where it is;
+# - write one training step on a long document, and say what the loss of a far passkey does, and why;
 # - recognise a model that has lost its positions.
 #
 # **You need first**: who sees whom under groups and a shift ([lesson 02a](02a_wall_and_shift.ipynb)), what a
@@ -90,10 +90,15 @@ print(f"training: groups of {report.pattern.group_size}, half of the heads shift
 print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full attention")
 
 # %% [markdown]
-# What trains? Lesson 06 counted with rank 8. The demo's recipe has a larger one, so a larger share of the weights trains.
+# What trains? Lesson 06 counted with rank 8, and the demo's recipe has a far larger one. So it saves no weights here: on a
+# matrix as small as this model's, A and B together hold as many numbers as the matrix. The demo has few
+# steps, on a tiny model; we have no record of how small a rank would do there. On a large model begin with rank 8,
+# as the paper does.
 
 # %%
+width = model.config.hidden_size
 print(f"LoRA of rank {settings.rank}, the embeddings and the norms")
+print(f"A and B of one projection hold {2 * width * settings.rank:,} numbers, the projection itself {width * width:,}")
 recipe = {"trainable_parameters": report.trainable_parameters, "trainable_share": report.trainable_share}
 plots.show_trainable(recipe)
 
@@ -190,12 +195,15 @@ curve = demo["train"]["curve"]
 digits = [point["passkey_nats"] / np.log(2) for point in curve if point["passkey_nats"] is not None]
 half = len(digits) // 2
 guess = np.log2(10)
+deaf = sum(cost > 0.9 * guess for cost in digits)  # of the steps that had a key
 course.reveal(
     "07.key_loss",
     KEYS[0] if np.mean(digits[half:]) < guess / 4 else KEYS[2] if np.mean(digits[half:]) > 1.2 * guess else KEYS[1],
     f"{np.mean(digits[:half]):.2f} bits per digit in the first half of the steps, {np.mean(digits[half:]):.2f} in the "
-    f"second; a guess costs {guess:.2f}. Most keys stand outside of every group that the question can look into, so under "
-    "the training pattern there is nothing to learn from them. And yet the same model, used with dense attention, finds "
+    f"second; a guess costs {guess:.2f}. The points of the curve fall into two heaps: at {deaf} of {len(digits)} steps with "
+    "a key a digit cost about a guess or more, at the others less. The question hears a key, or it does not. Most keys stand "
+    "outside of every group that the question can look into, so under the training pattern there is nothing to learn from "
+    "them. And yet the same model, used with dense attention, finds "
     f"{demo['after']['passkey'][str(target_length)]:.0%} at the target length. Lesson 08 asks who deserves the credit.",
     because={KEYS[0]: "It cannot: the pattern of training hides most keys."},
 )
@@ -203,10 +211,9 @@ course.reveal(
 # %% [markdown]
 # ## Play: train it
 #
-# Press **Start training**. The button calls one function, `extend(settings)`: it measures the model, applies the recipe,
-# trains, merges, and measures again. It measures three times, which may
-# take as long as the training: go on reading. **Stop** ends it after the present step, and you keep what it
-# has learned: it is merged and measured.
+# Press **Start training**. The button calls one function, `extend_live(settings)`: it measures the model, applies the
+# recipe, trains, merges, and measures again. It measures three times, which may take as long as the training: go on reading.
+# **Stop** ends it after the present step, and you keep what it has learned: it is merged and measured.
 #
 # *Task*: before you press, guess how far the loss will fall. Then watch two curves: the text, and the references. Which of
 # them has something left to learn after the first steps?
@@ -236,11 +243,21 @@ plots.show_loss(result.curve)
 # %%
 course.after("07.key_loss", train_panel.replay(demo["train"]["curve"]).show)
 
+# %% after="07.key_loss"
+asked = [point["step"] for point in curve if point["reference_nats"] is not None]
+print(f"references until step {max(asked)} of {len(curve)}; after that plain text, and a passkey here and there")
+
+# %% [markdown] after="07.key_loss"
+# Why do the references end before the steps do, and why does the loss of the text drop there? Windows with references hold
+# names and numbers that nobody can guess, and those bytes count in it. The schedule ends on plain text, so that the model
+# finishes on what it will mostly read.
+
 # %% [markdown]
 # ## Reveal: your run
 #
-# The model as it was pretrained, measured on your machine a moment ago, and what your training made of it. You measure on
-# fewer windows than the demo did, so your numbers differ a little from those of the prediction.
+# The model as it was pretrained, with stretched positions and nothing trained, and what your training made of it: all three
+# measured on your machine a moment ago, at the old length and at the new one. You train for fewer steps than the demo did,
+# and measure on fewer windows, so your numbers differ from those of the prediction.
 # "Useless" needs a number to compare with: what a byte costs if you know nothing but how often each byte occurs.
 
 # %%
@@ -252,10 +269,10 @@ print(f"knowing only how often each byte occurs: {useless:.2f} bits per byte")
 # %%
 before, after = result.before, result.after
 lengths = sorted(before["bits_per_byte"])
+three = {"before": before, "stretched": result.stretched, "after": after}
+print("bits per byte", *(f"{name:>10}" for name in three))
 for length in lengths:
-    print(
-        f"{length:5} bytes: {before['bits_per_byte'][length]:.2f} bits per byte before, {after['bits_per_byte'][length]:.2f} after"
-    )
+    print(f"{length:5,} bytes  ", *(f"{step['bits_per_byte'][length]:10.3f}" for step in three.values()))
 plots.show_bits_by_length(
     before["bits_per_byte"],
     after["bits_per_byte"],
@@ -264,12 +281,19 @@ plots.show_bits_by_length(
 )
 
 # %%
+keys = {name: step["passkey"] for name, step in three.items()}
+print(f"each square is {settings.trials} trial{'s' * (settings.trials > 1)}; over all depths:")
+for length in sorted(keys["after"]):
+    print(f"{length:5,} bytes: " + ", ".join(f"{name} {found[length]:.0%}" for name, found in keys.items()))
 plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 
 # %% [markdown]
-# Look at the two lower curves once more. The stretched model was not trained at all, and reads the long text about as well
-# as yours. So what was the training for? [Lesson 08](08_did_it_work.ipynb) finds out, with a task that stretching alone
-# cannot solve, and with more trials than these.
+# Each square stands for very few trials: one key lost, and it changes its colour. A short run may cost keys that the
+# stretched model found. The recipe asks for references, passkeys are few in it, and training moves weights that the keys use.
+#
+# Now look at the columns *stretched* and *after* once more. (In the picture their curves lie on each other.) The stretched
+# model was not trained at all, and reads the long text about as well as yours, or better. So what was the training for?
+# [Lesson 08](08_did_it_work.ipynb) finds out, with another task and with more trials than these.
 #
 # ## Play: talk to it · more
 #
@@ -385,7 +409,7 @@ lost = evaluate.score_text(result.model, text.held_out, lengths, windows=setting
 result.model.config = good
 for length in lengths:
     print(
-        f"{length:5d} bytes: {after['bits_per_byte'][length]:.2f} bits with its positions, {lost.by_length[length]:.2f} without"
+        f"{length:5d} bytes: {after['bits_per_byte'][length]:.2f} bits with its positions, {lost.by_length[length]:.2f} with those"
     )
 
 # %% [markdown]
@@ -394,7 +418,7 @@ for length in lengths:
 #
 # **Your turn**: in the cell above replace `bundled_model().config.rope` by
 # `dataclasses.replace(good.rope, factor=good.rope.factor / 2)`. That is the other published trap: a factor counted from the
-# wrong length.
+# wrong length. Compare the last number with the one above: half of the stretch is better than none, and not good enough.
 
 # %% [markdown]
 # ## Recap

@@ -42,8 +42,8 @@ from longlora_edu.widgets.panel import Panel
 # Which of them did it? A demo that shows *before* and *after* cannot tell. So we take them one by one, and look for the
 # measurement that only the culprit can explain.
 #
-# Our first witness is the plain text: how many bits does the model need for each of the *same* last bytes, while it gets
-# more and more of what stands before them? ([Bits per byte](glossary.md#bits-per-byte): lower is better, and eight would
+# Our first witness is the plain text: how many bits does the model need for each of the *same* last bytes, with little and
+# with much of what stands before them? ([Bits per byte](glossary.md#bits-per-byte): lower is better, and eight would
 # mean that it guesses blindly.) Here are the first and the last day.
 
 # %%
@@ -67,7 +67,8 @@ for when in ("before", "after"):
 # %%
 course.predict(
     "08.untrained",
-    f"Positions stretched by YaRN, not one step of training. How many of the passkeys at {target:,} bytes are found?",
+    f"The base met passkeys in its pretraining, never in more than {trained} bytes. Now its positions are stretched by YaRN, "
+    f"and nothing is trained. How many of the passkeys at {target:,} bytes are found?",
     unit="per cent",
 )
 ladder = {when: demo[when]["bits_per_byte"] for when in ("before", "stretched", "after")}
@@ -77,7 +78,7 @@ course.reveal(
     100 * keys["stretched"]["rate"],
     f"{keys['stretched']['successes']} of {keys['stretched']['trials']}; before {keys['before']['successes']}, after "
     f"training {keys['after']['successes']}, which with so few trials stands for anything between "
-    f"{keys['after']['interval_95'][0]:.0%} and {keys['after']['interval_95'][1]:.0%}. The base met passkeys in its pretraining. It knew how to copy a key, and "
+    f"{keys['after']['interval_95'][0]:.0%} and {keys['after']['interval_95'][1]:.0%}. The base knew how to copy a key, and "
     f"YaRN carries that skill to {target // trained} times the length.",
     unit="per cent",
 )
@@ -132,7 +133,7 @@ print(f"passkeys at {far:,}: {found.successes} of {found.trials}, so between {lo
 course.predict(
     "08.training",
     "Named references up to a group away, positions stretched. How many more of 100 are found after training than before?",
-    unit="of 100",
+    unit="references",
 )
 
 
@@ -146,7 +147,7 @@ course.reveal(
     "08.training",
     round(after - before),
     f"{before:.0f} of 100 before, {after:.0f} after {demo['train']['steps']} steps.",
-    unit="of 100",
+    unit="references",
 )
 
 # %% [markdown]
@@ -175,8 +176,8 @@ plots.show_references(near)
 # %%
 course.predict(
     "08.shift",
-    "Take references one to two groups away. Which of the two sparse models finds at least half as many of them as the "
-    "model trained with full attention?",
+    "Take references one to two groups away. Which of the two sparse models still finds at least half of what the model "
+    "trained with full attention finds?",
     choices=["both of them", "the one with the shift", "the one without", "neither"],
 )
 three = {"short": demo["arms"]["short"], "after": demo["after"], "full": demo["arms"]["full"]}
@@ -225,49 +226,6 @@ print(
 # over the walls, and full attention would have done better where you can pay for it.*
 
 # %% [markdown]
-# ## Play: question the suspect yourself · more
-#
-# The demo's own model, alive in your browser. *Task*: hide a reference more than one group back, and ask for it *before*,
-# *stretched* and *after*. Which of the three finds it? Then put it more than two groups back.
-
-# %%
-course.living_model(variant="stretched")
-
-# %% [markdown]
-# ## Play: where does it hurt? · more
-#
-# The panel shows a recorded loss by position for one way of training at a time, from the study that goes from 256 to
-# 2,048 bytes. *As in training* uses the pattern that the model trained with, *dense* is how it is meant to be used. Dotted
-# lines are the walls of plain groups.
-#
-# *Task*: choose *as in training* and find the walls in the curve of *short*. How many bumps has S²? Where do the
-# additional ones stand, and why are all of them lower?
-
-
-# %%
-def by_position(arm, attention):
-    return arms.show_positions(record, [arm], attention)
-
-
-Panel(
-    by_position,
-    {
-        "arm": Dropdown(
-            options=[(arms.NAMES[name], name) for name in arms.TRAINED], value="s2", description="Trained with"
-        ),
-        "attention": ToggleButtons(options=list(arms.MODES), value=arms.MODES[0], description="Attention"),
-    },
-).show()
-
-# %%
-print(course.recorded_line("training_attention"))
-
-# %% [markdown]
-# The answer to the task: just after a wall a token sees almost nothing of what stands before it. On *short* that happens
-# on all heads at once. S² has twice as many walls, but at each of them only half of the heads are blind, and the others
-# see across.
-
-# %% [markdown]
 # ## Build: the same bytes
 #
 # ### Exercise 8.1 · Given more and more
@@ -303,7 +261,8 @@ check.last_bits(last_bits)
 # One nat is `1 / np.log(2)` bits. Take the mean over windows and bytes at once.
 
 # %% [markdown]
-# The library's `score_text` does the same with a model. Here on the untrained one, on few windows.
+# The library's `score_text` does the same with a model. Here on the untrained one, on few windows of its own: compare the two
+# numbers with each other, and not with the demo's.
 
 # %%
 quick = evaluate.score_text(untrained, text.held_out, [256, far], windows=profile.choose(laptop=12, binder=6, ci=3))
@@ -350,26 +309,105 @@ apart = np.sqrt((mine.var(ddof=1) + other.var(ddof=1)) / len(mine))
 print(f"full − S²: {mean:+.4f}; standard error {error:.4f} in pairs, {apart:.4f} apart")
 
 # %% [markdown]
-# ### Seeds, factors, steps · more
+# ## Break it
 #
-# The story above is one run of each way of training. What stays of it over three seeds, at four, eight and sixteen times the context? The
-# studies were planned before they were run. Two results to take along.
+# One forgotten line: somebody measures a model in training mode, where it is sparse. Nothing fails, no warning appears, and
+# the test reports a key as lost that the model could find. The model is the one from above, stretched and not trained. The
+# key stands at a quarter of the window.
+
+# %%
+rng = np.random.default_rng(0)
+hidden = torch.from_numpy(
+    np.stack(
+        [passkey.hide_passkey(window, 0.25, rng) for window in corpus.Windows(text.held_out, far).draw(rng, 2 * trials)]
+    )
+)
+
+
+def keys_found(model):
+    with torch.no_grad():
+        guesses = model(hidden[:, :-1])[:, -passkey.DIGITS :].argmax(dim=-1)
+    return int((guesses == hidden[:, -passkey.DIGITS :]).all(dim=1).sum())
+
+
+print(f"model.eval():  {keys_found(untrained.eval())} of {len(hidden)} keys")
+print(f"model.train(): {keys_found(untrained.train())} of {len(hidden)} keys")
+_ = untrained.eval()
+
+# %% [markdown]
+# **Your turn**: put the key at the end, depth 1.0, in the cell above: replace the 0.25. Now both modes agree, and nobody would notice the mistake.
+# `score_text` and `score_passkeys` set the mode themselves and give it back, for this reason.
+
+# %% [markdown]
+# ## Play: question the suspect yourself · more
 #
-# On plain text S² and *short* are alike, and both stay behind full attention: that is the first line. The second is about
-# *four times the steps*. Trained so long, S² is better under its own pattern. Is it better in use, too?
+# The demo's own model, alive in your browser. *Task*: hide a reference more than one group back, and ask for it *before*,
+# *stretched* and *after*. Which of the three finds it? Then put it more than two groups back.
+
+# %%
+course.living_model(variant="stretched")
+
+# %% [markdown]
+# ## Play: where does it hurt? · more
+#
+# The panel shows a recorded loss by position for one way of training at a time, from the study that goes from 256 to
+# 2,048 bytes. *As in training* uses the pattern that the model trained with, *dense* is how it is meant to be used. Dotted
+# lines are the walls of plain groups.
+#
+# *Task*: choose *as in training* and find the walls in the curve of *short*. How many bumps has S²? Where do the
+# additional ones stand, and why are all of them lower?
+
+
+# %%
+def by_position(arm, attention):
+    return arms.show_positions(record, [arm], attention)
+
+
+Panel(
+    by_position,
+    {
+        "arm": Dropdown(
+            options=[(arms.NAMES[name], name) for name in arms.TRAINED], value="s2", description="Trained with"
+        ),
+        "attention": ToggleButtons(options=list(arms.MODES), value=arms.MODES[0], description="Attention"),
+    },
+).show()
+
+# %%
+print(course.recorded_line("training_attention"))
+
+# %% [markdown]
+# The answer to the task: just after a wall a token sees almost nothing of what stands before it. On *short* that happens
+# on all heads at once. S² has twice as many walls, but at each of them only half of the heads are blind, and the others
+# see across.
+
+# %% [markdown]
+# ## Reveal: seeds, factors, steps · more
+#
+# The story above is one run of each way of training. What stays of it over three seeds, at four, eight and sixteen times the
+# context? The studies were planned before they were run. Two results to take along, both for models used with full
+# attention; plus means more bits a byte, so worse.
 
 # %%
 study = course.recorded("studies")["studies"]["attention"]
 said = {claim["statement"]: claim for part in reversed(study["parts"]) for claim in part.get("claims", ())}
-for statement in (
-    "S² stays within 1 % of full attention (dense bits/byte at the target).",
-    "With dense attention, as it is used, it is better too.",
+for what, statement in (
+    (
+        "trained under S² against trained with full attention",
+        "S² stays within 1 % of full attention (dense bits/byte at the target).",
+    ),
+    (
+        "S² after four times the steps against S² after the usual ones",
+        "With dense attention, as it is used, it is better too.",
+    ),
 ):
-    print(f"{statement} {said[statement]['verdict'].upper()}: {said[statement]['because']}")
+    gap = said[statement]["because"].partition(";")[0].removeprefix("S² against full ")
+    print(f"{what}: {gap}")
 
 # %% [markdown]
-# With four times the steps S² goes on getting better under its own pattern, and used with full attention it gets worse. A last quarter of full attention mends most of it and with some seeds loses passkeys. A quarter
-# of the learning rate loses no passkeys but repairs little. [Lesson 11](11_where_the_idea_went.ipynb) has the name that
+# On plain text S² and *short* are alike, and both stay behind full attention. With four times the steps S² goes on getting
+# better under its own pattern, and used with full attention it gets worse. A last quarter of full attention mends most of it
+# and with some seeds loses passkeys. A quarter of the learning rate loses no passkeys but repairs little. [Lesson 11](11_where_the_idea_went.ipynb) has the name that
 # this problem was given later.
 
 # %%
@@ -452,34 +490,6 @@ for rule in course.recorded("position_rules")["rows"]:
         )
 
 # %% [markdown]
-# ## Break it
-#
-# One forgotten line: somebody measures the model in the mode it was trained in. Nothing fails, no warning appears, and the
-# test reports a key as lost that the model could find. The key stands at a quarter of the window here.
-
-# %%
-rng = np.random.default_rng(0)
-hidden = torch.from_numpy(
-    np.stack(
-        [passkey.hide_passkey(window, 0.25, rng) for window in corpus.Windows(text.held_out, far).draw(rng, 2 * trials)]
-    )
-)
-
-
-def keys_found(model):
-    with torch.no_grad():
-        guesses = model(hidden[:, :-1])[:, -passkey.DIGITS :].argmax(dim=-1)
-    return int((guesses == hidden[:, -passkey.DIGITS :]).all(dim=1).sum())
-
-
-print(f"model.eval():  {keys_found(untrained.eval())} of {len(hidden)} keys")
-print(f"model.train(): {keys_found(untrained.train())} of {len(hidden)} keys")
-_ = untrained.eval()
-
-# %% [markdown]
-# **Your turn**: put the key at the end, depth 1.0, in the cell above: replace the 0.25. Now both modes agree, and nobody would notice the mistake.
-# `score_text` and `score_passkeys` set the mode themselves and give it back, for this reason.
-#
 # ## Recap
 #
 # - **Stretched positions** repair the text and find passkeys. A test that the untrained model passes says nothing about

@@ -19,7 +19,8 @@
 # - `transformers` and `peft`; the next cell says whether they are here.
 #
 # **Where it runs**: anywhere, without a network. Models are random, or made from the one that travels with the package;
-# with a GPU they run on it.
+# with a GPU they run on it. On one core the cells of the recipe measure and train for some minutes altogether; read on
+# meanwhile.
 
 # %%
 from longlora_edu import course
@@ -47,6 +48,7 @@ from longlora_edu.course.play import any_model
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig
 from longlora_edu.training import corpus
+from longlora_edu.widgets.task import Bar
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 work = Path(tempfile.mkdtemp())
@@ -109,11 +111,13 @@ show_panel()
 #
 # {{beginners: Encoder-decoder model}}
 #
-# ## Predict: how dense is dense?
+# ## Reveal: what evaluation runs
 #
 # First a model worth measuring: the small Llama that comes with the package, written into a folder in the layout of
 # `transformers` and loaded by stock code. From here on it is the *base*. The picture above says who hears whom in
-# evaluation. It does not say whether the *numbers* are those of a model that never met S².
+# evaluation. Are the *numbers*, too, those of a model that never met S²?
+#
+# {{beginners: Inference}}
 
 # %%
 tiny.save_tiny_llama(tiny.bundled_model(), work / "base")
@@ -133,40 +137,18 @@ with torch.no_grad():
 print(f"{type(base).__name__}: {base.num_parameters():,} weights, context {base.config.max_position_embeddings}")
 
 # %%
-choices = ["bit for bit equal", "equal up to rounding", "different behind the first wall"]
-course.predict(
-    "09.evaluation",
-    "A model is put under S²-Attn, then `model.eval()` is called. How do its logits compare with those of the stock "
-    "model with the same weights?",
-    choices,
-)
 with torch.no_grad():
     ids = torch.randint(32, 127, (2, 256), generator=torch.Generator().manual_seed(0)).to(device)
     expected = base(ids).logits
     hf.use_s2(base, group_size=64)
     in_evaluation, in_training = base(ids).logits, base.train()(ids).logits
     hf.use_dense(base.eval())
-same, largest = torch.equal(in_evaluation, expected), (in_training - expected).abs().max()
-course.reveal(
-    "09.evaluation",
-    choices[0] if same else choices[1],
-    f"torch.equal says {same}: in evaluation transformers' own attention is called with its own mask. In training the "
-    f"logits differ by up to {largest:.1f}.",
-    because={
-        choices[2]: "That is training mode.",
-        choices[1]: "It would be so if S² ran with groups as long as the text.",
-    },
-)
+print("in evaluation the logits are the stock model's, bit for bit:", torch.equal(in_evaluation, expected))
+print(f"in training they differ by up to {(in_training - expected).abs().max():.1f}")
 
 # %% [markdown]
-# {{beginners: Inference}}
-#
-# ## Reveal: what evaluation runs
-#
-# What a program calls in `eval()` is a strong promise, and you can test it.
-
-# %% [markdown] after="09.evaluation"
-# In `eval()` the sparse function is not called at all: the library calls the stock attention, with the stock mask.
+# In `eval()` the sparse function is not called at all: the library calls the stock attention, with the stock mask. What a
+# program calls is a strong promise, and you can test it.
 
 # %% [markdown]
 # ## Build: a test that deserves the name
@@ -234,15 +216,22 @@ windows = corpus.Windows(library.held_out, context).draw(
 
 
 @torch.no_grad()
-def say_bits(name, model):
-    """Print bits per byte at three lengths, on the same last bytes of the same files."""
-    said = []
+def bits_of(model):
+    """Bits per byte at three lengths, on the same last bytes of the same files."""
+    found = {}
     for length in (256, 512, context):
         ids = torch.from_numpy(windows[:, -length:]).long()
         logits = torch.cat([model(row[None, :-1].to(device)).logits[:, -128:].cpu() for row in ids])
-        nats = F.cross_entropy(logits.flatten(0, 1), ids[:, -128:].flatten()).item()
-        said.append(f"{nats / math.log(2):.3f} at {length:,}")
-    print(f"{name:36}", "  ".join(said))
+        found[length] = F.cross_entropy(logits.flatten(0, 1), ids[:, -128:].flatten()).item() / math.log(2)
+    return found
+
+
+def said(bits):
+    return ", ".join(f"{value:.3f} at {length:,}" for length, value in bits.items())
+
+
+def say_bits(name, model):
+    print(f"{name:36}", said(bits_of(model)))
 
 
 # %%
@@ -301,7 +290,7 @@ print(f"{trained:,} of {used:,} weights train: {trained / used:.1%}")
 
 # %% [markdown]
 # The second step is yours: training. This is an ordinary PyTorch loop. Only the model knows that its attention is sparse.
-# Any trainer will do, `transformers.Trainer` too.
+# Any trainer will do, `transformers.Trainer` too. The bar says how long it still takes.
 
 # %% tags=["training"]
 source = corpus.Windows(library.train, context)
@@ -309,15 +298,19 @@ optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad]
 steps = profile.choose(laptop=24, binder=10, ci=2)
 schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, (step + 1) / 5) * (1 - step / steps))
 model.train()
-for step in range(steps):
-    ids = torch.from_numpy(source.draw(np.random.default_rng([1, step]), 2)).long().to(device)
-    loss = model(ids, labels=ids).loss
-    loss.backward()
-    optimizer.step()
-    schedule.step()
-    optimizer.zero_grad()
-    if (step + 1) % max(1, steps // 5) == 0:
-        print(f"step {step + 1:2} of {steps}: {loss.item() / math.log(2):.2f} bits/byte on its two windows")
+bar = Bar()
+bar.show()
+with bar.stage("Training", steps, "steps") as advance:
+    for step in range(steps):
+        ids = torch.from_numpy(source.draw(np.random.default_rng([1, step]), 2)).long().to(device)
+        loss = model(ids, labels=ids).loss
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        advance(1)
+        if (step + 1) % max(1, steps // 5) == 0:
+            print(f"step {step + 1:2} of {steps}: {loss.item() / math.log(2):.2f} bits/byte on its two windows")
 
 # %%
 say_bits("stretched and trained", model.eval())
@@ -336,21 +329,51 @@ with torch.no_grad():
 print("loaded again, bit for bit the same")
 
 # %% [markdown]
-# ## Break it: an adapter without its positions
+# ## Predict: PEFT alone
 #
-# An adapter holds *weights*. The stretched positions are not weights: they stand in `config.json`. Load PEFT's two files
-# with PEFT's own function, as most scripts do (thread 181 of the official repository is about this), and see.
+# An adapter holds *weights*. The stretched positions are not weights: they stand in `config.json`. Most scripts load PEFT's
+# two files with PEFT's own function, which does not look there (thread 181 of the official repository is about this).
 #
 # {{beginners: Position}}
 
 # %%
+places = [
+    "nowhere: the trained weights are all there",
+    "at 1,024 alone",
+    "at 512 and at 1,024",
+    "at all three lengths",
+]
+course.predict(
+    "09.alone",
+    f"The base knew {base.config.max_position_embeddings} bytes, the adapter was trained at {context:,}. PEFT's own function "
+    "loads it. We measure it at 256, at 512 and at 1,024 bytes: where does it break?",
+    places,
+)
 careless = peft.PeftModel.from_pretrained(stock(), work / "adapter").eval()
-say_bits("trained, reloaded with positions", again)
-say_bits("trained, reloaded by PEFT alone", careless)
+whole, alone = bits_of(again), bits_of(careless)
+broken = [length for length in whole if alone[length] > 1.5 * whole[length]]
+answer = {(): places[0], (1024,): places[1], (512, 1024): places[2]}.get(tuple(broken), places[3])
+shorter = "better than with its positions: a test on short texts would choose the broken one"
+course.reveal(
+    "09.alone",
+    answer,
+    f"Bits per byte, loaded with its positions: {said(whole)}. Loaded by PEFT alone: {said(alone)}. No error, no warning. "
+    f"At 256 it reads {shorter if alone[256] < whole[256] else 'about as well as with its positions'}.",
+    because={
+        places[0]: "The weights are there, and they meet angles that they were not trained with.",
+        places[2]: "Up to the old context the base's own positions are good enough.",
+        places[3]: "Up to the old context the base's own positions are good enough.",
+    },
+)
 
 # %% [markdown]
-# No error, no warning. The model looks loaded, and beyond its old context it reads nonsense. So the library
-# refuses a folder without `config.json`. It also refuses to stretch by a second rule, and to write under S², where each new
+# ## Break it: an adapter without its positions
+
+# %% [markdown] after="09.alone"
+# The model looks loaded, and beyond its old context it reads nonsense.
+
+# %% [markdown]
+# So the library refuses a folder without `config.json`. It also refuses to stretch by a second rule, and to write under S², where each new
 # token comes alone and has no group:
 
 # %%
@@ -409,7 +432,7 @@ print("\n… and what it wrote:")
 print(tokenizer.decode(written[prompt.shape[1] :]))
 
 # %% [markdown]
-# ## Build: odd heads, shared keys, padding
+# ## Reveal: odd heads, shared keys, padding · more
 #
 # Real models are less tidy than pictures: nine heads share three pairs of keys and values, and rows have unequal lengths.
 # With nine heads, which half is shifted, four or five? And is S² right there too? We need a second opinion. Stock attention accepts a mask for each head. So give a stock model the
@@ -445,36 +468,41 @@ torch.testing.assert_close(together[1, :20], alone[0])
 print("a padded row gives what it gives alone")
 
 # %% [markdown]
-# ## Build: one layer with two switches
+# ## Predict: one layer with two switches · more
 #
 # Other libraries offer LongLoRA as an adapter around one attention layer. `LongLoRAAdapter` does the same: LoRA on the four
 # projections, S², and two switches, the layer's training mode and `use_shifted_attention`. Its group is the *original*
-# context. These libraries chose that; the paper did not. In how many of the four settings is attention sparse? Say a
-# number, then run the cell.
+# context. These libraries chose that; the paper did not.
 
 # %%
 from longlora_edu.adapter import LongLoRAAdapter
 
+settings = ["in one", "in two", "in three", "in all four"]
+course.predict("09.switches", "Two switches, four settings: in how many of them is attention sparse?", settings)
 small = check.random_llama()
 layer = LongLoRAAdapter(small.model.layers[0].self_attn, rank=4, original_context_length=8, extended_context_length=32)
 x = torch.randn(1, 32, small.config.hidden_size, generator=torch.Generator().manual_seed(3))
 rotary = small.model.rotary_emb(x, torch.arange(32)[None])
+first = {}  # the first token that differs from dense attention, in the settings where one does
 with torch.no_grad():
     dense = small.model.layers[0].self_attn(x, rotary)[0]
     for layer.is_training in (True, False):
         for layer.use_shifted_attention in (True, False):
-            out = layer(x, rotary)[0]
-            moved = (out - dense).abs().amax(-1)[0] > 1e-6
-            print(
-                f"is_training={layer.is_training!s:5}  use_shifted_attention={layer.use_shifted_attention!s:5}  "
-                f"{'sparse: differs from token ' + str(moved.nonzero()[0].item()) + ' on' if moved.any() else 'dense'}"
-            )
+            moved = (layer(x, rotary)[0] - dense).abs().amax(-1)[0] > 1e-6
+            if moved.any():
+                setting = f"is_training={layer.is_training}, use_shifted_attention={layer.use_shifted_attention}"
+                first[setting] = moved.nonzero()[0].item()
+course.reveal(
+    "09.switches",
+    settings[len(first) - 1],
+    "Sparse: "
+    + "; ".join(f"{setting}, from token {token} on" for setting, token in first.items())
+    + ". The first group of 8 "
+    "ends later, but the groups of shifted heads end half a group earlier. In all other settings the layer is dense.",
+)
 
 # %% [markdown]
-# In one: only while both switches are on. It differs from token 4 on, and not from token 8, where the first group ends,
-# because the groups of shifted heads end half a group earlier.
-#
-# ## Build: a model from the real world
+# ## Play: a model from the real world
 #
 # Everything above holds for any size. Write a model into `MODEL`: a folder, a `.gguf` file, or an ID on the hub such as
 # `HuggingFaceTB/SmolLM2-135M`; on a Colab GPU, nothing else changes. Without one, the cell takes a pretrained model of
@@ -510,12 +538,26 @@ trained, used = check.weights_of(hf.longlora(real, LongLoRAConfig(4 * own)))
 print(f"the recipe at {4 * own:,} tokens would train {trained:,} weights, {trained / used:.1%}")
 
 # %% [markdown]
-# If you ran the real one: before any training, its loss under S² is much worse than dense. Training has to repair that,
-# and dense use must not suffer from it. [Lesson 08](08_did_it_work.ipynb) measures both.
+# Random weights show nothing here, because they have learned nothing that S² could disturb. This is what the pretrained model
+# gave, before and after ten steps under S² at 4,096 tokens:
+
+# %%
+nats = {  # a token of the same 4 held-out windows: benchmarks/results/train_135m.json
+    "before": {"S²": 1.836, "dense": 1.246},
+    "after": {"S²": 1.672, "dense": 1.230},
+}
+for when, losses in nats.items():
+    print(f"135M, {when:6}: " + ", ".join(f"loss {mode} {loss:.3f}" for mode, loss in losses.items()))
+print("recorded: python benchmarks/train_135m.py, AMD EPYC, 2 threads, torch 2.13.0+cpu, 2026-11-22")
+
+# %% [markdown]
+# Before any training its loss under S² is much worse than dense. Training has to repair that, and dense use must not suffer
+# from it. [Lesson 08](08_did_it_work.ipynb) measures both.
 #
 # Now the whole path in one cell, as the commands `longlora-edu train`, `evaluate` and `merge` do it: with the model of
 # `MODEL`, or else with the small one. The text is one long document, the source of the package `einops`; its last tenth is
-# held out. So few steps only show that it runs. [How to](../docs/real_models.md) has recipes that are long enough.
+# held out. Compare the perplexities, which are of the same text; each step's loss is of other windows, and may rise. So few
+# steps only show that it runs, and the cell takes a minute or more on one core. [How to](../docs/real_models.md) has recipes that are long enough.
 
 # %% tags=["training"]
 start = MODEL or str(work / "base")
@@ -527,7 +569,8 @@ for line in any_model.whole_path(start, text, work, own=own, target=target, step
     print(line)
 
 # %% [markdown]
-# How far does a longer run get? This one was recorded. A pretrained model of 135 million weights is asked what stands in
+# What does a longer run of these commands teach? This one was recorded. It is neither sparse nor longer than the model's own
+# context; it shows what a hundred steps can do. A pretrained model of 135 million weights is asked what stands in
 # excerpts of Python files that it never saw. Then it trains for a hundred steps on such questions about other files, and
 # is asked again. Only answers that are right to the letter count. It was trained dense: within the trained context S²
 # saves nothing, and `longlora-edu plan` says so.
@@ -586,7 +629,7 @@ course.quiz(
             ),
             (
                 "It is the same model, the rest is bookkeeping",
-                "The factor of the positions is not in the weights. Look at the two lines under Break it.",
+                "The factor of the positions is not in the weights. Look at the two rows of numbers in the answer above.",
             ),
         ],
     ),

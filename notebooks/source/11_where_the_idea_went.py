@@ -35,14 +35,11 @@ from longlora_edu.plots import neighbours
 #
 # **1. Full attention was made to fit.** The memory was the first wall, and it fell by other means: the loss is computed in
 # chunks, activations wait in the computer's main memory, and several GPUs share one long text, a stretch each, and pass
-# their keys around (*context parallelism*). TRL, a training library, tells of Qwen3-8B trained on texts of a million
-# tokens with *full* attention on eight H100 (read: its pull requests 6845 and 7003; not measured here). Axolotl took
-# `s2_attention` out when it got such parallelism (read: its pull request 2977).
+# their keys around (*context parallelism*).
 #
 # {{beginners: Context parallelism}}
 #
-# **2. An old friend survived.** Here is the rule of Llama 4's chunked attention, as transformers has it (read):
-# `key // chunk == query // chunk`, and causal.
+# **2. An old friend survived.** A model of 2025 has it in most of its layers, under another name.
 #
 # ## Predict: an old friend
 
@@ -71,35 +68,56 @@ course.reveal(
 # ## Reveal: an old friend
 
 # %% [markdown] after="11.chunk"
-# The shift itself is in none of the models that we looked at.
+# Here is the rule as transformers has it (read): `key // chunk == query // chunk`, and causal. Divide by the group instead of
+# the chunk, and it is the rule of lesson 02a. The shift itself is in none of the models that we looked at.
 
 # %% [markdown]
 # **3. The mismatch got a name.** S²-Attn trains sparse and is used dense. Later papers call what is lost on the way a
-# capability gap, and repair it: SSA aligns the sparse and the dense mode while it trains (from an abstract, arXiv
-# 2511.20102), InfLLM-V2 has both with the same weights (from an abstract, 2509.24663). Our own studies saw the gap:
+# *capability gap*, and repair it. Our own studies saw the gap. Each line says by how much S² is worse than full attention
+# that was trained as long, in bits a byte of long texts, both used with full attention:
 
 # %%
 study = course.recorded("studies")["studies"]["attention"]
 said = {claim["statement"]: claim for part in reversed(study["parts"]) for claim in part.get("claims", ())}
-for statement in (
-    "S² stays within 1 % of full attention (dense bits/byte at the target).",
-    "After 240 steps S² is within 1 % of full attention trained as long.",
-    "A last quarter of full attention brings it within 1 % of full.",
+for trained, statement in (
+    ("after 60 steps under S²", "S² stays within 1 % of full attention (dense bits/byte at the target)."),
+    ("after 240 steps under S²", "After 240 steps S² is within 1 % of full attention trained as long."),
+    ("after 240, the last 60 of them full", "A last quarter of full attention brings it within 1 % of full."),
 ):
-    print(f"{statement}\n    {said[statement]['verdict']}: {said[statement]['because'].partition(';')[0]}")
+    gap = said[statement]["because"].partition(";")[0].removeprefix("S² against full ")
+    print(f"{trained:36} {gap}")
 
 # %% [markdown]
-# Read the lines from top to bottom: a small gap, a large one after four times the steps, and a gap too small to judge with
-# three seeds when the last quarter of the training is full attention. If you use S² today, end like that.
+# (± is half of the interval in which the true gap probably lies.) Read the lines from top to bottom. There is a gap; four times the steps make it four times
+# as large; and it is small again when the last quarter of the training is full attention. It is still there: its interval
+# does not reach zero. If you use S² today, end like that.
 #
-# **4. Blocks are chosen by what they say.** A group is cut by position: it takes no notice of the text. NSA, MoBA and
-# DeepSeek's sparse attention let each word choose the blocks that it looks at, and train with that choice from the start
-# (from abstracts). MoBA keeps full attention in its last three layers when it is tested (read: its issue 29).
-#
-# **5. Hybrids.** Most layers look through a window at the last few words, every so many layers one looks at everything.
-# MiMo-V2-Flash has five windows of 128 to one full layer (from an abstract). It costs little, and yet: wide windows make
-# a model lazy about looking far (2606.15378, from an abstract), and MiniMax-M2 went back to full attention because of
-# questions that need several hops (from an abstract).
+# **4. Blocks are chosen by what they say.** A group is cut by position: it takes no notice of the text. Newer models let each
+# word choose the blocks that it looks at. They are trained with that choice from the start. In the picture on the right each
+# word looks at its own block, and at the one block before it whose mean key fits its query best. Queries and keys are random
+# here; in a model they say what is wanted and what is there.
+
+# %% folded="Draw groups, and blocks chosen by content"
+tokens, block = 32, 4
+rng = np.random.default_rng(0)
+q, k = rng.normal(size=(2, tokens, 8))
+scores = q @ k.reshape(-1, block, 8).mean(axis=1).T  # (tokens, blocks)
+own = np.arange(tokens)[:, None] // block
+fits = np.where(np.arange(tokens // block) < own, scores, -np.inf).argmax(axis=1)  # among the blocks before
+
+
+def chosen(query, key):
+    return (key // block == query // block) | (key // block == fits[query])
+
+
+drawn = {"groups of 8": neighbours.cells(8), "own block, and one chosen": chosen}
+neighbours.show_patterns(
+    {name: neighbours.SparsePattern(((rule,),)) for name, rule in drawn.items()}, tokens, columns=2
+)
+
+# %% [markdown]
+# **5. Hybrids.** Most layers look through a window at the last few words, every so many layers one looks at everything. It
+# costs little to compute. Whether such a model finds as much is disputed: see the table below.
 #
 # ## Predict: what a hybrid costs
 
@@ -130,10 +148,27 @@ course.reveal(
 # Fewer pairs than S², and the last word hears the first in every sixth layer. That is the shift's job, done by a layer.
 # But a hybrid is built like that from the first day of its pretraining, and LongLoRA extends a model that exists.
 
+# %% [markdown] after="11.chunk"
+# Who does what, to look up and not to learn by heart:
+#
+# | who | instead of groups and a shift | how we know |
+# |---|---|---|
+# | TRL, a training library | full attention: Qwen3-8B on texts of a million tokens, eight H100, context parallelism | read: its pull requests 6845 and 7003; not measured here |
+# | Axolotl, a training library | took `s2_attention` out when it got context parallelism | read: its pull request 2977 |
+# | Llama 4 | chunks; every fourth layer is full | read: transformers |
+# | SSA | aligns the sparse and the dense mode while it trains | an abstract, arXiv 2511.20102 |
+# | InfLLM-V2 | both modes with the same weights | an abstract, arXiv 2509.24663 |
+# | NSA, DeepSeek's sparse attention | blocks chosen by each word, from the start of training | abstracts |
+# | MoBA | the same; the last three layers are full when it is tested | an abstract; read: its issue 29 |
+# | MiMo-V2-Flash | five windows of 128 to one full layer | an abstract |
+# | a study of hybrids | finds that wide windows make a model lazy about looking far | an abstract, arXiv 2606.15378 |
+# | MiniMax-M2 | went back to full attention, for questions that need several hops | an abstract |
+
 # %% [markdown]
 # ## Play: put them side by side
 #
-# Ten patterns over the same tokens. **One task.** Read the bottom row of each picture: it is what the last token sees. In
+# Ten patterns over the same tokens: blue is what a plain head or an even layer sees, hatched orange what the shifted kind
+# alone sees, grey what both see. **One task.** Read the bottom row of each picture: it is what the last token sees. In
 # which of the ten does it see the first token directly?
 
 # %%
@@ -230,7 +265,8 @@ for name, allowed in (("chunks", right), ("the cache", cached)):
 # ## What to use now
 #
 # [What to use when a context must grow](../docs/what_to_use.md) has the whole table, with what each choice costs and
-# where that was measured. `plan` gives the same answer for a model and a length, and says why:
+# where that was measured. `plan` gives the same answer for a model and a length, and says why. It draws the line where
+# attention is about half of a training step: below that S² saves too little.
 
 # %%
 llama = ModelShape.llama2_7b()
@@ -301,6 +337,19 @@ course.quiz(
 #
 # In three years the shift went, and the walls stayed. What would you have had to know in 2023 to see that coming? Which of
 # today's ideas would you bet on, and what would you measure to find out?
+
+# %% [markdown]
+# ## What you can do now
+#
+# You began with a sentence and a wall. You can now
+#
+# - draw who hears whom under groups and a shift, and find a leak by pushing one value;
+# - write S²-Attn, a LoRA layer and one step of the training, and say what each of them costs;
+# - extend a model, test it against its stretched self, and say which part of the recipe did what;
+# - read a claim about long context, and ask for the measurement that would decide it.
+#
+# One lesson is left: [12 · Read the sheet](12_read_the_sheet.ipynb). It has the whole method in one file of NumPy, and you
+# will know every line of it. The last cell of [lesson 00](00_start_here.ipynb) shows what you have solved on the way.
 
 # %% [markdown] instructor=true
 # **For the teacher.** *11.chunk*: "a sliding window" is what most people take every cheap attention for; let them find two

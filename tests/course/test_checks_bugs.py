@@ -64,6 +64,20 @@ def pushed_at(which, head=slice(None)):
     return answer
 
 
+def drawn_again(attend, geometry, token):
+    (q, k, v), (other_q, other_k, _) = inputs(geometry), np.random.default_rng(7).normal(size=inputs(geometry).shape)
+    pushed = v.copy()
+    pushed[:, :, token] += 1
+    return moved(attend(q, k, v, geometry), attend(other_q, other_k, pushed, geometry))
+
+
+def pushed_on_the_axis_of_heads(attend, geometry, token):
+    q, k, v = inputs(geometry)
+    pushed = v.copy()
+    pushed[:, token] += 1
+    return moved(attend(q, k, v, geometry), attend(q, k, pushed, geometry))
+
+
 @pytest.mark.parametrize(
     ("wrong", "mistake", "sentence"),
     [
@@ -80,7 +94,10 @@ def pushed_at(which, head=slice(None)):
         (lambda *a: who_hears(*a).astype(float), "dtype", "True and False"),
         (lambda *a: None, "type", "did you forget `return`"),
         (lambda *a: 1 / 0, "exception", "raised ZeroDivisionError"),
-        (lambda *a: np.ones_like(who_hears(*a)), "other", "looks at key"),
+        (lambda *a: np.ones_like(who_hears(*a)), "drawn again", "the same q and k"),
+        (drawn_again, "drawn again", "the same q and k"),
+        (pushed_on_the_axis_of_heads, "exception", "Axis 1 counts heads"),
+        (lambda *a: who_hears(*a) ^ (np.arange(a[1].seq_len) == 3), "other", "On head 0 the output at token 3 moves"),
     ],
 )  # fmt: skip
 def test_a_wrong_perturbation_test_gets_its_own_sentence(wrong, mistake, sentence, journal):
@@ -148,6 +165,9 @@ def masked(rule):
     [
         (masked(lambda i, j, w, g: (j <= i) & ((i - j <= w) | (j < g))), "window one too wide", "one key too wide"),
         (masked(lambda i, j, w, g: (j <= i) & (i - j < w) | (j < g)), "future", "look at later keys"),
+        (masked(lambda i, j, w, g: (i - j < w) | (j < g)), "not causal", "key <= query must hold, whatever"),
+        (masked(lambda i, j, w, g: (j <= i) & ((i - j < w) | (j <= g))), "one first token too many", "numbered from 0"),
+        (masked(lambda i, j, w, g: (j <= i) & ((i - j <= w // 2) | (j < g))), "half a window", "half as wide"),
         (masked(lambda i, j, w, g: (abs(i - j) < w) | (j < g)), "window both ways", "an encoder's"),
         (masked(lambda i, j, w, g: (j <= i) & ((i - j < w) | (i < g))), "queries instead of keys", "first tokens look"),
         (masked(lambda i, j, w, g: (j <= i) & (i - j < w) & (j < g)), "and instead of or", "you ask for both"),

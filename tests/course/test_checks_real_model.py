@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers import ROOT
 
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
@@ -100,7 +102,7 @@ WRONG_TESTS = {
     "mode lost": (loses_the_mode, "leaves the model in evaluation mode"),
     "mode forced": (forces_the_mode, "leaves the model in training mode"),
     "type": (lambda model, stock, ids: None, "True or False, got NoneType .did you forget"),
-    "exception": (lambda model, stock, ids: model(ids).logit, "raised AttributeError"),
+    "exception": (lambda model, stock, ids: torch.equal(model(ids), stock(ids)), "TypeError.*compare its `.logits`"),
 }
 
 
@@ -156,6 +158,23 @@ def all_tensors(model):
     return sum(weight.requires_grad for weight in weights) / len(weights)
 
 
+def used_of(model):
+    return {name: weight for name, weight in model.named_parameters() if "original_module" not in name}
+
+
+def size(weights):
+    return sum(weight.numel() for weight in weights)
+
+
+def without_embedding(model):
+    used = {name: weight for name, weight in used_of(model).items() if "embed" not in name}
+    return size(weight for weight in used.values() if weight.requires_grad) / size(used.values())
+
+
+def trained_over(model, weights):
+    return size(weight for weight in used_of(model).values() if weight.requires_grad) / size(weights)
+
+
 def only_lora(model):
     used = {name: weight.numel() for name, weight in model.named_parameters() if "original_module" not in name}
     return sum(count for name, count in used.items() if "lora_" in name) / sum(used.values())
@@ -167,6 +186,15 @@ WRONG_SHARES = {
     "tensors counted, originals too": (all_tensors, "counts tensors"),
     "percent": (lambda model: 100 * share(model), "between 0 and 1"),
     "LoRA only": (only_lora, "counts LoRA's matrices only"),
+    "embedding left out": (without_embedding, "the embedding is left out"),
+    "LoRA not below": (
+        lambda model: trained_over(model, [w for name, w in used_of(model).items() if "lora_" not in name]),
+        "missing below the line",
+    ),
+    "tied twice": (
+        lambda model: trained_over(model, [w for name, w in model.state_dict().items() if "original" not in name]),
+        "gives a shared tensor once",
+    ),
     "trained over frozen": (lambda model: share(model) / (1 - share(model)), "over frozen ones"),
     "frozen": (lambda model: 1 - share(model), "stays frozen"),
     "not a share": (lambda model: check.weights_of(model)[0], "divide by how many"),
@@ -202,6 +230,18 @@ def test_a_stub_is_told_apart_from_a_mistake(run, journal):
 
     with pytest.raises(NotImplementedError):
         run(stub, journal=journal)
+
+
+# What lesson 09 quotes.
+
+
+def test_the_lesson_quotes_the_record_of_the_135m_model():
+    source = (ROOT / "notebooks/source/09_real_model.py").read_text("utf-8")
+    held_out = json.loads((ROOT / "benchmarks/results/train_135m.json").read_text("utf-8"))["held_out"]
+    for when in ("before", "after"):
+        s2, dense = held_out[when]["s2"], held_out[when]["dense"]
+        assert f'"{when}": {{"S²": {s2:.3f}, "dense": {dense:.3f}}}' in source
+    assert f"the same {held_out['windows']} held-out windows" in source
 
 
 # Families.

@@ -27,6 +27,32 @@ def test_each_mistake_is_named(name, journal, published):
     assert caught.value.mistake == name
 
 
+def layered(layers, every, full, other):
+    return sum(full if (layer + 1) % every == 0 else other for layer in range(layers))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mistake"),
+    [
+        (
+            lambda n, w, layers, every: layered(
+                layers, every, right(n, n, 1, 1), sum(query % w + 1 for query in range(n))
+            ),
+            "groups",
+        ),
+        (
+            lambda n, w, layers, every: right(n, w, layers, every) + layers // every * right(n, w, 1, 2),
+            "full layers twice",
+        ),
+        (lambda n, w, layers, every: right(n, w, every, every), "one turn"),
+    ],
+)
+def test_mistakes_written_another_way_are_named_too(wrong, mistake, journal, published):
+    with pytest.raises(CheckFailed) as caught:
+        check.hybrid_pairs(wrong, journal=journal)
+    assert caught.value.mistake == mistake
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [

@@ -48,7 +48,7 @@ STEP_MISTAKES = {
     "bits": ({"scale": 1 / math.log(2)}, "in bits: training minimises nats"),
     "sum": ({"reduction": "sum"}, "summed over the bytes; take the mean"),
     "loss": ({"scale": 3}, "the loss of these bytes under S² is .* nats, got"),
-    "no step": ({"move": False}, "no weight has moved"),
+    "no step": ({"move": False}, "no weight has moved: the optimizer must"),
     "not cleared": ({"clear": False}, r"begin with `optimizer.zero_grad\(\)`"),
     "old gradient": ({"clear": False, "back": False}, r"compute the new one with `loss.backward\(\)`"),
 }
@@ -65,6 +65,31 @@ def test_a_wrong_step_is_named(mistake, journal):
     error = refused(training.long_step, lambda *given: step(*given, **options), journal, message)
     assert error.mistake == mistake
     assert (error.picture is not None) == (mistake == "dense")
+
+
+def test_the_loss_of_the_last_byte_alone_is_named(journal):
+    def last(model, ids, optimizer):
+        return F.cross_entropy(model.train()(ids[:, :-1])[:, -1], ids[:, -1].long()).item()
+
+    assert refused(training.long_step, last, journal, "the last byte alone").mistake == "last byte"
+
+
+@pytest.mark.parametrize(
+    ("order", "mistake", "message"),
+    [
+        (("backward", "zero_grad", "step"), "gradient wiped", r"`zero_grad\(\)` has wiped the gradient"),
+        (("zero_grad", "step", "backward"), "step too early", "there was no gradient yet"),
+    ],
+)
+def test_a_step_along_nothing_is_told_from_no_step(order, mistake, message, journal):
+    def wrong(model, ids, optimizer):
+        model.train()
+        loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten().long())
+        for name in order:
+            getattr(loss if name == "backward" else optimizer, name)()
+        return loss.item()
+
+    assert refused(training.long_step, wrong, journal, message).mistake == mistake
 
 
 @pytest.mark.parametrize(
@@ -112,6 +137,8 @@ BITS_MISTAKES = {
     "too many digits": (lambda g, n: 5 * bits(g, n), "one digit is asked for"),
     "all keys": (lambda g, n: (~g.reach(n)[-1]).sum() * math.log2(10), "take the mean"),
     "ten": (lambda g, n: (1 - g.reach(n)[-1].mean()) * 10, r"`np.log2\(10\)` bits, not ten"),
+    "share": (lambda g, n: 1 - g.reach(n)[-1].mean(), "share of keys that are not heard"),
+    "byte": (lambda g, n: 8 * (1 - g.reach(n)[-1].mean()), "not one of 256"),
     "other": (lambda g, n: 1.5, "a digit costs .* bits, got 1.500"),
 }
 
@@ -156,6 +183,7 @@ LAST_MISTAKES = {
     "perplexity": (lambda *given: math.exp(last_bits(*given) * math.log(2)), "this is a perplexity"),
     "times": (lambda *given: last_bits(*given) * math.log(2) ** 2, r"divided by `log\(2\)`, not multiplied"),
     "too much context": (lambda f, w, n, t: f(w[:, -n - t :])[:, -t:].mean() / math.log(2), "`tail` bytes too many"),
+    "one byte more": (lambda f, w, n, t: f(w[:, -n - 1 :])[:, -t:].mean() / math.log(2), "one byte too many"),
     "first bytes": (lambda f, w, n, t: f(w[:, -n:])[:, :t].mean() / math.log(2), "the first `tail` losses"),
     "one too early": (lambda f, w, n, t: f(w[:, -n:])[:, -t - 1 : -1].mean() / math.log(2), "one byte too early"),
     "sum": (lambda f, w, n, t: f(w[:, -n:])[:, -t:].sum() / math.log(2), "take the mean"),
@@ -191,6 +219,8 @@ def with_error(error):
 
 PAIRED_MISTAKES = {
     "sign": (lambda a, b: paired(b, a), "mine minus other"),
+    "order": (lambda a, b: paired(a, b)[::-1], "the mean comes first"),
+    "interval": (with_error(lambda a, b: 1.96 * paired(a, b)[1]), "without the 1.96"),
     "absolute": (lambda a, b: (abs(a - b).mean(), 0.0), "keep the signs"),
     "mean": (lambda a, b: (a.mean(), 0.0), "the mean difference is"),
     "unpaired": (

@@ -374,6 +374,18 @@ def test_a_line_moves_by_its_buttons(journal, published):
     assert panel.order == before
 
 
+def test_a_puzzle_has_its_own_words_for_a_wrong_blank_and_for_the_next_step(journal, published):
+    words = {"advice": "Count from one.", "then": "Now all of it."}
+    panel = parsons("02.lines", "Order them.", LINES, fill=(1, "a + 1", []), journal=journal, **words)
+    panel.order = [0, 1, 2]
+    panel.blank.value = "a"
+    panel.check.click()
+    assert "What belongs into the blank? Count from one." in panel.said.value
+    panel.blank.value = "a + 1"
+    panel.check.click()
+    assert "These are the lines. Now all of it." in panel.said.value
+
+
 def test_lines_that_may_change_places_do(journal, published):
     panel = parsons("02.lines", "Order them.", ["a = 1", "b = 2", "return a + b"], journal=journal)
     panel.order = [1, 0, 2]

@@ -23,6 +23,7 @@ from longlora_edu.model import save_tiny_llama
 from longlora_edu.training.corpus import Windows, read_corpus
 from longlora_edu.training.finetune import FinetuneSettings, finetune
 from longlora_edu.widgets import Picture
+from longlora_edu.widgets.display import still_alone
 
 
 @pytest.fixture
@@ -188,6 +189,9 @@ def test_making_and_showing_the_panel_starts_nothing(settings, published):
     bundle, view = published
     assert widget_of(view) is training.panel
     assert 'alt="A recorded run.' in bundle["text/html"]
+    assert "the demo's recorded run, and not yours" in bundle["text/html"]
+    assert "Saved as it stood" not in bundle["text/html"]
+    assert "not yours" in still_alone(bundle["text/html"])  # in the stored notebook too
 
 
 def test_no_control_of_the_panel_but_the_button_starts_anything(settings):

@@ -219,8 +219,11 @@ def compare_masks(
     *,
     what: str = "the mask",
     inputs: Callable[..., tuple] = lambda *case: case,
+    otherwise: Callable | None = None,
 ) -> None:
     """`compare` for masks bool (n, n) or (h, n, n), drawn beside the right one: of several heads, the first wrong one.
+
+    `otherwise` says what no mistake explains, where rows and columns are not queries and keys.
 
     Raises:
         CheckFailed: naming the mistake.
@@ -235,7 +238,7 @@ def compare_masks(
             answer, expected = answer[head], expected[head]
         return show_comparison(answer, expected)
 
-    def otherwise(answer: Any, expected, *case):
+    def wrong_pair(answer: Any, expected, *case):
         *head, query, key = np.argwhere(answer != expected)[0]
         where = f"On head {head[0]} query" if head else "Query"
         if answer[*head, query, key]:
@@ -243,7 +246,7 @@ def compare_masks(
         return f"{where} {query} does not look at key {key} in your answer, and it must."
 
     options = {"within": 0, "setting": setting, "inputs": inputs}
-    compare(function, cases, right, mistakes, read=read, otherwise=otherwise, picture=picture, **options)
+    compare(function, cases, right, mistakes, read=read, otherwise=otherwise or wrong_pair, picture=picture, **options)
 
 
 def compare_numbers(

@@ -19,7 +19,7 @@ from ...plots.low_rank import show_low_rank, show_shares
 from ...rope import Rope
 from .exercise import Mistake, Passed, called, check, compare, compare_numbers, expect, expect_tensor, type_of
 
-RANK, ALPHA = 3, 12.0
+RANK, ALPHA = 3, 8.0  # not a whole ratio: alpha // rank is another number
 RATE, RATIO = 1e-3, 16.0
 SHAPES = {
     "Llama-2-7B": ModelShape.llama2_7b(),
@@ -94,7 +94,8 @@ def merged(function: Callable) -> Passed:
 def trainable_share(function: Callable) -> Passed:
     """`function(shape, rank)`: trained over all weights, 0 to 1, of LoRA on q, k, v, o with embedding and norms."""
     cases = [(shape, rank) for shape in SHAPES.values() for rank in (8, 64)]
-    compare_numbers(function, cases, _share(), WRONG_SHARES, whole=False)
+    names = [f"the shape of {name}, rank={rank}" for name in SHAPES for rank in (8, 64)]
+    compare_numbers(function, cases, _share(), WRONG_SHARES, whole=False, names=names)
     shares = {}
     for name, shape in SHAPES.items():
         weights, lora = shape.parameters, shape.lora_parameters(8)
@@ -132,7 +133,7 @@ def train_as_longlora(function: Callable) -> Passed:
         some = f"Some norms are frozen, {_first(missing)} among them: two stand in each layer and one at the end"
         expect(not missing, "some_norms", some)
     return Passed(
-        f"{len(right)} parameters train, the rest is frozen. In the tied model the head is the embedding, one tensor "
+        f"{len(right)} tensors train, the rest is frozen. In the tied model the head is the embedding, one tensor "
         "under two names, and trains with it.",
     )
 
@@ -338,6 +339,7 @@ def _side_mistakes(before: Tensor, side: Tensor) -> dict[str, Mistake]:
         "alpha_forgotten_rank_divides": (1 / RANK, "it counts 1 / rank, alpha is missing"),
         "scale_upside_down": (RANK / ALPHA, "it counts rank / alpha"),
         "scale_multiplied": (RANK * ALPHA, "it counts alpha · rank"),
+        "floored": (ALPHA // RANK, "it counts alpha // rank, which rounds down: divide with /"),
         "root_of_rank": (ALPHA / RANK**0.5, "alpha / √rank is another method, rank-stabilised LoRA"),
     }
     mistakes = {
@@ -478,5 +480,6 @@ WRONG_SHARES = {
     "one_norm_a_layer": Mistake(
         "Only one norm a layer is counted: one stands before attention, one before the feed-forward half",
         _share(norms=lambda shape: (shape.layers + 1) * shape.width),
+        also=_share(norms=lambda shape: shape.layers * shape.width),
     ),
 }

@@ -15,7 +15,7 @@ from ...longlora import LongLoRAConfig, apply_longlora
 from ...model import LlamaConfig, TinyLlama
 from ...plots import show_comparison, show_reach
 from ...rope import Rope
-from .exercise import Mistake, Passed, called, check, compare, expect, expect_number, same
+from .exercise import CheckFailed, Mistake, Passed, called, check, compare, expect, expect_number, same
 
 LENGTH, PATTERN, RATE = 24, S2Pattern(8), 0.5
 LEFT = 0.1  # the gradient that an earlier step has left
@@ -33,7 +33,9 @@ def long_step(function: Callable) -> Passed:
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for parameter in trained.values():
         parameter.grad = torch.full_like(parameter, LEFT)
-    value = called(function, model, ids, torch.optim.SGD(trained.values(), lr=RATE), advice=STEP_ADVICE)
+    optimizer, steps = torch.optim.SGD(trained.values(), lr=RATE), []
+    optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    value = called(function, model, ids, optimizer, advice=STEP_ADVICE)
     expect(not isinstance(value, torch.Tensor), "tensor", "return the loss as a plain number: `loss.item()`")
     value = expect_number(value, "the loss")
     sparse = _loss(before.train(), ids)
@@ -54,6 +56,19 @@ def long_step(function: Callable) -> Passed:
         picture=show_dense,
     )
     changes = [(model.get_parameter(name) - before.get_parameter(name)).detach() for name in trained]
+    if steps and not _joined(changes).any():  # it stepped along nothing
+        left = any(p.grad is not None and bool(p.grad.any()) for p in trained.values())
+        expect(
+            not left,
+            "step too early",
+            "the optimizer has taken its step and no weight has moved: there was no gradient yet. Call "
+            "`loss.backward()` before `step()`",
+        )
+        raise CheckFailed(
+            "the optimizer has taken its step and no weight has moved: `zero_grad()` has wiped the gradient. Clear it "
+            "before `loss.backward()`, not between it and `step()`",
+            mistake="gradient wiped",
+        )
     compare(
         lambda *_: _joined(changes),
         [(_joined(gradients),)],
@@ -115,6 +130,10 @@ LOSS_MISTAKES = {
     ),
     "bits": Mistake(
         "the loss is right, but in bits: training minimises nats, do not divide", lambda loss, *_: loss / math.log(2)
+    ),
+    "last byte": Mistake(
+        "this is the loss of the last byte alone: take the mean over all bytes that the model predicts",
+        lambda loss, dense, model, ids: F.cross_entropy(model(ids[:, :-1])[:, -1], ids[:, -1].long()).item(),
     ),
     "sum": Mistake(
         "the loss is summed over the bytes; take the mean, or steps grow with length",
@@ -205,6 +224,14 @@ DIGIT_MISTAKES = {
     "ten": Mistake(
         "a guess among ten costs `np.log2(10)` bits, not ten",
         lambda *case: _digit_bits(*case) / math.log2(10) * 10,
+    ),
+    "share": Mistake(
+        "this is the share of keys that are not heard; each of them costs a guess, `np.log2(10)` bits",
+        lambda *case: _digit_bits(*case) / math.log2(10),
+    ),
+    "byte": Mistake(
+        "a digit is one of ten, not one of 256: a guess costs `np.log2(10)` bits, not eight",
+        lambda *case: 8 * _digit_bits(*case) / math.log2(10),
     ),
     "too many digits": Mistake("one digit is asked for, not the five of a key", lambda *case: 5 * _digit_bits(*case)),
 }

@@ -70,6 +70,10 @@ BITS_MISTAKES = {
         "the model was given `tail` bytes too many: the last bytes count among the `length`",
         lambda nats_of, windows, length, tail: _bits(nats_of(windows[:, -length - tail :])[:, -tail:]),
     ),
+    "one byte more": Mistake(
+        "the model was given one byte too many: `length` counts the bytes that it reads, the measured ones included",
+        lambda nats_of, windows, length, tail: _bits(nats_of(windows[:, -length - 1 :])[:, -tail:]),
+    ),
     "first bytes": Mistake(
         "you measure the first `tail` losses; the last ones are asked for: `[:, -tail:]`",
         lambda nats_of, windows, length, tail: _bits(nats_of(windows[:, -length:])[:, :tail]),
@@ -144,6 +148,10 @@ def _spread(mine: np.ndarray, other: np.ndarray) -> float:
 
 SPREAD = "this is the spread of single differences; that of their mean is smaller by `sqrt(n)`"
 MEAN_MISTAKES = {
+    "order": Mistake(
+        "the two have changed places: the mean comes first, its standard error second",
+        lambda *case: paired_difference(*case)[1],
+    ),
     "sign": Mistake("the sign is turned round: mine minus other", lambda mine, other: (other - mine).mean()),
     "absolute": Mistake(
         "keep the signs: the mean of absolute differences is never near zero",
@@ -151,6 +159,11 @@ MEAN_MISTAKES = {
     ),
 }
 ERROR_MISTAKES = {
+    "interval": Mistake(
+        "this is half of a 95 % interval: the standard error itself is asked for, without the 1.96",
+        lambda *case: 1.96 * paired_difference(*case)[1],
+        also=lambda *case: 2 * paired_difference(*case)[1],
+    ),
     "unpaired": Mistake(
         "this treats the two lists as if they came from different windows; take the spread of the differences",
         lambda mine, other: math.sqrt((mine.var(ddof=1) + other.var(ddof=1)) / len(mine)),

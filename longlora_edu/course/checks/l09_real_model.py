@@ -18,6 +18,7 @@ from ...plots import show_trainable
 from .exercise import Mistake, Passed, called, check, compare, compare_numbers, expect, expect_verdict
 
 TOKENS, GROUP = 32, 8
+LOGITS = {"CausalLMOutput": "A call gives an object that holds several things: compare its `.logits`"}
 
 
 def random_llama(**changes: Any) -> LlamaForCausalLM:
@@ -64,7 +65,7 @@ def evaluation_is_dense(function: Callable) -> Passed:
     ids = torch.randint(3, 48, (2, TOKENS), generator=torch.Generator().manual_seed(1))
     asked = []
     hook = good.register_forward_hook(lambda *_: asked.append(1))
-    verdict = read(called(function, good, stock, ids.clone()))
+    verdict = read(called(function, good, stock, ids.clone(), advice=LOGITS))
     hook.remove()
     good.train()
     expect(
@@ -198,6 +199,16 @@ def _used(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [weight for name, weight in model.named_parameters() if "original_module" not in name]
 
 
+def _elements(model: torch.nn.Module, wanted: Callable[[str], bool], *, trained: bool = False) -> int:
+    """Count the elements of the weights in use whose names are wanted: all, or those that train."""
+    weights = {name: weight for name, weight in model.named_parameters() if "original_module" not in name}
+    return sum(w.numel() for name, w in weights.items() if wanted(name) and (w.requires_grad or not trained))
+
+
+def _not_embedding(name: str) -> bool:
+    return "embed_tokens" not in name
+
+
 def _mean_requires_grad(weights: list[torch.nn.Parameter]) -> float:
     return sum(weight.requires_grad for weight in weights) / len(weights)
 
@@ -223,6 +234,23 @@ WRONG_SHARES = {
         "instead of its name",
         lambda model: (
             sum(weight.numel() for name, weight in model.named_parameters() if "lora_" in name) / weights_of(model)[1]
+        ),
+    ),
+    "embedding left out": Mistake(
+        "the embedding is left out, and under this recipe it trains: most of what does",
+        lambda model: _elements(model, _not_embedding, trained=True) / weights_of(model)[1],
+        also=lambda model: _elements(model, _not_embedding, trained=True) / _elements(model, _not_embedding),
+    ),
+    "LoRA not below": Mistake(
+        "LoRA's own weights are missing below the line: the model computes with them too",
+        lambda model: _trained(model) / _elements(model, lambda name: "lora_" not in name),
+    ),
+    "tied twice": Mistake(
+        "one matrix is counted twice below the line: where the head is the embedding, `state_dict()` has it under two "
+        "names. `named_parameters()` gives a shared tensor once",
+        lambda model: (
+            _trained(model)
+            / sum(weight.numel() for name, weight in model.state_dict().items() if "original_module" not in name)
         ),
     ),
     "trained over frozen": Mistake(

@@ -38,6 +38,7 @@ def who_hears(function: Callable) -> Passed:
         for geometry in geometries
         for token in (5, geometry.seq_len - 1, 0)
     ]
+    called(function, s2_attention, geometries[0], 5, advice=AXIS)
     compare_masks(
         function,
         cases,
@@ -46,6 +47,7 @@ def who_hears(function: Callable) -> Passed:
         lambda name, form, geometry, token: f"{name}, {geometry.seq_len} tokens, token={token}",
         what="what moves",
         inputs=lambda name, form, geometry, token: (form, geometry, token),
+        otherwise=_wrong_output,
     )
     wrong, right = (_heard(f, S2Geometry(12, 4, 2))[-1] for f in (forms["rolled_back_inside_groups"], s2_attention))
     sentence = "So a test finds out who hears whom, without reading any code. Drawn: one that turned groups."
@@ -123,7 +125,7 @@ def longformer_mask(function: Callable) -> Passed:
         lambda seq_len, width, globals_: f"{seq_len} tokens, width={width}, globals_={globals_}",
     )
     picture = show_patterns({"Longformer": SparsePattern(((window(4), first(2)),))}, 16, columns=2)
-    return Passed("One line of the same rule that draws every neighbour below.", picture)
+    return Passed("One line of the same rule that draws every neighbour above.", picture)
 
 
 def _advice(escaped: set[str]) -> tuple[str, str]:
@@ -168,6 +170,20 @@ def _wrong_longformer(rule: Callable) -> Callable:
 
 
 LONGFORMER = {
+    "not causal": Mistake(
+        "The causal condition is missing: key <= query must hold, whatever the window and the first tokens allow.",
+        _wrong_longformer(lambda i, j, w, g: (i - j < w) | (j < g)),
+    ),
+    "one first token too many": Mistake(
+        "One key too many counts as first: keys are numbered from 0, so the first `globals_` are key < globals_.",
+        _wrong_longformer(lambda i, j, w, g: (j <= i) & ((i - j < w) | (j <= g))),
+    ),
+    "half a window": Mistake(
+        "The window is half as wide as asked: the causal form has no second side, so all `width` keys stand before the "
+        "query, itself included.",
+        _wrong_longformer(lambda i, j, w, g: (j <= i) & ((i - j <= w // 2) | (j < g))),
+        also=_wrong_longformer(lambda i, j, w, g: (j <= i) & ((i - j < w // 2) | (j < g))),
+    ),
     "window one too wide": Mistake(
         "The window is one key too wide: the query itself counts as one of the `width` keys.",
         _wrong_longformer(lambda i, j, w, g: (j <= i) & ((i - j <= w) | (j < g))),
@@ -220,7 +236,31 @@ def _moves(which: int, *, head: int | None = None) -> Callable:
     return form
 
 
+def _drawn_again(name, attend, geometry, token) -> np.ndarray:
+    """The form that draws new queries and keys for its second call."""
+    rng = np.random.default_rng(1)
+    q, k, v, *others = rng.standard_normal((5, 1, geometry.num_heads, geometry.seq_len, 4))
+    pushed = v.copy()
+    pushed[:, :, token] += 1
+    return (np.abs(attend(*others, pushed, geometry) - attend(q, k, v, geometry)).max(axis=3) > SEEN)[0]
+
+
+def _wrong_output(answer: np.ndarray, expected: np.ndarray, *case) -> str:
+    head, place = np.argwhere(answer != expected)[0]
+    says = "moves in your answer, and it must not" if answer[head, place] else "stays in your answer, and it must move"
+    return f"On head {head} the output at token {place} {says}."
+
+
+AXIS = {
+    "out of bounds for axis 1": "Axis 1 counts heads. Tokens stand on axis 2 of (b, h, n, d): `pushed[:, :, token]`",
+}
 WHO_HEARS = {
+    "drawn again": Mistake(
+        "Nearly everything moves in your answer, whoever is pushed. Did you draw new q and k for the second call? Call "
+        "`attend` twice with the same q and k.",
+        _drawn_again,
+        also=lambda name, form, geometry, token: np.ones((geometry.num_heads, geometry.seq_len), dtype=bool),
+    ),
     "nothing moves": Mistake(
         "Nothing moves in your answer. Did you push v itself before the first call? Copy it: pushed = v.copy().",
         lambda name, form, geometry, token: np.zeros((geometry.num_heads, geometry.seq_len), dtype=bool),

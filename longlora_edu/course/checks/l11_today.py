@@ -32,6 +32,20 @@ WRONG = {
         "the two kinds are swapped: every `every`-th layer is full, and all others have the window",
         lambda n, w, layers, every: layers // every * _window(n, w) + (layers - layers // every) * _full(n),
     ),
+    "groups": Mistake(
+        "that counts groups: a window moves with its token, so all tokens but the first ones have `width` in it",
+        lambda n, w, layers, every: (
+            layers // every * _full(n) + (layers - layers // every) * (n // w * _full(w) + _full(n % w))
+        ),
+    ),
+    "full layers twice": Mistake(
+        "the full layers are counted twice, once with a window too: `layers - layers // every` have the window",
+        lambda n, w, layers, every: layers // every * _full(n) + layers * _window(n, w),
+    ),
+    "one turn": Mistake(
+        "that is one turn of `every` layers: one full layer and the windows up to it. Count all `layers`",
+        lambda n, w, layers, every: _full(n) + (every - 1) * _window(n, w),
+    ),
     "squares": Mistake(
         "full layers are counted as squares: a query looks at itself and at what is before it, n (n + 1) / 2 pairs",
         lambda n, w, layers, every: layers // every * n * n + (layers - layers // every) * _window(n, w),

@@ -24,12 +24,15 @@ def parsons(
     lines: Sequence[str],
     *,
     fill: Fill | None = None,
+    advice: str = "",
+    then: str = "Now write them in the cell below, without looking.",
     journal: Journal | None = None,
 ) -> Puzzle:
     """Show `lines`, statements in a right order, in another one, each with buttons that move it up and down.
 
     Every order is right in which each line stands below those that make the names it uses. `fill` is (line, what is
-    blank there, other ways to write it). The answer is noted under "puzzles".
+    blank there, other ways to write it). `advice` is said of a wrong blank, and `then` when all is right. The answer is
+    noted under "puzzles".
 
     Raises:
         ValueError: with fewer than two lines, or a blank that is not in its line.
@@ -38,7 +41,7 @@ def parsons(
         raise ValueError(f"parsons must be given at least two lines, got {len(lines)}")
     if fill and fill[1] not in lines[fill[0]]:
         raise ValueError(f"the blank must stand in line {fill[0]}, got {fill[1]!r} and {lines[fill[0]]!r}")
-    puzzle = Puzzle(key, task, list(lines), fill, journal or Journal())
+    puzzle = Puzzle(key, task, list(lines), fill, journal or Journal(), advice, then)
     mixed = "\n".join(puzzle.line(number) for number in puzzle.order)
     answer = encoded(f"<pre>{html.escape(chr(10).join(lines))}</pre>")
     still = f"<pre>{html.escape(mixed)}</pre><details><summary>The lines in order</summary>{answer}</details>"
@@ -78,8 +81,11 @@ def needs(lines: Sequence[str]) -> list[set[int]]:
 class Puzzle(ShownOnce):
     """The panel of a puzzle: `order` are the lines' numbers as they stand; `blank`, `check` and `said` its widgets."""
 
-    def __init__(self, key: str, task: str, lines: list[str], fill: Fill | None, journal: Journal) -> None:
+    def __init__(
+        self, key: str, task: str, lines: list[str], fill: Fill | None, journal: Journal, advice: str, then: str
+    ) -> None:
         self._key, self._lines, self._fill, self._journal = key, lines, fill, journal
+        self._advice, self._then = advice, then
         self._needs = needs(lines)
         self._order = list(range(len(lines)))
         while self._order == sorted(self._order):
@@ -151,9 +157,9 @@ class Puzzle(ShownOnce):
             line, other = self.line(number).strip(), self.line(needed).strip()
             verdict = card("wrong", f"Look at line {place + 1}: `{line}` has to wait for `{other}`.")
         elif not filled:
-            verdict = card("wrong", "The order is right. What belongs into the blank?")
+            verdict = card("wrong", f"The order is right. What belongs into the blank? {self._advice}".rstrip())
         else:
-            verdict = card("right", "These are the lines. Now write them in the cell below, without looking.")
+            verdict = card("right", f"These are the lines. {self._then}")
         self._journal.note(
             "puzzles", self._key, {"attempts": before["attempts"] + 1, "passed": wrong is None and filled}
         )

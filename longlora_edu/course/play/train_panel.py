@@ -24,6 +24,11 @@ from .live import ExtendResult, extend_live
 
 # Of the time that passes, at most this share goes into drawing: training is what the reader waits for.
 DRAWING_SHARE = 0.05
+NOT_YOURS = (
+    "<p><small>This is the demo's recorded run, and not yours: a panel is not saved with its notebook. Your run, if "
+    "there was one, is drawn further down.</small></p>"
+)
+AGAIN = "<p><small>Run this cell to use the panel again.</small></p>"
 LEARNING = "Training"  # the stage in which a stop ends something
 _panels: dict[DemoSettings, Training] = {}
 
@@ -60,9 +65,9 @@ class Training:
         self.stop.on_click(lambda _: self.press_stop())
 
     def show(self) -> None:
-        """Publish the panel; where nothing is live, the recorded curve stands in its place."""
+        """Publish the panel; where nothing is live, the demo's recorded curve stands in its place, and says so."""
         curve = recorded("demo")["train"]["curve"]
-        show(self.panel, show_loss(curve, style=self._style, lead="A recorded run."))
+        show(self.panel, show_loss(curve, style=self._style, lead="A recorded run.").html + NOT_YOURS, hint=AGAIN)
 
     def press_start(self) -> None:
         """Start a run, as the first button does; nothing while one is under way."""
