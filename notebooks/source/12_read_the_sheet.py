@@ -159,7 +159,7 @@ check.seen_ahead(seen_ahead)
 # stands somewhere else on each shifted head. Where?
 
 
-# %% exercise="lands" difficulty=2 importance=5 minutes=3 points=1
+# %% exercise="lands" difficulty=1 importance=5 minutes=3 points=1
 def lands(token, n, shift):
     """The place, from 0 to n - 1, at which the output of `token` ends up on a shifted head."""
     ### BEGIN SOLUTION
