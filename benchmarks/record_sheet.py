@@ -158,8 +158,8 @@ def with_output(readme: str, record: dict) -> str:
     lines = "\n".join(run["lines"][1:])
     own, *_, trained = (line.split(" bits")[0].split()[-1] for line in run["lines"])
     said = (
-        f"The text pays for the answers: the base with its own window needs {own} bits a byte, after training {trained}."
-        f" {form['code']} lines of code; {run['seconds']:.0f} seconds on {record['machine']['threads']} cores and "
+        f"The text pays for the answers: the base with its own window needs {own} bits a byte, after training "
+        f"{trained}. {form['code']} lines of code; {run['seconds']:.0f} seconds on {record['machine']['threads']} cores and "
         f"{run['peak_rss_bytes'] / 1e9:.2f} GB; gradients within {cost['gradient_error']:.0e} of torch's, relative "
         "([the record](longlora_edu/assets/results/one_sheet.json))."
     )
