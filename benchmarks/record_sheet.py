@@ -159,9 +159,9 @@ def with_output(readme: str, record: dict) -> str:
     own, *_, trained = (line.split(" bits")[0].split()[-1] for line in run["lines"])
     said = (
         f"The text pays for the answers: the base with its own window needs {own} bits a byte, after training "
-        f"{trained}. {form['code']} lines of code; {run['seconds']:.0f} seconds on {record['machine']['threads']} cores and "
-        f"{run['peak_rss_bytes'] / 1e9:.2f} GB; gradients within {cost['gradient_error']:.0e} of torch's, relative "
-        "([the record](longlora_edu/assets/results/one_sheet.json))."
+        f"{trained}. {form['code']} lines of code; {run['seconds']:.0f} seconds on "
+        f"{record['machine']['threads']} cores and {run['peak_rss_bytes'] / 1e9:.2f} GB; gradients within "
+        f"{cost['gradient_error']:.0e} of torch's, relative ([the record](longlora_edu/assets/results/one_sheet.json))."
     )
     return f"{before}<!-- sheet -->\n```text\n{lines}\n```\n\n{said}\n<!-- /sheet -->{after}"
 
