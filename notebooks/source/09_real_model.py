@@ -134,7 +134,8 @@ ids = torch.tensor([list(b"def area(radius):\n    return 3.14159 * radius ** 2\n
 assert tokenizer("def area(radius)")["input_ids"] == list(b"def area(radius)")  # a token is a byte
 with torch.no_grad():
     torch.testing.assert_close(base(ids.to(device)).logits.cpu(), tiny.bundled_model()(ids), rtol=1e-3, atol=1e-3)
-print(f"{type(base).__name__}: {base.num_parameters():,} weights, context {base.config.max_position_embeddings}")
+knew = base.config.max_position_embeddings  # before the recipe writes a longer one
+print(f"{type(base).__name__}: {base.num_parameters():,} weights, context {knew}")
 
 # %%
 with torch.no_grad():
@@ -345,7 +346,7 @@ places = [
 ]
 course.predict(
     "09.alone",
-    f"The base knew {base.config.max_position_embeddings} bytes, the adapter was trained at {context:,}. PEFT's own function "
+    f"The base knew {knew} bytes, the adapter was trained at {context:,}. PEFT's own function "
     "loads it. We measure it at 256, at 512 and at 1,024 bytes: where does it break?",
     places,
 )

@@ -41,7 +41,7 @@ for step, lines in sheets.lines_by_step(source).items():
     print(f"{lines:4} lines   {step}")
 print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitlines())} in all")
 
-# %% [markdown]
+# %% [markdown] minutes=12
 # The steps are those of the pseudo-code in the class notes on the paper. Open the file now and read it once from top to
 # bottom. You need not follow every line. Stop where a comment corrects a heading: there are four such places.
 #

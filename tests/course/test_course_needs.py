@@ -102,3 +102,11 @@ def test_a_map_that_names_no_lesson_or_is_not_there_is_refused(tmp_path):
         read_routes(tmp_path)
     with pytest.raises(ValueError, match="lesson must be one of 00, .*, got '99' in routes.toml"):
         lesson_rows({"lesson": [{"number": "99"}]}, lessons(SOURCE))
+
+
+def test_a_file_to_read_beside_a_lesson_counts_in_its_minutes():
+    (lesson,) = [one for one in lessons(SOURCE) if one.number == "12"]
+    (reading,) = [cell for cell in lesson.cells if cell.cell_type == "markdown" and "minutes" in cell.metadata]
+    core, whole = minutes(lesson)
+    asked = reading.metadata.pop("minutes")
+    assert minutes(lesson) == (core - asked, whole - asked) and asked > 5

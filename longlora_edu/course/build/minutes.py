@@ -23,7 +23,8 @@ UNREAD = re.compile(r"\{\{beginners: .+?\}\}|<details>.*?</details>|(?<=\])\([^)
 def minutes(lesson: Lesson) -> tuple[int, int]:
     """Count the minutes of the core and of all: (25, 60).
 
-    200 words a minute, two minutes for a prediction or a quiz, one for a line to write. A heading that ends in
+    200 words a minute, two minutes for a prediction or a quiz, one for a line to write, and what a text with `minutes`
+    asks for beside the lesson, as reading a file. A heading that ends in
     "· more" takes its section out of the core, down to the next heading of its level or above.
     """
     core = whole = 0.0
@@ -49,6 +50,7 @@ def _costs(lesson: Lesson) -> Iterator[tuple[bool, float]]:
             lines = _lines_to_write(cell.source) if "exercise" in cell.metadata else 0
             yield bool(level), ANSWER_MINUTES * len(ANSWERED.findall(cell.source)) + LINE_MINUTES * lines
             continue
+        yield bool(level), cell.metadata.get("minutes", 0)
         text = UNREAD.sub("", lesson.with_claims(cell.source))
         pieces = HEADING.split(text)
         yield bool(level), len(pieces[0].split()) / WORDS_A_MINUTE

@@ -44,7 +44,7 @@ def layers_needed(function: Callable) -> Passed:
         return f"With {r} groups there are {r - 1} walls on the way back. How many layers does each of them take?"
 
     compare_counts(function, cases, lambda r: 2 * r - 1, LAYERS_MISTAKES, ("num_groups",), draw=draw, parts=parts)
-    return Passed("So it is, whatever the shift: 2r - 1 layers for r groups.", draw(2))
+    return Passed("Right for every number of groups, whatever the shift.", draw(2))
 
 
 def _after(steps: np.ndarray, layers: int) -> np.ndarray:
