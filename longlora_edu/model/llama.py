@@ -94,15 +94,9 @@ class LlamaLayer(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.mlp = LlamaMLP(config)
 
-    def forward(
-        self,
-        x: Tensor,
-        rotation: tuple[Tensor, Tensor],
-        segments: Tensor | None = None,
-        last: int | None = None,
-        kept: list[Tensor] | None = None,
-    ) -> Tensor:
-        heard = self.self_attn(self.input_layernorm(x), rotation, segments, last, kept)
+    def forward(self, x: Tensor, *attending: Any, **options: Any) -> Tensor:
+        """Take x (b n width) and what else `LlamaAttention` takes; return (b n width), or the last tokens alone."""
+        heard = self.self_attn(self.input_layernorm(x), *attending, **options)
         x = x[:, -heard.shape[1] :] + heard
         return x + self.mlp(self.post_attention_layernorm(x))
 

@@ -23,9 +23,9 @@ UNREAD = re.compile(r"\{\{beginners: .+?\}\}|<details>.*?</details>|(?<=\])\([^)
 def minutes(lesson: Lesson) -> tuple[int, int]:
     """Count the minutes of the core and of all: (25, 60).
 
-    200 words a minute, two minutes for a prediction or a quiz, one for a line to write, and what a text with `minutes`
-    asks for beside the lesson, as reading a file. A heading that ends in
-    "· more" takes its section out of the core, down to the next heading of its level or above.
+    200 words a minute, two minutes for a prediction or a quiz, one for a line to write. Text marked with `minutes` asks
+    for as many more beside the lesson: to read a file. A heading that ends in "· more" takes its section out of the
+    core, down to the next heading of its level or above.
     """
     core = whole = 0.0
     for more, cost in _costs(lesson):

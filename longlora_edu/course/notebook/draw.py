@@ -53,7 +53,7 @@ def draw(
     how = (
         "Click on cells, or go with the arrow keys and mark with Space."
         if cells
-        else ("Drag the circles up or down, or use the arrow keys.")
+        else "Drag the circles up or down, or use the arrow keys."
     )
     before = journal.get("predictions", key) or {}
     if cells is not None:
