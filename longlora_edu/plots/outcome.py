@@ -87,7 +87,8 @@ def plot_references(steps: Mapping[str, Mapping], *, style: Style = SCREEN, ax: 
 
     `steps` maps a name (`"stretched"`, `"after"`, or an arm: `"short"`, `"full"`) to `{distance: {"found", "of"}}`.
     """
-    ax = new_axes(style)[0] if ax is None else ax
+    # Four bars a distance need the room: names below them touch, and the legend is cut.
+    ax = new_axes(style, width=1 if len(steps) < 4 else 1.5)[0] if ax is None else ax
     width = 0.8 / len(steps)
     for number, (name, found) in enumerate(steps.items()):
         counts = [Proportion(cell["found"], cell["of"]) for cell in found.values()]
