@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ from matplotlib.text import Text
 from longlora_edu import plots
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.plots import PROJECTOR, SCREEN
+from longlora_edu.plots.outcome import plot_references
 from longlora_edu.runs.records import Proportion
 
 generated = settings(max_examples=40, deadline=None, derandomize=True)
@@ -417,3 +419,12 @@ def test_words_have_the_numbers_of_the_outcome():
     said = plots.describe_passkeys(CELLS)
     assert "38\u00a0% at 256, 62\u00a0% at 1,024. Fewest, 0\u00a0%, at 256 and depth 0.5." in said
     assert plots.describe_trainable(RECIPE) == "250 of 1,000 parameters were trained (25.0\u00a0%)."
+
+
+def test_with_all_arms_the_legend_and_the_names_below_have_room():
+    cells = {kind: {"found": 150, "of": 200} for kind in ("<=G", "G-2G", ">2G")}
+    ax = plot_references(dict.fromkeys(("stretched", "after", "short", "full"), cells))
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().x1 <= ax.figure.bbox.x1
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
