@@ -6,6 +6,7 @@ A cell is one configuration (task, training attention, training distances, leap)
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -13,14 +14,15 @@ from typing import get_args
 import numpy as np
 
 from .distances import Layout
-from .exposure import reached
+from .exposure import only_by_path
 from .pilots import Pilot, configuration
-from .prediction import Fit, Prediction, predict_recall
+from .prediction import Fit, Prediction, chance_of, predict_recall
 from .recall import Recall, row_of
 
 DRAW = 20  # the seed of the draw
 SEEDS = (0, 1, 2)
-MIDDLE = (0.1, 0.9)  # half of the cells are predicted between these
+MIDDLE = (0.1, 0.9)  # half of the cells are predicted between these, and not at chance
+ABOVE_CHANCE = 0.02
 CELLS = 48  # an equal number of each task, half of them between these where there are so many
 FURTHER = 3  # configurations of a task besides the pairs
 ARMS = (("short", 0.0), ("s2", 0.0), ("s2", 0.5), ("full", 0.0))
@@ -41,8 +43,9 @@ class Cell:
 
     @property
     def is_middle(self) -> bool:
-        """Whether the prediction is neither near 0 nor near 1."""
-        return MIDDLE[0] <= self.predicted.rate <= MIDDLE[1]
+        """Whether the prediction is neither near 0 nor near 1, nor at chance."""
+        rate = self.predicted.rate
+        return MIDDLE[0] <= rate <= MIDDLE[1] and rate > chance_of(self.row.task) + ABOVE_CHANCE
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,11 @@ class ShiftCell:
 
 
 def draw_cells(fit: Fit, pilots: Sequence[Pilot]) -> Drawn:
-    """Draw pairs and further configurations of each task, then cells of them: half predicted in the middle.
+    """Draw configurations of each task, then cells of them: half predicted in the middle.
 
-    Where a task has too few cells of one sort, all of that sort are taken, and further ones of the other sort.
+    Of each task two layouts are trained with and without the shift: of those without a pilot the one where it is
+    predicted to gain most, and the one where it is to gain least. Further configurations are drawn. Where a task
+    has too few cells of one sort, all of that sort are taken, and further ones of the other sort.
     """
     rng = np.random.default_rng(DRAW)
     known = {configuration(pilot.row) for pilot in pilots}
@@ -82,9 +87,9 @@ def draw_cells(fit: Fit, pilots: Sequence[Pilot]) -> Drawn:
     for task in tasks:
         every = [row_of(task, arm=arm, leap=leap, layout=layout) for layout in get_args(Layout) for arm, leap in ARMS]
         free = [row for row in every if row not in known]
-        layouts = [name for name in get_args(Layout) if all(_plain(task, arm, name) in free for arm in ("short", "s2"))]
-        for layout in rng.permutation(layouts)[:2]:
-            pairs.append((_plain(task, "short", str(layout)), _plain(task, "s2", str(layout))))
+        both = [(_plain(task, "short", layout), _plain(task, "s2", layout)) for layout in get_args(Layout)]
+        both = sorted((pair for pair in both if set(pair) <= set(free)), key=lambda pair: _mean_gain(pair, fit))
+        pairs += dict.fromkeys((both[-1], both[0]))
         mine = [row for pair in pairs for row in pair if row.task == task]
         others = [row for row in free if row not in mine]
         mine += [others[index] for index in rng.permutation(len(others))[:FURTHER]]
@@ -99,7 +104,7 @@ def cells_of(rows: Sequence[Recall], fit: Fit) -> list[Cell]:
     for row in rows:
         for use in ("dense", "sparse") if row.pattern else ("dense",):
             for kind in row.classes:
-                if use == "sparse" and row.task == "references" and reached(row, kind)[1] > UNKNOWN_PATHS:
+                if use == "sparse" and row.task == "references" and only_by_path(row, kind) > UNKNOWN_PATHS:
                     continue
                 found.append(Cell(row, kind, use, predict_recall(fit, row, kind, use)))
     return found
@@ -108,11 +113,19 @@ def cells_of(rows: Sequence[Recall], fit: Fit) -> list[Cell]:
 def shift_cells(drawn: Drawn, fit: Fit) -> list[ShiftCell]:
     """List the classes of all pairs in dense use with the predicted gain of the shift."""
     return [
-        ShiftCell(short, shifted, kind, gain)
-        for short, shifted in drawn.pairs
-        for kind in short.classes
-        for gain in [predict_recall(fit, shifted, kind, "dense").rate - predict_recall(fit, short, kind, "dense").rate]
+        ShiftCell(*pair, kind, gain)
+        for pair in drawn.pairs
+        for kind, gain in zip(pair[0].classes, _gains(pair, fit), strict=True)
     ]
+
+
+def _gains(pair: tuple[Recall, Recall], fit: Fit) -> list[float]:
+    short, shifted = pair
+    return [fit.rate(shifted, kind, "dense") - fit.rate(short, kind, "dense") for kind in short.classes]
+
+
+def _mean_gain(pair: tuple[Recall, Recall], fit: Fit) -> float:
+    return statistics.mean(_gains(pair, fit))
 
 
 def _plain(task: str, arm: str, layout: str) -> Recall:

@@ -1,10 +1,16 @@
-"""What the geometry says of a row before anything is trained: two numbers of training, and one of sparse use.
+"""What the geometry says of a row before anything is trained: what training shows, and what sparse use lets be seen.
 
-- *Visible*: the share of training chains each of whose hops has its two places in one cell of some head.
-- *Trained around d*: the same share, each visible hop counted by how near its distance is to d, in octaves. Positions
+An answer needs certain *looks*, pairs of places of which the later one attends to the earlier one. One hop is one look,
+two hops are two, one in each of two layers. Three hops in two layers need three looks, one of them longer:
+
+    layer 1: p1 looks at p0, and knows the value; p3, which asks, looks at p2, and knows the name of p1
+    layer 2: p3 looks at p1
+
+- *Visible*: the share of training chains each of whose looks has its two places in one cell of some head.
+- *Trained around d*: the same share, each visible look counted by how near its distance is to d, in octaves. Positions
   that leap change the distance and not who sees whom.
-- *Sparse use*: of the hops of a class, the share that some head sees directly, and the share that only a path through
-  several cells and layers reaches.
+- *Sparse use*: of the chains of a class, the share whose looks are all seen by heads of a kind, plain or shifted, that
+  training let see such looks. Heads that never saw any have not learned to find them.
 """
 
 from __future__ import annotations
@@ -20,72 +26,89 @@ from longlora_edu.geometry import S2Geometry
 from .distances import draw_chain
 from .recall import HEADS, Recall
 
-DRAWN = 2000  # hops, enough for two digits
+DRAWN = 2000  # looks, enough for two digits
 COARSE = 32  # tokens of a group in which paths are looked for
 LAYERS = {"references": 4, "keys": 2, "hops2": 2, "hops3": 2}
+LOOKS = {1: ((0, 1),), 2: ((0, 1), (1, 2)), 3: ((0, 1), (1, 3), (2, 3))}  # places of a chain, by its hops
+USED = 0.02  # heads of a kind have learned to look if they see more than this share of the trained looks
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """Training hops of a row: whether the chain that each is of is all `visible`, and its distance in positions."""
+    """Looks of a row's training (m, k): whether the chain of each is all `visible`, and its distance in positions."""
 
     visible: np.ndarray
     distance: np.ndarray
 
     @property
     def share(self) -> float:
-        """The share of hops that are visible."""
+        """The share of chains that are visible."""
         return float(self.visible.mean())
 
     def around(self, distance: float, octaves: float) -> float:
-        """The share of hops that are visible and near `distance`: half as much for each `octaves` between."""
+        """The share of looks that are visible and near `distance`: half as much for each `octaves` between."""
         far = np.abs(np.log2(np.maximum(1, self.distance) / distance))
         return float((self.visible * 0.5 ** (far / octaves)).mean())
 
 
 @cache
-def hops_of(row: Recall, where: str, count: int = DRAWN) -> np.ndarray:
-    """Draw hops (m, 2) of a layout or class: the same for every seed of the row."""
+def looks_of(row: Recall, where: str, count: int = DRAWN) -> np.ndarray:
+    """Draw the looks (m, k, 2) of chains of a layout or class: the same for every seed of the row."""
     if where == "mixed":  # the demo's: half across the border of a page, half log-uniform
-        return np.concatenate([hops_of(row, "aligned", count // 2), hops_of(row, "log", count // 2)])
+        return np.concatenate([looks_of(row, "aligned", count // 2), looks_of(row, "log", count // 2)])
     rng = np.random.default_rng(zlib.crc32(f"{row.task} {where} {row.length} {row.group}".encode()))
     room = row.training_room if where == row.layout else row.room
-    chains = [draw_chain(where, room, row.hops, rng) for _ in range(max(1, count // row.hops))]
-    return np.array([pair for chain in chains for pair in zip(chain, chain[1:], strict=False)])
+    chains = np.array([draw_chain(where, room, row.hops, rng) for _ in range(max(1, count // row.hops))])
+    return chains[:, np.array(LOOKS[row.hops])]
 
 
-def sees(row: Recall, hops: np.ndarray) -> np.ndarray:
-    """Return for each hop whether some head lets the later place look at the earlier one."""
-    geometry, (keys, queries) = row.geometry, hops.T
-    return np.any([geometry.allows(head, queries, keys) for head in range(HEADS)], axis=0)
+def seen_by_kind(row: Recall, looks: np.ndarray) -> np.ndarray:
+    """Return (2, m, k): whether a plain head sees each look, and whether a shifted one does."""
+    geometry, (keys, queries) = row.geometry, np.moveaxis(looks, -1, 0)
+    seen = [
+        np.any([geometry.allows(head, queries, keys) for head in heads], axis=0)
+        if len(heads) else np.zeros(queries.shape, dtype=bool)
+        for heads in (geometry.plain_heads, geometry.shifted_heads)
+    ]  # fmt: skip
+    return np.array(seen)
 
 
 @cache
 def exposure_of(row: Recall, layout: str | None = None) -> Exposure:
     """Compute what a row trains; `layout` may be `"mixed"`, the demo's."""
-    hops = hops_of(row, layout or row.layout)
-    distance = (hops[:, 1] - hops[:, 0]).astype(float)
+    looks = looks_of(row, layout or row.layout)
+    distance = (looks[..., 1] - looks[..., 0]).astype(float)
     if row.arm == "windows":  # the one leap falls between two lines as often as they are far apart
         rng = np.random.default_rng(0)
-        distance += (rng.random(len(hops)) < distance / row.group) * rng.uniform(0, row.length - row.group, len(hops))
-        return Exposure(np.ones(len(hops), dtype=bool), distance)
+        leaps = rng.random(distance.shape) < distance / row.group
+        distance += leaps * rng.uniform(0, row.length - row.group, distance.shape)
+        return Exposure(np.ones(distance.shape, dtype=bool), distance)
     if row.leaps is not None:
         rng = np.random.default_rng(1)
-        drawn = [row.leaps.positions(row.length, rng) for _ in range(50)]
-        distance = np.array([drawn[i % 50][b] - drawn[i % 50][a] for i, (a, b) in enumerate(hops)], dtype=float)
-    return Exposure(np.repeat(sees(row, hops).reshape(-1, row.hops).all(axis=1), row.hops), distance)
+        drawn = np.array([row.leaps.positions(row.length, rng) for _ in range(50)])
+        places = np.take_along_axis(drawn[np.arange(len(looks)) % 50][:, None], looks, axis=2)
+        distance = (places[..., 1] - places[..., 0]).astype(float)
+    visible = seen_by_kind(row, looks).any(axis=0).all(axis=1, keepdims=True)
+    return Exposure(np.broadcast_to(visible, distance.shape), distance)
 
 
 @cache
-def reached(row: Recall, kind: str) -> tuple[float, float]:
-    """Return the shares of a class's chains whose hops are all seen directly, and those that only a path connects."""
-    hops = hops_of(row, kind)
-    direct = sees(row, hops).reshape(-1, row.hops)
+def seen_in_use(row: Recall, kind: str) -> float:
+    """Return the share of a class's chains whose looks heads that learned to look all see, under the pattern."""
+    trained = seen_by_kind(row, looks_of(row, row.layout))
+    whole = trained.any(axis=0).all(axis=1)
+    used = trained[:, whole].mean(axis=(1, 2)) > USED if whole.any() else np.zeros(2, dtype=bool)
+    return float(seen_by_kind(row, looks_of(row, kind))[used].any(axis=0).all(axis=1).mean())
+
+
+@cache
+def only_by_path(row: Recall, kind: str) -> float:
+    """Return the share of a class's chains with a look that only a path through several cells and layers connects."""
+    looks = looks_of(row, kind)
     scale = max(1, row.group // COARSE)
     everywhere = _reach(row.geometry, scale, LAYERS[row.task])
-    path = everywhere[hops[:, 1] // scale, hops[:, 0] // scale].reshape(-1, row.hops)
-    whole = direct.all(axis=1)
-    return float(whole.mean()), float((path.all(axis=1) & ~whole).mean())
+    connected = everywhere[looks[..., 1] // scale, looks[..., 0] // scale].all(axis=1)
+    return float((connected & ~seen_by_kind(row, looks).any(axis=0).all(axis=1)).mean())
 
 
 @cache
@@ -96,7 +119,7 @@ def _reach(geometry: S2Geometry, scale: int, layers: int) -> np.ndarray:
 
 
 @cache
-def middle(row: Recall, kind: str) -> float:
-    """Return the median distance of a class."""
-    hops = hops_of(row, kind)
-    return float(np.median(hops[:, 1] - hops[:, 0]))
+def middle(row: Recall, kind: str) -> tuple[float, ...]:
+    """Return the median distance of each look of a class."""
+    looks = looks_of(row, kind)
+    return tuple(map(float, np.median(looks[..., 1] - looks[..., 0], axis=0)))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .cells import CELLS, DRAW, EQUAL, MARGIN, MIDDLE, PAYS, SEEDS, Cell, Drawn, shift_cells
-from .exposure import exposure_of, middle
+from .cells import DRAW, EQUAL, MARGIN, MIDDLE, PAYS, SEEDS, Cell, Drawn, shift_cells
+from .exposure import Exposure, exposure_of, middle
 from .law_verdict import INSIDE, Records, judge_law, measure
 from .pilots import Pilot
-from .prediction import Fit
+from .prediction import Fit, error_with_share
 from .recall import HOPS, SIZES
 
 SENTENCE = (
@@ -27,18 +27,27 @@ do not count. `longlora-edu study law-verdict` writes the outcome to `docs/law_m
 ## The law
 
 With split ends and rotary positions S² trains no relative distance that groups without a shift do not: both let a token
-see at most one group back. The shift changes only *how often* a reference of a given distance is seen. Two numbers,
-computed by `S2Geometry` before anything is trained:
+see at most one group back. The shift changes only *how often* a reference of a given distance is seen. `S2Geometry`
+says how often, before anything is trained:
 
-- *visible*, the share of training references (chains of them in variable tracking) whose places share a cell;
-- *trained around d*, that share with each reference counted by its distance from d: half as much for each
-  {{octaves}} octaves between. Positions that leap change the distance, not who sees whom.
+- A training reference is *visible* if its two places share a cell of some head. A chain of references is visible if all
+  looks are that its answer needs.
+- *Trained around d* is the share of training references that are visible, each counted by its distance from d: half as
+  much for each {{octaves}} octaves between. Positions that leap change the distance, not who sees whom.
 
-    recall = chance + (1 - chance) · sigmoid(a + b · ln visible + c · ln(trained around d) - g · leap)
+    recall = chance + (1 - chance) · sigmoid(a + c · ln(trained around d) - g · leap)
 
-Chance is 0 for five digits and 1/8 for a value. Under the training pattern (*sparse* use) recall above chance is
-multiplied by the share of references that a head sees directly, plus *relay* times the share that only a path through
-cells and layers reaches.
+Chance is 0 for five digits and 1/8 for a value. Two hops are two looks, one in each layer. Three hops in two layers
+need three looks. In the first layer the asking token looks one statement back and learns a name, and the statement of
+that name looks back and learns the value. In the second layer the asking token looks at it, two hops away. The
+logarithms of several looks are averaged.
+
+Under the training pattern (*sparse* use) recall above chance is multiplied by the share of references whose looks are
+seen by heads that learned to look: those of a kind, plain or shifted, that saw such looks in training. No look goes
+through several cells.
+
+The pilots cannot tell how often a reference is visible at all from how often near d: a law with both as terms fits them
+no better ({{both}}), so the law has the second alone.
 """
 TESTS = f"""\
 ## The tests
@@ -66,7 +75,13 @@ across borders and half log-uniform, a layout that no row of the test has.
 
 def prediction_page(fit: Fit, drawn: Drawn, pilots: Sequence[Pilot]) -> str:
     """Write the page of the prediction."""
-    parts = [HEAD.replace("{octaves}", f"{fit.octaves:g}"), _fitted(fit, pilots), _training(drawn, fit), _cells(drawn)]
+    both = f"{100 * error_with_share(pilots):.1f} against {100 * fit.error:.1f} points"
+    parts = [
+        HEAD.replace("{octaves}", f"{fit.octaves:g}").replace("{both}", both),
+        _fitted(fit, pilots),
+        _training(drawn, fit),
+        _cells(drawn),
+    ]
     missing = [task for task in HOPS if task not in fit.tasks]
     if missing:
         parts.append(
@@ -101,7 +116,7 @@ def measured_page(fit: Fit, drawn: Drawn, pilots: Sequence[Pilot], records: Reco
 
 def _fitted(fit: Fit, pilots: Sequence[Pilot]) -> str:
     settings = "\n".join(f"| a, {setting} | {number:.2f} |" for setting, number in fit.intercepts.items())
-    numbers = {"b": fit.visible, "c": fit.trained, "g": fit.leap, "octaves": fit.octaves, "relay": fit.relay}
+    numbers = {"c": fit.trained, "g": fit.leap, "octaves": fit.octaves}
     lines = ["| | |", "|---|---|", *(f"| {name} | {number:.2f} |" for name, number in numbers.items()), settings]
     count = sum(pilot.use == "dense" for pilot in pilots)
     return (
@@ -118,9 +133,7 @@ def _training(drawn: Drawn, fit: Fit) -> str:
              "|---|---|" + "---|" * len(kinds)]  # fmt: skip
     for row in drawn.configurations:
         exposure = exposure_of(row)
-        around = (
-            _percent(exposure.around(middle(row, kind), fit.octaves)) if kind in row.classes else "–" for kind in kinds
-        )
+        around = (_around(exposure, middle(row, kind), fit.octaves) if kind in row.classes else "–" for kind in kinds)
         lines.append(f"| {row.name} | {_percent(exposure.share)} | {' | '.join(around)} |")
     sizes = "; ".join(
         f"{task}: {SIZES[task]['length']:,} tokens, groups of {SIZES[task]['group']}, {SIZES[task]['steps']} steps of "
@@ -137,9 +150,10 @@ def _cells(drawn: Drawn) -> str:
     inner = sum(cell.is_middle for cell in drawn.cells)
     lines = ["| cell | class | use | predicted | interval |", "|---|---|---|---|---|", *map(_cell, drawn.cells)]
     return (
-        f"## The cells of the test\n\n{len(drawn.cells)} cells, {inner} of them predicted between {MIDDLE[0]:.0%} and\n"
-        f"{MIDDLE[1]:.0%}, drawn by seed {DRAW} (of {CELLS} asked for) from configurations of which there is no pilot."
-        f"\n\n{_lines(lines)}"
+        f"## The cells of the test\n\n{len(drawn.cells)} cells, {inner} of them predicted between {MIDDLE[0]:.0%} and "
+        f"{MIDDLE[1]:.0%} and above chance. Configurations of which there is a\npilot are left out. Of each task two "
+        "layouts are tested with and without the shift: the one where it is predicted to gain\nmost and the one where "
+        f"it is to gain least. All else is drawn by seed {DRAW}.\n\n{_lines(lines)}"
     )
 
 
@@ -157,6 +171,11 @@ def _shift(drawn: Drawn, fit: Fit) -> str:
 def _cell(cell: Cell) -> str:
     low, high = _percent(cell.predicted.low), _percent(cell.predicted.high)
     return f"| {cell.row.name} | {cell.kind} | {cell.use} | {_percent(cell.predicted.rate)} | {low} to {high} |"
+
+
+def _around(exposure: Exposure, distances: Sequence[float], octaves: float) -> str:
+    """Write what is trained around each look of a class, once where they all have the same distance."""
+    return ", ".join(dict.fromkeys(_percent(exposure.around(distance, octaves)) for distance in distances))
 
 
 def _percent(share: float) -> str:

@@ -60,7 +60,7 @@ def nearest(cell: Cell, pilots: Sequence[Pilot]) -> float:
 
     def unlike(pilot: Pilot) -> tuple:
         row, mine = pilot.row, cell.row
-        of_group = pilot.distance / row.group / (middle(mine, cell.kind) / mine.group)
+        of_group = pilot.distances[0] / row.group / (middle(mine, cell.kind)[0] / mine.group)
         settings = ((row.arm, row.leap) != (mine.arm, mine.leap)) + ((pilot.layout or row.layout) != mine.layout)
         return row.task != mine.task, pilot.use != cell.use, settings + abs(math.log2(of_group))
 

@@ -33,7 +33,7 @@ PLANNED: tuple[tuple[Task, Arm, str, float], ...] = (
 
 @dataclass(frozen=True)
 class Pilot:
-    """One measured share: the row's settings, the distance, and the class where it is one of ours.
+    """One measured share: the row's settings, the distance of each look, and the class where it is one of ours.
 
     `setting` names the intercept that it shares; `layout` is `"mixed"` where half of the training references were laid
     across borders and half log-uniform, as in the demo.
@@ -41,7 +41,7 @@ class Pilot:
 
     row: Recall
     setting: str
-    distance: float
+    distances: tuple[float, ...]
     rate: float
     use: str = "dense"
     kind: str | None = None
@@ -64,7 +64,7 @@ def load_pilots(tables: Path = TABLES, rows: Path = ROWS) -> list[Pilot]:
         ends = {"<=G": (near, group), "G-2G": (group, 2 * group), ">2G": (2 * group, far)}
         for name, rate in table["recall"].items():
             distance = group / 2 if name == "border" else math.sqrt(math.prod(ends[name]))
-            found.append(Pilot(row, table["setting"], distance, rate, layout="mixed"))
+            found.append(Pilot(row, table["setting"], (distance,), rate, layout="mixed"))
     for record in read_json(rows)["rows"]:
         row = Recall(**record["config"])
         for use, classes in record["results"]["recall"].items():
