@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sysconfig
 from pathlib import Path
 
 import torch
@@ -30,7 +29,7 @@ from longlora_edu.hf.scores import score_perplexity
 from longlora_edu.runs.claim import started_settings
 from longlora_edu.runs.progress import Terminal
 from longlora_edu.runs.records import provenance, write_json
-from longlora_edu.training.corpus import read_corpus
+from longlora_edu.training.corpus import read_corpus, standard_library
 
 CONTEXT, WINDOWS = 4096, 4
 OUT = Path(__file__).parent / "results" / "train_135m.json"
@@ -46,7 +45,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=OUT)
     given = options.parse_args()
     torch.set_num_threads(given.threads)
-    model, data = given.model or installed(), Path(sysconfig.get_paths()["stdlib"])
+    model, data = given.model or installed(), write_library(given.work / "library")
     settings = TrainingSettings(
         model, str(data), CONTEXT, bf16=True, steps=given.steps, accumulate=2, warmup=2, rate=given.lr,
         threads=given.threads,
@@ -64,6 +63,16 @@ def main() -> None:
     }
     about = provenance(threads=given.threads, command="python benchmarks/train_135m.py")
     write_json(given.out, record | dataclasses.asdict(about))
+
+
+def write_library(folder: Path) -> Path:
+    """Write the standard library's source, without what an interpreter's folder holds besides, and return `folder`."""
+    library = standard_library()
+    for document in (*library.train, *library.held_out):
+        path = folder / document.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(document.data)
+    return folder
 
 
 def nats_a_token(settings: TrainingSettings, adapter: Path | None = None) -> dict[str, float]:

@@ -295,7 +295,7 @@ def add_gradients(m, ids, answers, g):
     logits, back = forward(m, ids[:-1], g)
     p = softmax(logits)  # (n 256)
     counts = np.ones(len(p), p.dtype)
-    counts[answers - 1] = WEIGHT  # a byte is foretold at the one before it
+    counts[answers - 1] = WEIGHT  # a byte is predicted at the one before it
     counts /= counts.sum() * BATCH
     came = np.arange(len(p)), ids[1:]
     loss = -(counts * np.log(p[came])).sum()

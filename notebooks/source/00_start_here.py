@@ -140,8 +140,7 @@ course.after("00.wall", explorer, words=course.SENTENCE, g=4, heads=2, layers=1)
 #
 # An exercise is a cell to complete, with at most ten lines, and a *check* below it. The check does not only say wrong:
 # it says which mistake it saw. Below it are three hints, one inside the other, and the solution innermost. The file
-# `progress.json` beside this notebook notes all of it; nothing leaves your machine. A ✓ under an unsolved exercise is what the
-# solution gives; run the check for yours.
+# `progress.json` beside this notebook notes all of it; nothing leaves your machine.
 #
 # ### Exercise 0.1 · How many groups?
 #

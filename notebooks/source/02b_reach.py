@@ -320,8 +320,8 @@ for name, mask in (("half of the heads shifted", half), ("all heads shifted", ev
     print(f"  after 100 layers 'it' hears 'dog': {bool(paths[it, dog])}")
 
 # %% [markdown]
-# The pairs are as many, nothing is undefined, and no message comes: the walls have moved, and no head sees across them. A
-# model trained like this looks healthy. Only a walk through the layers shows it.
+# Only 4 pairs fewer, each token sees itself, and no message comes. But the walls have only moved, and no head sees across
+# them. A model trained like this looks healthy. Only a walk through the layers shows the fault.
 #
 # ## Recap
 #

@@ -90,10 +90,10 @@ print(f"training: groups of {report.pattern.group_size}, half of the heads shift
 print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full attention")
 
 # %% [markdown]
-# What trains? Lesson 06 counted with rank 8, and the demo's recipe has a far larger one. So it saves no weights here: on a
-# matrix as small as this model's, A and B together hold as many numbers as the matrix. The demo has few
-# steps, on a tiny model; we have no record of how small a rank would do there. On a large model begin with rank 8,
-# as the paper does.
+# What trains? Lesson 06 counted with rank 8, and the demo's recipe has a far larger one. On a matrix as small as this
+# model's, A and B of that rank hold as many numbers as the matrix, so LoRA saves nothing on the attention matrices. What
+# is saved is the feed-forward half of the model: it stays frozen. Why so large a rank? The demo has few steps for a tiny
+# model, and a smaller rank was not tried there. On a large model begin with rank 8, as the paper does.
 
 # %%
 width = model.config.hidden_size
@@ -145,8 +145,8 @@ at_old = [demo[when]["bits_per_byte"][str(was)] for when in ("before", "after")]
 course.reveal(
     "07.short",
     SHORT[0] if at_old[1] < at_old[0] else SHORT[1] if at_old[1] < 1.2 * at_old[0] else SHORT[2],
-    f"{at_old[0]:.3f} bits per byte before and {at_old[1]:.3f} after. Stretched positions make near distances a little "
-    "smaller than the model is used to, and a few steps do not repair all of that. In the picture: the model as "
+    f"{at_old[0]:.3f} bits per byte before and {at_old[1]:.3f} after. YaRN leaves the fastest pairs alone, but it "
+    "slows the others and makes all scores a little larger, and a few steps do not repair all of that. In the picture: the model as "
     "pretrained, with stretched positions and nothing trained, and after the recipe.",
     picture=plots.show_bits_by_length(
         **{when: demo[when]["bits_per_byte"] for when in ("before", "stretched", "after")}, trained_context=was
@@ -178,16 +178,17 @@ course.reveal(
 )
 
 # %% [markdown]
-# Third, the training itself. In many windows some lines set a number under a name, and later lines ask for it: *references*,
-# which [lesson 08](08_did_it_work.ipynb) is about. And one window in ten hides a [passkey](glossary.md#passkey-retrieval) at a random depth and asks
-# for it at the end. Attention is sparse while it trains, and the groups are a quarter of the window.
+# Third, the training itself. We plant two things in the training text. *References*: a line sets a number under a name, and
+# a later line asks for it; [lesson 08](08_did_it_work.ipynb) is about them. *Passkeys*, in fewer windows: a number is
+# [hidden at a random depth](glossary.md#passkey-retrieval) and asked for at the end. Attention is sparse while the model
+# trains, and the groups are a quarter of the window.
 #
 # {{beginners: Passkey retrieval}}
 
 # %%
 KEYS = [
     "it falls to nearly zero, as losses do in training",
-    "it stays, on average, not far below a guess",
+    "it stays near what a guess costs",
     "it rises, as the model unlearns to look far",
 ]
 course.predict("07.key_loss", "What will the loss of the passkey's digits do while the model trains under S²?", KEYS)
@@ -200,12 +201,13 @@ course.reveal(
     "07.key_loss",
     KEYS[0] if np.mean(digits[half:]) < guess / 4 else KEYS[2] if np.mean(digits[half:]) > 1.2 * guess else KEYS[1],
     f"{np.mean(digits[:half]):.2f} bits per digit in the first half of the steps, {np.mean(digits[half:]):.2f} in the "
-    f"second; a guess costs {guess:.2f}. The points of the curve fall into two heaps: at {deaf} of {len(digits)} steps with "
-    "a key a digit cost about a guess or more, at the others less. The question hears a key, or it does not. Most keys stand "
-    "outside of every group that the question can look into, so under the training pattern there is nothing to learn from "
-    "them. And yet the same model, used with dense attention, finds "
-    f"{demo['after']['passkey'][str(target_length)]:.0%} at the target length. Lesson 08 asks who deserves the credit.",
-    because={KEYS[0]: "It cannot: the pattern of training hides most keys."},
+    f"second; a guess costs {guess:.2f}. At {deaf} of the {len(digits)} steps with a key, a digit cost about a "
+    "guess or more; at the others it cost less. The question sees about a quarter of the window directly, and a key elsewhere "
+    "could only come through tokens in between. This model did not learn that. And yet with dense attention it finds "
+    f"{demo['after']['passkey'][str(target_length)]:.0%} of the keys at the target length. Did training teach it, all the same? "
+    f"With its positions stretched and nothing trained it finds {demo['stretched']['passkey'][str(target_length)]:.0%}. It could "
+    "do it before. Lesson 08 asks what training is good for.",
+    because={KEYS[0]: "The pattern of training hides most keys from direct sight."},
 )
 
 # %% [markdown]
@@ -237,8 +239,12 @@ print(
 plots.show_loss(result.curve)
 
 # %% [markdown]
+# Which of the two had something left to learn? The references: most of the text was known before, and references are new.
+# Near the end the loss of the text drops all the same. From there on the windows hold no references, so no names and
+# numbers that nobody can guess. The schedule ends on plain text, so that the model finishes on what it will mostly read.
+#
 # Beside it the recorded run: the demo, four times the trained context. The slider goes through its steps and trains
-# nothing. The text settles within a few steps, the references take longer. A short run may meet no passkey.
+# nothing. A short run may meet no passkey.
 
 # %%
 course.after("07.key_loss", train_panel.replay(demo["train"]["curve"]).show)
@@ -247,18 +253,13 @@ course.after("07.key_loss", train_panel.replay(demo["train"]["curve"]).show)
 asked = [point["step"] for point in curve if point["reference_nats"] is not None]
 print(f"references until step {max(asked)} of {len(curve)}; after that plain text, and a passkey here and there")
 
-# %% [markdown] after="07.key_loss"
-# Why do the references end before the steps do, and why does the loss of the text drop there? Windows with references hold
-# names and numbers that nobody can guess, and those bytes count in it. The schedule ends on plain text, so that the model
-# finishes on what it will mostly read.
-
 # %% [markdown]
 # ## Reveal: your run
 #
 # The model as it was pretrained, with stretched positions and nothing trained, and what your training made of it: all three
 # measured on your machine a moment ago, at the old length and at the new one. You train for fewer steps than the demo did,
 # and measure on fewer windows, so your numbers differ from those of the prediction.
-# "Useless" needs a number to compare with: what a byte costs if you know nothing but how often each byte occurs.
+# How bad is a number of bits? Compare it with what a byte costs if you know nothing but how often each byte occurs:
 
 # %%
 held_out = np.concatenate([np.frombuffer(document.data, dtype=np.uint8) for document in text.held_out])
@@ -270,9 +271,10 @@ print(f"knowing only how often each byte occurs: {useless:.2f} bits per byte")
 before, after = result.before, result.after
 lengths = sorted(before["bits_per_byte"])
 three = {"before": before, "stretched": result.stretched, "after": after}
-print("bits per byte", *(f"{name:>10}" for name in three))
+print("bits per byte, by bytes read")
+print(" " * 6, *(f"{name:>9}" for name in three))
 for length in lengths:
-    print(f"{length:5,} bytes  ", *(f"{step['bits_per_byte'][length]:10.3f}" for step in three.values()))
+    print(f"{length:6,}", *(f"{step['bits_per_byte'][length]:9.3f}" for step in three.values()))
 plots.show_bits_by_length(
     before["bits_per_byte"],
     after["bits_per_byte"],
@@ -281,20 +283,23 @@ plots.show_bits_by_length(
 )
 
 # %%
-keys = {name: step["passkey"] for name, step in (("before", before), ("after", after))}
-print(f"each square is {settings.trials} trial{'s' * (settings.trials > 1)}; over all depths:")
-for length in sorted(keys["after"]):
-    print(f"{length:5,} bytes: " + ", ".join(f"{name} {found[length]:.0%}" for name, found in keys.items()))
+print("passkeys found, by bytes read")
+print(" " * 6, *(f"{name:>9}" for name in three))
+for length in sorted(after["passkey"]):
+    print(f"{length:6,}", *(f"{step['passkey'][length]:9.0%}" for step in three.values()))
 plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 
 # %% [markdown]
-# Each square stands for very few trials: one key lost, and it changes its colour. The recipe asks for references; passkeys
-# are few in it, so a short run may miss some. And the references? You have trained for them, so here is what you got.
+# In the picture each square stands for very few trials: one key lost, and it changes its colour. Now look at the middle
+# column. The stretched model finds the passkeys, and nobody trained it. So passkeys prove that the positions were
+# stretched, and not that training taught anything; a few steps may even lose some. And the references? You have trained for
+# them, so here is what you got.
 
 # %%
-for name in ("stretched", "after"):
-    counts = ", ".join(f"{kind} {of['found']} of {of['of']}" for kind, of in three[name]["references"].items())
-    print(f"{name:>9}: references found by distance, G being the group: {counts}")
+groups = {"<=G": "within a group", "G-2G": "one to two groups back", ">2G": "further back"}
+for kind, where in groups.items():
+    found = {name: three[name]["references"][kind] for name in ("stretched", "after")}
+    print(f"{where}: " + ", ".join(f"{name} {of['found']} of {of['of']}" for name, of in found.items()))
 
 # %% [markdown]
 # None without training, some with it: that is what your steps bought. The demo takes more than six times as many.
@@ -361,8 +366,8 @@ check.long_step(long_step)
 # ### Exercise 7.2 · A key that the question does not hear
 #
 # Take a perfect model. If the question, the last token, hears the key, each digit costs nothing. If it does not, a digit
-# costs a guess among ten. Keys stand anywhere with equal chance. How many bits does a digit cost on average, if the
-# question hears what `geometry.reach(layers)` says?
+# costs a guess among ten. Keys stand anywhere with equal chance. `geometry.reach(layers)` is the table of who can hear
+# whom after so many layers ([lesson 02b](02b_reach.ipynb) draws it). How many bits does a digit cost on average?
 
 
 # %% exercise="digit_bits" difficulty=2 importance=4 minutes=8 points=2
@@ -390,9 +395,10 @@ check.digit_bits(digit_bits)
 # A guess among ten costs `np.log2(10)` bits. Multiply it by one minus the share.
 
 # %% [markdown]
-# The next cell compares the formula with the record, for as many layers as the small model has, and for one. To copy a key,
-# a layer must look at it directly, so one layer is the fairer count, and it comes closer. A real model
-# also misses keys that it could hear, and costs more.
+# The next cell compares the formula with the record, for as many layers as the small model has, and for one. Four layers
+# could bring most keys to the question. But then a token in between must pick a key up before anybody asks for it, and
+# this model has not learned to. It uses what one layer sees directly, and misses some of that too, so it costs a little
+# more than the count for one layer.
 
 # %% worked="digit_bits"
 group = demo["train"]["group_size"]
@@ -418,7 +424,8 @@ lost = evaluate.score_text(result.model, text.held_out, lengths, windows=setting
 result.model.config = good
 for length in lengths:
     print(
-        f"{length:5d} bytes: {after['bits_per_byte'][length]:.2f} bits with its positions, {lost.by_length[length]:.2f} with those"
+        f"{length:5,} bytes: {after['bits_per_byte'][length]:.2f} bits with its own positions, "
+        f"{lost.by_length[length]:.2f} with the base's"
     )
 
 # %% [markdown]
@@ -436,8 +443,9 @@ for length in lengths:
 #   norms, long data, dense use. In code a call of `apply_longlora`, one of `finetune`, one of `merge_to_dense`.
 # - `model.train()` and `model.eval()` are the whole difference between sparse and dense: nothing sparse is left in the
 #   weights.
-# - A model cannot learn in training from what its group does not hear. With dense attention it may find it all the same,
-#   and you have to measure that. And keep the position settings with the weights.
+# - Under the training pattern the question sees few keys, and the loss on keys says so. With dense attention the model finds
+#   them, and did so before it was trained: measure the *stretched* model too. References are what training bought.
+# - Keep the position settings with the weights.
 
 # %% [markdown]
 # ## Quiz
@@ -467,7 +475,7 @@ course.quiz(
         "Which of these does `apply_longlora` NOT change?",
         right=(
             "How attention works in evaluation",
-            "It stays full attention, which the cell after step 4 checks up to the first border.",
+            "It stays full attention: `eval()` calls the dense function, before and after.",
         ),
         wrong=[
             (
@@ -484,12 +492,12 @@ course.quiz(
         "The loss on passkey digits hardly moves while training. What follows?",
         right=(
             "Nothing yet about passkeys under dense attention",
-            "Most keys cannot be heard under the training pattern. The loss is measured under the pattern of training. Dense use is another experiment, and lesson 08 runs it.",
+            "The loss is measured under the training pattern, where the question sees few keys directly. Dense use is another experiment, and lesson 08 runs it.",
         ),
         wrong=[
             (
                 "The learning rate is too low for the digits",
-                "No rate helps where there is no path from the key to the question: exercise 7.2 computes the floor.",
+                "No rate helps with a key that the question does not see: exercise 7.2 counts them.",
             ),
             (
                 "The model will not find passkeys at the target length",
@@ -536,7 +544,7 @@ course.quiz(
 # %% [markdown]
 # ## Discuss
 #
-# The model was extended on source code, with a few passkeys mixed in. What would you mix in if you wanted it to answer
+# The model was extended on source code, with references and a few passkeys mixed in. What would you mix in if you wanted it to answer
 # questions about a long contract? And how would you find out whether it worked, without a single passkey?
 
 # %% [markdown] instructor=true

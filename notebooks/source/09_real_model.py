@@ -539,21 +539,20 @@ trained, used = check.weights_of(hf.longlora(real, LongLoRAConfig(4 * own)))
 print(f"the recipe at {4 * own:,} tokens would train {trained:,} weights, {trained / used:.1%}")
 
 # %% [markdown]
-# Random weights show nothing here, because they have learned nothing that S² could disturb. This is what the pretrained model
-# gave, before and after ten steps under S² at 4,096 tokens:
+# Random weights show nothing here, because they have learned nothing. So here is a record of the pretrained model, which
+# knows 8,192 tokens. Held-out text of 16,384 tokens is read three times, with dense attention: by the model as it was,
+# with its positions stretched and nothing trained, and after ten steps under S² at 16,384 tokens. *Perplexity* is two to
+# the power of the bits a token: fewer is better, and 1 is the best.
 
 # %%
-nats = {  # a token of the same 4 held-out windows: benchmarks/results/train_135m.json
-    "before": {"S²": 1.836, "dense": 1.246},
-    "after": {"S²": 1.672, "dense": 1.230},
-}
-for when, losses in nats.items():
-    print(f"135M, {when:6}: " + ", ".join(f"loss {mode} {loss:.3f}" for mode, loss in losses.items()))
-print("recorded: python benchmarks/train_135m.py, AMD EPYC, 2 threads, torch 2.13.0+cpu, 2026-11-22")
+longer = course.recorded("extend_135m")
+for state, nats in longer["held_out"].items():
+    known, new = (math.exp(nats[half]) for half in ("known", "new"))
+    print(f"135M, {state:10}: perplexity {known:.1f} in the first 8,192 tokens, {new:.1f} in the second")
+print(course.recorded_line("extend_135m"))
 
 # %% [markdown]
-# Before any training its loss under S² is much worse than dense. Training has to repair that, and dense use must not suffer
-# from it. [Lesson 08](08_did_it_work.ipynb) measures both.
+# PLACEHOLDER
 #
 # Now the whole path in one cell, as the commands `longlora-edu train`, `evaluate` and `merge` do it: with the model of
 # `MODEL`, or else with the small one. The text is one long document, the source of the package `einops`; its last tenth is

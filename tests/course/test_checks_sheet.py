@@ -37,6 +37,12 @@ def marking(place):
     return seen_ahead
 
 
+def text_order(n, g):
+    """An answer that forgets the order of the roll: all later keys that share the query's group."""
+    last = np.isin(np.arange(n), np.roll(np.arange(n), -(g // 2))[-g:])  # the tokens of the last group
+    return np.triu(np.outer(last, last), 1)
+
+
 def right_pairs(n, g, s):
     return np.s_[:s, n - (g - s) :]
 
@@ -47,6 +53,7 @@ WRONG_PAIRS = {
     "whole group": marking(lambda n, g, s: np.s_[:s, n - g :]),
     "shift for the rest": marking(lambda n, g, s: np.s_[:s, n - s :]),
     "too many queries": marking(lambda n, g, s: np.s_[: g - s, n - (g - s) :]),
+    "text order": lambda n, g: text_order(n, g),
     "everything": lambda n, g: S2Geometry(n, g, 1, boundary="wrap").mask()[0],
     "other": marking(lambda n, g, s: np.s_[0, 1]),
     "type": lambda n, g: None,
@@ -110,6 +117,8 @@ WRONG_SHARES = {
     "last norm": counting(("layernorm",), FREE),
     "embedding": counting(("norm",), ("lora", "norm")),
     "LoRA": counting(("norm",), ("embed", "norm")),
+    "against the others": counting(("norm",), ("lora", "embed")),
+    "percent": lambda w: 100 * counting(("norm",), FREE)(w),
     "number": lambda w: sum(a.size for n, a in w.items() if "norm" in n),
     "frozen too": counting(("norm",), ("self_attn", "embed", "norm")),
     "value": lambda w: 0.123,

@@ -294,7 +294,7 @@ def test_a_curve_is_drawn_to_its_end_before_it_counts(journal, published):
     assert said.value == ""  # what was missing is there now
     button.click()
     for answer, verdict in (({"256": 2.1, "512": 5.8}, "fits"), ({"256": 2.1, "512": 5.0}, "close"),
-                            ({"256": 7.0, "512": 1.0}, "another way: at 256 you drew 2, and it is 7")):  # fmt: skip
+                            ({"256": 7.0, "512": 1.0}, "another way: for “256” you drew 2, and it is 7")):  # fmt: skip
         reveal("05.beyond", answer, journal=journal)
         assert verdict in published[-1]["text/html"]
 
@@ -319,6 +319,20 @@ def test_a_curve_is_close_at_each_point_or_not_at_all(drawn, truth, between, ver
     names = [str(place) for place in range(len(truth))]
     said = {"curve": drawn, "between": list(between), "unit": "bits"}
     assert compare_drawing(said, dict(zip(names, truth, strict=True)))[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("drawn", "title"),
+    [
+        ([1.9, 1.5, 1.2, 1.1, 1.0], "Your curve goes the right way, but for “to 128” you drew 1.9, and it is 1.48"),
+        ([2.5, 2.6, 2.7, 2.8, 2.9], "The curve goes another way: for “to 2048” you drew 2.9, and it is 1.11"),
+    ],
+)
+def test_a_wrong_curve_is_told_whether_its_way_or_its_height_is_wrong(drawn, title):
+    # The last step upwards is too small to see.
+    truth = dict(zip([f"to {128 * n}" for n in (1, 2, 4, 8, 16)], [1.48, 1.2, 1.12, 1.08, 1.11], strict=True))
+    said = {"curve": drawn, "between": [0, 3], "unit": "bits"}
+    assert compare_drawing(said, truth)[:2] == ("wrong", title)
 
 
 @pytest.mark.parametrize("living", [True, False], ids=["anywidget", "plain widgets"])
@@ -425,6 +439,39 @@ def test_each_choice_of_a_quiz_has_its_own_feedback_and_is_noted(journal, publis
     assert "Yes." in said.value
     assert journal.get("quiz", "02.quiz.2")["right"] is True
     assert journal.get("quiz", "02.quiz.1") is None
+
+
+def test_code_in_a_question_and_in_its_feedback_is_shown_as_code(journal, published):
+    question = Question("What does `f(a < b)` do?", right=("this", "It calls `f`."), wrong=[("that", "No: `g` does.")])
+    panel = quiz("02.quiz", question, journal=journal)
+    asked, answer, said = panel.children[0].children
+    assert "<code>f(a &lt; b)</code>" in asked.value and "`" not in asked.value
+    answer.value = "that"
+    assert "<code>g</code>" in said.value and "`" not in said.value
+    assert "`" not in html.unescape(published[0]["text/html"])
+
+
+def test_a_stored_notebook_folds_what_a_check_says_of_the_solution(journal, published, monkeypatch):
+    @check("02.x")
+    def judge(answer):
+        return Passed("The bottom row decides.")
+
+    monkeypatch.setenv("LONGLORA_EDU_FOLD", "1")
+    judge(1, journal=journal)
+    shown = published[-1]
+    assert "bottom row" not in shown["text/html"] + shown["text/plain"]
+    assert "bottom row" in html.unescape(shown["text/html"])
+    monkeypatch.delenv("LONGLORA_EDU_FOLD")
+    judge(1, journal=journal)
+    assert "bottom row" in published[-1]["text/html"]
+
+
+def test_a_wrong_choice_is_set_apart_from_the_right_one(journal, published):
+    _, answer, button, _ = predict("02.way", "Which?", ["it falls", "it rises"], journal=journal).children
+    answer.value = "it rises"
+    button.click()
+    reveal("02.way", "it falls", "Measured.", journal=journal)
+    assert "You said: it rises. But: it falls" in published[-1]["text/html"]
 
 
 def test_a_panel_is_not_shown_again_for_being_the_last_line_of_a_cell(journal, published):

@@ -257,10 +257,11 @@ def test_what_a_run_raises_is_shown_and_raised_where_it_is_waited_for(settings):
 
 def test_the_line_says_how_fast_and_how_long_still(settings):
     training = Training(settings, extend=small_run)
+    training._curve = [{"loss": 0.5 * np.log(2)}]
     with training.stage("Training", 100, "B") as advance:
-        advance(25, "loss 0.700")
+        advance(25, "loss 0.347")
         assert training.bar.value == 0.25
-        assert "loss 0.700 nats" in training.line.value
+        assert "loss 0.50 bits" in training.line.value and "0.347" not in training.line.value
         assert "bytes a second" in training.line.value
         assert training.line.value.endswith("s left")
 
@@ -270,6 +271,8 @@ def test_a_stop_while_it_is_measured_says_so_and_keeps_the_time_left(settings):
     alive = threading.Event()
     training._thread = threading.Thread(target=alive.wait, daemon=True)
     training._thread.start()
+    with training.stage("Training", 1, "B") as advance:
+        advance(1)
     with training.stage("After training: dense attention", 100, "B") as advance:
         assert training.line.value == "Measuring: after training"
         assert training.bar.description == "Measuring"  # a longer one is cut
@@ -278,6 +281,44 @@ def test_a_stop_while_it_is_measured_says_so_and_keeps_the_time_left(settings):
         assert "no step is left to stop" in training.line.value
         assert training.line.value.endswith("s left")
     alive.set()
+
+
+@pytest.mark.parametrize("while_measured", [True, False])
+def test_a_stop_before_the_first_step_keeps_nothing_and_says_so(settings, while_measured):
+    measured, pressed = threading.Event(), threading.Event()
+
+    def run(settings, *, on_step, stop, progress):
+        with progress.stage("The base as it is: x", 10, "B") as advance:
+            measured.set()
+            assert pressed.wait(10)
+            if while_measured:
+                advance(1)
+                pytest.fail("a stopped measurement must end")
+        return ExtendResult(settings, None, None, (), {}, {}, {}, 5.0)
+
+    training = Training(settings, extend=small_run)
+    kept = training.take()  # a run before
+    training._extend = run
+    training.start.click()
+    assert measured.wait(10)
+    assert training.picture.value == ""  # not the curve of the run before
+    training.stop.click()
+    pressed.set()
+    training.wait()
+    assert training.bar.description == "Stopped" and "nothing was trained" in training.line.value
+    assert training.result is kept
+    assert (training.start.disabled, training.stop.disabled) == (False, True)
+
+
+def test_a_cell_whose_run_is_stopped_before_its_first_step_says_so(settings):
+    def run(settings, *, on_step, stop, progress):
+        training.press_stop()
+        return small_run(settings, on_step=on_step, stop=stop, progress=progress)
+
+    training = Training(settings, extend=run)
+    with pytest.raises(ValueError, match="must take a step, got a stop before the first one") as caught:
+        training.take()
+    assert caught.value._render_traceback_() == [str(caught.value)]
 
 
 def test_each_stage_has_its_name_in_the_line(settings):

@@ -293,6 +293,20 @@ def test_words_say_what_a_token_looks_at(node):
     ]
 
 
+def test_without_a_shift_no_word_tells_plain_heads_from_shifted_ones(node):
+    said = node(
+        """
+        const s = { ...setting(given), layers: 1 };
+        const answer = [m.sayQuery(s, m.measure(s), 6), m.sayPairs(s, m.measure(s))];
+        """,
+        (12, 4, 0, 2, "split"),
+    )
+    assert said == [
+        "Token 6 looks at 4 to 6. Within 1 layer it hears 4 to 6.",
+        "60 of the 156 (query, key) pairs of full attention, 38\u00a0%: 30 on each of 2 heads.",
+    ]
+
+
 def test_each_step_of_the_tour_waits_for_its_action_and_says_what_came_of_it(node):
     actions = [{"query": 6}, {"shift": 2}, {"boundary": "wrap"}, {"boundary": "masked"}, {"layers": 7}, {"n": 64}]
     parts, steps = node(

@@ -86,6 +86,38 @@ def test_who_asks_for_less_motion_gets_steps(browser, address):
     page.close()
 
 
+def test_an_arrow_moves_the_slider_and_stays_in_the_picture(browser, address):
+    page = opened(browser, address[0])
+    page.evaluate("() => document.addEventListener('keydown', (event) => (window.escaped = event.key))")
+    slider = page.locator("input[type=range]")
+    slider.focus()
+    before = float(slider.input_value())
+    page.keyboard.press("ArrowRight")
+    assert float(slider.input_value()) > before
+    assert page.evaluate("() => window.escaped") is None  # JupyterLab would leave the cell
+    page.keyboard.press("Shift+Enter")
+    assert page.evaluate("() => window.escaped") == "Enter"  # which runs the cell
+    page.close()
+
+
+def test_on_the_way_no_wall_is_said_to_stand_where_it_was(browser, tmp_path):
+    module = moving_module().replace("export default { render };", "")
+    style = (FOLDER / "moving.css").read_text(encoding="utf-8")
+    scene = SCENES["shift"].scene
+    path = tmp_path / "moving.html"
+    path.write_text(PAGE.format(style=style, module=module, scene=json.dumps(scene)), encoding="utf-8")
+    page = opened(browser, path.as_uri())
+    slider, said = page.locator("input[type=range]"), page.locator(".mv-said")
+    slider.focus()
+    page.keyboard.press("Home")
+    assert said.inner_text() == scene["says"][0]
+    page.keyboard.press("ArrowRight")
+    assert said.inner_text() == scene["moving"]
+    slider.fill("1")
+    assert said.inner_text() == scene["says"][1]
+    page.close()
+
+
 def test_it_fits_a_phone_and_a_thumb(browser, address):
     page = opened(browser, address[0], viewport={"width": 320, "height": 700})
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 320

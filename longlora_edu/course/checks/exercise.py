@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import os
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import numpy as np
 from ...geometry import S2Geometry
 from ...plots import Picture, show_comparison, show_tables
 from ..notebook.cards import card, publish
-from ..notebook.folded import happened
+from ..notebook.folded import FOLD, folded, happened
 from ..notebook.journal import Journal
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 CLOSE = 1e-4
 SEEN = 1e-9  # a weight below is what rounding left of a zero
 NOT_YET = "Not yet: see above"
+SOLVED = "Run this cell to check your answer. Inside: what the check says of the solution"
 CHANGED = (
     "inputs_changed",
     "An array that was handed in has changed: make a new one instead of writing into it (as `x *= …` does).",
@@ -112,7 +114,11 @@ def check(key: str) -> Callable:
             attempts = before["attempts"] + (not before.get("passed", False))
             journal.note("exercises", key, {"attempts": attempts, "passed": True})
             body = passed.picture.html if passed.picture else ""
-            publish(card("right", passed.sentence, body), f"Right. {passed.sentence}")
+            shown = card("right", passed.sentence, body)
+            if os.environ.get(FOLD):  # a stored notebook shows what the solution gives, and its sentence may be a hint
+                publish(folded(shown, SOLVED), SOLVED)
+            else:
+                publish(shown, f"Right. {passed.sentence}")
             happened("exercises", key)  # the worked solution below
 
         run.key = key

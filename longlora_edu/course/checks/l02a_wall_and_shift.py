@@ -52,9 +52,14 @@ def count_pairs(function: Callable) -> Passed:
     names = ("seq_len", "group_size", "num_heads")
 
     def parts(n, g, heads):
+        sizes = (
+            ", ".join(str(len(cell[0])) for cell in S2Geometry(n, g, 2).cells(shifted=kind)) for kind in (False, True)
+        )
+        plain, shifted = sizes
         return (
-            f"A plain head has {_cells(n, g, 0)} pairs there and a shifted one {_cells(n, g, g // 2)}; {heads // 2} "
-            f"are plain and {heads - heads // 2} shifted. Which of these four numbers is otherwise in yours?"
+            f"For {n} tokens in groups of {g} a plain head has cells of {plain} tokens: {_cells(n, g, 0)} pairs. "
+            f"A shifted head has cells of {shifted}: {_cells(n, g, g // 2)} pairs. {heads // 2} heads are plain, "
+            f"{heads - heads // 2} shifted. Is one of these cells missing in yours, or of another size?"
         )
 
     def right(*case):
@@ -62,7 +67,7 @@ def count_pairs(function: Callable) -> Passed:
 
     compare_counts(function, cases, right, PAIRS_MISTAKES, names, S2Geometry, parts=parts)
     picture = show_masks(S2Geometry(8, 4, 2), heads=(1,))
-    return Passed("Right for whole and ragged sequences, odd groups and odd heads, without building a mask.", picture)
+    return Passed("Right for whole and ragged sequences, odd groups and odd heads.", picture)
 
 
 def compare_counts(

@@ -77,7 +77,10 @@ def long_step(function: Callable) -> Passed:
         otherwise=lambda *_: ("step", "the loss is right, but the weights are not where one step leads"),
         within=1e-3,
     )
-    return Passed(f"One step under S²: the loss was {loss:.3f} nats, and every trained weight moved by its gradient.")
+    return Passed(
+        f"One step under S²: the loss was {loss:.3f} nats, and every trained weight moved by its gradient. (The model "
+        "of this check is random, with large weights: it is worse than a guess.)"
+    )
 
 
 def _long_model() -> TinyLlama:
@@ -210,6 +213,10 @@ DIGIT_MISTAKES = {
     ),
     "first row": Mistake(
         "the question stands at the end: take the last row of `reach`", _of_reach(lambda reach: reach[0].mean())
+    ),
+    "own place": Mistake(
+        "the question's own place counts like all others: take the mean over the whole last row, `reach(layers)[-1]`",
+        _of_reach(lambda reach: reach[-1, :-1].mean()),
     ),
     "everybody": Mistake(
         "this is the mean over all tokens that hear; only the last one is asked: `reach(layers)[-1]`",

@@ -44,6 +44,12 @@ def _wrapped(n: int, g: int) -> np.ndarray:
     return S2Geometry(n, g, 1, boundary="wrap").mask()[0]
 
 
+def _sharing(n: int, g: int) -> np.ndarray:
+    """bool (n n): pairs of the group of a shifted head that holds both ends of the text, in any order."""
+    ends = (np.arange(n) < g // 2) | (np.arange(n) >= n - (g - g // 2))
+    return np.outer(ends, ends)
+
+
 def _ahead(n: int, g: int) -> np.ndarray:
     """bool (n n): what of `_wrapped` is in the future of the query."""
     return np.triu(_wrapped(n, g), 1)
@@ -102,6 +108,11 @@ MARKED = {
         "The beginning of the text takes `shift` places of the last group. That matters where g is odd.",
         _marked(lambda n, g, s: np.s_[: g - s, n - (g - s) :]),
     ),
+    "text order": Mistake(
+        "Causality is judged in rolled order. In that group token 0 stands before token 1 and does not see it; mark "
+        "only what stands *before* the query there, and later in the text.",
+        lambda n, g: np.triu(_sharing(n, g), 1),
+    ),
     "everything": Mistake("That is all that a query sees. Mark its future only: keys j with j > i.", _wrapped),
 }
 LANDS_WRONG = {
@@ -138,6 +149,11 @@ WRONG_SHARES = {
         "LoRA's A and B train too, and count among all that trains",
         lambda w: _count(w, "norm") / _count(w, "embed", "norm"),
     ),
+    "against the others": Mistake(
+        "that is the norms over all the rest; divide by everything that trains, the norms included",
+        lambda w: _count(w, "norm") / _count(w, "lora", "embed"),
+    ),
+    "percent": Mistake("that is in percent; a share lies between 0 and 1", lambda w: 100 * _share(w)),
     "number": Mistake("that is a number of weights; divide it by all that train", lambda w: _count(w, "norm")),
     "frozen too": Mistake(
         "the weights that LoRA stands beside are frozen, and so are the output head and the feed-forward part",

@@ -22,11 +22,16 @@ KINDS = {
 def card(kind: str, title: str, body: str = "") -> str:
     """A box as safe HTML: `title` is plain text with code in backticks, `body` may hold HTML."""
     sign, colour = KINDS[kind]
-    title = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(title))
+    title = with_code(title)
     return (
         f'<div style="border-left:6px solid {colour};padding:6px 12px;margin:6px 0;background-color:#F7F7F7;'
         f'color:{INK}"><b>{sign} {title}</b>{f"<div>{body}</div>" if body else ""}</div>'
     )
+
+
+def with_code(text: str) -> str:
+    """Plain text as safe HTML, with code where backticks are."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def publish(content: str, text: str) -> None:

@@ -20,6 +20,7 @@ NEAR = 0.1  # cells are close when a tenth is otherwise
 # A curve is compared by what there is to see in it: at each point, over the range of the truth, or over a fifth of the
 # field's height where the truth is flatter than that.
 FITS, CLOSE, FLATTEST = 0.2, 0.4, 0.2
+RISES = 0.1  # of its range: a smaller step of the truth is flat
 UNFINISHED = "Draw every point first: drag each circle up or down."
 
 
@@ -108,7 +109,8 @@ def compare_drawing(said: dict | None, answer: Any) -> tuple[str, str, Picture]:
     """The verdict on a drawing, its title, and both side by side; without a drawing the truth alone.
 
     Cells are right when all are, close when at most a tenth is otherwise. A curve is right when it is off by at most
-    a fifth of the truth's range at each point, close by two fifths; else its title names the worst point.
+    a fifth of the truth's range at each point, close by two fifths; else its title says whether it rises and falls as
+    the truth does, and names the worst point.
     """
     if isinstance(answer, np.ndarray) and answer.dtype == bool:
         if said is None:
@@ -130,9 +132,17 @@ def compare_drawing(said: dict | None, answer: Any) -> tuple[str, str, Picture]:
     kind = "right" if off.max() <= FITS else "close" if off.max() <= CLOSE else "wrong"
     worst = int(off.argmax())
     drawn, measured = f"{said['curve'][worst]:.3g}", f"{heights[worst]:.3g}"
+    way = "Your curve goes the right way, but" if _goes_along(said["curve"], truth) else "The curve goes another way:"
     titles = {
         "right": "Your curve fits",
         "close": "Your curve is close",
-        "wrong": f"The curve goes another way: at {names[worst]} you drew {drawn}, and it is {measured}",
+        "wrong": f"{way} for “{names[worst]}” you drew {drawn}, and it is {measured}",
     }
     return kind, titles[kind], show_drawn_curve(names, said["curve"], heights, unit=said["unit"])
+
+
+def _goes_along(drawn: Sequence[float], truth: np.ndarray) -> bool:
+    """Tell whether the drawing rises and falls wherever the truth does so by more than a tenth of its range."""
+    steps = np.diff(truth)
+    clear = np.abs(steps) > RISES * np.ptp(truth)
+    return bool((np.sign(np.diff(drawn)) == np.sign(steps))[clear].all()) and bool(clear.any())

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...plots import Picture
 from ...widgets import show
-from .cards import ShownOnce, card
+from .cards import ShownOnce, card, with_code
 from .draw import compare_drawing
 from .folded import FOLD, answer_card, happened, hold
 from .journal import Journal
@@ -74,7 +74,7 @@ def predict(
             status.value += f". {BELOW}"
 
     button.on_click(commit)
-    panel = ShownOnce([ipywidgets.HTML(value=f"<b>Predict.</b> {html.escape(question)}"), answer, button, status])
+    panel = ShownOnce([ipywidgets.HTML(value=f"<b>Predict.</b> {with_code(question)}"), answer, button, status])
     items = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices or ())
     listed = f"<ul>{items}</ul>" if items else f"<p>Your answer: how many {html.escape(unit or '')}?</p>"
     show(panel, card("note", f"Predict. {question}", listed))
@@ -108,10 +108,13 @@ def reveal(
         if said is None:
             return answer_card("note", truth, text, picture)
         mine, verdict = f"{_plain(said)} {unit}".strip(), judge(said, answer)
-        titles = {"right": f"You said {mine}, and so it is", "close": f"You said {mine}: close. It is {truth}"}
+        right = f"You said {mine}, and so it is" if _is_number(answer) else f"You said: {mine}. So it is"
+        titles = {"right": right, "close": f"You said {mine}: close. It is {truth}"}
         return answer_card(
             verdict,
-            titles.get(verdict, f"You said {mine}; it is {truth}"),
+            titles.get(
+                verdict, f"You said {mine}; it is {truth}" if _is_number(answer) else f"You said: {mine}. But: {truth}"
+            ),
             f"{_reason(said, because or {})} {text}".strip() if verdict != "right" else text,
             picture,
         )
@@ -131,7 +134,7 @@ def judge(said: Any, answer: Any) -> str:
 
     A whole number is right when it is hit, any other within 2 %; what is within 15 % is close.
     """
-    if not (isinstance(said, Real) and isinstance(answer, Real)) or isinstance(answer, bool):
+    if not (_is_number(said) and _is_number(answer)):
         return "right" if str(said) == str(answer) else "wrong"
     whole = float(answer).is_integer() and not isinstance(answer, float)
     if math.isclose(said, answer, rel_tol=1e-9 if whole else SAME):
@@ -143,6 +146,10 @@ def number_in(text: str) -> float | None:
     """The number that a learner has typed, with its unit or without; None where there is not exactly one."""
     found = NUMBER.findall(text.replace("−", "-"))
     return float(re.sub(r"[,_ ]", "", found[0])) if len(found) == 1 else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _reason(said: Any, because: Mapping[Any, str]) -> str:
@@ -157,6 +164,6 @@ def _committed(value: Any, unit: str | None) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if _is_number(value):
         return f"{float(value):,.4g}" if not float(value).is_integer() else f"{int(value):,}"
     return str(value)

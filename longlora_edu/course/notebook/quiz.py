@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import ipywidgets
 
 from ...widgets import show
-from .cards import ShownOnce, card
+from .cards import ShownOnce, card, with_code
 from .folded import encoded
 from .journal import Journal
 
@@ -53,10 +53,10 @@ def quiz(key: str, *questions: Question, journal: Journal | None = None) -> ipyw
         choices = question.choices(key, number - 1)
         rows.append(_row(f"{key}.{number}", number, question, dict(choices), journal))
         items = "".join(
-            f"<li><details><summary>{html.escape(choice)}</summary>{encoded(html.escape(feedback))}</details></li>"
+            f"<li><details><summary>{html.escape(choice)}</summary>{encoded(with_code(feedback))}</details></li>"
             for choice, feedback in choices
         )
-        static.append(f"<p><b>{number}. {html.escape(question.text)}</b></p><ul>{items}</ul>")
+        static.append(f"<p><b>{number}. {with_code(question.text)}</b></p><ul>{items}</ul>")
     panel = ShownOnce(rows)
     show(panel, card("note", "Quiz: open a choice to see what speaks for or against it", "".join(static)))
     return panel
@@ -72,10 +72,10 @@ def _row(key: str, number: int, question: Question, feedback: dict[str, str], jo
         right = change["new"] == question.right[0]
         journal.note("quiz", key, {"answer": change["new"], "right": right})
         feedback_box.value = card(
-            "right" if right else "wrong", "Right" if right else "Not this one", feedback[change["new"]]
+            "right" if right else "wrong", "Right" if right else "Not this one", with_code(feedback[change["new"]])
         )
 
     answer.observe(chosen, names="value")
     return ipywidgets.VBox(
-        [ipywidgets.HTML(value=f"<b>{number}. {html.escape(question.text)}</b>"), answer, feedback_box]
+        [ipywidgets.HTML(value=f"<b>{number}. {with_code(question.text)}</b>"), answer, feedback_box]
     )

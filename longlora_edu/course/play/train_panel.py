@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,14 +31,19 @@ NOT_YOURS = (
 )
 AGAIN = "<p><small>Run this cell to use the panel again.</small></p>"
 LEARNING = "Training"  # the stage in which a stop ends something
+EARLY = "Stopped before the first step: nothing was trained. Press Start to begin again."
 _panels: dict[DemoSettings, Training] = {}
+
+
+class _StoppedEarly(Exception):
+    """Ends a run that was stopped while the base was measured: there is nothing to keep."""
 
 
 class Training:
     """A button that calls `extend_live(settings, …)` in a thread of its own, and shows how it goes.
 
     `take()` calls the same function here and now, unless the button has done so. `result` is the last run that
-    finished or was stopped, None before. Values of controls never start anything.
+    finished, or was stopped after a step; None before. Values of controls never start anything.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Training:
         self._draw_after = 0.0
         self._note = ""
         self._learning = False  # whether there are steps that a stop could spare
+        self._begun = False  # whether the run has come to its training
         self.start = ipywidgets.Button(description="Start training", tooltip="Extend the small model on this machine")
         self.stop = ipywidgets.Button(
             description="Stop", tooltip="End after this step; keep what was learned", disabled=True
@@ -77,11 +84,14 @@ class Training:
         self._thread.start()
 
     def press_stop(self) -> None:
-        """End the training after its step and measure it, as the second button does. A measurement goes to its end."""
+        """End the training after its step and measure it, as the second button does.
+
+        Before the first step this ends the run, and keeps nothing of it; the last measurement goes to its end.
+        """
         self._stop.set()
         if self._learning:
             self.line.value = "Stopping after this step; what was learned so far is measured next."
-        elif self._thread is not None and self._thread.is_alive():
+        elif self._begun and self._thread is not None and self._thread.is_alive():
             self._note = "no step is left to stop; the measurement goes on · "
 
     def wait(self) -> None:
@@ -103,6 +113,7 @@ class Training:
         """The result of the button's run, waiting for it to finish; without one, of a run here and now.
 
         Raises:
+            ValueError: when that run is stopped before its first step.
             Exception: what the run raised.
         """
         self.wait()
@@ -110,17 +121,26 @@ class Training:
             print("Nobody has pressed Start, so this cell trains. The bar is in the panel above; interrupt to stop.")
             self._run()
             self.wait()
+        if self.result is None:
+            early = ValueError("training must take a step, got a stop before the first one: run this cell again")
+            early._render_traceback_ = lambda: [str(early)]
+            raise early
         return self.result
 
     def _run(self) -> None:
         self.error, self._curve, self._draw_after = None, [], 0.0
         self._stop.clear()
-        self._note = ""
+        self._note, self._begun, self.picture.value = "", False, ""
         self.start.disabled, self.stop.disabled = True, False
         try:
-            self.result = self._extend(self.settings, on_step=self._step, stop=self._stop.is_set, progress=self)
+            result = self._extend(self.settings, on_step=self._step, stop=self._stop.is_set, progress=self)
+            if not result.curve:
+                raise _StoppedEarly
+            self.result = result
             self._draw()
             self.bar.description, self.line.value = "Done", self._summary(self.result)
+        except _StoppedEarly:
+            self.bar.description, self.line.value = "Stopped", EARLY
         except Exception as error:  # a thread would swallow it: `wait` raises it again
             self.error = error
             self.bar.description, self.line.value = "Failed", card("wrong", f"{type(error).__name__}: {error}")
@@ -133,18 +153,21 @@ class Training:
         began, done = time.perf_counter(), 0
         name = what.partition(":")[0]
         self._learning = name == LEARNING
+        self._begun = self._begun or self._learning
         said = name if self._learning else f"Measuring: {name[0].lower()}{name[1:]}"
         self.bar.value, self.bar.description = 0.0, name if self._learning else "Measuring"
         self.line.value = html.escape(said)
 
         def advance(amount: int, text: str = "") -> None:
             nonlocal done
+            if self._stop.is_set() and not self._begun:
+                raise _StoppedEarly
             done += amount
             rate = done / max(time.perf_counter() - began, 1e-9)
             self.bar.value = done / total
             words = [
                 said,
-                f"{text} nats" if text and self._learning else text,
+                self._loss() if self._learning else text,
                 f"{rate:,.0f} bytes a second",
                 f"{(total - done) / rate:.0f} s left",
             ]
@@ -155,6 +178,10 @@ class Training:
             yield advance
         finally:
             self._learning = False
+
+    def _loss(self) -> str:
+        """Write the last loss in bits, the unit of the curve."""
+        return f"loss {self._curve[-1]['loss'] / math.log(2):.2f} bits" if self._curve else ""
 
     def _step(self, step: int, metrics: Metrics) -> None:
         self._curve.append(metrics)

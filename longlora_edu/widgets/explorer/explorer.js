@@ -180,7 +180,9 @@ function render({ model, el }) {
       input.parentNode.querySelector(".s2x-value").textContent = state[name];
     }
     find("select").value = state.boundary;
-    find(".s2x-rule").textContent = `${state.boundary}: ${BOUNDARY_RULES[state.boundary]}`;
+    find(".s2x-rule").textContent = state.shift
+      ? `${state.boundary}: ${BOUNDARY_RULES[state.boundary]}`
+      : "Without a shift the boundary makes no difference.";
     const values = root.querySelectorAll(":is(.s2x-readout, .s2x-costs) dd");
     [...READOUT, ...COSTS].forEach(([, say], at) => (values[at].textContent = say(state, facts)));
     const words = find("input[name=words]");

@@ -49,10 +49,12 @@ const looksAt = (values, n, query) => {
 // What one token looks at and hears.
 export function sayQuery(state, facts, query) {
   const { n, layers } = state;
+  const reach = () => tokensIn(facts.needed, n, query, (needed) => needed > 0 && needed <= layers);
+  if (!state.shift)
+    return `Token ${query} looks at ${looksAt(facts.shifted, n, query)}. Within ${count(layers, "layer")} it hears ${reach()}.`;
   const plain = facts.plain ? `on a plain head it looks at ${looksAt(facts.plain, n, query)}; ` : "";
   const shifted = `on a shifted head it looks at ${looksAt(facts.shifted, n, query)}`;
-  const heard = tokensIn(facts.needed, n, query, (needed) => needed > 0 && needed <= layers);
-  return `Token ${query}: ${plain}${shifted}. Within ${count(layers, "layer")} it hears ${heard}.`;
+  return `Token ${query}: ${plain}${shifted}. Within ${count(layers, "layer")} it hears ${reach()}.`;
 }
 
 // A token by its word, where the reader gave a sentence.
@@ -76,8 +78,10 @@ export function sayHeard(state, facts, query) {
 export const sayPairs = (state, facts) =>
   `${number(facts.pairs)} of the ${number(facts.dense)} (query, key) pairs of full attention, ` +
   `${percent(facts.pairs / facts.dense)}: ` +
-  (facts.plain ? `${number(facts.plainPairs)} on each of ${count(plainHeads(state), "plain head")}, ` : "") +
-  `${number(facts.shiftedPairs)} on each of ${count(shiftedHeads(state), "shifted head")}.`;
+  (state.shift
+    ? (facts.plain ? `${number(facts.plainPairs)} on each of ${count(plainHeads(state), "plain head")}, ` : "") +
+      `${number(facts.shiftedPairs)} on each of ${count(shiftedHeads(state), "shifted head")}.`
+    : `${number(facts.shiftedPairs)} on each of ${count(state.heads, "head")}.`);
 
 export const sayLeak = (state, facts) =>
   facts.future

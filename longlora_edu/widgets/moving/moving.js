@@ -13,7 +13,10 @@ export const smooth = (share) => share * share * (3 - 2 * share);
 export const clamped = (value, low = 0, high = 1) => Math.min(Math.max(value, low), high);
 
 // The sentence that goes with a time: that of the last stop reached.
-export const saidAt = (scene, t) => scene.says[Math.min(Math.floor(t + 1e-6), scene.says.length - 1)];
+export const saidAt = (scene, t) =>
+  scene.moving && t > 1e-6 && t < 1 - 1e-6
+    ? scene.moving
+    : scene.says[Math.min(Math.floor(t + 1e-6), scene.says.length - 1)];
 // The next stop after a time, for who does not want things to move.
 export const nextStop = (scene, t) => {
   const stops = scene.stops ?? Array.from({ length: scene.end + 1 }, (_, at) => at);
@@ -323,6 +326,8 @@ function render({ model, el }) {
     paint();
   });
   check?.addEventListener("change", paint);
+  // An arrow moves the slider; JupyterLab would take it for its own and leave the cell.
+  root.addEventListener("keydown", (event) => (event.key === "Enter" && event.shiftKey) || event.stopPropagation());
   const observer = new ResizeObserver(paint);
   observer.observe(canvas);
   root.addEventListener("theme", paint);

@@ -26,6 +26,7 @@ def shift_scene(words: str, group_size: int, shift: int | None = None, boundary:
     wraps = boundary == "wrap"
     source, target = (len(names) - 1, 0) if wraps else (group_size - 1, group_size)
     before, after = names[group_size - 1 : group_size + 1]
+    moving = "On the shifted head everything is on its way, and each wall ends up between two other words."
     says = [f"Groups of {group_size}. On both heads a wall stands between “{before}” and “{after}”."]
     if wraps:
         first = " and ".join(f"“{word}”" for word in names[: geometry.shift])
@@ -40,7 +41,8 @@ def shift_scene(words: str, group_size: int, shift: int | None = None, boundary:
         ]
     return {
         "kind": "shift", "words": names, "group": group_size, "shift": geometry.shift, "wraps": wraps,
-        "from": source, "to": target, "says": says, "end": 2, "step": 0.05, "slider": "Shift, then send",
+        "from": source, "to": target, "says": says, "moving": moving, "end": 2, "step": 0.05,
+        "slider": "Shift, then send",
     }  # fmt: skip
 
 
