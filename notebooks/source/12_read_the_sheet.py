@@ -256,8 +256,8 @@ plots.show_perturbation(tables)
 # %%
 LOSSES = [
     "It falls below that of the whole sheet in both: they peek",
-    "It is the same without the boundary, higher without the shift back",
-    "It is the same in both: the rest of the model makes up for it",
+    "Unchanged without the boundary, higher without the shift back",
+    "It is the same in both cases: the rest of the model makes up for it",
 ]
 course.predict("12.loss", "The training loss, once without the boundary, once without the shift back:", LOSSES)
 record = course.recorded("one_sheet")
@@ -268,7 +268,7 @@ course.reveal(
     LOSSES[1] if higher == [False, True] else LOSSES[2] if not any(higher) else LOSSES[0],
     f"In the last ten of the recorded steps: {last['sheet']:.3f} nats as it stands, {last['boundary']:.3f} without the boundary, "
     f"{last['shift back']:.3f} without the shift back. Only the first tokens of a text see the end of it, and none of them sees "
-    "its *next* byte, so there is little to gain. Without the shift back half of the heads give each token what belongs to "
+    "the byte after its own, so there is little to gain. Without the shift back half of the heads give each token what belongs to "
     "another.",
 )
 
