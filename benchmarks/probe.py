@@ -1,6 +1,7 @@
 """The probe of lesson 02a, recorded: one layer, key and question on two sides of a wall, with and without a shift.
 
-Writes `longlora_edu/assets/results/probe.json`, which lesson 00 replays. A quarter of a minute on one core.
+The control is a third: no shift, key and question inside one group. Writes `longlora_edu/assets/results/probe.json`,
+which lessons 00, 02a and 02b quote. A quarter of a minute on one core.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=OUT)
     arguments = options.parse_args()
     results = {}
-    for name, shift in (("with", None), ("without", 0)):
-        results[name] = result = run_probe(ProbeSettings(shift=shift))
-        print(f"{name} a shift: {result.accuracy.rate:.1%} right, a guess {result.chance:.1%}")
+    for name, settings in {
+        "with": ProbeSettings(),
+        "without": ProbeSettings(shift=0),
+        "inside": ProbeSettings(shift=0, place="inside"),
+    }.items():
+        results[name] = result = run_probe(settings)
+        print(f"{name}: {result.accuracy.rate:.1%} right, a guess {result.chance:.1%}")
     about = dataclasses.asdict(provenance(threads=torch.get_num_threads(), command="python benchmarks/probe.py"))
     write_json(arguments.out, {**{name: dataclasses.asdict(result) for name, result in results.items()}, **about})
 

@@ -369,6 +369,14 @@ course.predict(
         "Nearly always",
     ],
 )
+on_record = course.recorded("probe")["inside"]
+scored = on_record["accuracy"]
+course.reveal(
+    "02.probe",
+    "Nearly always",
+    f"On record: {scored['successes']} of {scored['trials']}, and a guess is right in one of "
+    f"{on_record['settings']['values']}. So the model is not too weak for the game. It was the wall.",
+)
 
 # %% [markdown]
 # ## Play: train them
@@ -403,14 +411,6 @@ inside = probe.run_probe(replace(without_shift, place="inside"))
 # %% [markdown]
 # ## Reveal: what the shift is for
 
-# %%
-inside_rate = inside.accuracy.rate
-course.reveal(
-    "02.probe",
-    "Nearly always" if inside_rate > 0.9 else "More often than a guess, with many errors",
-    f"{inside_rate:.1%}, and a guess is right in {inside.chance:.1%}. So the model is not too weak for the game. It was the wall.",
-)
-
 # %% after="02.probe"
 score, chance = result_without.accuracy, result_without.chance
 low, high = score.interval
@@ -419,6 +419,7 @@ print(
     f"without the shift {score.rate:.1%} right (between {low:.0%} and {high:.0%}, luck allowed for); a guess {chance:.1%}"
 )
 print(f"with the shift    {result_with.accuracy.rate:.1%} right")
+print(f"inside one group  {inside.accuracy.rate:.1%} right, without the shift")
 show_probe([result_with, result_without])
 
 # %% [markdown] after="02.probe"
