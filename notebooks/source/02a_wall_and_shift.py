@@ -7,9 +7,9 @@
 # %% [markdown]
 # **After this lesson you can**
 #
-# - say who sees whom in S²-Attn, for any number of tokens, groups and heads, and write the mask in three lines;
+# - say who sees whom in S²-Attn, for any number of tokens, groups and heads, and write the mask in four lines;
 # - say half of *what* is shifted;
-# - train two small models, with the shift and without, and say what it is worth.
+# - train small models with the shift and without it, and say what it is worth.
 #
 # **You need first** causal attention (may query 5 look at key 6? what happens to the score of a key that it may not
 # look at?) and broadcasting in NumPy (what is the shape of `np.arange(3)[:, None] <= np.arange(4)`?). You need no idea
@@ -240,7 +240,8 @@ print("tokens whose row differs, head by head:", differs.sum(axis=1).tolist(), "
 # ## Build: all heads
 #
 # The authors write the shift as a *roll*: on shifted heads everything moves to the left by $s = G/2$, is cut into
-# groups, attends, and moves back. Here are 8 tokens of a shifted head, rolled and cut, a group a line:
+# groups, attends, and moves back. (Tokens two places to the left under walls that stay, or walls two places to the right:
+# that is the same.) Here are 8 tokens of a shifted head, rolled and cut, a group a line:
 
 # %%
 rolled = np.roll(np.arange(8), -2).reshape(-1, 4)
@@ -495,8 +496,9 @@ course.predict(
 course.reveal(
     "02.group",
     LongLoRAConfig(32768).pattern.group_size,
-    "A quarter of the new length, and not the old length. So even inside a group there are "
-    "distances that the model has never seen before.",
+    "A quarter of the new length, and not the old length. That computes "
+    f"{S2Geometry(32768, 8192, 2).pairs() / S2Geometry(32768, 32768, 2, shift=0).pairs():.0%} of the pairs. So even inside a "
+    "group there are distances that the model has never seen before.",
     unit="tokens",
 )
 
@@ -538,8 +540,9 @@ for shift, pairs in pairs_by_shift.items():
 # %% [markdown]
 # ## Break it
 #
-# A sentence that you will find in summaries: *every second group is shifted*. Here is that bug. It turns the tokens
-# inside each second group by half a group. Run the usual checks, then push one value and see who hears it.
+# A sentence that you will find in summaries: *every second group is shifted*. In code it becomes a roll inside each second
+# group: 4 5 6 7 turn into 6 7 4 5, and the mask goes by seat. Run the usual checks, then push one value and see who
+# hears it.
 
 # %%
 from longlora_edu.course.bugs import BUGS
@@ -560,8 +563,8 @@ for name, attend in two_readings.items():
     print(f"{'':17}  token 6 is heard by {tokens.tolist()}, in groups {groups.tolist()}")
 
 # %% [markdown]
-# Shape and finiteness are right. The push shows two faults. Token 6 is heard by tokens 4 and 5, which come *before* it:
-# the turned group lets them look at their future. And nothing leaves the group, so no number of layers will help.
+# Shape and finiteness are right. The push shows two faults. Tokens 4 and 5 now sit behind 6 and hear it, though they come
+# before it in the text: they look at their future. And nothing leaves the group, so no number of layers will help.
 #
 # ## Recap
 #

@@ -97,6 +97,9 @@ def draw(
             status.value = ""
 
     button.on_click(commit)
+    button.disabled = bool(before)  # the cell is run again: its answer has been seen
+    if before and hasattr(field, "disabled"):
+        field.disabled = True
     if hasattr(field, "heights"):
         field.observe(drawn_on, names="heights")
     asked = ipywidgets.HTML(value=f"<b>Draw.</b> {html.escape(question)} <small>{how}</small>")
