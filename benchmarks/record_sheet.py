@@ -3,7 +3,7 @@
 Runs the command as a reader would, in a process of its own, and notes its output, time and memory. Compares logits and
 gradients with the package's, and text and references after training with torch's recipe on the same windows. Then it
 breaks the sheet in three places, one at a time, and trains each. Writes `longlora_edu/assets/results/one_sheet.json`
-after each part; `--only` renews one. About an hour on two cores.
+after each part; `--only` renews one, which then names its own day and machine. About an hour on two cores.
 """
 
 from __future__ import annotations
@@ -188,16 +188,21 @@ def main() -> None:
         "torch": lambda: by_torch(told.steps, told.windows),
     }
     parts |= {
-        name: lambda lines=lines: train_form(*lines, steps=told.steps, count=told.windows)
-        for name, lines in BREAKS.items()
+        name: lambda changes=changes: train_form(*changes, steps=told.steps, count=told.windows)
+        for name, changes in BREAKS.items()
     }
+    about = {"settings": {"steps": told.steps, "windows": told.windows}}
     record = read_json(told.out) if told.only and told.out.exists() else {}
     for name, part in parts.items():
         if told.only in (None, name):
             print(f"{name} ...", flush=True)
             record[name] = part()
-            record |= {"form": form(), "base": base(), "settings": {"steps": told.steps, "windows": told.windows}}
-            write_json(told.out, record | dataclasses.asdict(provenance(threads=THREADS)))
+            now = dataclasses.asdict(provenance(threads=THREADS))
+            if told.only:  # the rest is of the day and the machine that the record names
+                record[name] |= {"renewed": now}
+            else:
+                record |= {"form": form(), "base": base()} | about | now
+            write_json(told.out, record)
 
 
 if __name__ == "__main__":

@@ -402,7 +402,7 @@ def test_the_whole_run_on_a_few_windows_prints_the_ladder(sheet, monkeypatch, tm
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_each_broken_form_is_the_sheet_with_one_line_changed(name, tiny):
+def test_each_broken_form_is_the_sheet_with_one_part_left_out(name, tiny):
     m = load_sheet().read_model(tiny)
     ids = np.random.default_rng(0).integers(256, size=64)
     changed = np.append(ids[:-1], ids[-1] ^ 1)
@@ -415,7 +415,20 @@ def test_each_broken_form_is_the_sheet_with_one_line_changed(name, tiny):
 
 def test_a_piece_that_is_not_in_the_sheet_cannot_be_changed():
     with pytest.raises(ValueError, match="old must stand in the sheet once, got 0 times"):
-        load_sheet("no such line", "")
+        load_sheet(("no such line", ""))
+
+
+@pytest.mark.parametrize("name", ["as it stands", "boundary", "shift back"])
+def test_each_form_has_the_gradient_of_its_own_attention(name):
+    """A break that left the backward of the sheet would be two faults, and its training would show the other one."""
+    attention = load_sheet(*BREAKS.get(name, ())).attention
+    rng = np.random.default_rng(0)
+    q, k, v, weight, step = rng.normal(size=(5, 16, 2, 4))
+    gradients = attention(q, k, v, 8)[1](weight)
+    for place, gradient in enumerate(gradients):
+        moved = [[x + (sign * 1e-5 * step if at == place else 0) for at, x in enumerate((q, k, v))] for sign in (1, -1)]
+        up, down = ((weight * attention(*inputs, 8)[0]).sum() for inputs in moved)
+        np.testing.assert_allclose((gradient * step).sum(), (up - down) / 2e-5, rtol=1e-6)
 
 
 def test_an_excerpt_is_the_text_of_its_functions():

@@ -15,7 +15,8 @@
 # token 5 see on a shifted head, with groups of 4?), and what `q @ k.T` is. The gradients are read, not derived:
 # [lesson 03](03_reference.ipynb) derives the hard one.
 #
-# **Where it runs**: anywhere. The sheet needs NumPy and nothing else.
+# **Where it runs**: anywhere. The sheet needs NumPy and nothing else. (To run the whole of it: `python
+# notebooks/one_sheet.py` in a clone of the repository, some minutes. This lesson takes it apart instead.)
 
 # %%
 import re
@@ -42,10 +43,9 @@ for step, lines in sheets.lines_by_step(source).items():
 print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitlines())} in all")
 
 # %% [markdown] minutes=12
-# The headings are the six steps of a pseudo-code that goes around in notes on the paper. It is not quite right: at five
-# headings a comment says what is different in truth. Open [the file](one_sheet.py) and find these comments. That is a
-# walk from top to bottom, and you need not follow every line: the Llama of step 3 and the gradients can wait. What you
-# need below is quoted there.
+# The headings quote a pseudo-code of six steps from class notes on the paper. Five of the headings are not quite right, and
+# a comment under each says how. Open [the file](one_sheet.py) and find these comments. That is a walk from top to bottom,
+# and you need not follow every line: the Llama of step 3 and the gradients can wait. What you need below is quoted there.
 #
 # <details><summary>The five headings</summary>
 #
@@ -91,7 +91,7 @@ course.reveal(
 print(sheets.excerpt("roll_half", "mask", "attention"))
 
 # %% [markdown]
-# Here it is at work. We change one token of a short text at a time; a coloured square says that an output moves.
+# Here it is at work. We change the value of one token at a time; a coloured square says that an output moves.
 # **One task.** Look at the picture for groups of 8. Then change `g` to 16, the whole text, and say before you run the cell
 # what it will be.
 
@@ -116,8 +116,13 @@ plots.show_perturbation(tables)
 
 # %% [markdown]
 # With groups of 8 you see two kinds of blocks, one over the other: those of the plain head and those of the shifted one.
-# Nothing stands above the diagonal: no token hears the future. With one group of 16 the blocks are gone, and what is left
-# is full attention.
+# Nothing stands above the diagonal: no token hears the future.
+#
+# <details><summary>And with one group of 16?</summary>
+#
+# The blocks are gone: every token hears all before it. That is full attention, drawn in its own colour.
+#
+# </details>
 #
 # ## Reveal: the lines of S²-Attn
 
@@ -198,8 +203,8 @@ check.lands(lands)
 print(sheets.excerpt("add_lora"))
 
 # %% [markdown]
-# How large a share of it were they, between 0 and 1? `w` holds all arrays by name, with LoRA's among them as
-# `….lora_A.weight` and `….lora_B.weight`.
+# Of all numbers that train, which share belongs to the norms, between 0 and 1? `w` holds all arrays by name, with LoRA's
+# among them as `….lora_A.weight` and `….lora_B.weight`.
 
 
 # %% exercise="share_of_norms" difficulty=2 importance=4 minutes=4 points=1
@@ -242,7 +247,7 @@ print(f"in the small model: {norms:,} of {everything:,} numbers that train, {nor
 # is there, and something wider without the shift back, where place i holds what belongs to a later token.
 
 # %%
-forms = {"as it stands": ("", ""), **{f"without {part}": change for part, change in sheets.BREAKS.items()}}
+forms = {"as it stands": (), **{f"without {part}": changes for part, changes in sheets.BREAKS.items()}}
 tables = {
     name: who_moves(sheets.load_sheet(*forms[name]).attention, 16, 8)
     for name in ("as it stands", "without boundary", "without shift back")
@@ -274,7 +279,7 @@ course.reveal(
 
 # %% [markdown] after="12.loss"
 # A few steps of each, here and now. *Leak* says how far a change of the last byte moves the predictions *before* it, in
-# logits. The loss is the mean over the steps; all forms see the same windows, so compare the rows.
+# logits, before any training. The loss is the mean over the steps; all forms see the same windows, so compare the rows.
 
 # %% after="12.loss"
 steps, batch, count = (profile.choose(laptop=value, binder=small, ci=1) for value, small in ((10, 4), (4, 2), (6, 3)))
@@ -302,7 +307,7 @@ for name, part in zip(forms, last, strict=True):
 # Read it row by row, against the first.
 #
 # - **Without the boundary** the loss is the same, and as many references are found. Nothing in training warns you. Only
-#   the push and the dense reading tell: text costs a little more, because the first tokens have learned to hear the last.
+#   the push tells. Read densely, text costs a little more; probably the first tokens have learned to use the last.
 # - **Without the shift back** half of the heads hand each token what belongs to another, half a group later. The frozen
 #   weights expect their own. Training cannot repair it: the loss stays high, and read densely the model is broken.
 # - **Without the norms** little is lost here. The model is small and the extension short.
@@ -341,8 +346,8 @@ course.quiz(
     course.Question(
         "LoRA's B begins at zero. What would happen if A began at zero as well?",
         right=(
-            "Nothing would move, neither then nor later",
-            "The gradient of A has B as a factor, and the gradient of B has A: both would be 0.",
+            "LoRA would not move, neither then nor later",
+            "The gradient of A has B as a factor, and the gradient of B has A: both would be 0. Embeddings and norms would train alone.",
         ),
         wrong=[
             ("Training would be slower at first", "How would it begin? Write down d_A and d_B as `linear` does."),
@@ -353,7 +358,7 @@ course.quiz(
         "Why may the sheet read a window densely after it has trained in quarters of it?",
         right=(
             "S²-Attn has no weights of its own",
-            "The same q, k and v serve both ways. How well the model reads far is another question: distances beyond a group were never trained, only mapped by YaRN (lesson 05). So it is measured.",
+            "The same q, k and v serve both ways. How well the model reads far is another question: distances beyond a group were not trained here, and beyond the old length never: YaRN maps them (lesson 05). So it is measured.",
         ),
         wrong=[
             ("The shift makes all distances occur in training", "No pair further apart than a group is ever trained."),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import ROOT
+from helpers import ROOT, tiny_bundled_model
 
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
@@ -16,8 +16,9 @@ from longlora_edu.course.checks import CheckFailed  # noqa: E402
 from longlora_edu.course.checks import l09_real_model as check  # noqa: E402
 from longlora_edu.course.play import any_model  # noqa: E402
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora  # noqa: E402
-from longlora_edu.model import LlamaConfig, TinyLlama  # noqa: E402
+from longlora_edu.model import LlamaConfig, TinyLlama, save_tiny_llama  # noqa: E402
 from longlora_edu.rope import Rope  # noqa: E402
+from longlora_edu.runs.records import recorded  # noqa: E402
 from longlora_edu.widgets import family_explorer as families  # noqa: E402
 
 
@@ -235,13 +236,17 @@ def test_a_stub_is_told_apart_from_a_mistake(run, journal):
 # What lesson 09 quotes.
 
 
-def test_the_lesson_quotes_the_record_of_the_135m_model():
-    source = (ROOT / "notebooks/source/09_real_model.py").read_text("utf-8")
-    held_out = json.loads((ROOT / "benchmarks/results/train_135m.json").read_text("utf-8"))["held_out"]
-    for when in ("before", "after"):
-        s2, dense = held_out[when]["s2"], held_out[when]["dense"]
-        assert f'"{when}": {{"S²": {s2:.3f}, "dense": {dense:.3f}}}' in source
-    assert f"the same {held_out['windows']} held-out windows" in source
+def test_the_record_of_the_135m_model_says_what_the_lesson_says_of_it():
+    record = recorded("extend_135m")
+    was, stretched, trained = (record["held_out"][state] for state in ("as it was", "stretched", "trained"))
+    assert was["new"] > 2 * was["known"], "as it was, the model breaks in the half that it does not know"
+    assert stretched["new"] < was["new"] / 2, "stretching alone mends that half"
+    assert all(trained[half] < stretched[half] for half in ("known", "new")), "a few steps improve both"
+    settings = record["settings"]
+    assert (settings["context"], settings["steps"], record["training"]["attention"]) == (16384, 10, "S2")
+    new = [f"{math.exp(state['new']):.1f}" for state in (was, stretched, trained)]
+    said = "{} as it was, {} stretched alone, {} after ten steps under S²".format(*new)
+    assert said in (ROOT / "README.md").read_text("utf-8").replace("\n", " ")
 
 
 # Families.
@@ -278,3 +283,11 @@ def test_without_a_model_of_ones_own_the_package_is_taken_where_it_may_be(monkey
     assert any_model.source_of("org/model", packaged=True) == "org/model"
     monkeypatch.setattr(any_model.importlib.util, "find_spec", lambda name: None)
     assert any_model.source_of("", packaged=True) == ""
+
+
+def test_a_model_of_the_reader_s_is_loaded_with_text_in_its_tokens(tmp_path):
+    save_tiny_llama(tiny_bundled_model(), tmp_path)
+    found = any_model.load(str(tmp_path), b"def area(radius):\n" * 40, device="cpu", tokens=16)
+    assert found.name == tmp_path.name and found.ids.tolist() == [list(b"def area(radius)")]
+    assert not found.model.training
+    assert found.model(found.ids).logits.shape == (1, 16, 256)

@@ -129,6 +129,19 @@ def test_an_answer_that_comes_after_the_commit_is_open_at_once(journal, publishe
     assert "You said 16 pairs, and so it is" in published[-1]["text/html"]
 
 
+def test_a_cell_that_is_run_again_does_not_ask_again(journal, published):
+    _, answer, button, _ = predict("02.leak", "How many?", unit="pairs", journal=journal).children
+    answer.value = "12"
+    button.click()
+    _, answer, button, said = predict("02.leak", "How many?", unit="pairs", journal=journal).children
+    assert answer.disabled and button.disabled and "12 pairs" in said.value
+    _, field, button, _ = draw("05.x", "How?", curve=["1", "2"], between=(0, 8), journal=journal).children
+    assert not button.disabled
+    field.heights = [2.0, 6.0]
+    button.click()
+    assert draw("05.x", "How?", curve=["1", "2"], between=(0, 8), journal=journal).children[2].disabled
+
+
 @pytest.mark.parametrize("typed", ["", "many", "3 or 4"])
 def test_only_one_number_can_be_committed(typed, journal, published):
     _, answer, button, said = predict("02.leak", "How many?", unit="pairs", journal=journal).children

@@ -36,7 +36,8 @@ def source_of(wanted: str, *, packaged: bool) -> str:
 
 def load(source: str, text: bytes, *, device: str, tokens: int = 512) -> Found:
     """Load a pretrained model from a folder, a .gguf file or the hub, and the beginning of `text` in its tokens."""
-    model = loading.load_model(source, bf16=device == "cuda").to(device).eval()
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    model = loading.load_causal_model(source, dtype=dtype).to(device).eval()
     ids = loading.load_tokenizer(source)(text.decode(errors="ignore"), verbose=False)["input_ids"][:tokens]
     return Found(model, Path(source).name, torch.tensor([ids]).to(device))
 

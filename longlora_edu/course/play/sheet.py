@@ -1,4 +1,4 @@
-"""`notebooks/one_sheet.py` as a module: as it stands, or with one of its lines changed to see what that line is for."""
+"""`notebooks/one_sheet.py` as a module: as it stands, or with a part left out to see what that part is for."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
-# What a reader may get wrong: the text as it stands, and the text that takes its place.
-BREAKS = {
-    "boundary": ("    added[-1, h // 2 :, g - shift :, : g - shift] = -np.inf\n", ""),
+# What a reader may get wrong: pairs of the text as it stands and the text that takes its place.
+Change = tuple[str, str]
+BREAKS: dict[str, tuple[Change, ...]] = {
+    "boundary": (("    added[-1, h // 2 :, g - shift :, : g - shift] = -np.inf\n", ""),),
+    # Both ways: else the gradient would be that of another function, which is a second fault.
     "shift back": (
-        "        return roll_half(x.swapaxes(1, 2).reshape(n, h, d), shift)\n",
-        "        return x.swapaxes(1, 2).reshape(n, h, d)\n",
+        ("    return out_of_groups(y), back\n", "    return y.swapaxes(1, 2).reshape(n, h, d), back\n"),
+        ("        d_y = into_groups(d_y)\n", "        d_y = d_y.reshape(n // g, g, h, d).swapaxes(1, 2)\n"),
     ),
-    "norms": ('or "embed" in name or "norm" in name]', 'or "embed" in name]'),
+    "norms": (('or "embed" in name or "norm" in name]', 'or "embed" in name]'),),
 }
 HEADING = "# ---- Step "
 
@@ -33,19 +35,21 @@ def sheet_file() -> Path:
     return carried if carried.exists() else package.parent / "notebooks" / "one_sheet.py"
 
 
-def load_sheet(old: str = "", new: str = "") -> ModuleType:
-    """Make a fresh module from the sheet, `old` replaced by `new`, whose `BASE` is the package's small model.
+def load_sheet(*changes: Change) -> ModuleType:
+    """Make a fresh module from the sheet, each (old, new) of `changes` made, whose `BASE` is the package's small model.
 
     Raises:
-        ValueError: where `old` does not stand in the sheet exactly once.
+        ValueError: where an `old` does not stand in the sheet exactly once.
     """
     path = sheet_file()
     source = path.read_text(encoding="utf-8")
-    if old and source.count(old) != 1:
-        raise ValueError(f"old must stand in the sheet once, got {source.count(old)} times: {old!r}")
+    for old, new in changes:
+        if source.count(old) != 1:
+            raise ValueError(f"old must stand in the sheet once, got {source.count(old)} times: {old!r}")
+        source = source.replace(old, new)
     sheet = ModuleType("one_sheet")
     sheet.__file__ = str(path)
-    exec(compile(source.replace(old, new) if old else source, str(path), "exec"), sheet.__dict__)
+    exec(compile(source, str(path), "exec"), sheet.__dict__)
     sheet.BASE = Path(str(files("longlora_edu"))) / "assets" / "model"
     return sheet
 
@@ -125,12 +129,12 @@ def leak(sheet: ModuleType, m: SimpleNamespace, ids: np.ndarray, group: int) -> 
     return float(abs(before - after).max())
 
 
-def train_form(old: str = "", new: str = "", *, steps: int, count: int, batch: int | None = None) -> dict:
+def train_form(*changes: Change, steps: int, count: int, batch: int | None = None) -> dict:
     """Train with one form of the sheet, and read densely with the sheet as it stands.
 
     `loss` is that of each step in nats a byte, under the form's own attention; `leak` is measured before training.
     """
-    sheet, right = load_sheet(old, new), load_sheet()
+    sheet, right = load_sheet(*changes), load_sheet()
     given = draw_material(sheet, steps=steps, count=count, batch=batch)
     m, losses = given.m, []
     seen = leak(sheet, m, given.plain[0][:-1].astype(int), given.group)
