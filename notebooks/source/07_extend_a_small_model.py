@@ -31,7 +31,7 @@ from longlora_edu.course.checks import l07_training as check
 from longlora_edu.course.play import live, train_panel
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.model import bundled_model
-from longlora_edu.training import corpus, evaluate, finetune
+from longlora_edu.training import corpus, evaluate, finetune, references
 
 # %% [markdown]
 # ## Why
@@ -92,8 +92,8 @@ print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full 
 # %% [markdown]
 # What trains? Lesson 06 counted with rank 8, and the demo's recipe has a far larger one. On a matrix as small as this
 # model's, A and B of that rank hold as many numbers as the matrix, so LoRA saves nothing on the attention matrices. What
-# is saved is the feed-forward half of the model: it stays frozen. Why so large a rank? The demo has few steps for a tiny
-# model, and a smaller rank was not tried there. On a large model begin with rank 8, as the paper does.
+# is saved is the feed-forward half of the model: it stays frozen. On a large model begin with rank 8, as the paper does;
+# there A and B are a small part.
 
 # %%
 width = model.config.hidden_size
@@ -181,9 +181,14 @@ course.reveal(
 # Third, the training itself. We plant two things in the training text. *References*: a line sets a number under a name, and
 # a later line asks for it; [lesson 08](08_did_it_work.ipynb) is about them. *Passkeys*, in fewer windows: a number is
 # [hidden at a random depth](glossary.md#passkey-retrieval) and asked for at the end. Attention is sparse while the model
-# trains, and the groups are a quarter of the window.
+# trains, and the groups are a quarter of the window. A reference, planted in a piece of code:
 #
 # {{beginners: Passkey retrieval}}
+
+# %%
+piece = corpus.Windows(text.train, 240).draw(np.random.default_rng(5), 1)[0]
+planted = references.hide_references(piece, [references.Reference(60, 200)], np.random.default_rng(0), held_out=False)
+print(planted.tobytes().decode())
 
 # %%
 KEYS = [
@@ -204,9 +209,8 @@ course.reveal(
     f"second; a guess costs {guess:.2f}. At {deaf} of the {len(digits)} steps with a key, a digit cost about a "
     "guess or more; at the others it cost less. The question sees about a quarter of the window directly, and a key elsewhere "
     "could only come through tokens in between. This model did not learn that. And yet with dense attention it finds "
-    f"{demo['after']['passkey'][str(target_length)]:.0%} of the keys at the target length. Did training teach it, all the same? "
-    f"With its positions stretched and nothing trained it finds {demo['stretched']['passkey'][str(target_length)]:.0%}. It could "
-    "do it before. Lesson 08 asks what training is good for.",
+    f"{demo['after']['passkey'][str(target_length)]:.0%} of the keys at the target length. Where does it have that from? Your "
+    "own run, below, has the answer in one of its columns.",
     because={KEYS[0]: "The pattern of training hides most keys from direct sight."},
 )
 
@@ -217,8 +221,29 @@ course.reveal(
 # recipe, trains, merges, and measures again. It measures three times, which may take as long as the training: go on reading.
 # **Stop** ends it after the present step, and you keep what it has learned: it is merged and measured.
 #
-# *Task*: before you press, guess how far the loss will fall. Then watch two curves: the text, and the references. Which of
-# them has something left to learn after the first steps?
+# *Task*: commit first, then press, and watch the two curves.
+
+
+# %%
+def learned(metric, curve):
+    """Nats that a loss falls after the first ten steps, while there are references."""
+    values = [point[metric] for point in curve if point["reference_nats"] is not None]
+    return np.mean(values[10:20]) - np.mean(values[-10:])
+
+
+CURVES = ["The loss of the text", "The loss of the references", "Neither: both are flat by then"]
+course.predict("07.left", "The first ten steps are over. Which curve still has a long way to fall?", CURVES)
+falls = {
+    CURVES[0]: learned("loss", demo["train"]["curve"]),
+    CURVES[1]: learned("reference_nats", demo["train"]["curve"]),
+}
+course.reveal(
+    "07.left",
+    max(falls, key=falls.get),
+    f"In the demo from there on: the text {falls[CURVES[0]] / np.log(2):.2f} bits, the references {falls[CURVES[1]] / np.log(2):.2f}. The base "
+    "knows text, and references are new to it. They begin above what a guessed digit costs, as at first it does not even "
+    "expect a digit there.",
+)
 
 # %%
 panel = train_panel.training(settings)
@@ -239,12 +264,11 @@ print(
 plots.show_loss(result.curve)
 
 # %% [markdown]
-# Which of the two had something left to learn? The references: most of the text was known before, and references are new.
-# Near the end the loss of the text drops all the same. From there on the windows hold no references, so no names and
-# numbers that nobody can guess. The schedule ends on plain text, so that the model finishes on what it will mostly read.
+# While references are planted, the text's curve includes their made-up names and numbers, which nobody can guess. That is
+# why it drops when they stop, near the end: the schedule ends on plain text, so that the model finishes on what it will
+# mostly read. (A short run may meet no passkey.)
 #
-# Beside it the recorded run: the demo, four times the trained context. The slider goes through its steps and trains
-# nothing. A short run may meet no passkey.
+# Below is the recorded run: the demo, four times the trained context. The slider goes through its steps and trains nothing.
 
 # %%
 course.after("07.key_loss", train_panel.replay(demo["train"]["curve"]).show)
@@ -267,7 +291,7 @@ shares = np.bincount(held_out, minlength=256) / len(held_out)
 useless = -(shares[shares > 0] * np.log2(shares[shares > 0])).sum()
 print(f"knowing only how often each byte occurs: {useless:.2f} bits per byte")
 
-# %%
+# %% after="07.key_loss"
 before, after = result.before, result.after
 lengths = sorted(before["bits_per_byte"])
 three = {"before": before, "stretched": result.stretched, "after": after}
@@ -282,39 +306,43 @@ plots.show_bits_by_length(
     trained_context=context,
 )
 
-# %%
+# %% after="07.key_loss"
 print("passkeys found, by bytes read")
 print(" " * 6, *(f"{name:>9}" for name in three))
 for length in sorted(after["passkey"]):
     print(f"{length:6,}", *(f"{step['passkey'][length]:9.0%}" for step in three.values()))
 plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 
-# %% [markdown]
+# %% [markdown] after="07.key_loss"
 # In the picture each square stands for very few trials: one key lost, and it changes its colour. Now look at the middle
 # column. The stretched model finds the passkeys, and nobody trained it. So passkeys prove that the positions were
 # stretched, and not that training taught anything; a few steps may even lose some. And the references? You have trained for
 # them, so here is what you got.
 
-# %%
+# %% after="07.key_loss"
 groups = {"<=G": "within a group", "G-2G": "one to two groups back", ">2G": "further back"}
 for kind, where in groups.items():
     found = {name: three[name]["references"][kind] for name in ("stretched", "after")}
     print(f"{where}: " + ", ".join(f"{name} {of['found']} of {of['of']}" for name, of in found.items()))
 
-# %% [markdown]
+# %% [markdown] after="07.key_loss"
 # None without training, some with it: that is what your steps bought. The demo takes more than six times as many.
 #
 # Now look at the columns *stretched* and *after* of the text once more. (In the picture their curves lie on each other.) The
 # stretched model was not trained at all, and reads the long text about as well as yours, or better. Training did not teach
-# it to read far. What did, and what exactly is training for? [Lesson 08](08_did_it_work.ipynb) finds out, one suspect at a
-# time, with more trials than these.
+# it to read *text* at that distance. It taught it to look up a name.
+
+# %% [markdown]
+# Who deserves the credit for what? [Lesson 08](08_did_it_work.ipynb) finds out, one suspect at a time, with more trials than
+# these.
 #
 # ## Play: talk to it · more
 #
 # Here is the model that you have just trained, alive in your browser. Type to it. Switch between *before*, *stretched* and
 # *after*. Click a byte to see where each head looks.
 #
-# *Task*: hide a number of your own far back in the text and ask for it. Then switch to *stretched*. Does it still answer?
+# *Task*: choose *a number by its name*, hide one far back in the text, and press *Ask with all*. Which of the three models
+# gives the number the best chance?
 
 # %%
 course.living_model(result)
@@ -397,8 +425,7 @@ check.digit_bits(digit_bits)
 # %% [markdown]
 # The next cell compares the formula with the record, for as many layers as the small model has, and for one. Four layers
 # could bring most keys to the question. But then a token in between must pick a key up before anybody asks for it, and
-# this model has not learned to. It uses what one layer sees directly, and misses some of that too, so it costs a little
-# more than the count for one layer.
+# this model has not learned to. It saves less than half of what one layer could, as it misses keys that it sees.
 
 # %% worked="digit_bits"
 group = demo["train"]["group_size"]
@@ -408,7 +435,7 @@ for layers in (1, model.config.num_hidden_layers):
     print(
         f"{layers} layer(s): the question hears {share:.1%} of the window, a digit costs {(1 - share) * np.log2(10):.2f} bits"
     )
-print(f"recorded: {np.mean(digits):.2f} bits")
+print(f"recorded: {np.mean(digits):.2f} bits; a guess costs {np.log2(10):.2f}")
 
 # %% [markdown]
 # ## Break it
@@ -492,7 +519,7 @@ course.quiz(
         "The loss on passkey digits hardly moves while training. What follows?",
         right=(
             "Nothing yet about passkeys under dense attention",
-            "The loss is measured under the training pattern, where the question sees few keys directly. Dense use is another experiment, and lesson 08 runs it.",
+            "The loss is measured under the training pattern, where the question sees few keys directly. Dense use is another matter: you have measured it in this lesson.",
         ),
         wrong=[
             (

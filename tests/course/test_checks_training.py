@@ -134,6 +134,10 @@ BITS_MISTAKES = {
     "one layer": (lambda g, n: bits(g, 1), "this is one layer"),
     "column": (lambda g, n: (1 - g.reach(n)[:, -1].mean()) * math.log2(10), "rows hear, columns are heard"),
     "own place": (lambda g, n: (1 - g.reach(n)[-1, :-1].mean()) * math.log2(10), "own place counts"),
+    "inside the logarithm": (
+        lambda g, n: -math.log2(g.reach(n)[-1].mean() + (1 - g.reach(n)[-1].mean()) / 10),
+        "taken of bits",
+    ),
     "everybody": (lambda g, n: (1 - g.reach(n).mean()) * math.log2(10), "mean over all tokens that hear"),
     "too many digits": (lambda g, n: 5 * bits(g, n), "one digit is asked for"),
     "all keys": (lambda g, n: (~g.reach(n)[-1]).sum() * math.log2(10), "take the mean"),

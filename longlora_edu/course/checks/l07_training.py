@@ -218,6 +218,10 @@ DIGIT_MISTAKES = {
         "the question's own place counts like all others: take the mean over the whole last row, `reach(layers)[-1]`",
         _of_reach(lambda reach: reach[-1, :-1].mean()),
     ),
+    "inside the logarithm": Mistake(
+        "the average is taken of bits, and not of chances: a share costs nothing, the others `np.log2(10)` each",
+        lambda geometry, layers: -math.log2((heard := geometry.reach(layers)[-1].mean()) + (1 - heard) / 10),
+    ),
     "everybody": Mistake(
         "this is the mean over all tokens that hear; only the last one is asked: `reach(layers)[-1]`",
         _of_reach(lambda reach: reach.mean()),
