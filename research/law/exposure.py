@@ -35,7 +35,7 @@ USED = 0.02  # heads of a kind have learned to look if they see more than this s
 
 @dataclass(frozen=True)
 class Exposure:
-    """Looks of a row's training (m, k): whether the chain of each is all `visible`, and its distance in positions."""
+    """Training looks (m, k): `visible`, whether all looks of the chain are seen, and `distance`, in positions."""
 
     visible: np.ndarray
     distance: np.ndarray
@@ -94,7 +94,7 @@ def exposure_of(row: Recall, layout: str | None = None) -> Exposure:
 
 @cache
 def seen_in_use(row: Recall, kind: str) -> float:
-    """Return the share of a class's chains whose looks heads that learned to look all see, under the pattern."""
+    """Return the share of a class's chains that sparse use can answer: heads that learned to look see all their looks."""
     trained = seen_by_kind(row, looks_of(row, row.layout))
     whole = trained.any(axis=0).all(axis=1)
     used = trained[:, whole].mean(axis=(1, 2)) > USED if whole.any() else np.zeros(2, dtype=bool)
