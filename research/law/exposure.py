@@ -94,7 +94,7 @@ def exposure_of(row: Recall, layout: str | None = None) -> Exposure:
 
 @cache
 def seen_in_use(row: Recall, kind: str) -> float:
-    """Return the share of a class's chains that sparse use can answer: heads that learned to look see all their looks."""
+    """Return the share of a class's chains that sparse use can answer: heads that learned to look see all looks."""
     trained = seen_by_kind(row, looks_of(row, row.layout))
     whole = trained.any(axis=0).all(axis=1)
     used = trained[:, whole].mean(axis=(1, 2)) > USED if whole.any() else np.zeros(2, dtype=bool)
