@@ -448,6 +448,20 @@ def test_the_last_word_becomes_another_of_its_length(node, text, word, other):
     assert text[start:stop] == word and changed == text[:start] + other + text[stop:]
 
 
+def test_the_page_says_how_much_it_read(node):
+    said = node(
+        "const answer = given.map(([used, fresh, seconds, length]) => m.readingSaid({ used, fresh, seconds }, length));",
+        [[1024, 1024, 2.25, 1024], [240, 1, 0.0352, 240], [240, 12, 0.2, 240], [240, 0, 0.0001, 240], [8, 8, 0, 11]],
+    )
+    assert said == [
+        "Read 1,024 bytes in 2.3 s.",
+        "Read 1 new byte in 35 ms.",
+        "Read 12 new bytes in 200 ms.",
+        "Read before: nothing new to compute.",
+        "Read 8 bytes in 1 ms. Wrap takes whole groups: the last 3 bytes are left out.",
+    ]
+
+
 def test_bytes_have_a_sign_and_a_text_is_cut_at_what_fits(node):
     signs, spoken, fitted = node(
         """

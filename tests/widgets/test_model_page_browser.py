@@ -132,7 +132,7 @@ def test_typing_is_read_along_and_computes_the_new_bytes_only(opened):
     part(page, "text").focus()
     page.keyboard.press("Control+End")
     page.keyboard.type("x")
-    wait_for_status(page, "^Read 1 bytes in ")
+    wait_for_status(page, "^Read 1 new byte in ")
     assert part(page, "length").inner_text().startswith(f"{len(TEXT) + 1} of")
     assert rows(page) == [["after", "dense"]]
     assert page.locator("[data-part=file]").input_value() == ""
@@ -179,7 +179,7 @@ def test_a_likely_byte_is_added(opened):
     button = part(page, "next").locator("button").first
     byte = int(button.get_attribute("data-byte"))
     button.click()
-    wait_for_status(page, "^Read 1 bytes")
+    wait_for_status(page, "^Read 1 new byte in")
     if byte < 128:
         assert part(page, "text").input_value() == TEXT + chr(byte)
 

@@ -23,3 +23,12 @@ export const quoted = (ids, from, to) => Array.from(ids.slice(Math.max(0, from),
 
 export const escaped = (text) =>
   text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
+
+// What was read: new bytes only, since what a text shares with the one before is kept.
+export function readingSaid({ used, fresh, seconds }, length) {
+  const time = seconds < 1 ? `${Math.max(1, Math.round(1000 * seconds))} ms` : `${seconds.toFixed(1)} s`;
+  const bytes = `${fresh.toLocaleString("en-US")} ${fresh < used ? "new " : ""}${fresh === 1 ? "byte" : "bytes"}`;
+  const read = fresh ? `Read ${bytes} in ${time}.` : "Read before: nothing new to compute.";
+  const left = length - used;
+  return left ? `${read} Wrap takes whole groups: the last ${left} bytes are left out.` : read;
+}

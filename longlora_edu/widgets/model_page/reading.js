@@ -2,7 +2,7 @@
 
 import { drawCurves } from "./chart.js";
 import { ATTENTIONS, MODELS } from "./desk.js";
-import { escaped, sign, spoken } from "./bytes.js";
+import { escaped, readingSaid, sign, spoken } from "./bytes.js";
 import { usable } from "./pattern.js";
 
 const percent = (chance) =>
@@ -51,12 +51,7 @@ export function newReading(page) {
     const result = seen.get(current) ?? (await readWith(model, pattern, `${model}, ${ATTENTIONS[pattern.name][0]}`));
     pending--;
     if (!result) return false; // something else has been asked for meanwhile
-    const time =
-      result.seconds < 1 ? `${Math.max(1, Math.round(1000 * result.seconds))} ms` : `${result.seconds.toFixed(1)} s`;
-    const left = page.ids.length - result.used;
-    page.status(
-      `Read ${result.fresh.toLocaleString("en-US")} bytes in ${time}.${left ? ` Wrap takes whole groups: the last ${left} bytes are left out.` : ""}`,
-    );
+    page.status(readingSaid(result, page.ids.length));
     paint();
     for (const listener of listeners) listener();
     return true;
