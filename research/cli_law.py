@@ -26,7 +26,8 @@ _Out = Annotated[Path, typer.Option(help="Folder of the records.", show_default=
 @study_app.command()
 def law(
     part: Annotated[
-        Literal["law", "remedy", "all"], typer.Option(help="Rows that test the law, rows of the remedy, or both.")
+        Literal["law", "longer", "remedy", "all"],
+        typer.Option(help="Rows that test the law, the same for more steps where it failed, the remedy's, or all."),
     ] = "all",
     jobs: Annotated[int, typer.Option(min=1, help="Rows computed at a time, each in a process.")] = 2,
     out: _Out = FOLDER,
@@ -101,12 +102,14 @@ def law_verdict(
         from .law.law_file import LAW, law_hash
         from .law.law_page import measured_page
         from .law.law_verdict import by_row
+        from .law.longer import longer_tables
         from .law.remedy_tables import remedy_tables
         from .study.inputs import default_folder
         from .study.row import read_rows
 
         law, records = law_hash(), read_rows(out)
         page = measured_page(*_predicted(), by_row(records, law), law)
+        page += longer_tables(by_row(records, law))
         page += remedy_tables([*read_rows(default_folder()), *records], law)
         path = to or LAW.with_name("law_measured.md")
         replace_file(path, page.encode())
@@ -150,6 +153,10 @@ def _rows_of(part: str) -> Sequence:
     if part in ("law", "all"):
         fit, drawn, _ = _predicted()
         rows += drawn.rows()
+    if part in ("longer", "all"):
+        from .law.longer import longer_rows
+
+        rows += longer_rows()
     if part in ("remedy", "all"):
         from .law.remedy import remedy_rows
 
