@@ -1,7 +1,7 @@
 """LongLoRA on one sheet: a small model learns to read twice as far, in NumPy, with nothing hidden.
 
-Run `python notebooks/one_sheet.py`. The headings are the six steps of the pseudo-code in the class
-notes on the paper (arXiv 2309.12307). Where a step is imprecise, the lines below say what is done.
+Run `python notebooks/one_sheet.py` in a clone, which holds the base. The headings are the six steps
+of the class notes' pseudo-code (arXiv 2309.12307). Where one is imprecise, see what is done here.
 
 A piece of the model m returns its result y and `back`, the function that walks the piece backwards:
 from d_y, the gradient of the loss with respect to y, to d_x. m.w has the weights by name, m.grads

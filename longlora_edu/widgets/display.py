@@ -10,9 +10,12 @@ from ..plots.picture import Picture
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 HINT = "<p><small>Saved as it stood. Run this cell to use it again.</small></p>"
-# ipywidgets give a choice one line of a fixed height; on a telephone it needs several.
+# ipywidgets give a choice one line of a fixed height; on a telephone it needs several, with the circle beside the first.
+# In their HTML the circle comes after the words.
 NARROW = (
-    ".longlora-live .widget-radio-box label {height: auto; line-height: 1.4; margin: 3px 0; white-space: normal} "
+    ".longlora-live .widget-radio-box label {height: auto; line-height: 1.4; margin: 3px 0; white-space: normal; "
+    "display: flex; flex-direction: row-reverse; justify-content: flex-end; align-items: flex-start} "
+    ".longlora-live .widget-radio-box input {flex: none; height: auto; line-height: 1.4; margin-top: 0.25em} "
     ".longlora-live :is(.widget-radio, .widget-radio-box, .widget-text, .widget-html) {max-width: 100%}"
 )
 _STILL = re.compile(

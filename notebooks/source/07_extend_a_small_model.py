@@ -31,7 +31,7 @@ from longlora_edu.course.checks import l07_training as check
 from longlora_edu.course.play import live, train_panel
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.model import bundled_model
-from longlora_edu.training import corpus, evaluate, finetune, references
+from longlora_edu.training import corpus, evaluate, finetune, passkey, references
 
 # %% [markdown]
 # ## Why
@@ -65,7 +65,8 @@ print(course.recorded_line("demo"))
 #
 # The next cells run each step once, on as little as possible. After that you run the real thing.
 #
-# **Step 1: the base model.** It reads bytes, and was trained on windows of the Python standard library's source.
+# **Step 1: the base model.** It reads bytes. It was trained on windows of the Python standard library's source, some of them
+# with a *passkey*: a number that stands somewhere and is asked for at the end.
 
 # %%
 model = bundled_model()
@@ -90,10 +91,9 @@ print(f"training: groups of {report.pattern.group_size}, half of the heads shift
 print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full attention")
 
 # %% [markdown]
-# What trains? Lesson 06 counted with rank 8, and the demo's recipe has a far larger one. On a matrix as small as this
-# model's, A and B of that rank hold as many numbers as the matrix, so LoRA saves nothing on the attention matrices. What
-# is saved is the feed-forward half of the model: it stays frozen. On a large model begin with rank 8, as the paper does;
-# there A and B are a small part.
+# What trains? Lesson 06 counted with rank 8. The demo's recipe has rank 96, and a matrix of this model is 192 wide. So A and B
+# together hold as many numbers as the matrix beside them, and LoRA saves nothing there. What is saved is the feed-forward
+# half of the model: it stays frozen. On a large model begin with rank 8, as the paper does; there A and B are a small part.
 
 # %%
 width = model.config.hidden_size
@@ -146,8 +146,9 @@ course.reveal(
     "07.short",
     SHORT[0] if at_old[1] < at_old[0] else SHORT[1] if at_old[1] < 1.2 * at_old[0] else SHORT[2],
     f"{at_old[0]:.3f} bits per byte before and {at_old[1]:.3f} after. YaRN leaves the fastest pairs alone, but it "
-    "slows the others and makes all scores a little larger, and a few steps do not repair all of that. In the picture: the model as "
-    "pretrained, with stretched positions and nothing trained, and after the recipe.",
+    "slows the others and makes all scores a little larger, and a few steps do not repair all of that. In the picture: the "
+    "model as pretrained, with stretched positions and nothing trained, and after the recipe. At the new length the last two "
+    "read nearly alike. So what is the training for? Keep that question.",
     picture=plots.show_bits_by_length(
         **{when: demo[when]["bits_per_byte"] for when in ("before", "stretched", "after")}, trained_context=was
     ),
@@ -181,12 +182,13 @@ course.reveal(
 # Third, the training itself. We plant two things in the training text. *References*: a line sets a number under a name, and
 # a later line asks for it; [lesson 08](08_did_it_work.ipynb) is about them. *Passkeys*, in fewer windows: a number is
 # [hidden at a random depth](glossary.md#passkey-retrieval) and asked for at the end. Attention is sparse while the model
-# trains, and the groups are a quarter of the window. A reference, planted in a piece of code:
+# trains, and the groups are a quarter of the window. First a passkey, then a reference, planted in pieces of code:
 #
 # {{beginners: Passkey retrieval}}
 
 # %%
 piece = corpus.Windows(text.train, 240).draw(np.random.default_rng(5), 1)[0]
+print(passkey.hide_passkey(piece[:180], 0.4, np.random.default_rng(0)).tobytes().decode(), "\n" + 60 * "-")
 planted = references.hide_references(piece, [references.Reference(60, 200)], np.random.default_rng(0), held_out=False)
 print(planted.tobytes().decode())
 
@@ -201,16 +203,14 @@ curve = demo["train"]["curve"]
 digits = [point["passkey_nats"] / np.log(2) for point in curve if point["passkey_nats"] is not None]
 half = len(digits) // 2
 guess = np.log2(10)
-deaf = sum(cost > 0.9 * guess for cost in digits)  # of the steps that had a key
 course.reveal(
     "07.key_loss",
     KEYS[0] if np.mean(digits[half:]) < guess / 4 else KEYS[2] if np.mean(digits[half:]) > 1.2 * guess else KEYS[1],
     f"{np.mean(digits[:half]):.2f} bits per digit in the first half of the steps, {np.mean(digits[half:]):.2f} in the "
-    f"second; a guess costs {guess:.2f}. At {deaf} of the {len(digits)} steps with a key, a digit cost about a "
-    "guess or more; at the others it cost less. The question sees about a quarter of the window directly, and a key elsewhere "
-    "could only come through tokens in between. This model did not learn that. And yet with dense attention it finds "
-    f"{demo['after']['passkey'][str(target_length)]:.0%} of the keys at the target length. Where does it have that from? Your "
-    "own run, below, has the answer in one of its columns.",
+    f"second; a guess costs {guess:.2f}. The question sees about a quarter of the window directly. A key elsewhere could only "
+    "come through tokens in between, and this model did not learn that. And yet with dense attention it finds "
+    f"{demo['after']['passkey'][str(target_length)]:.0%} of the keys at the target length. How can that be? Your own run, "
+    "below, has the answer in one of its columns.",
     because={KEYS[0]: "The pattern of training hides most keys from direct sight."},
 )
 
@@ -221,7 +221,8 @@ course.reveal(
 # recipe, trains, merges, and measures again. It measures three times, which may take as long as the training: go on reading.
 # **Stop** ends it after the present step, and you keep what it has learned: it is merged and measured.
 #
-# *Task*: commit first, then press, and watch the two curves.
+# *Task*: commit first, then press, and watch two losses: that of the text, the blue line, and that of the references, the
+# pink dots. (The grey line is what training lowers: a mean of all bytes in which planted digits count more.)
 
 
 # %%
@@ -240,9 +241,9 @@ falls = {
 course.reveal(
     "07.left",
     max(falls, key=falls.get),
-    f"In the demo from there on: the text {falls[CURVES[0]] / np.log(2):.2f} bits, the references {falls[CURVES[1]] / np.log(2):.2f}. The base "
-    "knows text, and references are new to it. They begin above what a guessed digit costs, as at first it does not even "
-    "expect a digit there.",
+    f"In the demo, from there to the last reference, the loss of the text fell by {falls[CURVES[0]] / np.log(2):.2f} bits a "
+    f"byte, and that of the references by {falls[CURVES[1]] / np.log(2):.2f} bits a digit. The base knows text, and references "
+    "are new to it. They begin above what a guessed digit costs, as at first it does not even expect a digit there.",
 )
 
 # %%
@@ -265,8 +266,8 @@ plots.show_loss(result.curve)
 
 # %% [markdown]
 # While references are planted, the text's curve includes their made-up names and numbers, which nobody can guess. That is
-# why it drops when they stop, near the end: the schedule ends on plain text, so that the model finishes on what it will
-# mostly read. (A short run may meet no passkey.)
+# why it drops when they stop, for the last part of the run: the schedule ends on plain text, so that the model finishes on
+# what it will mostly read. (A short run may meet no passkey.)
 #
 # Below is the recorded run: the demo, four times the trained context. The slider goes through its steps and trains nothing.
 
@@ -295,10 +296,8 @@ print(f"knowing only how often each byte occurs: {useless:.2f} bits per byte")
 before, after = result.before, result.after
 lengths = sorted(before["bits_per_byte"])
 three = {"before": before, "stretched": result.stretched, "after": after}
-print("bits per byte, by bytes read")
-print(" " * 6, *(f"{name:>9}" for name in three))
-for length in lengths:
-    print(f"{length:6,}", *(f"{step['bits_per_byte'][length]:9.3f}" for step in three.values()))
+rows = [(f"{length:,}", *(f"{step['bits_per_byte'][length]:.3f}" for step in three.values())) for length in lengths]
+course.show_table(["bytes read", *three], rows, caption="Bits per byte")
 plots.show_bits_by_length(
     before["bits_per_byte"],
     after["bits_per_byte"],
@@ -307,17 +306,18 @@ plots.show_bits_by_length(
 )
 
 # %% after="07.key_loss"
-print("passkeys found, by bytes read")
-print(" " * 6, *(f"{name:>9}" for name in three))
-for length in sorted(after["passkey"]):
-    print(f"{length:6,}", *(f"{step['passkey'][length]:9.0%}" for step in three.values()))
+rows = [(f"{length:,}", *(f"{step['passkey'][length]:.0%}" for step in three.values())) for length in sorted(after["passkey"])]
+course.show_table(["bytes read", *three], rows, caption="Passkeys found")
 plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 
 # %% [markdown] after="07.key_loss"
-# In the picture each square stands for very few trials: one key lost, and it changes its colour. Now look at the middle
-# column. The stretched model finds the passkeys, and nobody trained it. So passkeys prove that the positions were
-# stretched, and not that training taught anything; a few steps may even lose some. And the references? You have trained for
-# them, so here is what you got.
+# In the picture each square stands for very few trials: one key lost, and it changes its colour.
+#
+# Now look at the column *stretched* of the table. That model finds the passkeys, and nobody trained it further. It learned
+# passkeys while it was pretrained, on short windows, and with stretched positions it finds them on long ones too. So
+# passkeys prove that the positions were stretched, and not that training taught anything; a few steps may even lose some.
+#
+# And the references? You have trained for them, so here is what you got.
 
 # %% after="07.key_loss"
 groups = {"<=G": "within a group", "G-2G": "one to two groups back", ">2G": "further back"}
@@ -341,11 +341,11 @@ for kind, where in groups.items():
 # Here is the model that you have just trained, alive in your browser. Type to it. Switch between *before*, *stretched* and
 # *after*. Click a byte to see where each head looks.
 #
-# *Task*: choose *a number by its name*, hide one far back in the text, and press *Ask with all*. Which of the three models
-# gives the number the best chance?
+# *Task*: choose *a number by its name*, hide one some 300 bytes back, and press *Ask with all*. Which of the three models writes
+# it, and under which attention? Then hide it further back. After so few steps yours will miss many of those.
 
 # %%
-course.living_model(result)
+course.after("07.position", course.living_model, result)
 
 # %% [markdown]
 # ## Build: one training step
@@ -423,9 +423,7 @@ check.digit_bits(digit_bits)
 # A guess among ten costs `np.log2(10)` bits. Multiply it by one minus the share.
 
 # %% [markdown]
-# The next cell compares the formula with the record, for as many layers as the small model has, and for one. Four layers
-# could bring most keys to the question. But then a token in between must pick a key up before anybody asks for it, and
-# this model has not learned to. It saves less than half of what one layer could, as it misses keys that it sees.
+# The next cell compares the formula with the record, for one layer and for as many as the small model has.
 
 # %% worked="digit_bits"
 group = demo["train"]["group_size"]
@@ -438,6 +436,10 @@ for layers in (1, model.config.num_hidden_layers):
 print(f"recorded: {np.mean(digits):.2f} bits; a guess costs {np.log2(10):.2f}")
 
 # %% [markdown]
+# Four layers could bring most keys to the question. But then a token in between must pick a key up before anybody asks for
+# it, and this model has not learned to. It saves less than half of what one layer could, as it misses keys that it sees.
+
+# %% [markdown]
 # ## Break it
 #
 # The most common way to ruin an extended model is to lose one number. Merge, save, load elsewhere, and forget the position
@@ -446,22 +448,21 @@ print(f"recorded: {np.mean(digits):.2f} bits; a guess costs {np.log2(10):.2f}")
 
 # %%
 good = result.model.config
-result.model.config = dataclasses.replace(good, rope=bundled_model().config.rope)  # the positions of the base
-lost = evaluate.score_text(result.model, text.held_out, lengths, windows=settings.windows, seed=settings.seed)
+wrong = {"with the base's": bundled_model().config.rope}
+print("with its own positions:", ", ".join(f"{after['bits_per_byte'][n]:.2f} bits at {n:,} bytes" for n in lengths))
+for name, rope in wrong.items():
+    result.model.config = dataclasses.replace(good, rope=rope)
+    lost = evaluate.score_text(result.model, text.held_out, lengths, windows=settings.windows, seed=settings.seed)
+    print(f"{name}:", ", ".join(f"{lost.by_length[n]:.2f} bits at {n:,} bytes" for n in lengths))
 result.model.config = good
-for length in lengths:
-    print(
-        f"{length:5,} bytes: {after['bits_per_byte'][length]:.2f} bits with its own positions, "
-        f"{lost.by_length[length]:.2f} with the base's"
-    )
 
 # %% [markdown]
 # At the old length hardly anything shows after so short a training, so a test with short texts would pass. Beyond it the
 # model is as lost as before you began.
 #
-# **Your turn**: in the cell above replace `bundled_model().config.rope` by
-# `dataclasses.replace(good.rope, factor=good.rope.factor / 2)`. That is the other published trap: a factor counted from the
-# wrong length. Compare the last number with the one above: half of the stretch is better than none, and not good enough.
+# **Your turn**: add to `wrong` an entry `"with half the factor": dataclasses.replace(good.rope, factor=good.rope.factor / 2)`.
+# That is the other published trap: a factor counted from the wrong length. Half of the stretch is better than none, and not
+# good enough.
 
 # %% [markdown]
 # ## Recap
@@ -524,7 +525,7 @@ course.quiz(
         wrong=[
             (
                 "The learning rate is too low for the digits",
-                "No rate helps with a key that the question does not see: exercise 7.2 counts them.",
+                "A rate is not what keeps a key from the question: the pattern hides most keys from direct sight, and dense use does not.",
             ),
             (
                 "The model will not find passkeys at the target length",

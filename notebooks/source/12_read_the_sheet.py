@@ -8,7 +8,7 @@
 # **After this lesson you can**
 #
 # - read LongLoRA as one program, from the weights on disk to the longer model, and say what each part does;
-# - point at the few lines that are S²-Attn, and at the few that are LoRA;
+# - point at the lines that are S²-Attn, and at those that are LoRA;
 # - remove one line and say what happens to the mask, to training and to the longer model.
 #
 # **You need first** to know who sees whom in [groups with a shift](02a_wall_and_shift.ipynb) (which keys does
@@ -42,23 +42,37 @@ for step, lines in sheets.lines_by_step(source).items():
     print(f"{lines:4} lines   {step}")
 print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitlines())} in all")
 
-# %% [markdown] minutes=12
-# The headings quote a pseudo-code of six steps from class notes on the paper. Five of the headings are not quite right, and
-# a comment under each says how. Open [the file](one_sheet.py) and find these comments. That is a walk from top to bottom,
-# and you need not follow every line: the Llama of step 3 and the gradients can wait. What you need below is quoted there.
+# %% [markdown]
+# And this is the map: the function that runs it all, at the end of the file.
+
+# %%
+print(sheets.excerpt("main"))
+
+# %% [markdown] minutes=8
+# ## Predict: which headings are right?
 #
-# <details><summary>The five headings</summary>
-#
-# Step 1: the base model must be told its new positions too. Step 2a: the answer is in the text, no questions are needed.
-# Step 3: there is nothing to retain. Step 4: embeddings and norms are there already, and have to be freed before
-# training. Step 6: LoRA goes into the weights first.
-#
-# </details>
+# The seven headings quote a pseudo-code from class notes on the paper. Five of them are not quite right, and a comment
+# under each says how. Open [the file](one_sheet.py) and find these comments. That is a walk from top to bottom, and you
+# need not follow every line: the Llama of step 3 and the gradients can wait.
 #
 # {{beginners: Shifted sparse attention}}
 
+# %%
+course.predict(
+    "12.headings",
+    "Two of the seven headings need no correction. Which?",
+    choices=["1 and 4", "2a and 5", "2b and 5", "2b and 6", "3 and 6"],
+)
+course.reveal(
+    "12.headings",
+    "2b and 5",
+    "Step 1: the base model must be told its new positions too. Step 2a: the answer is in the text, no questions are needed. "
+    "Step 3: there is nothing to retain. Step 4: embeddings and norms are there already, and have to be freed before "
+    "training. Step 6: LoRA goes into the weights first.",
+)
+
 # %% [markdown] instructor=true
-# *What to say*: ask the room for the five places before anybody opens the fold.
+# *What to say*: ask the room for the five places before anybody commits.
 
 # %% [markdown]
 # ## Predict: how much of it is S²-Attn?
@@ -73,7 +87,7 @@ of_s2 = [
 course.predict(
     "12.lines",
     "Suppose that the sheet trained with full attention only. How many of its lines of code would change or go?",
-    choices=["About fifteen", "About forty", "About eighty", "About a hundred and fifty"],
+    choices=["About five", "About fifteen", "About thirty: all of step 2b", "About sixty: the gradients, too"],
 )
 course.reveal(
     "12.lines",
@@ -85,13 +99,15 @@ course.reveal(
 # %% [markdown]
 # ## Play: push a token
 #
-# This is the heart of the sheet, both ways. `back` walks it from the gradient of the output to those of q, k and v.
+# This is the heart of the sheet, forwards and backwards. `attention` returns `y` and the function `back`, which turns the
+# gradient of `y` into those of q, k and v.
 
 # %%
 print(sheets.excerpt("roll_half", "mask", "attention"))
 
 # %% [markdown]
-# Here it is at work. We change the value of one token at a time; a coloured square says that an output moves.
+# Here it is at work, on one plain head and one shifted head. We change the value of one token at a time. A coloured square
+# says that an output moves.
 # **One task.** Look at the picture for groups of 8. Then change `g` to 16, the whole text, and say before you run the cell
 # what it will be.
 
@@ -99,24 +115,25 @@ print(sheets.excerpt("roll_half", "mask", "attention"))
 n, g = 16, 8
 
 
-def who_moves(attention, n, g, heads=2):
-    """bool (n n): does output i (row) move when token j (column) is pushed?"""
-    q, k, v = np.random.default_rng(0).normal(size=(3, n, heads, 4))
+def who_moves(attention, n, g, head):
+    """bool (n n): does output i (row) of one of two heads move when token j (column) is pushed?"""
+    q, k, v = np.random.default_rng(0).normal(size=(3, n, 2, 4))
     before = attention(q, k, v, g)[0]
     moved = np.zeros((n, n), bool)
     for token in range(n):
         pushed = v.copy()
         pushed[token] += 1
-        moved[:, token] = (attention(q, k, pushed, g)[0] != before).any(axis=(1, 2))
+        moved[:, token] = (attention(q, k, pushed, g)[0] != before)[:, head].any(axis=1)
     return moved
 
 
-tables = {f"groups of {g}": who_moves(sheet.attention, n, g)}
+names = (f"plain head, groups of {g}", "shifted head")
+tables = {name: who_moves(sheet.attention, n, g, head) for head, name in enumerate(names)}
 plots.show_perturbation(tables)
 
 # %% [markdown]
-# With groups of 8 you see two kinds of blocks, one over the other: those of the plain head and those of the shifted one.
-# Nothing stands above the diagonal: no token hears the future.
+# The plain head has two blocks. The shifted head has one in the middle, and a half at each end. Nothing stands above the
+# diagonal: no token hears the future.
 #
 # <details><summary>And with one group of 16?</summary>
 #
@@ -137,9 +154,9 @@ print("\n".join(of_s2))
 #
 # ### Exercise 12.1 · Without the line that separates
 #
-# In `mask` the assignment of `added[-1, …]` goes. The roll has put the first tokens of the text behind its last ones, into the last
-# group of each shifted head, and causality is judged in rolled order. Which keys of its *future* does each query see on
-# a shifted head?
+# In `mask` the assignment of `added[-1, …]` goes. On a shifted head the roll has put the first tokens of the text behind
+# its last ones, into one group. "Later" now means later in this rolled order, and that is what the mask forbids. Which keys
+# of its real *future* does each query see on a shifted head?
 
 
 # %% exercise="seen_ahead" difficulty=3 importance=5 minutes=6 points=2
@@ -241,22 +258,41 @@ print(f"in the small model: {norms:,} of {everything:,} numbers that train, {nor
 #
 # {{beginners: Normalisation layers}}
 #
+# ## Reveal: the lines of LoRA
+#
+# `add_lora` above puts two small matrices beside each W of attention. `linear` uses them, and `merge` adds them to W in the
+# end.
+
+# %%
+print(sheets.excerpt("linear", "merge"))
+
+# %% [markdown]
+# In `linear`, LoRA is the line with `low =` and the term with `low` in what is returned. Its gradients are the three lines
+# with `d_low`. The gradient of `b` needs `low`, so it needs A; the gradient of `a` needs `d_low`, so it needs B. W gets none.
+# Does `merge` give the same model? Here B is no longer zero, as after training:
+
+# %%
+ids = np.frombuffer(b"def area(radius):", np.uint8)
+for name in [name for name in m.w if "lora_B" in name]:
+    m.w[name] += np.random.default_rng(1).normal(size=m.w[name].shape).astype(np.float32) / 20
+beside = sheet.forward(m, ids, len(ids))[0]
+sheet.merge(m)
+print(f"largest difference of a logit, merged or beside: {abs(sheet.forward(m, ids, len(ids))[0] - beside).max():.0e}")
+
+# %% [markdown]
 # ## Break it: take one line away
 #
-# Now it is measured. First the two lines that belong to attention. Look above the diagonal: the block of exercise 12.1
-# is there, and something wider without the shift back, where place i holds what belongs to a later token.
+# Now it is measured. First the two lines that belong to attention, on the shifted head. Look above the diagonal: on the left
+# is the block of exercise 12.1. On the right, without the shift back, place i holds what belongs to a later token.
 
 # %%
 forms = {"as it stands": (), **{f"without {part}": changes for part, changes in sheets.BREAKS.items()}}
-tables = {
-    name: who_moves(sheets.load_sheet(*forms[name]).attention, 16, 8)
-    for name in ("as it stands", "without boundary", "without shift back")
-}
-plots.show_perturbation(tables)
+broken = ("without boundary", "without shift back")
+plots.show_perturbation({name: who_moves(sheets.load_sheet(*forms[name]).attention, 16, 8, head=1) for name in broken})
 
 # %% [markdown]
-# In both, outputs hear their future. Would you notice it while you train? Each form trains on the same windows, from the
-# same LoRA, and you watch its loss.
+# In both, outputs hear their future. Would you notice it while you train? Each form trains on the same windows and begins
+# with the same LoRA. You watch its loss.
 
 # %%
 LOSSES = [
@@ -275,46 +311,58 @@ higher = [last[part] > 1.05 * last["sheet"] for part in ("boundary", "shift back
 course.reveal(
     "12.loss",
     LOSSES[2] if higher == [False, True] else LOSSES[3] if not any(higher) else LOSSES[0],
-    f"In the last ten of the recorded steps: {last['sheet']:.3f} nats as it stands, {last['boundary']:.3f} without the boundary, "
-    f"{last['shift back']:.3f} without the shift back. Only the first tokens of a text see the end of it, and none of them sees "
-    f"the byte after its own. Without the shift back half of the heads give each token what belongs to another: the loss "
-    f"begins at {first:.1f}, and training brings most of it down, not all.",
+    f"In the last ten of the recorded steps: {last['sheet']:.3f} nats as it stands, {last['boundary']:.3f} without the "
+    f"boundary, {last['shift back']:.3f} without the shift back. Without the boundary only the first tokens of a text see the "
+    "end of it, and none of them sees the byte after its own. Without the shift back place i holds the output of a token half "
+    "a group later, and the next byte is among what it may see. But to copy it, the head would have to look back exactly "
+    "half a group less one. No head has learned that, and so few steps do not teach it. What remains is an output in the "
+    f"wrong place: the loss begins at {first:.1f}, and training brings most of it down, not all.",
 )
 
 # %% [markdown] after="12.loss"
-# A few steps of each, here and now. *Leak* says how far a change of the last byte moves the predictions *before* it, in
-# logits, before any training. The loss is the mean over the steps; all forms see the same windows, so compare the rows.
+# A few steps of each, here and now. *Leak* says how far a change of a text's last byte moves the predictions *before* it, in
+# logits, before any training. The loss is the mean over the steps. All forms see the same windows: compare the rows. (The
+# record further down has other windows, and many more steps.)
 
 # %% after="12.loss"
-steps, batch, count = (profile.choose(laptop=value, binder=small, ci=1) for value, small in ((10, 4), (4, 2), (6, 3)))
+few = profile.choose(laptop={"steps": 10, "batch": 4}, binder={"steps": 4, "batch": 2}, ci={"steps": 1, "batch": 1})
 for name, form in forms.items():
-    done = sheets.train_form(*form, steps=steps, count=count, batch=batch)
+    done = sheets.train_form(*form, count=3, **few)
     print(f"{name:18} leak {done['leak']:5.2f}, loss {np.mean(done['loss']):.2f}")
 
 # %% [markdown]
 # {{beginners: Leak}}
 
 # %% [markdown] after="12.loss"
-# And the whole training of each form, recorded. All are read densely, by the sheet as it stands. *Found* counts
-# references that lie across a border between two groups, with words and digits that no training text had.
+# And the whole training of each form, recorded, read densely by the sheet as it stands. In 500 places a number has to be
+# found that stands before a border between two groups and is asked for behind it:
+#
+# ```python
+# # set kqz=48213
+# …some lines of code…
+# # get kqz 48213
+# ```
+#
+# *Found* counts those whose five digits are all right. No word such as `kqz` was in the training text.
 
 # %% after="12.loss"
-print(course.recorded_line("one_sheet"))
-for name, part in zip(forms, last, strict=True):
-    done = record[part]
-    print(
-        f"\n{name}: leak {done['leak']:.2f}, loss at last {last[part]:.3f}\n"
-        f"    read densely {done['bits_per_byte']:.3f} bits a byte, {done['found']} of {done['of']} found"
-    )
+rows = [
+    (name, f"{(done := record[part])['leak']:.2f}", f"{last[part]:.3f}", f"{done['bits_per_byte']:.3f}", done["found"])
+    for name, part in zip(forms, last, strict=True)
+]
+course.show_table(
+    ["form", "leak", "last loss", "bits a byte, read densely", "found of 500"], rows, caption="The sheet and its breaks"
+)
+print(course.recorded_line("one_sheet"), "Without the shift back:", record["shift back"]["renewed"]["date"][:10])
 
 # %% [markdown] after="12.loss"
 # Read it row by row, against the first.
 #
 # - **Without the boundary** the loss is the same, and as many references are found. Nothing in training warns you. Only
-#   the push tells. Read densely, text costs a little more; probably the first tokens have learned to use the last.
+#   the push tells. Read densely, text costs a little more. One run cannot tell whether that is chance.
 # - **Without the shift back** half of the heads hand each token what belongs to another, half a group later. Training gets
 #   used to that, more or less. Then the sheet reads as it should, and the model has learned the wrong places: read
-#   densely, it is broken. (This row was recorded on another day; the gradient is that of the broken form.)
+#   densely, it is broken.
 # - **Without the norms** little is lost here. The model is small and the extension short.
 
 # %% [markdown] instructor=true
@@ -325,7 +373,7 @@ for name, part in zip(forms, last, strict=True):
 # %% [markdown]
 # ## Recap
 #
-# - The whole method fits in one file of NumPy. S²-Attn is a handful of lines, LoRA another; most of the rest is a Llama.
+# - The whole method fits in one file of NumPy. S²-Attn is fifteen lines of it, LoRA some twenty; most of the rest is a Llama.
 # - The same functions read densely and in groups, because S²-Attn has no weights of its own.
 # - A missing line does not crash, and the loss need not show it: push a token, and measure densely.
 #
@@ -341,7 +389,10 @@ course.quiz(
             "Every path to a key that is not seen goes through its weight p, and p is 0.",
         ),
         wrong=[
-            ("In 'back' of attention, where d_s is computed", "Look again: that line has p in front, and no mask."),
+            (
+                "In 'back' of attention, where d_s is computed",
+                "Close: the mask is not in that line. But p is, and p is 0 for each key that the mask took away.",
+            ),
             (
                 "In 'mask', which is cached",
                 "The cache keeps the mask for the next layer. Nothing flows back through it.",

@@ -67,6 +67,22 @@ def of_the_last_token(model, stock, ids):
     return same
 
 
+def of_the_first_row(model, stock, ids):
+    return is_dense(model, stock, ids[:1])
+
+
+def of_all_tokens_but_the_last(model, stock, ids):
+    return is_dense(model, stock, ids[:, :-1])
+
+
+@torch.no_grad()
+def of_sums(model, stock, ids):
+    mode = model.training
+    same = torch.equal(model.eval()(ids).logits.sort(-1).values, stock.eval()(ids).logits.sort(-1).values)
+    model.train(mode)
+    return same
+
+
 @torch.no_grad()
 def within_torch_s_own_tolerance(model, stock, ids):
     mode = model.training
@@ -100,6 +116,7 @@ WRONG_TESTS = {
     "sparse passes": (of_the_first_tokens, "compare the logits of all tokens"),
     "tolerance": (within_tolerance, "a millionth too large"),
     "last token": (of_the_last_token, "wrong at the first token of a row"),
+    "a part compared": (of_the_first_row, "each logit of all tokens of all rows"),
     "mode lost": (loses_the_mode, "leaves the model in evaluation mode"),
     "mode forced": (forces_the_mode, "leaves the model in training mode"),
     "type": (lambda model, stock, ids: None, "True or False, got NoneType .did you forget"),
@@ -131,6 +148,8 @@ def test_tests_that_are_none_are_told_why(mistake, journal):
         (lambda model, stock, ids: model(ids) is None, "training compared"),
         (by_argmax, "tolerance"),
         (within_torch_s_own_tolerance, "tolerance"),
+        (of_all_tokens_but_the_last, "a part compared"),
+        (of_sums, "a part compared"),
     ],
 )
 def test_other_tests_that_are_none_get_the_nearest_sentence(wrong, mistake, journal):

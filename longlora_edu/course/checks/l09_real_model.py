@@ -110,6 +110,13 @@ def evaluation_is_dense(function: Callable) -> Passed:
             "your test passes a model that is wrong at the first token of a row: compare the logits of all tokens, not "
             "of the last one alone",
         ),
+        Trial(
+            _swapped_at_the_end,
+            False,
+            "a part compared",
+            "your test passes a model that gives two of its logits in the wrong places, at the last token of the last "
+            "row and nowhere else: compare each logit of all tokens of all rows, and no sum of them",
+        ),
     )
     compare(
         function,
@@ -131,7 +138,7 @@ def evaluation_is_dense(function: Callable) -> Passed:
         "your test leaves the model in training mode, though it came in evaluation mode: give back the mode that it "
         "had, `model.train(mode)`",
     )
-    return Passed("A good model passes in both modes, four bad ones are caught, and the model keeps its mode.")
+    return Passed("A good model passes in both modes, five bad ones are caught, and the model keeps its mode.")
 
 
 @check("09.trained_share")
@@ -142,8 +149,9 @@ def trained_share(function: Callable) -> Passed:
     compare_numbers(function, cases, _share, WRONG_SHARES, whole=False, names=list(models))
     trained, used = weights_of(cases[0][0])
     recipe = {"trainable_parameters": trained, "trainable_share": trained / used}
-    picture = show_trainable(recipe, lead="A random Llama under the recipe.")
-    return Passed("Right for three models, one of them with a head that is the embedding.", picture)
+    picture = show_trainable(recipe, lead="A made-up model under the recipe.")
+    text = f"The bar is one of them, a made-up Llama of {used:,} weights, and not your model."
+    return Passed(f"Right for three models, one of them with a head that is the embedding. {text}", picture)
 
 
 def _sparse(when: str) -> LlamaForCausalLM:
@@ -163,6 +171,19 @@ def _nudged_at_the_start() -> LlamaForCausalLM:
     """A model that errs at the first token of each row: the others cannot see it in the output."""
     model = _sparse("training")
     model.lm_head.register_forward_hook(lambda head, given, out: torch.cat([out[:, :1] + 1, out[:, 1:]], dim=1))
+    return model
+
+
+def _swapped_at_the_end() -> LlamaForCausalLM:
+    """A model that gives two logits in each other's place at the last of all tokens of the last row: sums are right."""
+    model = _sparse("training")
+
+    def swap(head, given, out):
+        out = out.clone()
+        out[1:, TOKENS - 1 :, :2] = out[1:, TOKENS - 1 :, :2].flip(-1)
+        return out
+
+    model.lm_head.register_forward_hook(swap)
     return model
 
 
