@@ -43,50 +43,60 @@ for step, lines in sheets.lines_by_step(source).items():
 print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitlines())} in all")
 
 # %% [markdown]
-# And this is the map: the function that runs it all, at the end of the file.
-
-# %%
-print(sheets.excerpt("main"))
-
-# %% [markdown] minutes=8
 # ## Predict: which headings are right?
 #
-# The seven headings quote a pseudo-code from class notes on the paper. Five of them are not quite right, and a comment
-# under each says how. Open [the file](one_sheet.py) and find these comments. That is a walk from top to bottom, and you
-# need not follow every line: the Llama of step 3 and the gradients can wait.
-#
-# {{beginners: Shifted sparse attention}}
+# These headings are the pseudo-code of class notes on the paper. You know the method well enough to judge them: five of the
+# seven are not quite right.
 
 # %%
 course.predict(
     "12.headings",
-    "Two of the seven headings need no correction. Which?",
+    "Which two of the seven headings need no correction?",
     choices=["1 and 4", "2a and 5", "2b and 5", "2b and 6", "3 and 6"],
 )
 course.reveal(
     "12.headings",
     "2b and 5",
-    "Step 1: the base model must be told its new positions too. Step 2a: the answer is in the text, no questions are needed. "
-    "Step 3: there is nothing to retain. Step 4: embeddings and norms are there already, and have to be freed before "
-    "training. Step 6: LoRA goes into the weights first.",
+    "Step 1: the base model must be told its new positions too. Step 2a: there is no answer to extract, as each byte is the "
+    "answer to the bytes before it. Step 3: there is nothing to retain, as S² has no weights. Step 4: embeddings and norms "
+    "are there already, and have to be freed before training. Step 6: LoRA goes into the weights first.",
 )
+
+# %% [markdown] minutes=5
+# Now open [the file](one_sheet.py) and walk from heading to heading. A comment under each says the same. You need not follow
+# every line: the Llama of step 3 and the gradients can wait.
+#
+# {{beginners: Shifted sparse attention}}
 
 # %% [markdown] instructor=true
 # *What to say*: ask the room for the five places before anybody commits.
+
+# %% [markdown]
+# And this is the map, the function that runs it all. Where it says `hide_references`, lines like these are hidden in the text,
+# a number under a name and the question for it:
+#
+# ```python
+# # set kqz=48213
+# …some lines of code…
+# # get kqz 48213
+# ```
+
+# %%
+print(sheets.excerpt("main"))
 
 # %% [markdown]
 # ## Predict: how much of it is S²-Attn?
 
 # %%
 code = sheets.lines_of_code(source)
-of_s2 = [
-    line
+of_s2 = {
+    number: line
     for number, line in enumerate(source.splitlines(), start=1)
     if number in code and re.search(r"shift|roll_half|roll\(|groups\(", line)
-]
+}
 course.predict(
     "12.lines",
-    "Suppose that the sheet trained with full attention only. How many of its lines of code would change or go?",
+    "How many lines of code are there for S²-Attn alone, so that a sheet with full attention would not have them?",
     choices=["About five", "About fifteen", "About thirty: all of step 2b", "About sixty: the gradients, too"],
 )
 course.reveal(
@@ -144,7 +154,8 @@ plots.show_perturbation(tables)
 # ## Reveal: the lines of S²-Attn
 
 # %% after="12.lines"
-print("\n".join(of_s2))
+for number, line in of_s2.items():
+    print(f"{number:3}  {line}")
 
 # %% [markdown]
 # ## Build: what happens without this line?
@@ -212,9 +223,9 @@ check.lands(lands)
 # `token - shift`, and who falls out at the front comes in again at the end: modulo n.
 
 # %% [markdown]
-# ### Exercise 12.3 · Without the norms
+# ### Exercise 12.3 · How much are the norms?
 #
-# In `add_lora` the norms leave the list of what trains:
+# In `add_lora` the norms leave the list of what trains. Before that is measured: how much is it?
 
 # %%
 print(sheets.excerpt("add_lora"))
@@ -268,7 +279,8 @@ print(sheets.excerpt("linear", "merge"))
 
 # %% [markdown]
 # In `linear`, LoRA is the line with `low =` and the term with `low` in what is returned. Its gradients are the three lines
-# with `d_low`. The gradient of `b` needs `low`, so it needs A; the gradient of `a` needs `d_low`, so it needs B. W gets none.
+# with `d_low`, and the one between them for `b`. That one needs `low`, so it needs A; the gradient of `a` needs `d_low`, so it
+# needs B. W gets none.
 # Does `merge` give the same model? Here B is no longer zero, as after training:
 
 # %%
@@ -314,8 +326,9 @@ course.reveal(
     f"In the last ten of the recorded steps: {last['sheet']:.3f} nats as it stands, {last['boundary']:.3f} without the "
     f"boundary, {last['shift back']:.3f} without the shift back. Without the boundary only the first tokens of a text see the "
     "end of it, and none of them sees the byte after its own. Without the shift back place i holds the output of a token half "
-    "a group later, and the next byte is among what it may see. But to copy it, the head would have to look back exactly "
-    "half a group less one. No head has learned that, and so few steps do not teach it. What remains is an output in the "
+    "a group later, and the next byte is among what it may see. With a shift of 4, place 3 holds the output of token 7, "
+    "and byte 4, the next one, stands three places before token 7. To copy it, a head would have to look back exactly that "
+    "far. None has learned to, and so few steps do not teach it. What remains is an output in the "
     f"wrong place: the loss begins at {first:.1f}, and training brings most of it down, not all.",
 )
 
@@ -326,6 +339,7 @@ course.reveal(
 
 # %% after="12.loss"
 few = profile.choose(laptop={"steps": 10, "batch": 4}, binder={"steps": 4, "batch": 2}, ci={"steps": 1, "batch": 1})
+print(f"each form trains for {few['steps']} steps and is measured; its row comes when that is done")
 for name, form in forms.items():
     done = sheets.train_form(*form, count=3, **few)
     print(f"{name:18} leak {done['leak']:5.2f}, loss {np.mean(done['loss']):.2f}")
@@ -334,16 +348,9 @@ for name, form in forms.items():
 # {{beginners: Leak}}
 
 # %% [markdown] after="12.loss"
-# And the whole training of each form, recorded, read densely by the sheet as it stands. In 500 places a number has to be
-# found that stands before a border between two groups and is asked for behind it:
-#
-# ```python
-# # set kqz=48213
-# …some lines of code…
-# # get kqz 48213
-# ```
-#
-# *Found* counts those whose five digits are all right. No word such as `kqz` was in the training text.
+# And the whole training of each form, recorded, read densely by the sheet as it stands. *Found* counts hidden numbers that
+# stand before a border between two groups and are asked for behind it, all five digits right. No name such as `kqz` was
+# in the training text.
 
 # %% after="12.loss"
 rows = [

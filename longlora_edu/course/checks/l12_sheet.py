@@ -27,7 +27,7 @@ def seen_ahead(function: Callable) -> Passed:
 def lands(function: Callable) -> Passed:
     """`function(token, n, shift)`: the place of a token's output on a shifted head, were it not rolled back."""
     compare_numbers(function, LANDINGS, lambda token, n, shift: (token - shift) % n, LANDS_WRONG)
-    return Passed("Place i then holds the output of token i + shift, which has seen everything up to that token.")
+    return Passed("Place i then holds the output of token i + shift, which has seen its group up to that token.")
 
 
 @check("12.share_of_norms")
