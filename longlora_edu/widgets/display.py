@@ -10,8 +10,8 @@ from ..plots.picture import Picture
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 HINT = "<p><small>Saved as it stood. Run this cell to use it again.</small></p>"
-# ipywidgets give a choice one line of a fixed height; on a telephone it needs several, with the circle beside the first.
-# In their HTML the circle comes after the words.
+# ipywidgets give a choice one line of a fixed height; on a telephone it needs several. Their HTML has the circle after
+# the words: it belongs beside the first line.
 NARROW = (
     ".longlora-live .widget-radio-box label {height: auto; line-height: 1.4; margin: 3px 0; white-space: normal; "
     "display: flex; flex-direction: row-reverse; justify-content: flex-end; align-items: flex-start} "

@@ -74,7 +74,7 @@ context = model.config.trained_context
 print(f"{sum(p.numel() for p in model.parameters()):,} weights, trained at {context} bytes of context")
 
 # %% [markdown]
-# **Steps 2 to 4 in one call.** `apply_longlora` changes the model it is given and reports what it did. It stretches the
+# **Steps 2, 3 and 4 are one call.** `apply_longlora` changes the model it is given and reports what it did. It stretches the
 # positions, gives each attention layer a sparse pattern for training, and lets a part of the weights train: LoRA, the
 # embeddings and the norms.
 
@@ -93,7 +93,8 @@ print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full 
 # %% [markdown]
 # What trains? Lesson 06 counted with rank 8. The demo's recipe has rank 96, and a matrix of this model is 192 wide. So A and B
 # together hold as many numbers as the matrix beside them, and LoRA saves nothing there. What is saved is the feed-forward
-# half of the model: it stays frozen. On a large model begin with rank 8, as the paper does; there A and B are a small part.
+# half of the model: it stays frozen. (Training the matrices themselves would cost as much; so the recipe is the same as on a
+# large model.) There begin with rank 8, as the paper does: A and B are a small part.
 
 # %%
 width = model.config.hidden_size
@@ -103,7 +104,7 @@ recipe = {"trainable_parameters": report.trainable_parameters, "trainable_share"
 plots.show_trainable(recipe)
 
 # %% [markdown]
-# **Steps 2 and 3, seen from outside.** The same weights read the same text in both modes. Plain heads have their first
+# **Does the switch of steps 2 and 3 work?** The same weights read the same text in both modes. Plain heads have their first
 # wall after one group, shifted heads after half a group. Up to there every token still sees all tokens before it, so both
 # modes must agree.
 
@@ -118,7 +119,8 @@ print(f"sparse and dense outputs differ from byte {first} on; the first wall of 
 assert first == geometry.shift
 
 # %% [markdown]
-# **Step 5, once.** One optimiser step on one long window; windows differ a lot in their loss. **Step 6.** LoRA is merged into the weights, the sparse pattern is dropped, and a plain dense model remains.
+# **Step 5**: one optimiser step on one long window. **Step 6**: LoRA is merged into the weights, the sparse pattern is dropped,
+# and a plain dense model remains.
 
 # %%
 once = finetune.finetune(model, corpus.Windows(text.train, target + 1), finetune.FinetuneSettings(steps=1, batch=1))
@@ -241,14 +243,14 @@ falls = {
 course.reveal(
     "07.left",
     max(falls, key=falls.get),
-    f"In the demo, from there to the last reference, the loss of the text fell by {falls[CURVES[0]] / np.log(2):.2f} bits a "
-    f"byte, and that of the references by {falls[CURVES[1]] / np.log(2):.2f} bits a digit. The base knows text, and references "
-    "are new to it. They begin above what a guessed digit costs, as at first it does not even expect a digit there.",
+    f"In the demo, from step 10 to the last references, the loss of the text fell by {falls[CURVES[0]] / np.log(2):.2f} bits a "
+    f"byte, and that of the references by {falls[CURVES[1]] / np.log(2):.2f} bits a digit. (The planted lines "
+    "count as text, too.) The base knows text, and references are new to it. They begin above what a guessed digit costs, as at first it does not even expect a digit there.",
 )
 
 # %%
 panel = train_panel.training(settings)
-course.after("07.key_loss", panel.show)
+course.after("07.left", panel.show)
 
 # %% [markdown]
 # The next cell takes the result of that run, and waits for it if it still goes on. If nobody has pressed the button, the
@@ -281,9 +283,9 @@ print(f"references until step {max(asked)} of {len(curve)}; after that plain tex
 # %% [markdown]
 # ## Reveal: your run
 #
-# The model as it was pretrained, with stretched positions and nothing trained, and what your training made of it: all three
-# measured on your machine a moment ago, at the old length and at the new one. You train for fewer steps than the demo did,
-# and measure on fewer windows, so your numbers differ from those of the prediction.
+# Three models were measured on your machine a moment ago, at the old length and at the new one: *before*, as it was
+# pretrained; *stretched*, with stretched positions and nothing trained; and *after*, what your training made of it. You train
+# for fewer steps than the demo did, and measure on fewer windows, so your numbers differ from those of the prediction.
 # How bad is a number of bits? Compare it with what a byte costs if you know nothing but how often each byte occurs:
 
 # %%
@@ -430,10 +432,12 @@ group = demo["train"]["group_size"]
 recorded_geometry = S2Geometry(demo["target_context"], group, heads, demo["train"]["shift"])
 for layers in (1, model.config.num_hidden_layers):
     share = recorded_geometry.reach(layers)[-1].mean()
+    cost = (1 - share) * guess
     print(
-        f"{layers} layer(s): the question hears {share:.1%} of the window, a digit costs {(1 - share) * np.log2(10):.2f} bits"
+        f"{layers} layer(s): the question hears {share:.1%} of the window, a digit costs {cost:.2f} bits, {guess - cost:.2f} "
+        "less than a guess"
     )
-print(f"recorded: {np.mean(digits):.2f} bits; a guess costs {np.log2(10):.2f}")
+print(f"recorded: {np.mean(digits):.2f} bits, {guess - np.mean(digits):.2f} less than a guess")
 
 # %% [markdown]
 # Four layers could bring most keys to the question. But then a token in between must pick a key up before anybody asks for

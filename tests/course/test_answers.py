@@ -272,3 +272,25 @@ def test_the_hardest_exercises_begin_with_lines_to_order():
         for call in calls(cell.source, "parsons")
     ]
     assert {key[:2] for key in puzzles} >= {"02", "03", "04", "06"}
+
+
+def test_a_fold_names_the_question_that_opens_it(journal):
+    from longlora_edu import course
+    from longlora_edu.course.notebook import folded
+
+    assert (
+        folded.opens_when("99.never_asked")
+        == "This opens when you commit your answer to 99.never_asked. Open it anyway"
+    )
+    course.predict(
+        "99.far",
+        "What does `token 5` hear, *before* and after the shift, on each of the two heads?",
+        ["a", "b"],
+        journal=journal,
+    )
+    assert folded.opens_when("99.far") == (
+        "This opens when you commit your answer to “What does token 5 hear, before and after the shift, on each…”. "
+        "Open it anyway"
+    )
+    course.draw("99.near", "Draw it.", curve=["1", "2"], unit="bits", journal=journal)
+    assert "“Draw it.”" in folded.opens_when("99.near")

@@ -450,7 +450,7 @@ def test_the_last_word_becomes_another_of_its_length(node, text, word, other):
 
 def test_the_page_says_how_much_it_read(node):
     said = node(
-        "const answer = given.map(([used, fresh, seconds, length]) => m.readingSaid({ used, fresh, seconds }, length));",
+        "const answer = given.map(([used, fresh, seconds, n]) => m.readingSaid({ used, fresh, seconds }, n));",
         [[1024, 1024, 2.25, 1024], [240, 1, 0.0352, 240], [240, 12, 0.2, 240], [240, 0, 0.0001, 240], [8, 8, 0, 11]],
     )
     assert said == [

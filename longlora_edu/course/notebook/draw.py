@@ -13,7 +13,7 @@ from ...plots import Picture, show_comparison, show_drawn_curve
 from ...widgets import show
 from ...widgets.drawing import cells_field, curve_field
 from .cards import ShownOnce, card
-from .folded import happened
+from .folded import happened, questions
 from .journal import Journal
 
 NEAR = 0.1  # cells are close when a tenth is otherwise
@@ -51,6 +51,7 @@ def draw(
     if (cells is None) == (curve is None):
         raise ValueError(f"draw must be given cells or a curve, got cells={cells!r} and curve={curve!r}")
     journal = journal or Journal()
+    questions[key] = question
     how = (
         "Click on cells, or go with the arrow keys and mark with Space."
         if cells

@@ -12,6 +12,7 @@ import html
 import json
 import os
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +25,12 @@ from .cards import card, publish
 from .journal import Journal
 
 OPENS = "This opens when you commit your answer to {}. Open it anyway"
+SHORT = 60  # letters of a question by which it is recognised
 FOLD = "LONGLORA_EDU_FOLD"  # set while the outputs of the stored notebooks are made: everything stays folded there
 SPOKEN = re.compile(r'((?:alt|title|aria-label)=")([^"]*)(")')
 
+# The questions asked in this kernel, by key.
+questions: dict[str, str] = {}
 # What waits, by kind and key of the journal; each opens its own output.
 _waiting: dict[tuple[str, str], list[Callable[[], None]]] = {}
 
@@ -41,6 +45,12 @@ def encoded(content: str) -> str:
 def folded(content: str, summary: str) -> str:
     """HTML under a line to click on; what is inside is encoded."""
     return f"<details><summary>{html.escape(summary)}</summary>{encoded(content)}</details>"
+
+
+def opens_when(key: str) -> str:
+    """Say when a fold opens, with the beginning of the question that was asked; its key where none was."""
+    question = textwrap.shorten(questions.get(key, "").replace("`", "").replace("*", ""), SHORT, placeholder="…")
+    return OPENS.format(f"“{question}”" if question else key)
 
 
 def happened(kind: str, key: str) -> bool:
@@ -81,7 +91,7 @@ def after(key: str, make: Callable, *args: Any, journal: Journal | None = None, 
         "predictions",
         key,
         _captured(lambda: make(*args, **options)),
-        OPENS.format(key),
+        opens_when(key),
         journal or Journal(),
     )
 
@@ -104,7 +114,7 @@ def open_sealed(data: str, *, after: str, journal: Journal | None = None) -> Non
     outputs: list[dict] = []
     for kind, body in json.loads(base64.b64decode(data)):
         outputs += [_shown(body)] if kind == "text" else _code_and_outputs(body)
-    _hold_outputs("predictions", after, outputs, OPENS.format(after), journal or Journal())
+    _hold_outputs("predictions", after, outputs, opens_when(after), journal or Journal())
 
 
 def _code_and_outputs(source: str) -> list[dict]:

@@ -17,7 +17,7 @@ from ...plots import Picture
 from ...widgets import show
 from .cards import ShownOnce, card, with_code
 from .draw import compare_drawing
-from .folded import FOLD, answer_card, happened, hold
+from .folded import FOLD, answer_card, happened, hold, questions
 from .journal import Journal
 
 SAME, CLOSE = 0.02, 0.15  # relative to the answer: counted as right, and as close
@@ -45,6 +45,7 @@ def predict(
     if (choices is None) == (unit is None):
         raise ValueError(f"predict must be given choices or a unit, got choices={choices!r} and unit={unit!r}")
     journal = journal or Journal()
+    questions[key] = question
     before = journal.get("predictions", key)
     if choices is None:
         answer = ipywidgets.Text(
