@@ -31,7 +31,7 @@ from longlora_edu.course.checks import l07_training as check
 from longlora_edu.course.play import live, train_panel
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.model import bundled_model
-from longlora_edu.training import corpus, evaluate, finetune, passkey, references
+from longlora_edu.training import corpus, evaluate, finetune, references
 
 # %% [markdown]
 # ## Why
@@ -184,13 +184,21 @@ course.reveal(
 # Third, the training itself. We plant two things in the training text. *References*: a line sets a number under a name, and
 # a later line asks for it; [lesson 08](08_did_it_work.ipynb) is about them. *Passkeys*, in fewer windows: a number is
 # [hidden at a random depth](glossary.md#passkey-retrieval) and asked for at the end. Attention is sparse while the model
-# trains, and the groups are a quarter of the window. First a passkey, then a reference, planted in pieces of code:
+# trains, and the groups are a quarter of the window. A passkey looks like this, and its last line ends the window:
+#
+# ```python
+# …code…
+# # passkey 35788
+# …code…
+# # passkey 35788
+# ```
 #
 # {{beginners: Passkey retrieval}}
+#
+# And here is a reference, planted in a piece of code:
 
 # %%
 piece = corpus.Windows(text.train, 240).draw(np.random.default_rng(5), 1)[0]
-print(passkey.hide_passkey(piece[:180], 0.4, np.random.default_rng(0)).tobytes().decode(), "\n" + 60 * "-")
 planted = references.hide_references(piece, [references.Reference(60, 200)], np.random.default_rng(0), held_out=False)
 print(planted.tobytes().decode())
 

@@ -78,16 +78,16 @@ def who_hears_whom(model, tokens=16):
     return ((after - before).abs().amax(-1) > 1e-5).T.numpy()
 
 
-model = check.random_llama(num_hidden_layers=1)
-report = hf.use_s2(model, group_size=4)
+toy = check.random_llama(num_hidden_layers=1)
+report = hf.use_s2(toy, group_size=4)
 print(f"{report.model}, {report.layers} attention layer: from {report.before!r}, torch's own, to {report.after!r}")
-heard = {"model.train(): S²-Attn": who_hears_whom(model.train()), "model.eval(): dense": who_hears_whom(model.eval())}
-assert (heard["model.train(): S²-Attn"] == S2Geometry(16, 4, model.config.num_attention_heads).reach(1)).all()
+heard = {"model.train(): S²-Attn": who_hears_whom(toy.train()), "model.eval(): dense": who_hears_whom(toy.eval())}
+assert (heard["model.train(): S²-Attn"] == S2Geometry(16, 4, toy.config.num_attention_heads).reach(1)).all()
 assert (heard["model.eval(): dense"] == np.tri(16, dtype=bool)).all()
 plots.show_perturbation(heard)
 
 # %% [markdown]
-# The picture shows what the model did, not a formula. "From the future" counts outputs that moved although only a later
+# The picture shows what the model did, all heads together, and not a formula. "From the future" counts outputs that moved although only a later
 # token was pushed: none may. The two `assert` lines compare the picture with the geometry of lesson 02a.
 #
 # ## Play: which models can have it?
@@ -104,8 +104,12 @@ from longlora_edu.widgets.family_explorer import show_panel
 show_panel()
 
 # %% [markdown]
+# <details><summary>What makes the difference, and who is refused?</summary>
+#
 # The difference between the Mistrals is the window: the one whose window is switched off has causal attention and nothing
 # else. Gemma 2 reads from left to right and is refused, for the cap on its scores; so is Mamba, which has no attention.
+#
+# </details>
 #
 # The paper says nothing of encoder-decoder models such as T5, or of models that read in both directions, such as BERT.
 # Their attention is not causal, so groups and a shift would mean something else there.
@@ -141,14 +145,14 @@ print(f"{type(base).__name__}: {base.num_parameters():,} weights, context {knew}
 same = ["no", "nearly: up to rounding", "yes, bit for bit"]
 course.predict(
     "09.evaluation",
-    "The picture says who hears whom in evaluation. Are the *numbers* there, too, those of a model that never met S²?",
+    "The picture says who hears whom in evaluation. Are the numbers there, too, those of a model that never met S²?",
     same,
 )
 with torch.no_grad():
-    ids = torch.randint(32, 127, (2, 256), generator=torch.Generator().manual_seed(0)).to(device)
-    expected = base(ids).logits
+    letters = torch.randint(32, 127, (2, 256), generator=torch.Generator().manual_seed(0)).to(device)
+    expected = base(letters).logits
     hf.use_s2(base, group_size=64)
-    in_evaluation, in_training = base(ids).logits, base.train()(ids).logits
+    in_evaluation, in_training = base(letters).logits, base.train()(letters).logits
     hf.use_dense(base.eval())
 off = (in_evaluation - expected).abs().max().item()
 course.reveal(
@@ -163,8 +167,8 @@ course.reveal(
 # ## Reveal: what evaluation runs
 
 # %% [markdown] after="09.evaluation"
-# In `eval()` the sparse function is not called at all: the library calls the stock attention, with the stock mask. What a
-# program calls is a strong promise, and you can test it.
+# In `eval()` the sparse function is not called at all: the library calls the stock attention, with the stock mask. You can
+# test that, and you should.
 
 # %% [markdown]
 # ## Build: a test that deserves the name
@@ -175,7 +179,7 @@ course.reveal(
 # `ids` are token ids (b, n); a call gives an object with `.logits`. Return `True` only if in evaluation both give exactly
 # the same logits. Leave `model` in the mode in which it came.
 #
-# The check tries your test on models: a good one, and several that are not.
+# The check hands your test a good model, and several bad ones.
 
 
 # %% exercise="evaluation_is_dense" difficulty=3 importance=5 minutes=8 points=2
@@ -251,8 +255,12 @@ def said(bits):
     return ", ".join(f"{value:.3f} at {length:,}" for length, value in bits.items())
 
 
+measured = {}
+
+
 def say_bits(name, model):
-    print(f"{name:36}", said(bits_of(model)))
+    measured[name] = bits_of(model)
+    print(f"{name:36}", said(measured[name]))
 
 
 # %%
@@ -305,7 +313,7 @@ check.trained_share(trained_share)
 # *Expect*: PEFT's own number, and counting tensors instead of elements. Ask afterwards why the share is so much larger
 # here than for a model of seven billion weights: the embedding (lesson 06).
 
-# %%
+# %% worked="trained_share"
 trained, used = check.weights_of(model)
 print(f"{trained:,} of {used:,} weights train: {trained / used:.1%}")
 
@@ -323,8 +331,8 @@ bar = Bar()
 bar.show()
 with bar.stage("Training", steps, "steps") as advance:
     for step in range(steps):
-        ids = torch.from_numpy(source.draw(np.random.default_rng([1, step]), 2)).long().to(device)
-        loss = model(ids, labels=ids).loss
+        batch = torch.from_numpy(source.draw(np.random.default_rng([1, step]), 2)).long().to(device)
+        loss = model(batch, labels=batch).loss
         loss.backward()
         optimizer.step()
         schedule.step()
@@ -335,10 +343,13 @@ with bar.stage("Training", steps, "steps") as advance:
 
 # %%
 say_bits("stretched and trained", model.eval())
+rows = [(name, *(f"{value:.3f}" for value in bits.values())) for name, bits in list(measured.items())[:3]]
+course.show_table(["model", "at 256", "at 512", f"at {context:,}"], rows, caption="Bits per byte")
 
 # %% [markdown]
 # Compare the three rows. Nearly all of the gain at 1,024 comes from the stretch. So few steps add a little to it, and
-# short texts are still read a little worse than by the base. [Lesson 07](07_extend_a_small_model.ipynb) trains longer.
+# short texts are still read a little worse than by the base. What training is for does not show in ordinary text:
+# [lesson 07](07_extend_a_small_model.ipynb) trains longer, and finds it in names that are looked up far back.
 #
 # Calls 2 and 3: save, and load onto a fresh base. One file in the folder is not from PEFT: `config.json`. It is the one
 # that gets lost.
@@ -348,8 +359,8 @@ model.save_pretrained(work / "adapter")
 print(sorted(path.name for path in (work / "adapter").iterdir()))
 again = hf.load_longlora(stock(), work / "adapter")
 with torch.no_grad():
-    ids = torch.from_numpy(windows[:1]).long().to(device)
-    assert torch.equal(model(ids).logits, again(ids).logits)
+    held = torch.from_numpy(windows[:1]).long().to(device)
+    assert torch.equal(model(held).logits, again(held).logits)
 print("loaded again, bit for bit the same")
 
 # %% [markdown]
@@ -397,7 +408,7 @@ course.reveal(
 
 # %% after="09.alone"
 careless = peft.PeftModel.from_pretrained(stock(), work / "adapter").eval()
-print("loaded by PEFT alone:", said(alone))
+print("loaded by PEFT alone:", said(bits_of(careless)))
 
 # %% [markdown] after="09.alone"
 # The model looks loaded, and beyond its old context it reads nonsense.
@@ -424,7 +435,7 @@ def attempt(what, action):
 def decode_with_s2():
     sparse = stock()
     hf.use_s2(sparse, group_size=64, when="always")
-    sparse.generate(ids[:, :128], max_new_tokens=2, pad_token_id=0)
+    sparse.generate(held[:, :128], max_new_tokens=2, pad_token_id=0)
 
 
 def stretch_twice():
@@ -447,7 +458,7 @@ hf.merge_longlora(hf.load_longlora(stock(), work / "adapter")).save_pretrained(w
 merged = stock("merged")
 rope = merged.config.rope_parameters
 with torch.no_grad():
-    difference = (merged(ids).logits - again(ids).logits).abs().max().item()
+    difference = (merged(held).logits - again(held).logits).abs().max().item()
 print(
     f"{type(merged).__name__}, attention {merged.config._attn_implementation!r}, context "
     f"{merged.config.max_position_embeddings}, positions {rope['rope_type']!r} by "
@@ -457,6 +468,8 @@ print(f"largest difference of a logit to the adapter: {difference:.1e}")
 say_bits("merged, loaded by stock transformers", merged)
 
 # %% [markdown]
+# A merged weight is rounded once more, so here the logits differ a little. Bit for bit is a promise about the same weights.
+#
 # The last words of the first line matter to whoever goes on from here. A factor counts from the *original* length: for
 # 2,048 tokens it is 4, and not 2 on top of 2.
 #
@@ -485,11 +498,11 @@ print(tokenizer.decode(written[prompt.shape[1] :]))
 odd = {"hidden_size": 72, "num_attention_heads": 9, "num_key_value_heads": 3}
 witness, sparse = check.random_llama(**odd), check.random_llama(**odd)
 hf.use_s2(sparse, group_size=8)
-ids = torch.randint(3, 48, (1, 30), generator=torch.Generator().manual_seed(2))
+tokens = torch.randint(3, 48, (1, 30), generator=torch.Generator().manual_seed(2))
 geometry = S2Geometry(30, 8, 9)
 with torch.no_grad():
-    by_hand = witness(ids, attention_mask=torch.from_numpy(geometry.mask())[None]).logits
-    ours = sparse.train()(ids).logits
+    by_hand = witness(tokens, attention_mask=torch.from_numpy(geometry.mask())[None]).logits
+    ours = sparse.train()(tokens).logits
 torch.testing.assert_close(ours, by_hand)
 print(
     f"{len(geometry.plain_heads)} plain heads, {len(geometry.shifted_heads)} shifted ones: equal to the witness, "
@@ -497,7 +510,7 @@ print(
 )
 
 # %%
-rows = torch.cat([ids, ids.roll(7)])
+rows = torch.cat([tokens, tokens.roll(7)])
 rows[1, 20:] = 0  # the second row is shorter
 keep = torch.ones_like(rows)
 keep[1, 20:] = 0
@@ -511,8 +524,8 @@ print("a padded row gives what it gives alone")
 # ## Predict: one layer with two switches · more
 #
 # Other libraries offer LongLoRA as an adapter around one attention layer. `LongLoRAAdapter` does the same: LoRA on the four
-# projections, S², and two switches, the layer's training mode and `use_shifted_attention`. Its group is the *original*
-# context. These libraries chose that; the paper did not.
+# projections, S², and two switches, the layer's training mode and `use_shifted_attention`. As in those libraries, its group
+# is the *original* context. (The paper takes a quarter of the new one.)
 
 # %%
 from longlora_edu.adapter import LongLoRAAdapter
@@ -557,6 +570,7 @@ source = any_model.source_of(MODEL, packaged=profile.choose(laptop=True, binder=
 found = any_model.load(source, library.held_out[0].data, device=device)
 real, config = found.model, found.model.config
 own = config.max_position_embeddings
+target = CONTEXT or 2 * own
 print(f"{found.name}: {real.num_parameters():,} weights, {config.num_hidden_layers} layers, context {own:,}")
 print(f"{config.num_attention_heads} heads on {config.num_key_value_heads} of keys and values")
 
@@ -567,8 +581,8 @@ with torch.no_grad():
     losses = {mode: real.train(mode == "S²")(found.ids, labels=found.ids).loss.item() for mode in ("dense", "S²")}
     print(", ".join(f"loss {mode} {loss:.3f}" for mode, loss in losses.items()), "(nothing is trained yet)")
 hf.use_dense(real.eval())
-trained, used = check.weights_of(hf.longlora(real, LongLoRAConfig(4 * own)))
-print(f"the recipe at {4 * own:,} tokens would train {trained:,} weights, {trained / used:.1%}")
+trained, used = check.weights_of(hf.longlora(real, LongLoRAConfig(target)))
+print(f"the recipe at {target:,} tokens would train {trained:,} weights, {trained / used:.1%}")
 del found, real  # room for the next one
 
 # %% [markdown]
@@ -592,24 +606,25 @@ print(course.recorded_line("extend_135m"))
 # S² add a little to both halves, although the model trained with sparse attention only and is measured with dense. So few
 # steps show that the path works, and not how far it leads.
 #
-# Now the whole path in one cell, as the commands `longlora-edu train`, `evaluate` and `merge` do it: with the model of
-# `MODEL`, or else with the small base. (To take the packaged one, set `MODEL = source` and some hours aside, or a GPU.)
-# The text is one long document, the source of the package `einops`; its last tenth is held out. Compare the perplexities,
+# ## Play: the whole path in one cell · more
+#
+# This is what the commands `longlora-edu train`, `evaluate` and `merge` do, with the model of `MODEL`, or else with the small
+# base. (For the packaged model write `MODEL = source` in the cell above, run it again, and give it some hours or a GPU.) The
+# text is one long document, the source of the package `einops`; its last tenth is held out. Compare the perplexities,
 # which are of the same text. Each step's loss is of other windows, and may rise. So few steps only show that it runs, and
 # the cell takes a minute or more on one core. [How to](../docs/real_models.md) has recipes that are long enough.
 
 # %% tags=["training"]
 start = MODEL or str(work / "base")
-own = own if MODEL else stock().config.max_position_embeddings
+if not MODEL:
+    own, target = knew, CONTEXT or 2 * knew
 steps = profile.choose(laptop=10, gpu=20, ci=2)
-text, target = Path(einops.__file__).parent, CONTEXT or 2 * own
+text = Path(einops.__file__).parent
 run = Path(tempfile.mkdtemp(dir=work))  # a new folder each time: a finished run is never written over
 for line in any_model.whole_path(start, text, run, own=own, target=target, steps=steps, device=device):
     print(line)
 
 # %% [markdown]
-# ## Play: how many steps until you see something? · more
-#
 # Ten steps teach little. This record says what a hundred do, and it is about training alone: no longer context, no S².
 # (Within the trained context S² saves nothing, and `longlora-edu plan` says so.) The 135M model is asked what stands in
 # excerpts of Python files that it never saw. Then it trains for a hundred steps on such questions about other files, and is
