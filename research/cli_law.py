@@ -26,7 +26,7 @@ _Out = Annotated[Path, typer.Option(help="Folder of the records.", show_default=
 @study_app.command()
 def law(
     part: Annotated[
-        Literal["law", "longer", "remedy", "all"],
+        Literal["law", "onset", "remedy", "all"],
         typer.Option(help="Rows that test the law, the same for more steps where it failed, the remedy's, or all."),
     ] = "all",
     jobs: Annotated[int, typer.Option(min=1, help="Rows computed at a time, each in a process.")] = 2,
@@ -102,14 +102,14 @@ def law_verdict(
         from .law.law_file import LAW, law_hash
         from .law.law_page import measured_page
         from .law.law_verdict import by_row
-        from .law.longer import longer_tables
+        from .law.onset import onset_tables
         from .law.remedy_tables import remedy_tables
         from .study.inputs import default_folder
         from .study.row import read_rows
 
         law, records = law_hash(), read_rows(out)
         page = measured_page(*_predicted(), by_row(records, law), law)
-        page += longer_tables(by_row(records, law))
+        page += onset_tables(by_row(records, law))
         page += remedy_tables([*read_rows(default_folder()), *records], law)
         path = to or LAW.with_name("law_measured.md")
         replace_file(path, page.encode())
@@ -153,10 +153,10 @@ def _rows_of(part: str) -> Sequence:
     if part in ("law", "all"):
         fit, drawn, _ = _predicted()
         rows += drawn.rows()
-    if part in ("longer", "all"):
-        from .law.longer import longer_rows
+    if part in ("onset", "all"):
+        from .law.onset import onset_rows
 
-        rows += longer_rows()
+        rows += onset_rows()
     if part in ("remedy", "all"):
         from .law.remedy import remedy_rows
 

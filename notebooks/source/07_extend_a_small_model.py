@@ -316,7 +316,10 @@ plots.show_bits_by_length(
 )
 
 # %% after="07.key_loss"
-rows = [(f"{length:,}", *(f"{step['passkey'][length]:.0%}" for step in three.values())) for length in sorted(after["passkey"])]
+rows = [
+    (f"{length:,}", *(f"{step['passkey'][length]:.0%}" for step in three.values()))
+    for length in sorted(after["passkey"])
+]
 course.show_table(["bytes read", *three], rows, caption="Passkeys found")
 plots.show_passkeys(after["passkey_by_depth"], title="After: passkeys found")
 

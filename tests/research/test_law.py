@@ -17,7 +17,7 @@ from research.law.distances import CLASSES, Room, class_range, classes_of, count
 from research.law.exposure import exposure_of, looks_of, middle, only_by_path, seen_by_kind, seen_in_use
 from research.law.law_page import measured_page, prediction_page
 from research.law.law_verdict import by_row, judge_law, nearest
-from research.law.longer import longer_arms, longer_rows, longer_tables
+from research.law.onset import onset_arms, onset_rows, onset_tables
 from research.law.pilots import Pilot, load_pilots, planned_pilots, write_pilots
 from research.law.prediction import Prediction, error_with_share, fit_law, predict_recall
 from research.law.recall import HOPS, Recall, row_of
@@ -481,7 +481,7 @@ def test_rows_that_cannot_be_are_refused(fields, message):
 
 
 def test_more_steps_change_the_steps_alone_and_share_rows_with_the_test(stated):
-    rows = longer_rows()
+    rows = onset_rows()
     assert len(rows) == 36 and {row.steps for row in rows} == {200, 800, 3200}
     assert len({dataclasses.replace(row, steps=200, seed=0) for row in rows}) == 4
     tested = set(stated[1].rows())
@@ -492,9 +492,9 @@ def test_the_table_of_more_steps_leaves_out_what_is_not_recorded():
     def record(rate):
         return {"results": {"recall": {"dense": {kind: {"rate": rate} for kind in row_of("keys").classes}}}}
 
-    last = longer_arms(3200)["S²"]
+    last = onset_arms(3200)["S²"]
     records = {row: record(0.25 * (row.seed + 1)) for row in last}
-    table = longer_tables(records | {longer_arms(800)["S²"][0]: record(1.0)})
+    table = onset_tables(records | {onset_arms(800)["S²"][0]: record(1.0)})
     assert "| S² | – | – | 25 %, 50 %, 75 % |" in table
     assert "| S² | 50 % | 50 % | 50 % | 50 % | 50 % | 50 % |" in table
     assert "| full attention | – | – | – |" in table and table.count("full attention") == 1

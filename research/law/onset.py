@@ -21,7 +21,7 @@ ARMS = {
 }
 
 
-def longer_arms(steps: int) -> dict[str, tuple[Recall, ...]]:
+def onset_arms(steps: int) -> dict[str, tuple[Recall, ...]]:
     """Set up the arms at a number of steps, a row for each seed."""
     return {
         name: tuple(row_of("keys", layout="uniform", steps=steps, seed=seed, **fields) for seed in SEEDS)
@@ -29,12 +29,12 @@ def longer_arms(steps: int) -> dict[str, tuple[Recall, ...]]:
     }
 
 
-def longer_rows() -> list[Recall]:
+def onset_rows() -> list[Recall]:
     """List every row; those of the test itself are among them and are not computed again."""
-    return [row for steps in STEPS for rows in longer_arms(steps).values() for row in rows]
+    return [row for steps in STEPS for rows in onset_arms(steps).values() for row in rows]
 
 
-def longer_tables(records: Records) -> str:
+def onset_tables(records: Records) -> str:
     """Write dense recall by arm and steps, and by distance after most steps; an arm with a missing row is left out."""
     by_steps = [
         "| training | " + " | ".join(f"{steps:,} steps" for steps in STEPS) + " |",
@@ -45,7 +45,7 @@ def longer_tables(records: Records) -> str:
     for name in ARMS:
         cells = []
         for steps in STEPS:
-            rows = longer_arms(steps)[name]
+            rows = onset_arms(steps)[name]
             found = [_rates(row, records) for row in rows if row in records]
             complete = len(found) == len(rows)
             cells.append(", ".join(_percent(statistics.mean(rates.values())) for rates in found) if complete else "–")
