@@ -93,8 +93,7 @@ print(f"so it computes {geometry.pairs() / full_pairs:.0%} of the pairs of full 
 # %% [markdown]
 # What trains? Lesson 06 counted with rank 8. The demo's recipe has rank 96, and a matrix of this model is 192 wide. So A and B
 # together hold as many numbers as the matrix beside them, and LoRA saves nothing there. What is saved is the feed-forward
-# half of the model: it stays frozen. (Training the matrices themselves would cost as much; so the recipe is the same as on a
-# large model.) There begin with rank 8, as the paper does: A and B are a small part.
+# half of the model: it stays frozen. On a large model begin with rank 8, as the paper does: there A and B are a small part.
 
 # %%
 width = model.config.hidden_size
@@ -148,7 +147,7 @@ course.reveal(
     "07.short",
     SHORT[0] if at_old[1] < at_old[0] else SHORT[1] if at_old[1] < 1.2 * at_old[0] else SHORT[2],
     f"{at_old[0]:.3f} bits per byte before and {at_old[1]:.3f} after. YaRN leaves the fastest pairs alone, but it "
-    "slows the others and makes all scores a little larger, and a few steps do not repair all of that. In the picture: the "
+    "slows the others and makes all scores a little larger; the demo's training wins back a part of that. In the picture: the "
     "model as pretrained, with stretched positions and nothing trained, and after the recipe. At the new length the last two "
     "read nearly alike. So what is the training for? Keep that question.",
     picture=plots.show_bits_by_length(
@@ -186,7 +185,7 @@ course.reveal(
 # [hidden at a random depth](glossary.md#passkey-retrieval) and asked for at the end. Attention is sparse while the model
 # trains, and the groups are a quarter of the window. A passkey looks like this, and its last line ends the window:
 #
-# ```python
+# ```text
 # …code…
 # # passkey 35788
 # …code…
@@ -342,7 +341,8 @@ for kind, where in groups.items():
 # None without training, some with it: that is what your steps bought. The demo takes more than six times as many.
 #
 # Now look at the columns *stretched* and *after* of the text once more. (In the picture their curves lie on each other.) The
-# stretched model was not trained at all, and reads the long text about as well as yours, or better. Training did not teach
+# stretched model was not trained at all, and reads text about as well as yours, or better: so short a training may even cost
+# a little at both lengths. Training did not teach
 # it to read *text* at that distance. It taught it to look up a name.
 
 # %% [markdown]
@@ -452,7 +452,8 @@ print(f"recorded: {np.mean(digits):.2f} bits, {guess - np.mean(digits):.2f} less
 
 # %% [markdown]
 # Four layers could bring most keys to the question. But then a token in between must pick a key up before anybody asks for
-# it, and this model has not learned to. It saves less than half of what one layer could, as it misses keys that it sees.
+# it, and this model has not learned to. Compare the savings: the model's is less than half of what one layer could give. So it misses
+# even keys that it sees.
 
 # %% [markdown]
 # ## Break it
@@ -476,8 +477,7 @@ result.model.config = good
 # model is as lost as before you began.
 #
 # **Your turn**: add to `wrong` an entry `"with half the factor": dataclasses.replace(good.rope, factor=good.rope.factor / 2)`.
-# That is the other published trap: a factor counted from the wrong length. Half of the stretch is better than none, and not
-# good enough.
+# That is the other published trap: a factor counted from the wrong length. Say what you expect before you run it.
 
 # %% [markdown]
 # ## Recap

@@ -75,7 +75,7 @@ course.reveal(
 # And this is the map, the function that runs it all. Where it says `hide_references`, lines like these are hidden in the text,
 # a number under a name and the question for it:
 #
-# ```python
+# ```text
 # # set kqz=48213
 # …some lines of code…
 # # get kqz 48213
