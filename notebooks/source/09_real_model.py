@@ -319,7 +319,8 @@ print(f"{trained:,} of {used:,} weights train: {trained / used:.1%}")
 
 # %% [markdown]
 # Now train. This is an ordinary PyTorch loop. Only the model knows that its attention is sparse. Any trainer will do,
-# `transformers.Trainer` too. The bar says how long it still takes.
+# `transformers.Trainer` too. The bar says how long it still takes. Do not expect much of ordinary text: the stretch has done
+# most there.
 
 # %% tags=["training"]
 source = corpus.Windows(library.train, context)
@@ -393,9 +394,10 @@ course.reveal(
     "09.alone",
     answer,
     f"Bits per byte, loaded with its positions: {said(whole)}. Loaded by PEFT alone: {said(alone)}. No error, no warning. "
-    f"At 256 it reads {shorter if alone[256] < whole[256] else 'about as well as with its positions'}.",
+    f"At 256 it reads {shorter if alone[256] < whole[256] else 'about as well as with its positions'}. Up to the old context "
+    "the base's own positions are good enough. Beyond it nobody has trained them, and the base alone is as lost.",
     because={
-        places[0]: "The weights are there, and they meet angles that they were not trained with.",
+        places[0]: "The weights are there. But beyond the old context the base's own positions are new to all of them.",
         places[2]: "Up to the old context the base's own positions are good enough.",
         places[3]: "Up to the old context the base's own positions are good enough.",
     },
@@ -415,7 +417,7 @@ print("loaded by PEFT alone:", said(bits_of(careless)))
 
 # %% [markdown]
 # So the library refuses a folder without `config.json`. It refuses two more things. Positions stretched by one rule are not
-# stretched again by another. And a model does not write under S²: while it writes, tokens come one at a time, and one
+# stretched again by another. And a model does not write under S² with a cache: there tokens come one at a time, and one
 # token makes no group.
 
 # %%
@@ -643,7 +645,8 @@ print(course.recorded_line("longqa_135m"))
 #   called, and a test of six lines checks its logits bit for bit.
 # - The recipe is four calls around your own training loop: `longlora`, `save_pretrained`, `load_longlora`,
 #   `merge_longlora`.
-# - Positions are not weights. An adapter without its `config.json` loads without a warning and reads nonsense.
+# - Positions are not weights. Without its `config.json` an adapter loads without a
+#   warning, and reads nonsense beyond the old context.
 # - A model with something that S² would ignore (windows, caps, sinks, two directions) is refused by name.
 #
 # Without a notebook the same calls are `longlora-edu plan`, `train`, `evaluate`, `merge` and `generate`.

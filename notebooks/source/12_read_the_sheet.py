@@ -51,7 +51,7 @@ print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitli
 # %%
 course.predict(
     "12.headings",
-    "Which two of the seven headings need no correction?",
+    "Two headings stand as they are. The sheet corrects or completes the other five. Which two?",
     choices=["1 and 4", "2a and 5", "2b and 5", "2b and 6", "3 and 6"],
 )
 course.reveal(
@@ -63,7 +63,7 @@ course.reveal(
 )
 
 # %% [markdown] minutes=5
-# Now open [the file](one_sheet.py) and walk from heading to heading. A comment under each says the same. You need not follow
+# Now open [the file](one_sheet.py) and walk from heading to heading. A comment under each of the five says the same. You need not follow
 # every line: the Llama of step 3 and the gradients can wait.
 #
 # {{beginners: Shifted sparse attention}}
@@ -96,13 +96,13 @@ of_s2 = {
 }
 course.predict(
     "12.lines",
-    "How many lines of code are there for S²-Attn alone, so that a sheet with full attention would not have them?",
+    "How many lines of code does S²-Attn touch: lines that roll, cut, join or mask groups?",
     choices=["About five", "About fifteen", "About thirty: all of step 2b", "About sixty: the gradients, too"],
 )
 course.reveal(
     "12.lines",
     "About fifteen",
-    f"There are {len(of_s2)}, shown further down. With one group as long as the text the roll moves nothing and the cut "
+    f"There are {len(of_s2)}, shown further down, and full attention needs some of them in another form. With one group as long as the text the roll moves nothing and the cut "
     "makes one piece. What is left is ordinary attention, and that is how the sheet reads densely.",
 )
 
@@ -295,7 +295,8 @@ print(f"largest difference of a logit, merged or beside: {abs(sheet.forward(m, i
 # ## Break it: take one line away
 #
 # Now it is measured. First the two lines that belong to attention, on the shifted head. Look above the diagonal: on the left
-# is the block of exercise 12.1. On the right, without the shift back, place i holds what belongs to a later token.
+# is the block of exercise 12.1. On the right, without the shift back, place i holds what belongs to a later token (and the last places what belongs to the
+# first ones).
 
 # %%
 forms = {"as it stands": (), **{f"without {part}": changes for part, changes in sheets.BREAKS.items()}}
@@ -380,7 +381,8 @@ print(course.recorded_line("one_sheet"), "Without the shift back:", record["shif
 # %% [markdown]
 # ## Recap
 #
-# - The whole method fits in one file of NumPy. S²-Attn is fifteen lines of it, LoRA some twenty; most of the rest is a Llama.
+# - The whole method fits in one file of NumPy. S²-Attn touches fifteen lines of it, LoRA some twenty; the
+#   rest is a Llama with its gradients, and the text to train and measure on.
 # - The same functions read densely and in groups, because S²-Attn has no weights of its own.
 # - A missing line does not crash, and the loss need not show it: push a token, and measure densely.
 #
