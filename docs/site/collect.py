@@ -31,7 +31,7 @@ CHAPTERS = {
     "The course": ["notebooks/[0-9][0-9]*_*.ipynb", "notebooks/glossary.md", "explorer.md", "model.md"],
     "The demo": ["docs/demo.md", "docs/anywhere.md"],
     "A real model": ["docs/real_models.md", "docs/what_to_use.md", "docs/compared.md"],
-    "What is true": ["docs/claims.md", "docs/proof.md", "docs/evidence.md", "docs/law.md", "docs/law_measured.md"],
+    "What is true": ["docs/claims.md", "docs/proof.md", "docs/evidence.md", "docs/law*.md", "docs/note.md"],
     "For teachers": ["INSTRUCTOR.md", "docs/hard_questions.md", "slides.md"],
     "The library": ["api/index.md"],
     "For maintainers": ["benchmarks/README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],

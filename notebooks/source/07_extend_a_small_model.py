@@ -252,7 +252,8 @@ course.reveal(
     max(falls, key=falls.get),
     f"In the demo, from step 10 to the last references, the loss of the text fell by {falls[CURVES[0]] / np.log(2):.2f} bits a "
     f"byte, and that of the references by {falls[CURVES[1]] / np.log(2):.2f} bits a digit. (The planted lines "
-    "count as text, too.) The base knows text, and references are new to it. They begin above what a guessed digit costs, as at first it does not even expect a digit there.",
+    "count as text, too.) The base knows text, and references are new to it. They begin above what a guessed digit costs, as "
+    "at first it does not even expect a digit there.",
 )
 
 # %%
@@ -342,8 +343,7 @@ for kind, where in groups.items():
 #
 # Now look at the columns *stretched* and *after* of the text once more. (In the picture their curves lie on each other.) The
 # stretched model was not trained at all, and reads text about as well as yours, or better: so short a training may even cost
-# a little at both lengths. Training did not teach
-# it to read *text* at that distance. It taught it to look up a name.
+# a little at both lengths. Training did not teach it to read *text* at that distance. It taught it to look up a name.
 
 # %% [markdown]
 # Who deserves the credit for what? [Lesson 08](08_did_it_work.ipynb) finds out, one suspect at a time, with more trials than
@@ -452,8 +452,8 @@ print(f"recorded: {np.mean(digits):.2f} bits, {guess - np.mean(digits):.2f} less
 
 # %% [markdown]
 # Four layers could bring most keys to the question. But then a token in between must pick a key up before anybody asks for
-# it, and this model has not learned to. Compare the savings: the model's is less than half of what one layer could give. So it misses
-# even keys that it sees.
+# it, and this model has not learned to. Compare the savings: the model's is less than half of what one layer could give.
+# So it misses even keys that it sees.
 
 # %% [markdown]
 # ## Break it

@@ -87,8 +87,9 @@ assert (heard["model.eval(): dense"] == np.tri(16, dtype=bool)).all()
 plots.show_perturbation(heard)
 
 # %% [markdown]
-# The picture shows what the model did, all heads together, and not a formula. "From the future" counts outputs that moved although only a later
-# token was pushed: none may. The two `assert` lines compare the picture with the geometry of lesson 02a.
+# The picture shows what the model did, all heads together, and not a formula. "From the future" counts outputs that moved
+# although only a later token was pushed: none may. The two `assert` lines compare the picture with the geometry of lesson
+# 02a.
 #
 # ## Play: which models can have it?
 #

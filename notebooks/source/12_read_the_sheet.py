@@ -63,8 +63,8 @@ course.reveal(
 )
 
 # %% [markdown] minutes=5
-# Now open [the file](one_sheet.py) and walk from heading to heading. A comment under each of the five says the same. You need not follow
-# every line: the Llama of step 3 and the gradients can wait.
+# Now open [the file](one_sheet.py) and walk from heading to heading. A comment under each of the five says the same. You need
+# not follow every line: the Llama of step 3 and the gradients can wait.
 #
 # {{beginners: Shifted sparse attention}}
 
@@ -295,8 +295,8 @@ print(f"largest difference of a logit, merged or beside: {abs(sheet.forward(m, i
 # ## Break it: take one line away
 #
 # Now it is measured. First the two lines that belong to attention, on the shifted head. Look above the diagonal: on the left
-# is the block of exercise 12.1. On the right, without the shift back, place i holds what belongs to a later token (and the last places what belongs to the
-# first ones).
+# is the block of exercise 12.1. On the right, without the shift back, place i holds what belongs to a later token (and the
+# last places what belongs to the first ones).
 
 # %%
 forms = {"as it stands": (), **{f"without {part}": changes for part, changes in sheets.BREAKS.items()}}
@@ -329,7 +329,7 @@ course.reveal(
     "end of it, and none of them sees the byte after its own. Without the shift back place i holds the output of a token half "
     "a group later, and the next byte is among what it may see. With a shift of 4, place 3 holds the output of token 7, "
     "and byte 4, the next one, stands three places before token 7. To copy it, a head would have to look back exactly that "
-    "far. None has learned to, and so few steps do not teach it. What remains is an output in the "
+    "far. If one did, the loss would fall far below the others, and it does not. What remains is an output in the "
     f"wrong place: the loss begins at {first:.1f}, and training brings most of it down, not all.",
 )
 

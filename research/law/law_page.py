@@ -108,7 +108,7 @@ def measured_page(fit: Fit, drawn: Drawn, pilots: Sequence[Pilot], records: Reco
         "## Predicted and measured\n",
         "| cell | class | use | predicted | interval | measured, by seed | inside |",
         "|---|---|---|---|---|---|---|",
-        *(f"{_cell(one.cell)} {', '.join(_percent(rate) for rate in one.rates)} | {one.inside} of {len(one.rates)} |"
+        *(f"{_cell(one.cell)} {', '.join(in_percent(rate) for rate in one.rates)} | {one.inside} of {len(one.rates)} |"
           for one in found),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -134,7 +134,7 @@ def _training(drawn: Drawn, fit: Fit) -> str:
     for row in drawn.configurations:
         exposure = exposure_of(row)
         around = (_around(exposure, middle(row, kind), fit.octaves) if kind in row.classes else "–" for kind in kinds)
-        lines.append(f"| {row.name} | {_percent(exposure.share)} | {' | '.join(around)} |")
+        lines.append(f"| {row.name} | {in_percent(exposure.share)} | {' | '.join(around)} |")
     sizes = "; ".join(
         f"{task}: {SIZES[task]['length']:,} tokens, groups of {SIZES[task]['group']}, {SIZES[task]['steps']} steps of "
         f"{SIZES[task]['batch']}" for task in tasks
@@ -169,16 +169,17 @@ def _shift(drawn: Drawn, fit: Fit) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    low, high = _percent(cell.predicted.low), _percent(cell.predicted.high)
-    return f"| {cell.row.name} | {cell.kind} | {cell.use} | {_percent(cell.predicted.rate)} | {low} to {high} |"
+    low, high = in_percent(cell.predicted.low), in_percent(cell.predicted.high)
+    return f"| {cell.row.name} | {cell.kind} | {cell.use} | {in_percent(cell.predicted.rate)} | {low} to {high} |"
 
 
 def _around(exposure: Exposure, distances: Sequence[float], octaves: float) -> str:
     """Write what is trained around each look of a class, once where they all have the same distance."""
-    return ", ".join(dict.fromkeys(_percent(exposure.around(distance, octaves)) for distance in distances))
+    return ", ".join(dict.fromkeys(in_percent(exposure.around(distance, octaves)) for distance in distances))
 
 
-def _percent(share: float) -> str:
+def in_percent(share: float) -> str:
+    """Write a share in whole per cent."""
     return f"{100 * share:.0f} %"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 
 from .cells import SEEDS
+from .law_page import in_percent
 from .law_verdict import Records
 from .recall import Recall, row_of
 
@@ -48,10 +49,10 @@ def onset_tables(records: Records) -> str:
             rows = onset_arms(steps)[name]
             found = [_rates(row, records) for row in rows if row in records]
             complete = len(found) == len(rows)
-            cells.append(", ".join(_percent(statistics.mean(rates.values())) for rates in found) if complete else "–")
+            cells.append(", ".join(in_percent(statistics.mean(rates.values())) for rates in found) if complete else "–")
             if complete and steps == STEPS[-1]:
                 means = (statistics.mean(rates[kind] for rates in found) for kind in kinds)
-                by_class.append(f"| {name} | {' | '.join(map(_percent, means))} |")
+                by_class.append(f"| {name} | {' | '.join(map(in_percent, means))} |")
         by_steps.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([
         "\n## After the test: more steps\n",
@@ -59,14 +60,9 @@ def onset_tables(records: Records) -> str:
         "12 %. These rows were planned when the outcome was known and belong to no test.\n",
         *by_steps,
         "",
-        *by_class,
-        "",
+        *([*by_class, ""] if len(by_class) > 2 else []),
     ])  # fmt: skip
 
 
 def _rates(row: Recall, records: Records) -> dict[str, float]:
     return {kind: one["rate"] for kind, one in records[row]["results"]["recall"]["dense"].items()}
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.0f} %"

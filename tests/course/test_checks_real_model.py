@@ -76,7 +76,7 @@ def of_all_tokens_but_the_last(model, stock, ids):
 
 
 @torch.no_grad()
-def of_sums(model, stock, ids):
+def of_sorted_logits(model, stock, ids):
     mode = model.training
     same = torch.equal(model.eval()(ids).logits.sort(-1).values, stock.eval()(ids).logits.sort(-1).values)
     model.train(mode)
@@ -149,7 +149,7 @@ def test_tests_that_are_none_are_told_why(mistake, journal):
         (by_argmax, "tolerance"),
         (within_torch_s_own_tolerance, "tolerance"),
         (of_all_tokens_but_the_last, "a part compared"),
-        (of_sums, "a part compared"),
+        (of_sorted_logits, "a part compared"),
     ],
 )
 def test_other_tests_that_are_none_get_the_nearest_sentence(wrong, mistake, journal):

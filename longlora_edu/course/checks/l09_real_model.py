@@ -175,7 +175,7 @@ def _nudged_at_the_start() -> LlamaForCausalLM:
 
 
 def _swapped_at_the_end() -> LlamaForCausalLM:
-    """A model that gives two logits in each other's place at the last of all tokens of the last row: sums are right."""
+    """A model that gives two logits in each other's place, at the last token of the last row alone; sums stay right."""
     model = _sparse("training")
 
     def swap(head, given, out):
