@@ -7,14 +7,16 @@ cells which the tab promises run without torch is the affair of `test_torchless.
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
+import warnings
 
 import pytest
 from helpers import chromium_session, need
 from tab_python import install_python, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-SLOW = 900_000  # ms: Python starts in a tab; on two busy cores that took eight minutes
+SLOW = 600_000  # ms: Python starts in a tab in 11 s; on two busy cores that took eight minutes
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +52,39 @@ def run_a_line(page, line):
     page.keyboard.press("a")  # a cell above
     page.keyboard.press("Enter")
     page.keyboard.insert_text(line)
+    active = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell.jp-mod-active")
+    assert line.splitlines()[0] in active.locator(".cm-content").inner_text()
     page.keyboard.press("Control+Enter")
-    output = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell.jp-mod-active .jp-OutputArea-output").first
+    active.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]")).wait_for(timeout=60_000)  # it was taken
+    output = active.locator(".jp-OutputArea-output").first
     output.wait_for()
     return output.inner_text()
 
 
+def first_line(page, line, printed):
+    """Run a line in a kernel that is just starting; where nothing comes, load the page again as a reader would."""
+    from playwright.sync_api import TimeoutError as NoAnswer
+
+    for _ in range(2):
+        try:
+            return run_a_line(page, line)
+        except NoAnswer as error:
+            warnings.warn(f"the kernel did not answer; the page said {printed}: {error}", stacklevel=2)
+            page.reload()
+            page.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for()
+    return run_a_line(page, line)
+
+
 def test_run_this_opens_the_lesson_the_kernel_answers_and_what_is_saved_is_kept(address, context, lesson):
     page = context.new_page()
+    printed = []
+    page.on("console", lambda message: printed.append(message.text[:200]))
     page.goto(f"{address}/notebooks/{lesson}.html")
     page.get_by_role("link", name="Run this in your browser").click()
     page.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for()
     assert page.locator(".jp-NotebookPanel h1").first.inner_text().startswith(lesson.partition("_")[0])
 
-    assert "6 * 7 = 42" in run_a_line(page, 'print(f"6 * 7 = {6 * 7}")')
+    assert "6 * 7 = 42" in first_line(page, 'print(f"6 * 7 = {6 * 7}")', printed)
     install = "%pip install -q longlora-edu --no-deps\nimport longlora_edu, sys\n"
     assert "emscripten" in run_a_line(page, f"{install}print(longlora_edu.__version__, sys.platform)")
 

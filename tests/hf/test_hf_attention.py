@@ -690,8 +690,9 @@ def test_the_real_135m_model_equals_stock_eager_in_training_and_sdpa_in_evaluati
     scale = expected[0].abs().max().item()
     # Thirty layers in float32 leave a few parts in 100,000; a mask that is wrong anywhere, more than one in 100.
     torch.testing.assert_close(ours[0], expected[0], rtol=0, atol=1e-4 * scale)
+    # By length, not by element: roundings move one weight of 576 by 1e-3 of the largest, the whole by 1e-4 (measured).
+    # A shift that is off by one token moves every tensor's gradient by more than four tenths of its length.
     for name, gradient in ours[1].items():
-        largest = expected[1][name].abs().max().item()
-        torch.testing.assert_close(gradient, expected[1][name], rtol=0, atol=1e-3 * largest)
+        assert (gradient - expected[1][name]).norm() < 1e-2 * expected[1][name].norm(), name
     assert largest_difference(ours[0], dense) > 0.01 * scale
     torch.testing.assert_close(logits_of(real_model.eval(), ids), dense, rtol=0, atol=0)
