@@ -32,6 +32,7 @@ from longlora_edu.course.play.sheet import (
 )
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense
 from longlora_edu.model import TinyLlama, load_tiny_llama
+from longlora_edu.runs.marked import fill_marked
 from longlora_edu.runs.records import provenance, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -152,8 +153,6 @@ def equality() -> dict:
 
 def with_output(readme: str, record: dict) -> str:
     """The text of the README with what the command printed, between its marks, and what it cost."""
-    before, rest = readme.split("<!-- sheet -->")
-    after = rest.split("<!-- /sheet -->")[1]
     run, form, cost = record["run"], record["form"], record["equality"]
     lines = "\n".join(run["lines"][1:])
     own, *_, trained = (line.split(" bits")[0].split()[-1] for line in run["lines"])
@@ -163,7 +162,7 @@ def with_output(readme: str, record: dict) -> str:
         f"{record['machine']['threads']} cores and {run['peak_rss_bytes'] / 1e9:.2f} GB; gradients within "
         f"{cost['gradient_error']:.0e} of torch's, relative ([the record](longlora_edu/assets/results/one_sheet.json))."
     )
-    return f"{before}<!-- sheet -->\n```text\n{lines}\n```\n\n{said}\n<!-- /sheet -->{after}"
+    return fill_marked(readme, {"sheet": f"```text\n{lines}\n```\n\n{said}"})
 
 
 def main() -> None:

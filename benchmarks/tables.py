@@ -9,6 +9,7 @@ from pathlib import Path
 
 from longlora_edu.demo.ladder import TITLES
 from longlora_edu.plots.speed import crossover
+from longlora_edu.runs.marked import fill_marked
 from longlora_edu.runs.records import read_json, replace_file
 from longlora_edu.training.longqa import KINDS
 from longlora_edu.training.references import CLASSES
@@ -24,11 +25,7 @@ WHAT = {"adapters": "adapters, embeddings and norms", "all": "all weights"}
 
 def page(text: str) -> str:
     """`text` with each of its sections written anew."""
-    for name, section in SECTIONS.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n{section()}\n{end}{rest.split(end)[1]}"
-    return text
+    return fill_marked(text, {name: section() for name, section in SECTIONS.items()})
 
 
 def demo() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from longlora_edu.cost import ModelShape
 from longlora_edu.plan import plan
+from longlora_edu.runs.marked import fill_marked
 from longlora_edu.runs.records import recorded, recorded_line, replace_file
 
 PAGE = Path(__file__).parents[1] / "docs" / "what_to_use.md"
@@ -20,11 +21,7 @@ SAID = ("60 steps under S²", "240 steps under S²", "240 steps, the last quarte
 
 def page(text: str) -> str:
     """`text` with each of its tables written anew."""
-    for name, table in {"stretched": stretched, "gains": gains, "gap": gap}.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n{table()}\n{end}{rest.split(end)[1]}"
-    return text
+    return fill_marked(text, {"stretched": stretched(), "gains": gains(), "gap": gap()})
 
 
 def stretched() -> str:

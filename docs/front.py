@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import re
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "site")]
 from longlora_edu.course.build.minutes import minutes  # noqa: E402
 from longlora_edu.course.build.source import Lesson, lessons  # noqa: E402
 from longlora_edu.demo.ladder import CLASSES, TITLES  # noqa: E402
+from longlora_edu.runs.marked import fill_marked  # noqa: E402
 from longlora_edu.runs.records import read_json  # noqa: E402
 
 RECORD = "longlora_edu/assets/results/demo.json"
@@ -120,20 +120,6 @@ def tab_shares(everything: list[Lesson]) -> dict[str, float]:
     return {name: runs / cells for name, (_, runs, cells) in made.items()}
 
 
-def between(text: str, **blocks: str) -> str:
-    """Return `text` with new blocks between the marks of their names.
-
-    Raises:
-        ValueError: for marks that are not there once.
-    """
-    for name, block in blocks.items():
-        marks = re.compile(rf"(?<=^<!-- {name} -->\n).*?(?=^<!-- /{name} -->$)", re.DOTALL | re.MULTILINE)
-        if (count := len(marks.findall(text))) != 1:
-            raise ValueError(f"the page must hold the marks of {name!r} once, got {count}")
-        text = marks.sub(lambda _, block=block: f"{block}\n", text)
-    return text
-
-
 def main() -> None:
     """Write both pages."""
     record, everything = read_json(ROOT / RECORD), lessons(ROOT / "notebooks" / "source")
@@ -143,7 +129,7 @@ def main() -> None:
         DEMO: {"demo": demo_prints(record)},
     }
     for page, blocks in pages.items():
-        page.write_text(between(page.read_text(encoding="utf-8"), **blocks), encoding="utf-8")
+        page.write_text(fill_marked(page.read_text(encoding="utf-8"), blocks), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from PIL import Image
 
 from longlora_edu.course.build.minutes import minutes
 from longlora_edu.course.build.source import lessons
+from longlora_edu.runs.marked import fill_marked
 from longlora_edu.runs.records import read_json
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +84,7 @@ def test_every_lesson_is_in_the_table_with_its_minutes():
 
 def test_marks_that_are_missing_are_refused():
     with pytest.raises(ValueError, match="the page must hold the marks of 'x' once, got 0"):
-        front.between("no marks", x="block")
+        fill_marked("no marks", {"x": "block"})
 
 
 def test_the_film_lasts_eight_seconds_and_is_small():

@@ -23,7 +23,7 @@ READING_ORDER = [
     "runs", "runs.validate", "geometry", "reference", "rope",
     "attention.arguments", "attention.sdpa", "attention.tiles", "attention.tilewise", "attention.dense_mask",
     "attention.grouped", "attention.products", "attention.varlen", "attention.flex", "attention",
-    "runs.records", "runs.claim",
+    "runs.records", "runs.claim", "runs.marked",
     "lora.rank", "lora.layers", "lora.files", "lora", "model.config", "model.llama", "model.folder", "model",
     "longlora", "adapter",
     "cost", "plan",
@@ -44,9 +44,8 @@ NEVERS = [
 ]
 NUMPY_ONLY = [
     "geometry", "reference", "rope", "cost", "plan", "runs.validate", "runs.records", "runs.progress",
-    "runs.number_format", "runs.timing", "runs.claim", "training.text_files", "training.corpus", "training.passkey",
-    "training.references",
-    "training.longqa",
+    "runs.number_format", "runs.timing", "runs.claim", "runs.marked", "training.text_files", "training.corpus",
+    "training.passkey", "training.references", "training.longqa",
 ]  # fmt: skip
 TWICE = {}  # module names that two files share, each with the reason
 # Public functions and classes that two files share, each with the reason; `main` of an entry point aside.

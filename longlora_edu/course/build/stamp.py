@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from ...runs.marked import MARKDOWN, fill_marked
 from ...runs.records import replace_file
 from .assemble import as_text, edition
 from .repository import Repository
@@ -87,21 +87,9 @@ def _launch(repository: Repository | None) -> str:
 
 
 def _marked(path: Path, blocks: dict[str, str]) -> str:
-    """Return the file's text with `blocks`, by name, in place of what stands between their marks; writes nothing.
-
-    Marks are comments on lines of their own, `name` and `/name`.
-
-    Raises:
-        ValueError: for a name whose marks do not stand there exactly once.
-    """
-    text = path.read_text(encoding="utf-8")
-    for name, block in blocks.items():
-        first, last = (f"<!-- {name} -->", f"<!-- /{name} -->") if path.suffix == ".md" else (f"# {name}", f"# /{name}")
-        between = re.compile(rf"(?<=^{re.escape(first)}\n).*?(?=^{re.escape(last)}$)", re.DOTALL | re.MULTILINE)
-        if (count := len(between.findall(text))) != 1:
-            raise ValueError(f"{path.name} must hold the marks of {name!r} once, got {count}")
-        text = between.sub(lambda _, block=block: f"{block}\n" if block else "", text)
-    return text
+    """Return the file's text with `blocks`, by name, between their marks; writes nothing."""
+    comment = MARKDOWN if path.suffix == ".md" else "# {}"
+    return fill_marked(path.read_text(encoding="utf-8"), blocks, comment, where=path.name)
 
 
 def _write(path: Path, text: str) -> bool:

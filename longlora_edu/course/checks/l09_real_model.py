@@ -49,7 +49,7 @@ class Trial:
 
 @check("09.evaluation_is_dense")
 def evaluation_is_dense(function: Callable) -> Passed:
-    """`function(model, stock, ids) -> bool`: a test that must pass a good model in both modes and catch bad ones."""
+    """`function(model, untouched, ids) -> bool`: a test that must pass a good model in both modes and no bad one."""
     stock, good = random_llama(), _sparse("training")
     left_in = []
 
@@ -72,7 +72,7 @@ def evaluation_is_dense(function: Callable) -> Passed:
         bool(asked),
         "never asked",
         f"your test says {verdict} without running the model: call it on `ids`, and compare its logits with those of "
-        "`stock`",
+        "`untouched`",
     )
     trials = (
         Trial(

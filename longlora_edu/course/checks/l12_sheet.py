@@ -117,7 +117,7 @@ MARKED = {
 }
 LANDS_WRONG = {
     "wrong way": Mistake(
-        "the roll went by `-shift`: what was at place 5 stands at 5 - shift",
+        "that is the other direction. Try `np.roll(np.arange(8), -2)`: where does 5 stand?",
         lambda token, n, shift: (token + shift) % n,
     ),
     "no wrap": Mistake(

@@ -29,7 +29,10 @@ HEADING = "# ---- Step "
 
 
 def sheet_file() -> Path:
-    """Find the file of the sheet: in the checkout, or in what an installed package carries of the course."""
+    """Find the file of the sheet: beside the notebook, in the checkout, or in what an installed package carries."""
+    beside = Path("one_sheet.py")  # a notebook runs in its own folder, and a reader may change the file there
+    if beside.exists():
+        return beside.resolve()
     package = Path(str(files("longlora_edu")))
     carried = package / "assets" / "course" / "notebooks" / "one_sheet.py"
     return carried if carried.exists() else package.parent / "notebooks" / "one_sheet.py"
