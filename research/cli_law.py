@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 FOLDER = RESULTS / "law"
+DOCS = RESULTS.parents[1] / "docs"
 _Out = Annotated[Path, typer.Option(help="Folder of the records.", show_default="benchmarks/results/law")]
 
 
@@ -93,27 +94,22 @@ def law_page(
 @study_app.command("law-verdict")
 def law_verdict(
     out: _Out = FOLDER,
-    to: Annotated[Path | None, typer.Option(help="File to write; docs/law_measured.md.")] = None,
+    to: Annotated[Path, typer.Option(help="Folder of the two pages.", show_default="docs")] = DOCS,
 ) -> None:
-    """Write what came of the prediction: each cell predicted and measured, the tests, and the remedy's tables."""
-    with clear_errors("study law-verdict", out):
+    """Write what came of the prediction, law_measured.md, and the tables of note.md, whose text a person wrote."""
+    with clear_errors("study law-verdict", to):
         from longlora_edu.runs.records import replace_file
 
-        from .law.law_file import LAW, law_hash
-        from .law.law_page import measured_page
-        from .law.law_verdict import by_row
-        from .law.onset import onset_tables
-        from .law.remedy_tables import remedy_tables
+        from .law.law_file import law_hash
+        from .law.note_tables import outcome_pages
         from .study.inputs import default_folder
         from .study.row import read_rows
 
-        law, records = law_hash(), read_rows(out)
-        page = measured_page(*_predicted(), by_row(records, law), law)
-        page += onset_tables(by_row(records, law))
-        page += remedy_tables([*read_rows(default_folder()), *records], law)
-        path = to or LAW.with_name("law_measured.md")
-        replace_file(path, page.encode())
-        typer.echo(path)
+        note = (DOCS / "note.md").read_text(encoding="utf-8")
+        records, studies = read_rows(out), read_rows(default_folder())
+        for name, page in outcome_pages(_predicted(), records, studies, law_hash(), note).items():
+            replace_file(to / name, page.encode())
+            typer.echo(to / name)
 
 
 def budget(done: Iterable, missing: Iterable, jobs: int) -> list[str]:

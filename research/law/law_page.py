@@ -91,20 +91,25 @@ def prediction_page(fit: Fit, drawn: Drawn, pilots: Sequence[Pilot]) -> str:
     return "\n".join([*parts, _shift(drawn, fit), TESTS])
 
 
+def verdict_table(fit: Fit, drawn: Drawn, pilots: Sequence[Pilot], records: Records) -> str:
+    """Write the tests with their verdicts, or that there are none yet."""
+    claims = judge_law(drawn, records, pilots, fit)
+    if not claims:
+        return "Not all rows are recorded: no test is decided."
+    rows = [f"| {claim.statement} | **{claim.verdict}** | {claim.because} |" for claim in claims]
+    return "\n".join(["| test | verdict | because |", "|---|---|---|", *rows])
+
+
 def measured_page(fit: Fit, drawn: Drawn, pilots: Sequence[Pilot], records: Records, law: str) -> str:
     """Write what came of the prediction: the tests, then each cell."""
     found = measure(drawn, records)
     rows = drawn.rows()
-    claims = judge_law(drawn, records, pilots, fit)
     lines = [
         "# The law, measured\n",
         "> " + SENTENCE.replace("\n", "\n> ") + "\n",
         f"Written by `longlora-edu study law-verdict` from {sum(row in records for row in rows)} of {len(rows)} rows, "
         f"each under the prediction with the sha256 `{law}` (`docs/law.md`).\n",
-        "| test | verdict | because |",
-        "|---|---|---|",
-        *(f"| {claim.statement} | **{claim.verdict}** | {claim.because} |" for claim in claims),
-        "" if claims else "\nNot all rows are recorded: no test is decided.\n",
+        verdict_table(fit, drawn, pilots, records) + "\n",
         "## Predicted and measured\n",
         "| cell | class | use | predicted | interval | measured, by seed | inside |",
         "|---|---|---|---|---|---|---|",

@@ -55,12 +55,10 @@ def onset_tables(records: Records) -> str:
                 by_class.append(f"| {name} | {' | '.join(map(in_percent, means))} |")
         by_steps.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([
-        "\n## After the test: more steps\n",
         "Keys at uniform distances, from scratch, dense use, mean of all distances, one number a seed; a guess finds "
         "12 %. These rows were planned when the outcome was known and belong to no test.\n",
         *by_steps,
-        "",
-        *([*by_class, ""] if len(by_class) > 2 else []),
+        *(["", *by_class] if len(by_class) > 2 else []),
     ])  # fmt: skip
 
 

@@ -11,12 +11,14 @@ from typer.testing import CliRunner
 from longlora_edu.cli.app import app
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.runs.records import as_json
+from research.cli_law import DOCS, FOLDER
 from research.law import law_file
 from research.law.cells import CELLS, EQUAL, PAYS, SEEDS, draw_cells, shift_cells
 from research.law.distances import CLASSES, Room, class_range, classes_of, counts, draw_chain, lay_chains
 from research.law.exposure import exposure_of, looks_of, middle, only_by_path, seen_by_kind, seen_in_use
 from research.law.law_page import measured_page, prediction_page
 from research.law.law_verdict import by_row, judge_law, nearest
+from research.law.note_tables import outcome_pages
 from research.law.onset import onset_arms, onset_rows, onset_tables
 from research.law.pilots import Pilot, load_pilots, planned_pilots, write_pilots
 from research.law.prediction import Prediction, error_with_share, fit_law, predict_recall
@@ -29,11 +31,12 @@ from research.law.recall_run import (
     reference_questions,
     settings_of,
 )
-from research.law.remedy import STEPS, reference_arms, remedy_rows, text_arms
+from research.law.remedy import STEPS, WINDOWS, reference_arms, remedy_rows, text_arms
+from research.law.remedy_tables import reference_table
 from research.law.statements import ASKED, FILLER, VALUES, draw_statements, states
-from research.study.inputs import Inputs
+from research.study.inputs import Inputs, default_folder
 from research.study.rerun import SAME, compare_rows
-from research.study.row import compute, read_record, save_record
+from research.study.row import compute, read_record, read_rows, save_record
 from research.study.spec import Run, key_of
 
 TINY = {"steps": 2, "batch": 1, "trials": 4}
@@ -524,6 +527,38 @@ def test_a_run_without_leaps_keeps_its_key():
 def test_runs_that_cannot_leap_are_refused(fields):
     with pytest.raises(ValueError, match="leap must be 0"):
         Run(**{"leap": 0.5} | fields)
+
+
+def test_references_are_compared_with_windows_that_leap_by_arms_that_are_whole():
+    arms = reference_arms()
+    kinds = arms["S²"][0].classes
+
+    def record(row, successes):
+        dense = {kind: {"successes": successes, "trials": 100, "rate": successes / 100} for kind in kinds}
+        results = {"recall": {"dense": dense}, "bits_per_byte": {str(row.length): 1.0}}
+        return {"kind": "recall", "config": dataclasses.asdict(row), "ground": {"law": "x"}, "results": results}
+
+    found = {"S²": 80, WINDOWS: 50, "full attention": 90}
+    records = [record(row, found[name]) for name in found for row in arms[name][: 2 if name == "full attention" else 3]]
+    table = reference_table(records, "x")
+    assert "4 of 6 arms are not recorded yet." in table and "| full attention |" not in table
+    assert "| S² | 80 % |" in table and f"| {WINDOWS} | 50 % |" in table
+    less = table.split("Points more than windows")[1]
+    assert "| S² | +30.0 ± 1" in less and WINDOWS not in less
+    assert reference_table(records, "another law").count("| S²") == 0
+
+
+def test_the_pages_of_the_outcome_are_made_of_the_records(stated):
+    fit, drawn, pilots = stated
+    pages = outcome_pages(
+        (fit, drawn, pilots),
+        read_rows(FOLDER),
+        read_rows(default_folder()),
+        law_file.law_hash(),
+        (DOCS / "note.md").read_text(),
+    )
+    for name, page in pages.items():
+        assert (DOCS / name).read_text() == page, "longlora-edu study law-verdict"
 
 
 # The command.
