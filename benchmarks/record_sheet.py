@@ -107,6 +107,12 @@ def by_torch(steps: int, count: int) -> dict:
     return read_densely(sheet, given)
 
 
+def stretched(count: int) -> dict:
+    """How the base reads the windows of `train_form` with its positions stretched and nothing trained."""
+    sheet = load_sheet()
+    return read_densely(sheet, draw_material(sheet, steps=1, count=count))
+
+
 def by_command() -> dict:
     """Run the sheet as a reader does, in a fresh process: what it prints, and what it costs."""
     code = (
@@ -168,7 +174,9 @@ def with_output(readme: str, record: dict) -> str:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument(
-        "--only", choices=["run", "equality", "sheet", "torch", *BREAKS], help="renew one part of the record"
+        "--only",
+        choices=["run", "equality", "stretched", "sheet", "torch", *BREAKS],
+        help="renew one part of the record",
     )
     options.add_argument("--steps", type=int, default=240)
     options.add_argument("--windows", type=int, default=100)
@@ -183,6 +191,7 @@ def main() -> None:
     parts = {
         "run": by_command,
         "equality": equality,
+        "stretched": lambda: stretched(told.windows),
         "sheet": lambda: train_form(steps=told.steps, count=told.windows),
         "torch": lambda: by_torch(told.steps, told.windows),
     }

@@ -145,6 +145,10 @@ WRONG_SHARES = {
         "the embedding trains too, and counts among all that trains",
         lambda w: _count(w, "norm") / _count(w, "lora", "norm"),
     ),
+    "LoRA alone": Mistake(
+        "LoRA, embeddings *and* norms train: all three belong below the line",
+        lambda w: _count(w, "norm") / _count(w, "lora"),
+    ),
     "LoRA": Mistake(
         "LoRA's A and B train too, and count among all that trains",
         lambda w: _count(w, "norm") / _count(w, "embed", "norm"),

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import inspect
 import io
+import re
 import tokenize
 from dataclasses import dataclass
 from importlib.resources import files
@@ -61,6 +62,15 @@ def excerpt(*names: str) -> str:
     """Quote functions of the sheet as they stand there."""
     sheet = load_sheet()
     return "\n\n".join(inspect.getsource(getattr(sheet, name)) for name in names)
+
+
+def matching(pattern: str) -> dict[int, str]:
+    """Collect the lines of code, by number, in which a pattern is found, but for lines that begin a function."""
+    source = sheet_file().read_text(encoding="utf-8")
+    lines, code = source.splitlines(), lines_of_code(source)
+    return {
+        at: lines[at - 1] for at in sorted(code) if re.search(pattern, lines[at - 1]) and "def " not in lines[at - 1]
+    }
 
 
 def lines_of_code(source: str) -> set[int]:
