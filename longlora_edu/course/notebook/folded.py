@@ -21,7 +21,7 @@ import ipywidgets
 from ...plots import Picture
 from ...widgets import show
 from ...widgets.display import WIDGET_VIEW, still_alone
-from .cards import card, publish
+from .cards import card, publish, with_code
 from .journal import Journal
 
 OPENS = "This opens when you commit your answer to {}. Open it anyway"
@@ -196,5 +196,5 @@ def _references(text: str) -> str:
 
 
 def answer_card(kind: str, title: str, text: str, *pictures: Picture | None) -> str:
-    """A verdict with its sentence, and pictures under it."""
-    return card(kind, title, html.escape(text) + "".join(picture.html for picture in pictures if picture))
+    """A verdict with its sentence, which may have code in backticks, and pictures under it."""
+    return card(kind, title, with_code(text) + "".join(picture.html for picture in pictures if picture))

@@ -77,7 +77,7 @@ def predict(
     button.on_click(commit)
     answer.disabled = button.disabled = before is not None  # the cell is run again: its answer has been seen
     panel = ShownOnce([ipywidgets.HTML(value=f"<b>Predict.</b> {with_code(question)}"), answer, button, status])
-    items = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices or ())
+    items = "".join(f"<li>{with_code(choice)}</li>" for choice in choices or ())
     listed = f"<ul>{items}</ul>" if items else f"<p>Your answer: how many {html.escape(unit or '')}?</p>"
     show(panel, card("note", f"Predict. {question}", listed))
     return panel
@@ -162,7 +162,7 @@ def _reason(said: Any, because: Mapping[Any, str]) -> str:
 
 
 def _committed(value: Any, unit: str | None) -> str:
-    return "" if value is None else f"Committed: {html.escape(_plain(value))} {html.escape(unit or '')}"
+    return "" if value is None else f"Committed: {with_code(_plain(value))} {html.escape(unit or '')}"
 
 
 def _plain(value: Any) -> str:
