@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 FOLDER = RESULTS / "law"
 DOCS = RESULTS.parents[1] / "docs"
+DIGEST = RESULTS.parents[1] / "longlora_edu" / "assets" / "results" / "law.json"
 _Out = Annotated[Path, typer.Option(help="Folder of the records.", show_default="benchmarks/results/law")]
 
 
@@ -96,20 +97,27 @@ def law_verdict(
     out: _Out = FOLDER,
     to: Annotated[Path, typer.Option(help="Folder of the two pages.", show_default="docs")] = DOCS,
 ) -> None:
-    """Write what came of the prediction, law_measured.md, and the tables of note.md, whose text a person wrote."""
-    with clear_errors("study law-verdict", to):
-        from longlora_edu.runs.records import replace_file
+    """Write what came of the prediction, law_measured.md, and the tables of note.md, whose text a person wrote.
 
+    With the records and the folder of this checkout the digest for the lessons is written too.
+    """
+    with clear_errors("study law-verdict", to):
+        from longlora_edu.runs.records import replace_file, write_json
+
+        from .law.law_digest import law_digest
         from .law.law_file import law_hash
         from .law.note_tables import outcome_pages
         from .study.inputs import default_folder
         from .study.row import read_rows
 
         note = (DOCS / "note.md").read_text(encoding="utf-8")
-        records, studies = read_rows(out), read_rows(default_folder())
-        for name, page in outcome_pages(_predicted(), records, studies, law_hash(), note).items():
+        records, studies, predicted = read_rows(out), read_rows(default_folder()), _predicted()
+        for name, page in outcome_pages(predicted, records, studies, law_hash(), note).items():
             replace_file(to / name, page.encode())
             typer.echo(to / name)
+        if (to, out) == (DOCS, FOLDER):
+            write_json(DIGEST, law_digest(predicted, records, studies, law_hash()))
+            typer.echo(DIGEST)
 
 
 def budget(done: Iterable, missing: Iterable, jobs: int) -> list[str]:

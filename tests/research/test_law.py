@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 
 from longlora_edu.cli.app import app
 from longlora_edu.geometry import S2Geometry
-from longlora_edu.runs.records import as_json
-from research.cli_law import DOCS, FOLDER
+from longlora_edu.runs.records import as_json, read_json
+from research.cli_law import DIGEST, DOCS, FOLDER
 from research.law import law_file
 from research.law.cells import CELLS, EQUAL, PAYS, SEEDS, draw_cells, shift_cells
 from research.law.distances import CLASSES, Room, class_range, classes_of, counts, draw_chain, lay_chains
 from research.law.exposure import exposure_of, looks_of, middle, only_by_path, seen_by_kind, seen_in_use
+from research.law.law_digest import law_digest
 from research.law.law_page import measured_page, prediction_page
 from research.law.law_verdict import by_row, judge_law, nearest
 from research.law.note_tables import outcome_pages
@@ -548,16 +549,11 @@ def test_references_are_compared_with_windows_that_leap_by_arms_that_are_whole()
     assert reference_table(records, "another law").count("| S²") == 0
 
 
-def test_the_pages_of_the_outcome_are_made_of_the_records(stated):
-    fit, drawn, pilots = stated
-    pages = outcome_pages(
-        (fit, drawn, pilots),
-        read_rows(FOLDER),
-        read_rows(default_folder()),
-        law_file.law_hash(),
-        (DOCS / "note.md").read_text(),
-    )
-    for name, page in pages.items():
+def test_the_pages_of_the_outcome_and_the_digest_are_made_of_the_records(stated):
+    note, law = (DOCS / "note.md").read_text(), law_file.law_hash()
+    records, studies = read_rows(FOLDER), read_rows(default_folder())
+    assert read_json(DIGEST) == law_digest(stated, records, studies, law), "longlora-edu study law-verdict"
+    for name, page in outcome_pages(stated, records, studies, law, note).items():
         assert (DOCS / name).read_text() == page, "longlora-edu study law-verdict"
 
 
