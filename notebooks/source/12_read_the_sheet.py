@@ -47,11 +47,12 @@ print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitli
 # leave something out, and a comment in the sheet says what. Now open [the file](one_sheet.py) in a second tab and walk from
 # heading to heading. The Llama of step 3 and the gradients can wait.
 #
-# **One task.** Find the two headings under which the sheet has nothing to mend.
+# **One task.** Find the two headings that can stand as they are written. (Judge the heading, not the paper's code.)
 #
 # <details><summary>Which two stand, and what is wrong with the others?</summary>
 #
-# 2b and 5. (5 names LongQA "or other long-context datasets"; ours is Python code with lines hidden in it.) Step 1 forgets
+# 2b and 5. (Under 2b the sheet mends the paper's code, where two ends share a group, but the heading is right. 5 names LongQA "or
+# other long-context datasets"; ours is Python code with lines hidden in it.) Step 1 forgets
 # that the model must be told its new positions. Step 2a speaks of one answer, but each byte is the answer to the bytes before
 # it. Step 3 wants to keep what nothing has changed: S²-Attn has no weights. Step 4 comes after 2b, which trains already, and it
 # leaves out LoRA. Step 6 forgets to merge LoRA into the weights.
@@ -192,7 +193,7 @@ for number, line in sheets.matching(r"shift|roll\(|groups\(|mask\(|np.triu").ite
 #
 # In `mask` we delete the line `added[-1, …] = -np.inf`. On a shifted head the roll has put the first tokens of the text behind
 # its last ones, into one group. The mask still forbids later keys, but later in the rolled order, not in the text. Which keys
-# of its real *future* does each query see on a shifted head?
+# of its real *future* does each query see on a shifted head? (`g` may be odd; the shift is `g // 2`.)
 
 
 # %% exercise="seen_ahead" difficulty=3 importance=5 minutes=6 points=2
@@ -250,8 +251,8 @@ check.lands(lands)
 # %% [markdown]
 # ### Exercise 12.3 · How much are the norms?
 #
-# Some say that norms must train too, others that they are too few to matter. In the end we take them out of what `add_lora`
-# lets train, and measure. First: what share of the trained numbers are they?
+# Some say that norms must train too, others that they are too few to matter. At the end of this lesson we freeze them, in
+# `add_lora`, and measure. First: what share of the trained numbers are they?
 
 # %%
 print(sheets.excerpt("add_lora"))
@@ -304,7 +305,7 @@ print(f"in the small model: {norms:,} of {everything:,} numbers that train, {nor
 print(sheets.excerpt("linear", "merge"))
 
 # %% [markdown]
-# These are all lines of code that belong to LoRA:
+# These lines name LoRA's parts:
 
 # %%
 of_lora = sheets.matching(r"lora_[AB]|add_lora|\"lora\"|RANK|\blow\b|d_low|m.grads\[[ab]\]|m.w\[[ab]\]")
@@ -383,27 +384,15 @@ course.reveal(
 # **Without the shift back** place i holds the output of token i + shift, whose group reaches past the byte after i. The answer
 # is in sight. But it stands shift − 1 places before the token that looks: with a shift of 4, place 0 holds the output of token
 # 4, and byte 1 is 3 places before it. A head would have to learn to look back exactly that far. In these steps none did: the loss would have fallen far below the others. (A longer run might get there.) What
-# is left is an output in the wrong place. Training gets used to that, mostly.
-
-# %% [markdown] after="12.loss"
-# A few steps of each, here and now. *Leak* says how far a change of a text's last byte moves the predictions *before* it, in
-# logits, before any training. What counts is whether it is zero; how large it is depends on the window. The loss is the mean
-# over the steps. All forms see the same windows: compare the rows. (The record further down has other windows, and many more
-# steps.)
-
-# %% after="12.loss"
-few = profile.choose(laptop={"steps": 10, "batch": 4}, binder={"steps": 4, "batch": 2}, ci={"steps": 1, "batch": 1})
-print(f"each form trains for {few['steps']} steps and is measured; its row comes when that is done")
-for name, form in forms.items():
-    done = sheets.train_form(*form, count=3, **few)
-    print(f"{name:18} leak {done['leak']:5.2f}, loss {np.mean(done['loss']):.2f}")
+# is left is an output in the wrong place. Training repairs most of the loss that this costs, and not all.
 
 # %% [markdown]
 # {{beginners: Leak}}
 
 # %% [markdown] after="12.loss"
-# And the whole training of each form, recorded. The loss is that of training text, in which the hidden digits count six
-# times. Bits and *found* are measured afterwards, densely, by the sheet as it stands, on more held-out windows than those of
+# Here is the whole training of each form, recorded. *Leak* says how far a change of a text's last byte moves the predictions
+# *before* it, in logits, before any training: what counts is whether it is zero. The loss is that of training text, in which the
+# hidden digits count six times. Bits and *found* are measured afterwards, densely, by the sheet as it stands, on more held-out windows than those of
 # the first table, and other ones. *Found* means all five digits right. No name such as `kqz` was in the training text.
 
 # %% after="12.loss"
@@ -419,7 +408,7 @@ course.show_table(
 print(course.recorded_line("one_sheet"))
 
 # %% [markdown] after="12.loss"
-# Read it row by row, against the first.
+# Read the last three rows against *as it stands*. The first row is the model before training.
 #
 # - **Without the boundary** the loss is the same, and as many references are found. Nothing in training warns you: only
 #   pushing a token shows it. Read densely, text costs a little more. One run cannot tell whether that is chance.
@@ -433,9 +422,24 @@ print(course.recorded_line("one_sheet"))
 # few numbers; read their row as it stands.
 
 # %% [markdown]
+# ## Play: break a line of your own
+#
+# Choose a piece of the sheet and write what should stand there instead. It must stand in the sheet exactly once. Say first
+# what will happen to the leak and to the loss. The example takes the shift away. (Two short trainings, half a minute each; the
+# loss is the mean over these few steps, so compare the two rows with each other only.)
+
+# %%
+mine = [("shift = g // 2 if g < n else 0", "shift = 0")]
+
+few = profile.choose(laptop={"steps": 10, "batch": 4}, binder={"steps": 4, "batch": 2}, ci={"steps": 1, "batch": 1})
+for name, changes in {"as it stands": [], "yours": mine}.items():
+    done = sheets.train_form(*changes, count=3, **few)
+    print(f"{name:14} leak {done['leak']:5.2f}, loss {np.mean(done['loss']):.2f}")
+
+# %% [markdown]
 # ## Recap
 #
-# - The whole method fits in one file of NumPy. S²-Attn is about a dozen lines of it, LoRA a few more; the
+# - The whole method fits in one file of NumPy. S²-Attn is a dozen lines of it, LoRA some fifteen; the
 #   rest is a Llama with its gradients, and the text to train and measure on.
 # - All that plain text gains comes from stretched positions; training costs it a little. What training adds is the look-up
 #   across groups.

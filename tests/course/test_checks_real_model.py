@@ -207,9 +207,16 @@ WRONG_SHARES = {
     "percent": (lambda model: 100 * share(model), "between 0 and 1"),
     "LoRA only": (only_lora, "counts LoRA's matrices only"),
     "embedding left out": (without_embedding, "the embedding is left out"),
+    "LoRA nowhere": (
+        lambda model: (
+            sum(w.numel() for name, w in used_of(model).items() if w.requires_grad and "lora_" not in name)
+            / sum(w.numel() for name, w in used_of(model).items() if "lora_" not in name)
+        ),
+        "missing, above and below the line",
+    ),
     "LoRA not below": (
         lambda model: trained_over(model, [w for name, w in used_of(model).items() if "lora_" not in name]),
-        "missing below the line",
+        "LoRA's own are missing there",
     ),
     "tied twice": (
         lambda model: trained_over(model, [w for name, w in model.state_dict().items() if "original" not in name]),
@@ -222,6 +229,13 @@ WRONG_SHARES = {
     "type": (lambda model: None, "must return a number"),
     "exception": (lambda model: share(model) / 0, "raised ZeroDivisionError"),
 }
+
+
+def test_trained_over_frozen_with_originals_is_the_share_without_lora(journal):
+    with pytest.raises(CheckFailed, match="come to the same number"):
+        check.trained_share(
+            lambda model: trained_over(model, [w for w in model.parameters() if not w.requires_grad]), journal=journal
+        )
 
 
 def test_the_right_share_passes_and_is_that_of_the_report(journal):
@@ -243,7 +257,39 @@ def test_mistakes_about_the_share_are_named(mistake, journal):
     assert failed.value.mistake == mistake
 
 
-@pytest.mark.parametrize("run", [check.evaluation_is_dense, check.trained_share])
+WRONG_LONG_TESTS = {
+    "known length only": lambda bits, base, known, target: bits(known) < 1.1 * base(known),
+    "base beyond what it knows": lambda bits, base, known, target: bits(target) < base(target),
+    "between": lambda bits, base, known, target: bits(known) < 1 > bits(2 * known),
+    "target only": lambda bits, base, known, target: bits(target) < 1.2 * base(known),
+    "against itself": lambda bits, base, known, target: bits(target) < 1.05 * bits(known),
+    "no tolerance": lambda bits, base, known, target: max(bits(known), bits(target)) <= base(known),
+    "upside down": lambda bits, base, known, target: min(bits(known), bits(target)) > 1.1 * base(known),
+}
+
+
+def test_a_test_of_two_lengths_against_what_the_base_knows_passes(journal):
+    def right(bits, base_bits, known, target):
+        return max(bits(known), bits(target)) / base_bits(known) < 1.1
+
+    check.reads_long(right, journal=journal)
+    assert journal.get("exercises", "09.reads_long") == {"attempts": 1, "passed": True}
+
+
+@pytest.mark.parametrize("mistake", WRONG_LONG_TESTS)
+def test_a_test_that_a_broken_adapter_passes_is_named(mistake, journal):
+    with pytest.raises(CheckFailed) as failed:
+        check.reads_long(WRONG_LONG_TESTS[mistake], journal=journal)
+    assert failed.value.mistake == mistake
+
+
+def test_a_test_that_no_mistake_explains_hears_of_the_adapter(journal):
+    with pytest.raises(CheckFailed, match="your test rejects a good adapter: 0.83 bits at 512") as failed:
+        check.reads_long(lambda *given: False, journal=journal)
+    assert failed.value.mistake == "other"
+
+
+@pytest.mark.parametrize("run", [check.evaluation_is_dense, check.trained_share, check.reads_long])
 def test_a_stub_is_told_apart_from_a_mistake(run, journal):
     def stub(*given):
         raise NotImplementedError("your lines go here")

@@ -226,10 +226,12 @@ def compare_masks(
     what: str = "the mask",
     inputs: Callable[..., tuple] = lambda *case: case,
     otherwise: Callable | None = None,
+    drawn: bool = True,
 ) -> None:
     """`compare` for masks bool (n, n) or (h, n, n), drawn beside the right one: of several heads, the first wrong one.
 
-    `otherwise` says what no mistake explains, where rows and columns are not queries and keys.
+    Without `drawn` nothing is: for an exercise whose whole answer is one picture. `otherwise` says what no mistake
+    explains, where rows and columns are not queries and keys.
 
     Raises:
         CheckFailed: naming the mistake.
@@ -251,8 +253,8 @@ def compare_masks(
             return f"{where} {query} looks at key {key} in your answer, and it must not."
         return f"{where} {query} does not look at key {key} in your answer, and it must."
 
-    options = {"within": 0, "setting": setting, "inputs": inputs}
-    compare(function, cases, right, mistakes, read=read, otherwise=otherwise or wrong_pair, picture=picture, **options)
+    options = {"within": 0, "setting": setting, "inputs": inputs, "picture": picture if drawn else None}
+    compare(function, cases, right, mistakes, read=read, otherwise=otherwise or wrong_pair, **options)
 
 
 def compare_numbers(

@@ -149,6 +149,45 @@ def trained_share(function: Callable) -> Passed:
     return Passed("Right for three models, one of them with a head that is the embedding.")
 
 
+@dataclass(frozen=True)
+class Adapter:
+    """A made-up adapter: its name, its bits per byte up to 512 bytes, to 1,024 and to 2,048, and whether it is good."""
+
+    name: str
+    bits: tuple[float, float, float]
+    good: bool
+
+    def __call__(self, length: int) -> float:
+        """Give the bits per byte at `length`, a little more on short texts."""
+        place = (length > KNOWN) + (length > 2 * KNOWN)
+        return self.bits[place] + 20 / length
+
+
+@check("09.reads_long")
+def reads_long(function: Callable) -> Passed:
+    """`function(bits, base_bits, known, target) -> bool`: a test that only good long adapters pass."""
+    compare(
+        function,
+        [(adapter,) for adapter in ADAPTERS],
+        lambda adapter: adapter.good,
+        WRONG_TESTS,
+        inputs=lambda adapter: (adapter, BASE, KNOWN, TARGET),
+        read=lambda verdict, *_: expect_verdict(verdict, "the test must say True or False"),
+        otherwise=lambda verdict, right, adapter: (
+            f"your test {'passes' if verdict else 'rejects'} {adapter.name}: {_told(adapter)}, where the base needs "
+            f"{_told(BASE)}"
+        ),
+        changed=None,
+    )
+    return Passed(
+        f"{sum(one.good for one in ADAPTERS)} good adapters pass, {len(ADAPTERS) - 2} broken ones are caught."
+    )
+
+
+def _told(adapter: Adapter) -> str:
+    return ", ".join(f"{adapter(length):.2f} bits at {length:,}" for length in (KNOWN, 2 * KNOWN, TARGET))
+
+
 def _sparse(when: str) -> LlamaForCausalLM:
     model = random_llama()
     use_s2(model, group_size=GROUP, when=when)
@@ -229,6 +268,58 @@ def _mean_requires_grad(weights: list[torch.nn.Parameter]) -> float:
     return sum(weight.requires_grad for weight in weights) / len(weights)
 
 
+KNOWN, TARGET = 512, 2048
+BASE = Adapter("the base", (0.80, 3.60, 4.10), good=False)
+ADAPTERS = (
+    Adapter("a good adapter", (0.79, 0.78, 0.77), good=True),
+    Adapter("a good adapter whose long texts cost 3 % more", (0.83, 0.83, 0.86), good=True),
+    Adapter("an adapter without its positions", (0.79, 3.58, 4.05), good=False),
+    Adapter("an adapter with half of its factor", (0.82, 0.79, 3.70), good=False),
+    Adapter("an adapter that ruined the model at all lengths", (4.90, 4.90, 4.90), good=False),
+    Adapter("an adapter that ruined short texts", (2.10, 0.79, 0.77), good=False),
+)
+WRONG_TESTS = {
+    "known length only": Mistake(
+        "your test passes an adapter without its positions: at the length that the base knows it reads well. Measure "
+        "at `target` too",
+        lambda adapter: adapter(KNOWN) <= 1.1 * BASE(KNOWN),
+    ),
+    "base beyond what it knows": Mistake(
+        "your test passes an adapter without its positions: at `target` the base itself reads nonsense, and is no "
+        "measure. Compare with what the base needs at `known`",
+        lambda adapter: adapter(TARGET) <= 1.1 * BASE(TARGET),
+        also=(
+            lambda adapter: adapter(TARGET) < BASE(TARGET),
+            lambda adapter: all(adapter(n) <= 1.1 * BASE(n) for n in (KNOWN, TARGET)),
+            lambda adapter: adapter(TARGET) <= 1.1 * BASE(TARGET) and adapter(KNOWN) <= 1.1 * BASE(KNOWN),
+        ),
+    ),
+    "between": Mistake(
+        "your test passes an adapter with half of its factor: it reads beyond `known`, and breaks before `target`. "
+        "Measure at `target`",
+        lambda adapter: all(adapter(n) <= 1.1 * BASE(KNOWN) for n in (KNOWN, 2 * KNOWN)),
+        also=(lambda adapter: adapter(2 * KNOWN) <= 1.1 * BASE(KNOWN), lambda adapter: adapter(KNOWN + 1) < 1),
+    ),
+    "target only": Mistake(
+        "your test passes an adapter that ruined short texts: measure at `known` as well",
+        lambda adapter: adapter(TARGET) <= 1.1 * BASE(KNOWN),
+    ),
+    "against itself": Mistake(
+        "your test passes an adapter that ruined the model at all lengths: compared with itself it looks even. Compare "
+        "with the base",
+        lambda adapter: adapter(TARGET) <= 1.1 * adapter(KNOWN),
+    ),
+    "no tolerance": Mistake(
+        "your test rejects a good adapter: long texts cost it a little more, within a tenth. Allow 1.1 times what the "
+        "base needs",
+        lambda adapter: all(adapter(n) <= BASE(KNOWN) for n in (KNOWN, TARGET)),
+        also=lambda adapter: adapter(TARGET) <= BASE(KNOWN),
+    ),
+    "upside down": Mistake(
+        "it is the other way round: fewer bits per byte are better",
+        lambda adapter: all(adapter(n) >= 1.1 * BASE(KNOWN) for n in (KNOWN, TARGET)),
+    ),
+}
 TENSORS = (
     "that counts tensors: a norm of 32 numbers weighs as much there as a table of thousands. Count elements, "
     "`weight.numel()`"
@@ -257,8 +348,16 @@ WRONG_SHARES = {
         lambda model: _elements(model, _not_embedding, trained=True) / weights_of(model)[1],
         also=lambda model: _elements(model, _not_embedding, trained=True) / _elements(model, _not_embedding),
     ),
+    "LoRA nowhere": Mistake(
+        "LoRA's own weights are missing, above and below the line: they train, and the model computes with them",
+        lambda model: (
+            _elements(model, lambda name: "lora_" not in name, trained=True)
+            / _elements(model, lambda name: "lora_" not in name)
+        ),
+    ),
     "LoRA not below": Mistake(
-        "LoRA's own weights are missing below the line: the model computes with them too",
+        "below the line stand all weights that the model computes with, trained and frozen: LoRA's own are missing "
+        "there. (All frozen weights with PEFT's originals come to the same number)",
         lambda model: _trained(model) / _elements(model, lambda name: "lora_" not in name),
     ),
     "tied twice": Mistake(

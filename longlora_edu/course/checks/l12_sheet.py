@@ -17,7 +17,8 @@ LANDINGS = ((5, 16, 4), (0, 16, 4), (3, 15, 2), (1, 15, 2), (11, 12, 3))
 @check("12.seen_ahead")
 def seen_ahead(function: Callable) -> Passed:
     """`function(n, g)`: bool (n n), which keys of its future each query of a shifted head sees without the line."""
-    compare_masks(function, SIZES, _ahead, MARKED, named("n", "g"), what="the table")
+    options = {"what": "the table", "otherwise": _wrong_pair, "drawn": False}
+    compare_masks(function, SIZES, _ahead, MARKED, named("n", "g"), **options)
     right = _ahead(16, 8)
     sentence = "The first tokens see the last ones, all of them, on every shifted head of every layer."
     return Passed(sentence, show_comparison(right, right))
@@ -37,6 +38,12 @@ def share_of_norms(function: Callable) -> Passed:
     names = ["weights of one layer", "weights of three layers"]
     compare_numbers(function, cases, _share, WRONG_SHARES, whole=False, names=names)
     return Passed("They are few. Whether they matter is a question for a measurement, not for their number.")
+
+
+def _wrong_pair(answer: np.ndarray, expected: np.ndarray, *case: int) -> str:
+    query, key = np.argwhere(answer != expected)[0]
+    sees = "sees" if expected[query, key] else "does not see"
+    return f"Without the line, query {query} {sees} key {key} in its future. Your table says otherwise."
 
 
 def _wrapped(n: int, g: int) -> np.ndarray:
