@@ -414,7 +414,7 @@ def test_each_broken_form_is_the_sheet_with_one_part_left_out(name, tiny):
 
 
 def test_a_piece_that_is_not_in_the_sheet_cannot_be_changed():
-    with pytest.raises(ValueError, match="old must stand in the sheet once, got 0 times"):
+    with pytest.raises(ValueError, match="a piece to change must stand in the sheet once, got 0 times"):
         load_sheet(("no such line", ""))
 
 

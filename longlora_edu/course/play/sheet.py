@@ -49,7 +49,7 @@ def load_sheet(*changes: Change) -> ModuleType:
     source = path.read_text(encoding="utf-8")
     for old, new in changes:
         if source.count(old) != 1:
-            raise ValueError(f"old must stand in the sheet once, got {source.count(old)} times: {old!r}")
+            raise ValueError(f"a piece to change must stand in the sheet once, got {source.count(old)} times: {old!r}")
         source = source.replace(old, new)
     sheet = ModuleType("one_sheet")
     sheet.__file__ = str(path)
