@@ -453,6 +453,19 @@ def test_the_record_is_of_this_sheet_and_of_the_small_model_that_travels_with_it
     assert record["base"] == base(), "record it again: python benchmarks/record_sheet.py"
 
 
+def test_the_record_of_the_breaks_says_what_lesson_12_says_of_them():
+    record = recorded("one_sheet")
+    found = {part: record[part]["found"] for part in ("stretched", "sheet", *BREAKS)}
+    whole = found["sheet"]
+    assert found["stretched"] == 0, "positions alone find none"
+    assert found["shift back"] < whole / 10, "almost none"
+    assert 2 * whole / 3 < found["shift"] < whole, "most are found without a shift, some more with it"
+    assert whole / 0.95 > found["boundary"] > 0.95 * whole, "as many are found without the boundary"
+    assert 0.95 * whole < found["norms"] < whole, "a few less without the norms"
+    last = {part: np.mean(record[part]["loss"][-10:]) for part in ("sheet", *BREAKS)}
+    assert last["shift back"] > 1.1 * last["sheet"] and abs(last["boundary"] - last["sheet"]) < 0.01 * last["sheet"]
+
+
 def test_the_sheet_does_its_job_within_ten_minutes_and_a_gigabyte():
     record = recorded("one_sheet")
     assert record["run"]["seconds"] < 600

@@ -280,7 +280,7 @@ def test_a_fold_names_the_question_that_opens_it(journal):
 
     assert (
         folded.opens_when("99.never_asked")
-        == "This opens when you commit your answer to 99.never_asked. Open it anyway"
+        == "This opens when you commit your answer to 99.never_asked and run this cell. Open it anyway"
     )
     course.predict(
         "99.far",
@@ -289,8 +289,8 @@ def test_a_fold_names_the_question_that_opens_it(journal):
         journal=journal,
     )
     assert folded.opens_when("99.far") == (
-        "This opens when you commit your answer to “What does token 5 hear, before and after the shift, on each…”. "
-        "Open it anyway"
+        "This opens when you commit your answer to “What does token 5 hear, before and after the shift, on each…” and "
+        "run this cell. Open it anyway"
     )
     course.draw("99.near", "Draw it.", curve=["1", "2"], unit="bits", journal=journal)
     assert "“Draw it.”" in folded.opens_when("99.near")

@@ -24,7 +24,7 @@ from ...widgets.display import WIDGET_VIEW, still_alone
 from .cards import card, publish, with_code
 from .journal import Journal
 
-OPENS = "This opens when you commit your answer to {}. Open it anyway"
+OPENS = "This opens when you commit your answer to {} and run this cell. Open it anyway"
 SHORT = 60  # letters of a question by which it is recognised
 FOLD = "LONGLORA_EDU_FOLD"  # set while the outputs of the stored notebooks are made: everything stays folded there
 SPOKEN = re.compile(r'((?:alt|title|aria-label)=")([^"]*)(")')
@@ -107,13 +107,17 @@ def run_sealed(data: str, *, worked: str | None = None, journal: Journal | None 
 
 
 def open_sealed(data: str, *, after: str, journal: Journal | None = None) -> None:
-    """Show sealed texts and code, the latter with what it computes, once the prediction `after` is committed.
+    """Show sealed texts, what sealed code computes, and its folded source, once the prediction `after` is committed.
 
     The code runs in any case: cells below may need its names.
     """
     outputs: list[dict] = []
     for kind, body in json.loads(base64.b64decode(data)):
-        outputs += [_shown(body)] if kind == "text" else _code_and_outputs(body)
+        if kind == "text":
+            outputs.append(_shown(body))
+            continue
+        source, *computed = _code_and_outputs(body)
+        outputs += [*computed, _shown(f"<details><summary>The code</summary>{source['data']['text/html']}</details>")]
     _hold_outputs("predictions", after, outputs, opens_when(after), journal or Journal())
 
 

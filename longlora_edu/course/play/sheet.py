@@ -24,6 +24,7 @@ BREAKS: dict[str, tuple[Change, ...]] = {
         ("    return out_of_groups(y), back\n", "    return y.swapaxes(1, 2).reshape(n, h, d), back\n"),
         ("        d_y = into_groups(d_y)\n", "        d_y = d_y.reshape(n // g, g, h, d).swapaxes(1, 2)\n"),
     ),
+    "shift": (("    shift = g // 2 if g < n else 0\n", "    shift = 0\n"),),
     "norms": (('or "embed" in name or "norm" in name]', 'or "embed" in name]'),),
 }
 HEADING = "# ---- Step "
