@@ -18,7 +18,7 @@ from research.law.distances import CLASSES, Room, class_range, classes_of, count
 from research.law.exposure import exposure_of, looks_of, middle, only_by_path, seen_by_kind, seen_in_use
 from research.law.law_digest import law_digest
 from research.law.law_page import measured_page, prediction_page
-from research.law.law_verdict import by_row, judge_law, nearest
+from research.law.law_verdict import by_row, judge_law, measure, nearest
 from research.law.note_tables import outcome_pages
 from research.law.onset import onset_arms, onset_rows, onset_tables
 from research.law.pilots import Pilot, load_pilots, planned_pilots, write_pilots
@@ -555,6 +555,26 @@ def test_the_pages_of_the_outcome_and_the_digest_are_made_of_the_records(stated)
     assert read_json(DIGEST) == law_digest(stated, records, studies, law), "longlora-edu study law-verdict"
     for name, page in outcome_pages(stated, records, studies, law, note).items():
         assert (DOCS / name).read_text() == page, "longlora-edu study law-verdict"
+
+
+def test_the_sentences_of_the_note_are_those_of_the_rows(stated):
+    note = " ".join((DOCS / "note.md").read_text().split())
+    law = law_file.law_hash()
+    records, studies = read_rows(FOLDER), read_rows(default_folder())
+    found = measure(stated[1], by_row(records, law))
+    missed = {one.cell: len(one.rates) - one.inside for one in found}
+    rare = [cell for cell in missed if cell.row.task == "keys" and cell.row.layout == "uniform"]
+    assert f"{sum(missed[cell] for cell in rare)} of the {sum(missed.values())} misses" in note
+    low, high = (f"{100 * end(cell.predicted.rate for cell in rare):.0f}" for end in (min, max))
+    assert f"The law predicted {low} to {high} %" in note
+    shares = {arm: 100 * exposure_of(row_of("keys", arm=arm, layout="uniform")).share for arm in ("short", "s2")}
+    assert f"{shares['short']:.0f} % without a shift and {shares['s2']:.0f} % with it" in note
+    bits = law_digest(stated, records, studies, law)["bits_per_byte"]
+    whole, leaping, full = bits["S²"], bits["S², leaps of probability ½"], bits["full attention"]
+    assert 0.4 < (whole - leaping) / (whole - full) < 0.6, "leaps repair about half"
+    assert bits[WINDOWS] < min(number for name, number in bits.items() if name.startswith("S²")), (
+        "the baseline is ahead"
+    )
 
 
 # The command.
