@@ -94,7 +94,8 @@ for trained, statement in (
 #
 # ## Predict: train the far distances as well
 #
-# Why does more training under S² do harm? We wrote a law down before we measured it: *dense use finds a reference at some
+# Why does more training under S² do harm? We wrote a law down before we measured it ([the note](../docs/note.md), for later):
+# *dense use finds a reference at some
 # distance as well as training has shown visible ones near that distance*. S² shows none beyond a group. So show them: let
 # positions leap (PoSE, arXiv 2309.10400, read). Rotary attention knows differences only, so a half group can be moved far from the
 # one before it. With groups of 8 and a target of 64:
@@ -144,8 +145,7 @@ print(course.recorded_line("law"))
 # G is the length of a group; *border* means from one half of a group into the next group. Read the columns for 2G and 4G: S²
 # finds little there, as the law says. Leaps bring the far ones and cost some of the near ones. Short windows with leaps
 # find as much as S² within a group and across a border, and more beyond. So what is S² still for? In this small model we
-# found nothing that it does better, as far as three seeds can tell. [The note](../docs/note.md) has all arms, intervals and
-# limits; `LongLoRAConfig(leap=0.5)` switches leaps on.
+# found nothing that it does better, as far as three seeds can tell. The note has all arms, intervals and limits; `LongLoRAConfig(leap=0.5)` switches leaps on.
 
 # %% [markdown]
 # **4. Blocks are chosen by what they say.** A group is cut by position: it takes no notice of the text. Newer models let each

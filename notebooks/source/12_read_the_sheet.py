@@ -434,7 +434,7 @@ print(course.recorded_line("one_sheet"))
 # - **Without the shift back** the loss begins far above the others. Training repairs most of that, for the wrong places.
 # - **Without the shift** most references are found all the same. Those that happen to lie within a group teach the look-up, and dense
 #   use carries it across the end of a group. With the shift more of them are visible in training, and some more are
-#   found. This is one run. [The note](../docs/note.md) has many, and the law behind them.
+#   found. This is one run; the note in the recap has many.
 # - **Without the norms** a few references less are found. One run cannot tell that from chance, and a larger model or a longer
 #   extension may differ.
 
@@ -465,7 +465,7 @@ for name, changes in {"as it stands": [], "yours": mine}.items():
 # - The whole method fits in one file of NumPy. S²-Attn is a dozen lines of it, LoRA some fifteen; the
 #   rest is a Llama with its gradients, and the text to train and measure on.
 # - All that plain text gains comes from stretched positions; training costs it a little. What training adds is the look-up by
-#   name, and the shift helps it a little here.
+#   name, and the shift helps it a little here. When it helps much: [a note](../docs/note.md).
 # - Push a token to see who hears whom, and measure the finished model densely: the curve of training does not replace either.
 #
 # ## Quiz

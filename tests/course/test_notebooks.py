@@ -169,6 +169,13 @@ def test_there_are_enough_deep_exercises_where_they_matter():
     assert sum(count for name, count in deep.items() if name[:2] in ("02", "03", "04", "06")) > deep.total() / 2
 
 
+def test_sealed_texts_have_no_link_out_of_the_course():
+    """The site rewrites links to the docs in open text; a sealed one would lead nowhere there."""
+    sealed = [cell for lesson in LESSONS.values() for cell in lesson.cells if "after" in cell.metadata]
+    assert len(sealed) > 20
+    assert [cell.source for cell in sealed if "](../" in cell.source] == []
+
+
 def test_names_of_exercises_predictions_and_quizzes_are_used_once():
     keys = Counter()
     for lesson in LESSONS.values():
