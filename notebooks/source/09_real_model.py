@@ -97,8 +97,7 @@ plots.show_perturbation(heard)
 # S²-Attn replaces what a layer computes in training. Some models need more from their attention, such as a window or a
 # cap on the scores. They would lose it, and nothing would warn you. So each family is either taken or refused by name.
 #
-# **One task.** Find two families that are refused although they read from left to right, and say what each would lose, or
-# lacks.
+# **One task.** Three of the families read from left to right and are refused all the same. Find them, and the reason of each.
 
 # %%
 from longlora_edu.widgets.family_explorer import show_panel
@@ -106,10 +105,9 @@ from longlora_edu.widgets.family_explorer import show_panel
 show_panel()
 
 # %% [markdown]
-# <details><summary>Which two?</summary>
+# <details><summary>Which three?</summary>
 #
-# A Mistral with a window would lose it, and Gemma 2 the cap on its scores. Mamba lacks attention: it has none that could be looked
-# up by name.
+# A Mistral with a window would lose the window, and Gemma 2 the cap on its scores. Mamba has no attention that could be replaced.
 #
 # </details>
 #
@@ -418,7 +416,8 @@ course.reveal(
 # ## Break it: loaded by PEFT alone
 
 # %% [markdown] after="09.alone"
-# This is the line to look for in your own scripts. It loads all weights, and not the positions:
+# This is the line to look for in your own scripts: `peft.PeftModel.from_pretrained(base, folder)`. It loads all weights, and
+# not the positions:
 
 # %% after="09.alone"
 careless = peft.PeftModel.from_pretrained(stock(), work / "adapter").eval()
@@ -582,8 +581,8 @@ keep = torch.ones_like(rows)
 keep[1, 20:] = 0
 with torch.no_grad():
     together = sparse(rows, attention_mask=keep).logits
-    alone = sparse(rows[1:, :20]).logits
-torch.testing.assert_close(together[1, :20], alone[0])
+    by_itself = sparse(rows[1:, :20]).logits
+torch.testing.assert_close(together[1, :20], by_itself[0])
 print("a padded row gives what it gives alone")
 
 # %% [markdown]

@@ -47,7 +47,8 @@ print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitli
 # are not the authors'. Five of the seven are wrong or leave something out, and a comment in the sheet says what. Now open [the file](one_sheet.py) in a second tab (Ctrl-click) and walk from
 # heading to heading. The Llama of step 3 and the gradients can wait.
 #
-# **One task.** Find the two headings that can stand as they are written. (Judge the heading, not the paper's code.)
+# **One task.** Find the two headings that can stand as they are written. (Judge what each heading
+# says, and when it says it. That it leaves details to the code is no fault.)
 #
 # <details><summary>Which two stand, and what is wrong with the others?</summary>
 #
@@ -161,7 +162,7 @@ plots.show_perturbation(tables)
 #
 # ## Reveal: the lines of S²-Attn
 #
-# These are all the lines of code that roll, cut, join or mask groups, with their numbers in the file. Dense attention would need
+# Which lines of the functions above would you point at? The next cell lists all that roll, cut, join or mask groups. Dense attention would need
 # a few of them too, such as a mask. With one group as long as the text the roll moves nothing and the cut makes one piece. What
 # is left is ordinary attention, and that is how the sheet reads densely.
 
@@ -388,7 +389,7 @@ ENDS = [
 ]
 course.predict(
     "12.end",
-    "How many does the model find that trained without the shift back, and how many the model that trained without any shift?",
+    "How many references does the model trained without the shift back find, and how many the one trained without any shift?",
     ENDS,
 )
 lost = [record[part]["found"] < record["sheet"]["found"] / 5 for part in ("shift back", "shift")]
@@ -429,13 +430,14 @@ print(course.recorded_line("one_sheet"))
 # %% [markdown] after="12.end"
 # Read the last four rows against *as it stands*. The first row is the model before training.
 #
-# - **Without the boundary** the loss is the same, and as many references are found. Nothing in training warns you: only
+# - **Without the boundary** the loss is the same, and just as many references are found. Nothing in training warns you: only
 #   pushing a token shows it. Read densely, text costs a little more. One run cannot tell whether that is chance.
-# - **Without the shift back** the loss begins far above the others. Training repairs most of that, for the wrong places.
+# - **Without the shift back** the loss begins far above the others. Training brings it down, but for outputs in the wrong
+#   places, so the correct dense reading fails.
 # - **Without the shift** most references are found all the same. Those that happen to lie within a group teach the look-up, and dense
 #   use carries it across the end of a group. With the shift more of them are visible in training, and some more are
 #   found. This is one run; the note in the recap has many.
-# - **Without the norms** a few references less are found. One run cannot tell that from chance, and a larger model or a longer
+# - **Without the norms** slightly fewer references are found. One run cannot tell that from chance, and a larger model or a longer
 #   extension may differ.
 
 # %% [markdown] instructor=true

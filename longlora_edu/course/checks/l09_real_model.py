@@ -274,6 +274,7 @@ ADAPTERS = (
     Adapter("a good adapter", (0.79, 0.78, 0.77), good=True),
     Adapter("a good adapter whose long texts cost 3 % more", (0.83, 0.83, 0.86), good=True),
     Adapter("an adapter without its positions", (0.79, 3.58, 4.05), good=False),
+    Adapter("an adapter that reads long texts worse than the base", (0.79, 4.90, 6.00), good=False),
     Adapter("an adapter with half of its factor", (0.82, 0.79, 3.70), good=False),
     Adapter("an adapter that ruined the model at all lengths", (4.90, 4.90, 4.90), good=False),
     Adapter("an adapter that ruined short texts", (2.10, 0.79, 0.77), good=False),
