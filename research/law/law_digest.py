@@ -10,7 +10,7 @@ from longlora_edu.runs.records import as_json
 
 from ..study.part import Rows
 from .cells import Drawn
-from .law_verdict import by_row, judge_law
+from .law_verdict import by_row, judge_law, rates_of
 from .pilots import Pilot
 from .prediction import Fit
 from .remedy import STEPS, reference_arms, text_arms
@@ -34,10 +34,7 @@ def law_digest(
         "against_full": {name: rows.worse_than(runs, text["full attention"]).cell() for name, runs in text.items()},
         "passkeys": {name: rows.passkeys(runs).rate for name, runs in text.items()},
         "references": {
-            name: {
-                kind: statistics.mean(ours[row]["results"]["recall"]["dense"][kind]["rate"] for row in each)
-                for kind in each[0].classes
-            }
+            name: {kind: statistics.mean(rates_of(each[0], kind, "dense", ours)) for kind in each[0].classes}
             for name, each in found.items()
         },
         "rows": len(records),

@@ -47,8 +47,8 @@ def reference_table(records: Sequence[dict], law: str) -> str:
     found, planned = by_row(records, law), reference_arms()
     arms = {name: rows for name, rows in planned.items() if all(row in found for row in rows)}
     kinds = planned["S²"][0].classes
-    head = [f"| training | {' | '.join(kinds)} | mean | bits/byte at 2,048 |", "|---|" + "---|" * (len(kinds) + 2)]
-    shares, beside = [*head], [f"| less the windows that leap | {' | '.join(kinds)} |", "|---|" + "---|" * len(kinds)]
+    shares = [f"| training | {' | '.join(kinds)} | mean | bits/byte at 2,048 |", "|---|" + "---|" * (len(kinds) + 2)]
+    beside = [f"| less the windows that leap | {' | '.join(kinds)} |", "|---|" + "---|" * len(kinds)]
     for name, rows in arms.items():
         by_kind = {kind: _rates(rows, kind, found) for kind in kinds}
         means = [statistics.mean(one.rate for one in rates) for rates in by_kind.values()]

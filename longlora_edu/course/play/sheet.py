@@ -66,7 +66,7 @@ def excerpt(*names: str) -> str:
 
 
 def matching(pattern: str) -> dict[int, str]:
-    """Collect the lines of code, by number, in which a pattern is found, but for lines that begin a function."""
+    """Collect the lines of code that match a pattern, by number; those that begin a function are left out."""
     source = sheet_file().read_text(encoding="utf-8")
     lines, code = source.splitlines(), lines_of_code(source)
     return {
