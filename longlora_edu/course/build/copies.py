@@ -22,6 +22,7 @@ BESIDE = (
     "docs/claims.md",
     "docs/explorer.html",
     "docs/model.html",
+    "docs/note.md",
     "docs/real_models.md",
     "docs/what_to_use.md",
     "notebooks/glossary.md",
