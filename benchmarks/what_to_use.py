@@ -36,7 +36,7 @@ def stretched() -> str:
         keys = f"{row['passkey']['successes']} of {row['passkey']['trials']}"
         loss = f"{100 * (row['loss_ratio'] - 1):+.1f} %"
         rows.append(f"| × {row['factor']:g} | {row['target']:,} | {loss} | {keys} | {near['found']} of {near['of']} |")
-    return "\n".join(rows) + f"\n\n{recorded_line('stretch_only')}."
+    return "\n".join(rows) + f"\n\n{recorded_line('stretch_only')}"
 
 
 def gains() -> str:

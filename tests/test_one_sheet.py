@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from longlora_edu import reference
-from longlora_edu.course.play.sheet import BREAKS, excerpt, lines_by_step, lines_of_code, load_sheet, sheet_file
+from longlora_edu.course.play.sheet import BREAKS, excerpt, leak, lines_by_step, lines_of_code, load_sheet, sheet_file
 from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense
 from longlora_edu.model import LlamaConfig, TinyLlama, load_tiny_llama, save_tiny_llama
@@ -411,6 +411,24 @@ def test_each_broken_form_is_the_sheet_with_one_part_left_out(name, tiny):
     assert (leak > 0) == (name in ("boundary", "shift back"))
     broken.add_lora(m, np.random.default_rng(0))
     assert any("norm" in trained for trained in m.grads) == (name != "norms")
+
+
+def test_the_changes_that_lesson_12_proposes_do_what_it_says_of_them(tiny):
+    lesson = (ROOT / "notebooks" / "source" / "12_read_the_sheet.py").read_text(encoding="utf-8")
+    pairs = [
+        ast.literal_eval(line[2:].split("  #")[0].strip()) for line in lesson.splitlines() if line.startswith('# ("')
+    ]
+    assert len(pairs) == 3
+    as_it_stands, ids = load_sheet(), np.random.default_rng(0).integers(256, size=64)
+    found = []
+    for pair in pairs:
+        m, changed = as_it_stands.read_model(tiny), load_sheet(pair)
+        before = changed.forward(m, ids, 16)[0]
+        moved = abs(before - as_it_stands.forward(m, ids, 16)[0]).max() > 0
+        changed.add_lora(m, np.random.default_rng(0))
+        still = all((array == 0).all() for name, array in m.w.items() if "lora" in name)
+        found.append((leak(changed, m, ids, 16) > 0, moved, still))
+    assert found == [(True, True, False), (False, True, False), (False, False, True)]
 
 
 def test_a_piece_that_is_not_in_the_sheet_cannot_be_changed():

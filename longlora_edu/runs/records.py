@@ -267,6 +267,4 @@ def recorded_line(name: str) -> str:
     record = recorded(name)
     machine, torch = record["machine"], record["versions"]["torch"]
     threads = f", {machine['threads']} threads" if machine.get("threads") else ""
-    return (
-        f"Recorded on {machine['processor']}{threads}, torch {torch}, {record['date'][:10]}, by `{record['command']}`"
-    )
+    return f"Recorded on {machine['processor']}{threads}, torch {torch}, {record['date'][:10]}, by: {record['command']}"

@@ -73,13 +73,14 @@ def describe(name: str) -> str:
 
 
 def family_table() -> str:
-    """All families as an HTML table: what stands for the panel where nothing moves."""
+    """All families as an HTML table, folded: what stands for the panel where nothing moves."""
     left = 'style="text-align:left"'
     rows = "".join(
         f'<tr><th scope="row" {left}>{html.escape(name)}</th><td {left}>{describe(name)}</td></tr>' for name in FAMILIES
     )
     head = f'<tr><th scope="col" {left}>family</th><th scope="col" {left}>use_s2 says</th></tr>'
-    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+    table = f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+    return f"<details><summary>All {len(FAMILIES)} families, and what use_s2 says of each</summary>{table}</details>"
 
 
 def family_panel() -> ipywidgets.VBox:

@@ -42,28 +42,35 @@ for step, lines in sheets.lines_by_step(source).items():
     print(f"{lines:4} lines   {step}")
 print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitlines())} in all")
 
-# %% [markdown] minutes=5
+# %% [markdown] minutes=4
 # Somebody's class notes put the paper into six steps, the second in two parts, and the sheet takes them as its headings. They
-# are not the authors'. Five of the seven are wrong or leave something out, and a comment in the sheet says what. Now open [the file](one_sheet.py) in a second tab (Ctrl-click) and walk from
-# heading to heading. The Llama of step 3 and the gradients can wait.
-#
-# **One task.** Find the two headings that can stand as they are written. (Judge what each heading
-# says, and when it says it. That it leaves details to the code is no fault.)
-#
-# <details><summary>Which two stand, and what is wrong with the others?</summary>
-#
-# 2b and 5. (Under 2b the sheet mends the paper's code, where two ends share a group, but the heading is right. 5 names LongQA "or
-# other long-context datasets"; ours is Python code with lines hidden in it.) Step 1 forgets
-# that the model must be told its new positions. Step 2a speaks of one answer, but each byte is the answer to the bytes before
-# it. Step 3 wants to keep what nothing has changed: S²-Attn has no weights. Step 4 comes after 2b, which trains already, and it
-# leaves out LoRA. Step 6 forgets to merge LoRA into the weights.
-#
-# </details>
-#
+# are not the authors'. Five of the seven say something wrong, come too late, or leave out something that must be done. A comment
+# below each heading of the sheet says what. Now open [the file](one_sheet.py) in a second tab (Ctrl-click), read the heading and
+# the comment of each step, and come back. The Llama of step 3 and the gradients can wait.
+
+# %%
+PAIRS = ["1 and 5", "2a and 4", "2b and 5", "3 and 6"]
+course.predict("12.headings", "Which two of the seven headings can stand as they are?", PAIRS)
+course.reveal(
+    "12.headings",
+    "2b and 5",
+    "2b is S²-Attn, and it is for training. (The sheet mends the paper's code there, where two ends share a group. The heading is "
+    "right.) 5 names LongQA or other data; ours is Python code with lines hidden in it. The others: 1 forgets that the model must "
+    "be told its new positions. 2a speaks of one answer, but each byte is the answer to the bytes before it. 3 wants to keep what "
+    "nothing has changed, as S²-Attn has no weights. 4 comes after 2b, which trains already, and leaves out LoRA. 6 forgets to merge "
+    "LoRA into the weights.",
+    because={
+        "1 and 5": "5 stands. 1 does not: parameters are not enough.",
+        "2a and 4": "Neither stands. 2a would have one answer a text, and 4 comes too late.",
+        "3 and 6": "Neither stands. 3 keeps aside what has not changed, and before 6 something must be done.",
+    },
+)
+
+# %% [markdown]
 # {{beginners: Shifted sparse attention}}
 
 # %% [markdown] instructor=true
-# *What to say*: ask the room for the five places before anybody opens the fold.
+# *What to say*: let the room name what is wrong with each of the five, before anybody opens the choices.
 
 # %% [markdown]
 # ## Predict: what the sheet achieves
@@ -105,7 +112,7 @@ course.reveal(
     "12.ladder",
     RESULTS[(0 if better else 1) if finds else (2 if better else 3)],
     "Training teaches the model to look up a name, and plain text pays a little for it. How much of this needs the shift? We "
-    "take it away further down.",
+    "take it away further down, and measure on more windows, so the numbers there are others.",
 )
 
 # %% after="12.ladder"
@@ -162,9 +169,35 @@ plots.show_perturbation(tables)
 #
 # ## Reveal: the lines of S²-Attn
 #
-# Which lines of the functions above would you point at? The next cell lists all that roll, cut, join or mask groups. Dense attention would need
-# a few of them too, such as a mask. With one group as long as the text the roll moves nothing and the cut makes one piece. What
-# is left is ordinary attention, and that is how the sheet reads densely.
+# Point at them in the functions above, before the next cell lists them. A line is S²-Attn's own if dense attention would not
+# need it.
+
+# %%
+LINES = [
+    "shift = g // 2 if g < n else 0",
+    "added = np.triu(np.full((c, h, g, g), -np.inf, np.float32), 1)",
+    "added[-1, h // 2 :, g - shift :, : g - shift] = -np.inf",
+    "return out_of_groups(y), back",
+]
+course.predict(
+    "12.lines",
+    "Three of these lines are S²-Attn's own. Which one would dense attention need as well, as it stands?",
+    LINES,
+)
+course.reveal(
+    "12.lines",
+    LINES[1],
+    "It hides later tokens, and every causal attention needs that.",
+    because={
+        LINES[0]: "Half a group is the shift itself. Dense attention has no groups to shift.",
+        LINES[2]: "This line separates the two ends of the text, which only the shift has put into one group.",
+        LINES[3]: "This line joins the groups and shifts back. Dense attention would return y itself.",
+    },
+)
+
+# %% [markdown]
+# These lines roll, cut, join or mask groups. With one group as long as the text the roll moves nothing and the cut
+# makes one piece. What is left is ordinary attention, and that is how the sheet reads densely.
 
 # %%
 for number, line in sheets.matching(r"shift|roll\(|groups\(|mask\(|np.triu").items():
@@ -236,6 +269,8 @@ check.lands(lands)
 # `token - shift`, and who falls out at the front comes in again at the end: modulo n.
 
 # %% [markdown]
+# ## Build: how much are the norms? · more
+#
 # ### Exercise 12.3 · How much are the norms?
 #
 # Some say that norms must train too, others that they are too few to matter. At the end of this lesson we freeze them, in
@@ -436,7 +471,8 @@ print(course.recorded_line("one_sheet"))
 #   places, so the correct dense reading fails.
 # - **Without the shift** most references are found all the same. Those that happen to lie within a group teach the look-up, and dense
 #   use carries it across the end of a group. With the shift more of them are visible in training, and some more are
-#   found. This is one run; the note in the recap has many.
+#   found. The shift pays most where few references lie within a group, and many in reach of a shifted one. (This is one run;
+#   the note in the recap has many.)
 # - **Without the norms** slightly fewer references are found. One run cannot tell that from chance, and a larger model or a longer
 #   extension may differ.
 
@@ -449,8 +485,28 @@ print(course.recorded_line("one_sheet"))
 # ## Play: break a line of your own
 #
 # Choose a piece of the sheet and write what should stand there instead. The piece must stand in the sheet exactly once. Say first
-# what will happen to the leak and to the loss. The example lets every token see one token ahead. (Two short trainings, half a
-# minute each. The loss is the mean over these few steps, so it shows what is easy to learn, and not what the shift is for.)
+# what will happen to the leak and to the loss. The example lets every token see one token ahead: the leak is large and the loss
+# falls, as the answer is in sight. (Two short trainings, half a minute each. The loss is the mean over these few steps, so it
+# shows what is easy to learn, and not what the shift is for.)
+#
+# No idea? Try one of these. Write the pair between the brackets of `mine`.
+#
+# ```python
+# ("np.split(x, [x.shape[1] // 2], axis=1)", "np.split(x, [0], axis=1)")     # all heads shifted
+# ("into_groups(q / math.sqrt(d))", "into_groups(q)")                        # scores not scaled
+# ("rng.uniform(-1, 1, (RANK, i))", "rng.uniform(0, 0, (RANK, i))")          # LoRA's A begins at zero
+# ```
+#
+# <details><summary>What happens in each?</summary>
+#
+# - All heads shifted: a large leak, and hardly another loss. `mask` separates the two ends on the second half of the heads only,
+#   so the beginning hears the end on the others.
+# - Scores not scaled: no leak, and the loss is clearly higher from the first step on. The base has learned its q and k with the
+#   scale. (d_q keeps its `/ math.sqrt(d)`, which is now one too many. That is a second fault, hidden by the first.)
+# - A at zero: no leak, and a loss that is only a little higher. LoRA never moves; embedding and norms train alone. Nothing
+#   but the weights tells you.
+#
+# </details>
 
 # %%
 mine = [("-np.inf, np.float32), 1)", "-np.inf, np.float32), 2)")]

@@ -21,6 +21,8 @@ NEAR = 0.1  # cells are close when a tenth is otherwise
 # field's height where the truth is flatter than that.
 FITS, CLOSE, FLATTEST = 0.2, 0.4, 0.2
 RISES = 0.1  # of its range: a smaller step of the truth is flat
+# A pressed button stays enabled: a browser takes the focus from a disabled one, and with it Shift+Enter.
+DONE = "Committed"
 UNFINISHED = "Draw every point first: drag each circle up or down."
 
 
@@ -82,6 +84,8 @@ def draw(
     status = ipywidgets.HTML(value="Committed: your drawing" if before else "")
 
     def commit(_):
+        if button.description == DONE:
+            return
         drawn = read()
         if drawn is None:
             status.value = UNFINISHED
@@ -89,7 +93,7 @@ def draw(
         journal.note("predictions", key, entry | {"cells" if cells is not None else "curve": drawn})
         status.value = "Committed: your drawing"
         if happened("predictions", key):
-            button.disabled = True
+            button.description = DONE
             if hasattr(field, "disabled"):
                 field.disabled = True
 

@@ -16,7 +16,7 @@ import numpy as np
 from ...plots import Picture
 from ...widgets import show
 from .cards import ShownOnce, card, with_code
-from .draw import compare_drawing
+from .draw import DONE, compare_drawing
 from .folded import FOLD, answer_card, happened, hold, questions
 from .journal import Journal
 
@@ -63,6 +63,8 @@ def predict(
     status = ipywidgets.HTML(value=_committed(before, unit))
 
     def commit(_):
+        if button.description == DONE:
+            return
         said = answer.value if choices is not None else number_in(answer.value)
         if said is None:
             status.value = ASK_CHOICE if choices is not None else ASK_NUMBER
@@ -70,7 +72,7 @@ def predict(
         journal.note("predictions", key, said)
         status.value = _committed(said, unit)
         if happened("predictions", key):  # an answer that has been seen can no longer be predicted
-            answer.disabled = button.disabled = True
+            answer.disabled, button.description = True, DONE
         else:
             status.value += f". {BELOW}"
 

@@ -60,11 +60,7 @@ def whole_path(start: str, text: Path, folder: Path, *, own: int, target: int, s
         gradient_checkpointing=device == "cuda",
     )
     record = run_training.run_training(settings, folder / "run")
-    first, last = (record["curve"][place]["nats_per_token"] for place in (0, -1))
-    said = [
-        f"trained: loss of the first step {first:.3f}, of the last one, on other windows, {last:.3f}; "
-        f"{record['tokens_per_second']:,.0f} tokens/s"
-    ]
+    said = [f"trained: {steps} steps, {record['tokens_per_second']:,.0f} tokens/s"]
     lengths = sorted({min(own, target), target})
     for name, adapter in (("as it was", None), ("extended", folder / "run" / "adapter")):
         found = measure.measure_text(start, text, lengths, document="package", adapter=adapter, windows=4, trials=0)
