@@ -569,6 +569,22 @@ def test_the_sentences_of_the_note_are_those_of_the_rows(stated):
     assert f"The law predicted {low} to {high} %" in note
     shares = {arm: 100 * exposure_of(row_of("keys", arm=arm, layout="uniform")).share for arm in ("short", "s2")}
     assert f"{shares['short']:.0f} % without a shift and {shares['s2']:.0f} % with it" in note
+    late = {
+        name: [by_row(records, law)[row]["results"]["recall"]["dense"] for row in rows]
+        for name, rows in onset_arms(3200).items()
+    }
+    means = {name: [np.mean([one["rate"] for one in seed.values()]) for seed in seeds] for name, seeds in late.items()}
+    reached = {name: sum(mean > 0.895 for mean in found) for name, found in means.items()}
+    assert list(reached.values()) == [3, 1, 3, 1]  # "with each of three seeds", "with one", "one seed of three"
+    assert "S² is at 90 % or more with each of three seeds" in note
+    for name, kind, words in (
+        ("S²", "G", "one group away S² finds"),
+        ("groups without a shift", "4G", "four groups away groups without a shift find"),
+    ):
+        arm = {"S²": "s2", "groups without a shift": "short"}[name]
+        (cell,) = (cell for cell in rare if cell.row.arm == arm and cell.kind == kind and not cell.row.leap)
+        rate = np.mean([seed[kind]["rate"] for seed in late[name]])
+        assert f"{words} {100 * rate:.0f} %, predicted {100 * cell.predicted.rate:.0f} %" in note
     bits = law_digest(stated, records, studies, law)["bits_per_byte"]
     whole, leaping, full = bits["S²"], bits["S², leaps of probability ½"], bits["full attention"]
     assert 0.4 < (whole - leaping) / (whole - full) < 0.6, "leaps repair about half"
