@@ -14,6 +14,7 @@ from hypothesis import Phase, settings
 settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], deadline=None, derandomize=True)
 
 
+@pytest.hookimpl(optionalhook=True)  # the mutation run loads no plugin but Hypothesis
 def pytest_xdist_auto_num_workers(config):
     """Whole folders are shared among processes; a file or two run in this one, which starts faster."""
     files = all(Path(argument.partition("::")[0]).is_file() for argument in config.args)
@@ -21,8 +22,10 @@ def pytest_xdist_auto_num_workers(config):
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """A file stays in one process, so that what it builds once is built once; what takes longest begins first."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
     own = [item for item in items if item.get_closest_marker("xdist_group")]
     rest = [item for item in items if not item.get_closest_marker("xdist_group")]
     for item in rest:

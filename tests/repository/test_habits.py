@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -155,3 +156,11 @@ def test_a_file_of_tests_stays_in_one_process(tmp_path):
     assert done.returncode == 0, done.stdout
     for name in ("one", "two"):
         assert len(set((tmp_path / name).read_text("utf-8").split())) == 1
+
+
+def test_the_mutation_run_can_collect_with_hypothesis_as_its_only_plugin():
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"]
+    command += ["-p", "_hypothesis_pytestplugin", "--hypothesis-profile=mutation", "-o", "addopts=--strict-markers"]
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run([*command, "tests/test_rope.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
