@@ -585,6 +585,20 @@ def test_the_sentences_of_the_note_are_those_of_the_rows(stated):
         (cell,) = (cell for cell in rare if cell.row.arm == arm and cell.kind == kind and not cell.row.leap)
         rate = np.mean([seed[kind]["rate"] for seed in late[name]])
         assert f"{words} {100 * rate:.0f} %, predicted {100 * cell.predicted.rate:.0f} %" in note
+    leaping = np.mean(
+        [seed[kind]["rate"] for seed in late["S², leaps of probability ½"] for kind in ("G/4", "G/2", "G")]
+    )
+    predicted = [
+        100 * cell.predicted.rate
+        for cell in rare
+        if cell.row.leap and cell.use == "dense" and cell.kind in ("G/4", "G/2", "G")
+    ]
+    assert f"{100 * leaping:.0f} % up to a group, predicted {min(predicted):.0f} to {max(predicted):.0f} %" in note
+    cells = shift_cells(stated[1], stated[0])
+    pays = [cell for cell in cells if cell.predicted >= PAYS]
+    assert len(pays) == 17 and {cell.short.layout for cell in pays} == {"aligned"}
+    same = [cell for cell in cells if abs(cell.predicted) <= EQUAL]
+    assert (len(same), sum(cell.short.task == "hops3" for cell in same)) == (7, 4)
     bits = law_digest(stated, records, studies, law)["bits_per_byte"]
     whole, leaping, full = bits["S²"], bits["S², leaps of probability ½"], bits["full attention"]
     assert 0.4 < (whole - leaping) / (whole - full) < 0.6, "leaps repair about half"
