@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from longlora_edu.geometry import S2Geometry
+
 from ..study.part import PROFILES
 from ..study.spec import Run
 from .recall import Recall, row_of
@@ -23,6 +25,12 @@ LEAPS = {
 }
 ENDED_FULL = "S², leaps of probability ½, the last eighth full"
 WINDOWS = "full attention, windows of 512 that leap"
+# Planned when the outcome of the other arms was known: each way of saving pairs, then full attention, at equal pairs.
+QUARTER = {
+    "S², the last quarter full": {},
+    "S², leaps of probability ½, the last quarter full": {"leap": 0.5},
+    f"{WINDOWS}, the last quarter full": {"attention": "full", "length": WINDOW, "skip": True},
+}
 
 
 def text_arms(steps: int) -> dict[str, tuple[Run, ...]]:
@@ -38,7 +46,26 @@ def text_arms(steps: int) -> dict[str, tuple[Run, ...]]:
     begun = [run(8, steps=steps - steps // LAST, seed=seed, leap=0.5) for seed in seeds]
     ending = {"attention": "full", "steps": steps // LAST, "rate": 5e-4}
     arms[ENDED_FULL] = tuple(run(8, seed=seed, start=start, **ending) for seed, start in zip(seeds, begun, strict=True))
+    if steps == STEPS[1]:
+        for name, fields in QUARTER.items():
+            begun = [run(8, steps=steps * 3 // 4, seed=seed, **fields) for seed in seeds]
+            last = {"attention": "full", "steps": steps // 4, "extra": () if fields else ("pattern",)}
+            arms[name] = tuple(run(8, seed=seed, start=start, **last) for seed, start in zip(seeds, begun, strict=True))
     return arms
+
+
+def share_of_pairs(run: Run) -> float:
+    """Compute which share of full attention's pairs a training looks at, at equal text, from its first step on."""
+    whole = S2Geometry(run.target, run.target, 1, shift=0).pairs() / run.target
+    seen, steps, stage = 0.0, 0, run
+    while stage is not None:
+        if stage.attention == "full":
+            geometry = S2Geometry(stage.window, stage.window, 1, shift=0)
+        else:
+            geometry = S2Geometry(stage.window, stage.group_size, 2)
+        seen += stage.steps * geometry.pairs() / geometry.num_heads / stage.window
+        steps, stage = steps + stage.steps, stage.start
+    return seen / (steps * whole)
 
 
 def reference_arms() -> dict[str, tuple[Recall, ...]]:

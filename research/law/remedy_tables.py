@@ -13,7 +13,7 @@ from ..study.verdict import over_trials
 from .law_page import in_percent
 from .law_verdict import Records, by_row
 from .recall import Recall
-from .remedy import STEPS, WINDOWS, reference_arms, text_arms
+from .remedy import STEPS, WINDOWS, reference_arms, share_of_pairs, text_arms
 
 FULL = "full attention"
 
@@ -29,15 +29,16 @@ def text_table(records: Sequence[dict], steps: int) -> str:
     rows = Rows(records)
     planned = text_arms(steps)
     arms = {name: runs for name, runs in planned.items() if all(run in rows for run in runs)}
-    lines = ["| training | dense bits/byte | against full | against windows that leap | passkeys |",
-             "|---|---|---|---|---|"]  # fmt: skip
+    lines = ["| training | pairs | dense bits/byte | against full | against windows that leap | passkeys |",
+             "|---|---|---|---|---|---|"]  # fmt: skip
     for name, runs in arms.items():
         beside = [
             rows.worse_than(runs, arms[other]).text() if other in arms and other != name else "–"
             for other in (FULL, WINDOWS)
         ]
         bits = with_spread(rows.bits(runs))
-        lines.append(f"| {name} | {bits} | {' | '.join(beside)} | {in_percent(rows.passkeys(runs).rate)} |")
+        pairs = in_percent(share_of_pairs(runs[0]))
+        lines.append(f"| {name} | {pairs} | {bits} | {' | '.join(beside)} | {in_percent(rows.passkeys(runs).rate)} |")
     note = f"{steps} steps, target 2,048 bytes, three seeds; ± over documents and seeds. {_missing(planned, arms)}"
     return f"{note.strip()}\n\n" + "\n".join(lines)
 
