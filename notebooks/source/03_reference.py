@@ -679,7 +679,7 @@ course.quiz(
 # %% [markdown]
 # ## Quiz: what people believe · more
 #
-# Each wrong choice here is something that somebody really said or wrote.
+# Each wrong choice here is something that somebody really said or wrote ([many of them](../docs/claims.md)).
 
 # %%
 course.quiz(

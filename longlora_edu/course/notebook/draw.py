@@ -102,9 +102,10 @@ def draw(
             status.value = ""
 
     button.on_click(commit)
-    button.disabled = bool(before)  # the cell is run again: its answer has been seen
-    if before and hasattr(field, "disabled"):
-        field.disabled = True
+    if before:  # the cell is run again: its answer has been seen
+        button.disabled, button.description = True, DONE
+        if hasattr(field, "disabled"):
+            field.disabled = True
     if hasattr(field, "heights"):
         field.observe(drawn_on, names="heights")
     asked = ipywidgets.HTML(value=f"<b>Draw.</b> {html.escape(question)} <small>{how}</small>")

@@ -77,7 +77,9 @@ def predict(
             status.value += f". {BELOW}"
 
     button.on_click(commit)
-    answer.disabled = button.disabled = before is not None  # the cell is run again: its answer has been seen
+    if before is not None:  # the cell is run again: its answer has been seen
+        answer.disabled = button.disabled = True
+        button.description = DONE
     panel = ShownOnce([ipywidgets.HTML(value=f"<b>Predict.</b> {with_code(question)}"), answer, button, status])
     items = "".join(f"<li>{with_code(choice)}</li>" for choice in choices or ())
     listed = f"<ul>{items}</ul>" if items else f"<p>Your answer: how many {html.escape(unit or '')}?</p>"
