@@ -25,11 +25,12 @@ LEAPS = {
 }
 ENDED_FULL = "S², leaps of probability ½, the last eighth full"
 WINDOWS = "full attention, windows of 512 that leap"
+WINDOWS_QUARTER = f"{WINDOWS}, the last quarter full"
 # Planned when the outcome of the other arms was known: each way of saving pairs, then full attention, at equal pairs.
 QUARTER = {
     "S², the last quarter full": {},
     "S², leaps of probability ½, the last quarter full": {"leap": 0.5},
-    f"{WINDOWS}, the last quarter full": {"attention": "full", "length": WINDOW, "skip": True},
+    WINDOWS_QUARTER: {"attention": "full", "length": WINDOW, "skip": True},
 }
 
 

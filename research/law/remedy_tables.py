@@ -13,7 +13,7 @@ from ..study.verdict import over_trials
 from .law_page import in_percent
 from .law_verdict import Records, by_row
 from .recall import Recall
-from .remedy import STEPS, WINDOWS, reference_arms, share_of_pairs, text_arms
+from .remedy import QUARTER, STEPS, WINDOWS, WINDOWS_QUARTER, reference_arms, share_of_pairs, text_arms
 
 FULL = "full attention"
 
@@ -25,7 +25,10 @@ def remedy_section(records: Sequence[dict], law: str) -> str:
 
 
 def text_table(records: Sequence[dict], steps: int) -> str:
-    """Write dense bits/byte after a number of steps; arms with a missing row are left out and counted."""
+    """Write dense bits/byte after a number of steps; arms with a missing row are left out and counted.
+
+    What ends with a quarter of full attention is compared with windows that end so too.
+    """
     rows = Rows(records)
     planned = text_arms(steps)
     arms = {name: runs for name, runs in planned.items() if all(run in rows for run in runs)}
@@ -34,12 +37,16 @@ def text_table(records: Sequence[dict], steps: int) -> str:
     for name, runs in arms.items():
         beside = [
             rows.worse_than(runs, arms[other]).text() if other in arms and other != name else "–"
-            for other in (FULL, WINDOWS)
+            for other in (FULL, WINDOWS_QUARTER if name in QUARTER else WINDOWS)
         ]
         bits = with_spread(rows.bits(runs))
         pairs = in_percent(share_of_pairs(runs[0]))
         lines.append(f"| {name} | {pairs} | {bits} | {' | '.join(beside)} | {in_percent(rows.passkeys(runs).rate)} |")
-    note = f"{steps} steps, target 2,048 bytes, three seeds; ± over documents and seeds. {_missing(planned, arms)}"
+    note = (
+        f"{steps} steps, target 2,048 bytes, three seeds; ± over documents and seeds. {_missing(planned, arms)}".strip()
+    )
+    if any(name in QUARTER for name in arms):
+        note += " What has a last quarter is compared with windows that have one."
     return f"{note.strip()}\n\n" + "\n".join(lines)
 
 

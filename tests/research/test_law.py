@@ -32,7 +32,7 @@ from research.law.recall_run import (
     reference_questions,
     settings_of,
 )
-from research.law.remedy import STEPS, WINDOWS, reference_arms, remedy_rows, text_arms
+from research.law.remedy import QUARTER, STEPS, WINDOWS, reference_arms, remedy_rows, share_of_pairs, text_arms
 from research.law.remedy_tables import reference_table
 from research.law.statements import ASKED, FILLER, VALUES, draw_statements, states
 from research.study.inputs import Inputs, default_folder
@@ -514,8 +514,18 @@ def test_the_remedy_shares_the_recorded_rows_and_differs_by_the_leap_alone():
         plain, leaping = arms["S²"][0], arms["S², leaps of probability ½"][0]
         assert dataclasses.replace(leaping, leap=0.0, extra=plain.extra) == plain
         assert sum(run.steps for run in (arms["S², leaps of probability ½, the last eighth full"][0],)) == steps // 8
-    assert len({row.steps for row in remedy_rows() if isinstance(row, Run)}) == 4
+    assert {row.steps for row in remedy_rows() if isinstance(row, Run)} == {60, 240, 7, 30}
     assert {len(rows) for rows in reference_arms().values()} == {3}
+
+
+def test_a_last_quarter_of_full_attention_costs_each_way_about_the_same_pairs():
+    arms = text_arms(STEPS[1])
+    shares = {name: share_of_pairs(arms[name][0]) for name in ("full attention", "S²", WINDOWS, *QUARTER)}
+    assert shares["full attention"] == 1 and 0.23 < shares["S²"] < shares[WINDOWS] < 0.251
+    assert all(0.42 < shares[name] < 0.44 for name in QUARTER)
+    for name in QUARTER:
+        assert all((run.steps, run.start.steps, run.start.start) == (60, 180, None) for run in arms[name])
+    assert not set(QUARTER) & set(text_arms(STEPS[0]))
 
 
 def test_a_run_without_leaps_keeps_its_key():
