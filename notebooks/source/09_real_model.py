@@ -94,8 +94,8 @@ plots.show_perturbation(heard)
 #
 # ## Play: which models can have it?
 #
-# S²-Attn replaces what a layer computes in training. Some models need more from their attention, such as a window or a
-# cap on the scores. They would lose it, and nothing would warn you. So each family is either taken or refused by name.
+# S²-Attn replaces what a layer computes in training. Some models do more in their attention than hide later tokens. They
+# would lose that, and nothing would warn you. So each family is either taken or refused by name.
 #
 # **One task.** Three of the families read from left to right and are refused all the same. Find them, and the reason of each.
 
@@ -188,7 +188,7 @@ course.reveal(
 #
 # Ask for this test before you trust anybody's sparse training. `model` may have S² switched on, or be changed in some other
 # way. `untouched` is the same model without S², already in evaluation mode. `ids` are token ids (b, n); a call gives an object with `.logits`. Return
-# `True` only if in evaluation both give the same logits, as strictly as a model can promise it. Leave `model` in the mode in which it came.
+# `True` only if in evaluation both give the same logits, bit for bit. Leave `model` in the mode in which it came.
 #
 # The check hands your test a good model, and several bad ones.
 
@@ -368,8 +368,8 @@ course.show_table(["model", "at 256", "at 512", f"at {context:,}"], rows, captio
 
 # %% [markdown]
 # Compare the three rows. Nearly all of the gain at 1,024 comes from the stretch. So few steps add a little to it, and
-# short texts are still read a little worse than by the base. Then why train? For what ordinary text does not show: names that are
-# looked up further back. [Lesson 07](07_extend_a_small_model.ipynb) trains longer, with such names in the text:
+# short texts are still read a little worse than by the base. Then why train? For what ordinary text does not show: names that stand
+# further up in the text, and are asked for. [Lesson 07](07_extend_a_small_model.ipynb) trains longer, with such names in the text:
 
 # %%
 demo = course.recorded("demo")
@@ -381,6 +381,9 @@ for state in ("stretched", "after"):
 print(course.recorded_line("demo"))
 
 # %% [markdown]
+# Without training it finds none, not even near ones: the task is new to the base. Trained, it finds most of the near ones and some
+# of the far ones, though training never reached further than a group.
+#
 # Calls 2 and 3: save, and load onto a fresh base.
 
 # %%
@@ -442,7 +445,8 @@ course.show_table(["loaded", "at 256", "at 512", f"at {context:,}"], rows, capti
 
 # %% [markdown] after="09.alone"
 # No error and no warning. A test on short texts would even choose the broken one. Beyond the old context it reads as badly as
-# the base alone. (Thread 181 of the official repository is about adapters loaded in this way.)
+# the base alone. The cure is one line, `hf.load_longlora(base, folder)`. (Adapters loaded in the other way are the subject of
+# [thread 181](https://github.com/dvlab-research/LongLoRA/issues/181) of the official repository.)
 
 # %% [markdown]
 # ## Build: a test for a long adapter
@@ -531,7 +535,7 @@ for name, writer in {"the base": stock(), "the extended model": merged}.items():
     print(tokenizer.decode(written[prompt.shape[1] :]))
 
 # %% [markdown]
-# ## Play: what is refused
+# ## Break it: what is refused
 #
 # Three things are refused, so that they cannot go wrong in silence. A folder that has lost its `config.json` is not loaded.
 # A merged model whose positions are stretched by one rule is not stretched on by another. And S² does not write with a cache: there
@@ -568,7 +572,7 @@ attempt("stretched twice, by another rule", stretch_twice)
 attempt("S² while decoding with a cache", decode_with_s2)
 
 # %% [markdown]
-# ## Play: odd heads, shared keys, padding · more
+# ## Reveal: odd heads, shared keys, padding · more
 #
 # Real models are less tidy than pictures: nine heads share three pairs of keys and values, and rows have unequal lengths.
 # With nine heads four are plain and five shifted: the odd one goes to the second half, as in the paper's code. And is S² right there too? We need a second opinion. Stock attention accepts a mask for each head. So give a stock model the
@@ -720,9 +724,9 @@ print(course.recorded_line("extend_135m"))
 # ## Play: the whole path in one cell · more
 #
 # This is what the commands `longlora-edu train`, `evaluate` and `merge` do, with the model of `MODEL`, or else with the small
-# base. (For the packaged model write `MODEL = source` in the cell above, run it again, and give it some hours or a GPU.) The
+# base. (For the packaged model run the cell of the last section once more, with `MODEL = source` as its first line. It takes some hours, or a GPU.) The
 # text is one long document, the source of the package `einops`; its last tenth is held out. Compare the perplexities,
-# which are of the same text. (They do not part the stretch from the training; the tables above do.) So few steps only show that it runs. [How to](../docs/real_models.md) has recipes that are long enough.
+# which are of the same text. (They show stretch and training together; the tables above take them apart.) So few steps only show that it runs. [How to](../docs/real_models.md) has recipes that are long enough.
 
 # %% tags=["training"]
 start = MODEL or str(work / "base")

@@ -45,8 +45,8 @@ print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitli
 # %% [markdown] minutes=4
 # Somebody's class notes put the paper into six steps, the second in two parts, and the sheet takes them as its headings. They
 # are not the authors'. Five of the seven say something wrong, come too late, or leave out something that must be done. The comments
-# below them help. Now open [the file](one_sheet.py) in a second tab (Ctrl-click), read the heading and the comments of each
-# step, and come back. The Llama of step 3 and the gradients can wait.
+# below them help. Now open [the file](one_sheet.py) (in JupyterLab a click gives it a tab of its own), read the heading and the
+# comments of each step, and come back. The Llama of step 3 and the gradients can wait.
 
 # %%
 PAIRS = ["1 and 5", "2a and 4", "2b and 5", "3 and 6"]
@@ -57,7 +57,7 @@ course.reveal(
     "2b is S²-Attn, and it is for training. (The sheet mends the paper's code there, where two ends share a group. The heading is "
     "right.) 5 names LongQA or other data; ours is Python code with lines hidden in it. The others: 1 forgets that the model must "
     "be told its new positions. 2a speaks of one answer, but each byte is the answer to the bytes before it. 3 wants to keep what "
-    "nothing has changed, as S²-Attn has no weights. 4 comes after 2b, which trains already, and leaves out LoRA. 6 forgets to merge "
+    "nothing has changed, as S²-Attn has no weights. 4 stands after 2b, which is already about training, and leaves out LoRA. 6 forgets to merge "
     "LoRA into the weights.",
     because={
         "1 and 5": "5 stands. 1 does not: parameters are not enough.",
@@ -119,6 +119,10 @@ course.reveal(
 rows = [(name, bits, found or "–") for name, bits, found in said]
 course.show_table(["", "bits a byte", "references found"], rows, caption="What the whole sheet printed")
 
+# %% [markdown] after="12.ladder"
+# Compare the first row with the third. With half of the text the base reads plain code even a little better: far bytes hardly help there. A
+# longer context pays where something far is needed, as the references are.
+
 # %% [markdown]
 # ## Play: push a token
 #
@@ -169,7 +173,7 @@ plots.show_perturbation(tables)
 #
 # ## Reveal: the lines of S²-Attn
 #
-# Point at them in the functions above, before the next cell lists them. A line is S²-Attn's own if dense attention would not
+# Point at them in the functions above, before a cell lists them. A line is S²-Attn's own if dense attention would not
 # need it.
 
 # %%
@@ -361,7 +365,7 @@ print(f"in the small model: {norms:,} of {everything:,} numbers that train, {nor
 # %% [markdown]
 # ## Break it: take pieces away
 #
-# Now it is measured. These are the changes, with a fourth that every reader asks for: no shift at all.
+# Now it is measured. These are the changes, with one more that every reader asks for: no shift at all.
 
 # %%
 for part, changes in sheets.BREAKS.items():
@@ -383,7 +387,7 @@ plots.show_perturbation({name: who_moves(sheets.load_sheet(*forms[name]).attenti
 
 # %% [markdown]
 # In both, outputs hear their future. Would you notice it while you train? Each form trains on the same windows and begins
-# with the same LoRA. Here is its loss, from a record.
+# with the same LoRA. Its loss is on record. Say first what you expect.
 
 # %%
 LOSSES = [
@@ -426,7 +430,7 @@ course.show_table(["form", "steps 1 to 10", "51 to 60", "231 to 240"], rows, cap
 #
 # **Without the shift back** place i holds the output of token i + shift, whose group reaches past the byte after i. The answer
 # is in sight. Take a shift of 4. Place 0 must guess byte 1. It now holds the output of token 4, and byte 1 stands three places
-# before token 4. A head would have to learn "look back exactly 3". None did in these steps, or the loss would be far lower. (A longer run might
+# before token 4. A head would have to learn "look back exactly 3". (In the sheet the shift is 128, so it is exactly 127.) None did in these steps, or the loss would be far lower. (A longer run might
 # get there.) What is left is an output in the wrong place.
 
 # %% [markdown]
@@ -462,7 +466,7 @@ course.reveal(
 #
 # - *Leak*: how far the predictions of earlier places move, in logits, when we change the last byte of a text. Anything but 0 is
 #   a leak. It is measured before training.
-# - *First and last loss*: of training text, where the hidden digits count six times.
+# - *First and last loss*: of step 1, and the mean of the last ten steps. Of training text, where the hidden digits count six times.
 # - *Bits a byte*: afterwards, on held-out text. These are other windows than those of the first table, and more: do not compare the two.
 # - *Found*: hidden references with all five digits right. No name such as `kqz` was in the training text.
 
@@ -546,7 +550,7 @@ for name, changes in {"as it stands": [], "yours": mine}.items():
 #
 # - The whole method fits in one file of NumPy. S²-Attn is ten lines of it, LoRA some fifteen; the
 #   rest is a Llama with its gradients, and the text to train and measure on.
-# - All that plain text gains comes from stretched positions; training costs it a little. What training adds is the look-up by
+# - Stretched positions repair what the longer window broke in plain text; training costs it a little. What training adds is the look-up by
 #   name, and the shift helps it a little here. When it helps much: [a note](../docs/note.md).
 # - Push a token to see who hears whom, and measure the finished model densely: the curve of training does not replace either.
 #

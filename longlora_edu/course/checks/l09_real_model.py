@@ -330,8 +330,8 @@ TENSORS = (
 WRONG_SHARES = {
     "frozen originals counted": Mistake(
         "PEFT keeps the frozen original of each module that trains whole, and you count it beside its copy, as its own "
-        "`print_trainable_parameters` does. The model computes with one of them: leave out names with "
-        "`original_module` in them",
+        "`print_trainable_parameters` does. The model computes with one of them: which part of the "
+        "names tells the two apart?",
         lambda model: _trained(model) / _all(model),
     ),
     "another model": Mistake(

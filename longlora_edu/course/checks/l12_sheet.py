@@ -37,9 +37,7 @@ def share_of_norms(function: Callable) -> Passed:
     cases = [(_weights(width, layers, rank),) for width, layers, rank in ((8, 1, 2), (6, 3, 4))]
     names = ["weights of one layer", "weights of three layers"]
     compare_numbers(function, cases, _share, WRONG_SHARES, whole=False, names=names)
-    return Passed(
-        "They are few; the next cell counts them. Whether they matter, only a measurement tells."
-    )
+    return Passed("They are few; the next cell counts them. Whether they matter, only a measurement tells.")
 
 
 def _wrong_pair(answer: np.ndarray, expected: np.ndarray, *case: int) -> str:
