@@ -382,7 +382,7 @@ print(course.recorded_line("demo"))
 
 # %% [markdown]
 # Without training it finds none, not even near ones: the task is new to the base. Trained, it finds most of the near ones and some
-# of the far ones, though training never reached further than a group.
+# of the far ones, though in training no head looked further back than a group.
 #
 # Calls 2 and 3: save, and load onto a fresh base.
 
@@ -519,7 +519,7 @@ say_bits("merged, loaded by stock transformers", merged)
 #
 # "Stretched on" is for whoever goes on from here. No stretch is put on top of another: each is computed anew from the positions
 # that the base was trained with. So a factor counts from the *original* length. For 2,048 tokens it is 2,048 / 512 = 4, and a
-# factor of 2 would reach 1,024 again.
+# factor of 2 would not get beyond 1,024.
 #
 # Now let it write, after more bytes than the base knows, and let the base write as well. Look at the form: names, brackets,
 # indents. Do not look for sense; the model has not even two million weights.
@@ -539,8 +539,8 @@ for name, writer in {"the base": stock(), "the extended model": merged}.items():
 #
 # Three things are refused, so that they cannot go wrong in silence. A folder that has lost its `config.json` is not loaded.
 # A merged model whose positions are stretched by one rule is not stretched on by another. And S² does not write with a cache: there
-# tokens come one at a time, and one token makes no group. You meet that only if you ask for S² in evaluation, with
-# `hf.use_s2(model, group_size=64, when="always")`.
+# tokens come one at a time, and one token makes no group. You meet that if you forget `eval()` before `generate`, or ask for S² in
+# evaluation with `hf.use_s2(model, group_size=64, when="always")`.
 
 # %%
 import shutil
@@ -558,8 +558,8 @@ def attempt(what, action):
 
 def decode_with_s2():
     sparse = stock()
-    hf.use_s2(sparse, group_size=64, when="always")
-    sparse.generate(held[:, :128], max_new_tokens=2, pad_token_id=0)
+    hf.use_s2(sparse, group_size=64)
+    sparse.train().generate(held[:, :128], max_new_tokens=2, pad_token_id=0)
 
 
 def stretch_twice():
@@ -595,6 +595,9 @@ print(
     f"{len(geometry.plain_heads)} plain heads, {len(geometry.shifted_heads)} shifted ones: equal to the witness, "
     f"largest difference {(ours - by_hand).abs().max():.1e}"
 )
+
+# %% [markdown]
+# And padding? The second row is ten tokens shorter, and filled up on the right. The filled places must not change the others.
 
 # %%
 rows = torch.cat([tokens, tokens.roll(7)])

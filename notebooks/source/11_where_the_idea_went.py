@@ -141,11 +141,23 @@ kinds = list(law["references"]["S²"])
 course.show_table(["trained with", "bits a byte", *kinds], rows, caption="Text, and named references found by distance")
 print(course.recorded_line("law"))
 
+# %% after="11.leap"
+ended = [(f"{name}, then a quarter full", f"{arm}, the last quarter full") for name, arm in ways.items()]
+rows = [
+    (name, f"{law['bits_per_byte'][arm]:.3f}", law["against_full"][arm], f"{law['passkeys'][arm]:.0%}")
+    for name, arm in ended
+]
+course.show_table(
+    ["trained with", "bits a byte", "against full", "passkeys"], rows, caption="Ended with full attention"
+)
+
 # %% [markdown] after="11.leap"
 # G is the length of a group; *border* means from one half of a group into the next group. Read the columns for 2G and 4G: S²
 # finds little there, as the law says. Leaps bring the far ones and cost some of the near ones. Short windows with leaps
-# find as much as S² within a group and across a border, and more beyond. So what is S² still for? In this small model we
-# found nothing that it does better, as far as three seeds can tell. The note has all arms, intervals and limits; `LongLoRAConfig(leap=0.5)` switches leaps on.
+# find as much as S² within a group and across a border, and more beyond. With a last quarter of full attention all three
+# come near full attention, and only the short windows keep every passkey. So what is S² still for? In this small model we
+# found nothing that it does better, as far as three seeds can tell. The note has all arms, intervals and limits;
+# `LongLoRAConfig(leap=0.5)` switches leaps on.
 
 # %% [markdown]
 # **4. Blocks are chosen by what they say.** A group is cut by position: it takes no notice of the text. Newer models let each
