@@ -90,7 +90,7 @@ print(sheets.excerpt("main"))
 # %% [markdown]
 # It prints four lines: the base in its own context, the base in twice its context, with stretched positions, and trained.
 # `stretch` maps the positions of the longer text into the range that the base knows; `train` moves weights. The references
-# stand in one group and are asked for in the next.
+# that are measured stand in one group and are asked for in the next. In training a pair may lie anywhere, within a group too.
 
 # %%
 RESULTS = [
@@ -112,7 +112,7 @@ course.reveal(
     "12.ladder",
     RESULTS[(0 if better else 1) if finds else (2 if better else 3)],
     "Training teaches the model to look up a name, and plain text pays a little for it. How much of this needs the shift? We "
-    "take it away further down, and measure on more windows, so the numbers there are others.",
+    "take it away further down. Its numbers there are of more windows, so they differ from these.",
 )
 
 # %% after="12.ladder"
@@ -173,7 +173,7 @@ plots.show_perturbation(tables)
 #
 # ## Reveal: the lines of S²-Attn
 #
-# Point at them in the functions above, before a cell lists them. A line is S²-Attn's own if dense attention would not
+# Point at them in the functions above, before they are listed. A line is S²-Attn's own if dense attention would not
 # need it.
 
 # %%
@@ -199,10 +199,10 @@ course.reveal(
     },
 )
 
-# %% [markdown]
-# The next cell lists every line that rolls, cuts, joins or masks, and the line that adds the mask.
+# %% [markdown] after="12.lines"
+# Here is every line that rolls, cuts, joins or masks, and the line that adds the mask.
 
-# %%
+# %% after="12.lines"
 for number, line in sheets.matching(r"shift|roll\(|groups\(|mask\(|np.triu").items():
     print(f"{number:3}  {line}")
 
@@ -457,7 +457,8 @@ lost = [record[part]["found"] < record["sheet"]["found"] / 5 for part in ("shift
 course.reveal(
     "12.end",
     ENDS[2 * lost[0] + lost[1]],
-    f"{record['shift back']['found']} and {record['shift']['found']} of {record['shift']['of']}, beside {record['sheet']['found']}.",
+    f"{record['shift back']['found']} without the shift back, {record['shift']['found']} without the shift. The intact sheet finds "
+    f"{record['sheet']['found']} of {record['sheet']['of']}.",
     because={ENDS[3]: "References within a group teach the look-up too, and dense use reaches across its end."},
 )
 
@@ -562,8 +563,8 @@ course.quiz(
     course.Question(
         "Which extra line does the backward pass need for the mask?",
         right=(
-            "None: where p is 0, so is its gradient",
-            "Every path to a key that is not seen goes through its weight p, and p is 0.",
+            "None: where p is 0, d_s is 0",
+            "The gradient of a score, d_s, has p as a factor, and p is 0 for each key that is not seen.",
         ),
         wrong=[
             (
@@ -594,7 +595,10 @@ course.quiz(
             "The same q, k and v serve both ways. How well the model reads far is another question: distances longer than a group were not trained here. Those beyond the old length never were; YaRN maps them into the old range (lesson 05). So it is measured.",
         ),
         wrong=[
-            ("The shift makes all distances occur in training", "No pair further apart than a group is ever trained."),
+            (
+                "The shift makes all distances occur in training",
+                "In this training no token sees further back than one group.",
+            ),
             ("The last steps of training are dense", "Look at `main`: it trains in groups, merges, and measures."),
         ],
     ),

@@ -28,7 +28,10 @@ def seen_ahead(function: Callable) -> Passed:
 def lands(function: Callable) -> Passed:
     """`function(token, n, shift)`: the place of a token's output on a shifted head, were it not rolled back."""
     compare_numbers(function, LANDINGS, lambda token, n, shift: (token - shift) % n, LANDS_WRONG)
-    return Passed("Place i then holds the output of token i + shift, which has seen its group up to that token.")
+    sentence = (
+        "Place i then holds the output of token i + shift: it has seen up to `shift` tokens of the future of place i."
+    )
+    return Passed(f"{sentence} (The last places hold outputs of the first tokens.)")
 
 
 @check("12.share_of_norms")
