@@ -12,11 +12,10 @@
 # - remove one line and say what happens to the mask, to training and to the longer model.
 #
 # **You need first** to know who sees whom in [groups with a shift](02a_wall_and_shift.ipynb) (which keys does
-# token 5 see on a shifted head, with groups of 4? 2 to 5), and what `q @ k.T` is. The gradients are read, not derived:
-# [lesson 03](03_reference.ipynb) derives the hard one.
+# token 5 see on a shifted head, with groups of 4? 2 to 5), and what `q @ k.T` is.
 #
 # **Where it runs**: anywhere. The sheet needs NumPy and nothing else. (To run the whole of it: `python
-# notebooks/one_sheet.py` in a clone of the repository, some minutes. This lesson takes it apart instead.)
+# notebooks/one_sheet.py` in a clone of the repository, some minutes.)
 
 # %%
 import re
@@ -42,11 +41,11 @@ for step, lines in sheets.lines_by_step(source).items():
     print(f"{lines:4} lines   {step}")
 print(f"{len(sheets.lines_of_code(source)):4} lines of code, {len(source.splitlines())} in all")
 
-# %% [markdown] minutes=4
+# %% [markdown] minutes=5
 # Somebody's class notes put the paper into six steps, the second in two parts, and the sheet takes them as its headings. They
 # are not the authors'. Five of the seven say something wrong, come too late, or leave out something that must be done. The comments
 # below them help. Now open [the file](one_sheet.py) (in JupyterLab a click gives it a tab of its own), read the heading and the
-# comments of each step, and come back. The Llama of step 3 and the gradients can wait.
+# comments of each step, and come back.
 
 # %%
 PAIRS = ["1 and 5", "2a and 4", "2b and 5", "3 and 6"]
@@ -163,7 +162,7 @@ plots.show_perturbation(tables)
 
 # %% [markdown]
 # The plain head has two blocks. The shifted head has one in the middle, and a half at each end. Nothing stands above the
-# diagonal: no token hears the future. (That is the "0 from the future" below each picture.)
+# diagonal: no token hears the future.
 #
 # <details><summary>And with one group of 16?</summary>
 #
@@ -214,8 +213,8 @@ for number, line in sheets.matching(r"shift|roll\(|groups\(|mask\(|np.triu").ite
 # %% [markdown]
 # ## Build: what happens without this line?
 #
-# You understand a line when you can say what happens without it. We take small pieces of the sheet away, one at a time. Work out
-# what happens *before* we measure it. The first two are in the functions printed above.
+# We take small pieces of the sheet away, one at a time. Work out
+# what happens *before* we measure it.
 #
 # ### Exercise 12.1 · Without the line that separates
 #
@@ -377,8 +376,7 @@ for part, changes in sheets.BREAKS.items():
 # The shift back takes two edits: `back` must undo what the forward pass now does, or the gradient would be wrong as well.
 #
 # First the boundary and the shift back, on the shifted head. Look above the diagonal: on the left
-# is the block of exercise 12.1. On the right, without the shift back, place i holds what belongs to a later token (and the
-# last places what belongs to the first ones).
+# is the block of exercise 12.1. On the right, without the shift back, place i holds what belongs to a later token.
 
 # %%
 forms = {"as it stands": (), **{f"without {part}": changes for part, changes in sheets.BREAKS.items()}}
@@ -387,7 +385,7 @@ plots.show_perturbation({name: who_moves(sheets.load_sheet(*forms[name]).attenti
 
 # %% [markdown]
 # In both, outputs hear their future. Would you notice it while you train? Each form trains on the same windows and begins
-# with the same LoRA. Its loss is on record. Say first what you expect.
+# with the same LoRA. Its loss is on record.
 
 # %%
 LOSSES = [
@@ -425,13 +423,11 @@ course.show_table(["form", "steps 1 to 10", "51 to 60", "231 to 240"], rows, cap
 
 # %% [markdown] after="12.loss"
 # **Without the boundary** only the first tokens of a text see the end of it. None of them sees the byte after its own, which it
-# has to guess. So the leak is no help, and the loss does not show it. (In [lesson 10](10_bug_gallery_and_critics.ipynb) the
-# text was made so that its end gives its beginning away. Code does not.)
+# has to guess. So the leak is no help, and the loss does not show it.
 #
 # **Without the shift back** place i holds the output of token i + shift, whose group reaches past the byte after i. The answer
 # is in sight. Take a shift of 4. Place 0 must guess byte 1. It now holds the output of token 4, and byte 1 stands three places
-# before token 4. A head would have to learn "look back exactly 3". (In the sheet the shift is 128, so it is exactly 127.) None did in these steps, or the loss would be far lower. (A longer run might
-# get there.) What is left is an output in the wrong place.
+# before token 4. A head would have to learn "look back exactly 3". (In the sheet the shift is 128, so it is exactly 127.) None did in these steps, or the loss would be far lower.
 
 # %% [markdown]
 # {{beginners: Leak}}
@@ -466,9 +462,9 @@ course.reveal(
 # Here is the whole training of each form, recorded.
 #
 # - *Leak*: how far the predictions of earlier places move, in logits, when we change the last byte of a text. Anything but 0 is
-#   a leak. It is measured before training.
+#   a leak.
 # - *First and last loss*: of step 1, and the mean of the last ten steps. Of training text, where the hidden digits count six times.
-# - *Bits a byte*: afterwards, on held-out text. These are other windows than those of the first table, and more: do not compare the two.
+# - *Bits a byte*: afterwards, on held-out text. These are other windows than those of the first table, and more.
 # - *Found*: hidden references with all five digits right. No name such as `kqz` was in the training text.
 
 # %% after="12.end"
@@ -493,18 +489,17 @@ course.show_table(
 print(course.recorded_line("one_sheet"))
 
 # %% [markdown] after="12.end"
-# Read the last four rows against *as it stands*. The first row is the model before training.
+# The first row is the model before training.
 #
 # - **Without the boundary** the loss is the same, and just as many references are found. Nothing in training warns you: only
-#   pushing a token shows it. Read densely, text costs a little more. One run cannot tell whether that is chance.
+#   pushing a token shows it.
 # - **Without the shift back** the loss begins far above the others. Training brings it down, but for outputs in the wrong
 #   places, so the correct dense reading fails.
 # - **Without the shift** most references are found all the same. Those that happen to lie within a group teach the look-up, and dense
 #   use carries it across the end of a group. With the shift more of them are visible in training, and some more are
 #   found. It pays most where most references cross a border: only shifted heads see those in training. (This is one run; the
 #   note in the recap has many.)
-# - **Without the norms** slightly fewer references are found. One run cannot tell that from chance, and a larger model or a longer
-#   extension may differ.
+# - **Without the norms** slightly fewer references are found. One run cannot tell that from chance.
 
 # %% [markdown] instructor=true
 # *What to say*: ask which of the four a training curve would have shown you. Only the shift back; its first loss says
