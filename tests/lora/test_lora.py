@@ -439,6 +439,40 @@ def test_what_would_be_lost_or_misread_is_not_saved(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "entries",
+    [
+        *({"init_lora_weights": start} for start in (True, False, "gaussian", "orthogonal")),
+        {"auto_mapping": {"base_model_class": "Llama"}},
+        {"lora_dropout": 0},
+        {"lora_dropout": 0.5},
+    ],
+)
+def test_a_config_that_means_the_same_is_read(tmp_path, entries):
+    model = trained(decoder(), alpha=2.5)
+    save_adapter(model, tmp_path, also_trained=TOY_NAMES)
+    change_config(tmp_path, **entries)
+    fresh = decoder()
+    load_adapter(fresh, tmp_path)
+    torch.testing.assert_close(fresh(IDS), model(IDS), rtol=0, atol=0)
+
+
+def test_rank_stabilised_lora_divides_by_the_root_of_the_rank(tmp_path):
+    save_adapter(trained(decoder(), alpha=2.5), tmp_path, also_trained=TOY_NAMES)
+    change_config(tmp_path, use_rslora=True)
+    fresh = decoder()
+    report = load_adapter(fresh, tmp_path)
+    assert report.alpha / report.rank == pytest.approx(2.5 / math.sqrt(3))
+
+
+def test_lora_starts_as_kaiming_has_it_with_a_of_root_five():
+    """PEFT's start: uniform within 1 / sqrt(in), for W of (out, in)."""
+    layer = LoRALinear(nn.Linear(400, 8), 64, 1.0, generator=torch.Generator().manual_seed(0))
+    bound, size = 1 / math.sqrt(400), layer.lora_A.weight.detach().abs()
+    assert size.max() <= bound and size.max() > 0.99 * bound
+    assert not layer.lora_B.weight.any()
+
+
+@pytest.mark.parametrize(
     ("entries", "message"),
     [
         ({"peft_type": "IA3"}, "must have peft_type 'LORA', got 'IA3'"),
@@ -451,6 +485,7 @@ def test_what_would_be_lost_or_misread_is_not_saved(tmp_path):
         ({"layers_to_transform": [0]}, "must leave layers_to_transform off"),
         ({"trainable_token_indices": [1]}, "must leave trainable_token_indices off"),
         ({"not_invented_yet": 1}, "must leave not_invented_yet off"),
+        *(({"lora_dropout": x}, "must have a lora_dropout from 0 to below 1") for x in (True, "0.1", 1.0, -0.1)),
         ({"init_lora_weights": "pissa"}, "must have init_lora_weights that leave the base as it is, got 'pissa'"),
         ({"target_modules": ".*q_proj"}, "must have a list of names as target_modules, got '.*q_proj'"),
         ({"target_modules": None}, "must have a list of names as target_modules, got None"),
