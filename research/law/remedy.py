@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from longlora_edu.geometry import S2Geometry
 
 from ..study.part import PROFILES
+from ..study.questions.q01_attention.closing import ended_full
 from ..study.spec import Run
 from .recall import Recall, row_of
 
@@ -48,10 +49,9 @@ def text_arms(steps: int) -> dict[str, tuple[Run, ...]]:
     ending = {"attention": "full", "steps": steps // LAST, "rate": 5e-4}
     arms[ENDED_FULL] = tuple(run(8, seed=seed, start=start, **ending) for seed, start in zip(seeds, begun, strict=True))
     if steps == STEPS[1]:
-        for name, fields in QUARTER.items():
-            begun = [run(8, steps=steps * 3 // 4, seed=seed, **fields) for seed in seeds]
-            last = {"attention": "full", "steps": steps // 4, "extra": () if fields else ("pattern",)}
-            arms[name] = tuple(run(8, seed=seed, start=start, **last) for seed, start in zip(seeds, begun, strict=True))
+        for name, begin in QUARTER.items():
+            last = {"begin": begin, "extra": () if begin else ("pattern",)}  # as the study has the one without leaps
+            arms[name] = tuple(ended_full(PROFILES["cpu"], steps, seed, **last) for seed in seeds)
     return arms
 
 

@@ -42,12 +42,10 @@ def text_table(records: Sequence[dict], steps: int) -> str:
         bits = with_spread(rows.bits(runs))
         pairs = in_percent(share_of_pairs(runs[0]))
         lines.append(f"| {name} | {pairs} | {bits} | {' | '.join(beside)} | {in_percent(rows.passkeys(runs).rate)} |")
-    note = (
-        f"{steps} steps, target 2,048 bytes, three seeds; ± over documents and seeds. {_missing(planned, arms)}".strip()
-    )
+    said = [f"{steps} steps, target 2,048 bytes, three seeds; ± over documents and seeds.", _missing(planned, arms)]
     if any(name in QUARTER for name in arms):
-        note += " What has a last quarter is compared with windows that have one."
-    return f"{note.strip()}\n\n" + "\n".join(lines)
+        said.append("What has a last quarter is compared with windows that have one.")
+    return f"{' '.join(filter(None, said))}\n\n" + "\n".join(lines)
 
 
 def reference_table(records: Sequence[dict], law: str) -> str:

@@ -21,8 +21,7 @@ NEAR = 0.1  # cells are close when a tenth is otherwise
 # field's height where the truth is flatter than that.
 FITS, CLOSE, FLATTEST = 0.2, 0.4, 0.2
 RISES = 0.1  # of its range: a smaller step of the truth is flat
-# A pressed button stays enabled: a browser takes the focus from a disabled one, and with it Shift+Enter.
-DONE = "Committed"
+DONE = "Committed"  # on a button that takes no further answer
 UNFINISHED = "Draw every point first: drag each circle up or down."
 
 
@@ -83,9 +82,14 @@ def draw(
     button = ipywidgets.Button(description="Commit", tooltip="Store this drawing, and see the answer")
     status = ipywidgets.HTML(value="Committed: your drawing" if before else "")
 
+    def close():
+        """Take no further answer. The button stays enabled: a browser takes the focus from a disabled one."""
+        button.description = DONE
+        button.on_click(commit, remove=True)
+        if hasattr(field, "disabled"):
+            field.disabled = True
+
     def commit(_):
-        if button.description == DONE:
-            return
         drawn = read()
         if drawn is None:
             status.value = UNFINISHED
@@ -93,9 +97,7 @@ def draw(
         journal.note("predictions", key, entry | {"cells" if cells is not None else "curve": drawn})
         status.value = "Committed: your drawing"
         if happened("predictions", key):
-            button.description = DONE
-            if hasattr(field, "disabled"):
-                field.disabled = True
+            close()
 
     def drawn_on(_):
         if status.value == UNFINISHED and read() is not None:
@@ -103,9 +105,8 @@ def draw(
 
     button.on_click(commit)
     if before:  # the cell is run again: its answer has been seen
-        button.disabled, button.description = True, DONE
-        if hasattr(field, "disabled"):
-            field.disabled = True
+        close()
+        button.disabled = True
     if hasattr(field, "heights"):
         field.observe(drawn_on, names="heights")
     asked = ipywidgets.HTML(value=f"<b>Draw.</b> {html.escape(question)} <small>{how}</small>")

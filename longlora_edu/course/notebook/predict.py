@@ -62,9 +62,12 @@ def predict(
     button = ipywidgets.Button(description="Commit", tooltip="Store this answer, and see what it is")
     status = ipywidgets.HTML(value=_committed(before, unit))
 
+    def close():
+        """Take no further answer. The button stays enabled: a browser takes the focus from a disabled one."""
+        answer.disabled, button.description = True, DONE
+        button.on_click(commit, remove=True)
+
     def commit(_):
-        if button.description == DONE:
-            return
         said = answer.value if choices is not None else number_in(answer.value)
         if said is None:
             status.value = ASK_CHOICE if choices is not None else ASK_NUMBER
@@ -72,14 +75,14 @@ def predict(
         journal.note("predictions", key, said)
         status.value = _committed(said, unit)
         if happened("predictions", key):  # an answer that has been seen can no longer be predicted
-            answer.disabled, button.description = True, DONE
+            close()
         else:
             status.value += f". {BELOW}"
 
     button.on_click(commit)
     if before is not None:  # the cell is run again: its answer has been seen
-        answer.disabled = button.disabled = True
-        button.description = DONE
+        close()
+        button.disabled = True
     panel = ShownOnce([ipywidgets.HTML(value=f"<b>Predict.</b> {with_code(question)}"), answer, button, status])
     items = "".join(f"<li>{with_code(choice)}</li>" for choice in choices or ())
     listed = f"<ul>{items}</ul>" if items else f"<p>Your answer: how many {html.escape(unit or '')}?</p>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...part import BaseProfile, Findings, Rows, Table
@@ -28,9 +29,9 @@ def closing_arms(profile: BaseProfile, seeds: int) -> dict[str, tuple[Run, ...]]
     }
 
 
-def ended_full(profile: BaseProfile, steps: int, seed: int, **fields: Any) -> Run:
-    """Set up S² for three quarters of the steps, then full attention."""
-    begun = profile.run(8, steps=steps * 3 // 4, seed=seed)
+def ended_full(profile: BaseProfile, steps: int, seed: int, begin: Mapping | None = None, **fields: Any) -> Run:
+    """Set up S², or what `begin` makes of it, for three quarters of the steps, then full attention."""
+    begun = profile.run(8, steps=steps * 3 // 4, seed=seed, **(begin or {}))
     return profile.run(8, attention="full", steps=steps // 4, seed=seed, start=begun, **fields)
 
 
