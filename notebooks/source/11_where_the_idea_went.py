@@ -153,8 +153,8 @@ course.show_table(
 
 # %% [markdown] after="11.leap"
 # G is the length of a group; *border* means from one half of a group into the next group. Read the columns for 2G and 4G: S²
-# finds little there, as the law says. Leaps bring the far ones and cost some of the near ones. Short windows with leaps
-# find as much as S² within a group and across a border, and more beyond. With a last quarter of full attention all three
+# finds little there, as the law says. Leaps bring the far ones and cost some of the near ones. Beside S², short windows
+# with leaps show no difference that can be told within a group or across a border, and find more beyond. With a last quarter of full attention all three
 # come near full attention, and only the short windows keep every passkey. So what is S² still for? In this small model we
 # found nothing that it does better, as far as three seeds can tell. The note has all arms, intervals and limits;
 # `LongLoRAConfig(leap=0.5)` switches leaps on.

@@ -56,7 +56,7 @@ def text_arms(steps: int) -> dict[str, tuple[Run, ...]]:
 
 
 def share_of_pairs(run: Run) -> float:
-    """Compute which share of full attention's pairs a training looks at, at equal text, from its first step on."""
+    """Compute the pairs that a run and the runs before it train on, as a share of full attention's at equal text."""
     whole = S2Geometry(run.target, run.target, 1, shift=0).pairs() / run.target
     seen, steps, stage = 0.0, 0, run
     while stage is not None:
