@@ -88,7 +88,7 @@ class Module:
                     yield "bound", *self._span(bound), ""
                     if not isinstance(bound, ast.Constant):
                         yield "bound", self._span(bound)[1], self._span(bound)[1], " + 1"
-            case ast.Return(value=ast.expr() as value):
+            case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
                 yield "result", *self._span(value), "None"
             case ast.Call(keywords=keywords):
                 for keyword in keywords:

@@ -31,27 +31,25 @@ from longlora_edu.runs.records import Proportion, provenance, read_json, write_j
 
 ROOT = Path(__file__).resolve().parents[1]
 # The tests of a module, its own first: the first red test ends a run.
+ATTENTION = ("tests/attention/test_attention.py", "tests/attention/test_attention_limits.py")
+KERNELS = "tests/attention/test_attention_gpu_kernels.py"
 TESTS = {
-    "longlora_edu/geometry.py": (
-        "tests/test_geometry.py",
-        "tests/test_reference.py",
-        "tests/attention/test_attention.py",
-    ),
-    "longlora_edu/reference.py": ("tests/test_reference.py", "tests/attention/test_attention.py"),
-    "longlora_edu/attention/__init__.py": ("tests/attention/test_attention.py",),
-    "longlora_edu/attention/arguments.py": ("tests/attention/test_attention.py",),
-    "longlora_edu/attention/grouped.py": ("tests/attention/test_attention.py",),
-    "longlora_edu/attention/dense_mask.py": ("tests/attention/test_attention.py",),
-    "longlora_edu/attention/sdpa.py": ("tests/attention/test_attention.py",),
-    "longlora_edu/attention/tiles.py": ("tests/attention/test_attention.py",),
-    "longlora_edu/attention/varlen.py": ("tests/attention/test_attention_gpu_kernels.py",),
-    "longlora_edu/attention/flex.py": (
-        "tests/attention/test_attention.py",
-        "tests/attention/test_attention_gpu_kernels.py",
-    ),
+    "longlora_edu/geometry.py": ("tests/test_geometry.py", "tests/test_reference.py", *ATTENTION),
+    "longlora_edu/reference.py": ("tests/test_reference.py", *ATTENTION),
+    "longlora_edu/attention/__init__.py": (*ATTENTION, KERNELS),
+    "longlora_edu/attention/arguments.py": ATTENTION,
+    "longlora_edu/attention/grouped.py": ATTENTION,
+    "longlora_edu/attention/dense_mask.py": ATTENTION,
+    "longlora_edu/attention/products.py": ATTENTION,
+    "longlora_edu/attention/sdpa.py": (*ATTENTION, KERNELS),
+    "longlora_edu/attention/tiles.py": ATTENTION,
+    "longlora_edu/attention/tilewise.py": ATTENTION,
+    "longlora_edu/attention/varlen.py": (KERNELS,),
+    "longlora_edu/attention/flex.py": (KERNELS, *ATTENTION),
     "longlora_edu/rope.py": ("tests/test_rope.py",),
     "longlora_edu/lora/layers.py": ("tests/lora/test_lora.py",),
     "longlora_edu/lora/files.py": ("tests/lora/test_lora.py",),
+    "longlora_edu/lora/rank.py": ("tests/lora/test_lora.py",),
 }
 ALL_TESTS = tuple(dict.fromkeys(test for tests in TESTS.values() for test in tests))
 HELPERS = ("tests/conftest.py", "tests/helpers.py", "tests/oracles.py")

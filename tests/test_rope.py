@@ -8,7 +8,8 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from longlora_edu.rope import Rope
+from longlora_edu.geometry import S2Geometry
+from longlora_edu.rope import Leap, Rope
 
 HEAD_DIMS = [32, 48, 64, 128]
 BASES = [200.0, 10_000.0, 500_000.0]
@@ -184,6 +185,24 @@ def test_reading_rope_parameters_leaves_them_as_they_are():
     assert parameters == {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}
 
 
+def test_attention_factors_that_were_rounded_for_publication_are_taken():
+    yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 8.0, "original_max_position_embeddings": 64}
+    exact = 0.1 * math.log(8) + 1
+    for near in (exact, round(exact, 7)):
+        read = Rope.from_rope_parameters(yarn | {"attention_factor": near}, head_dim=8, max_position_embeddings=512)
+        assert read == Rope(8, 1e4, "yarn", 8, 64)
+    with pytest.raises(ValueError, match="must hold only the fields of 'yarn', got {'attention_factor': 1.208}"):
+        Rope.from_rope_parameters(yarn | {"attention_factor": 1.208}, head_dim=8, max_position_embeddings=512)
+
+
+@pytest.mark.parametrize("trained_length", [64, 4096])
+def test_yarns_ramp_ends_at_the_last_feature_where_no_pair_is_slow(trained_length):
+    # With base 2 and 8 features every pair turns often: the ramp would end past the head, and is cut there.
+    rope = Rope(8, 2.0, "yarn", 4, trained_length)
+    rotary = LlamaRotaryEmbedding(transformers_config(rope, trained_length))
+    np.testing.assert_allclose(rope.frequencies(), rotary.inv_freq.numpy(), **CLOSE)
+
+
 def test_no_positions_have_empty_tables():
     cos, sin = Rope(8, 1e4, "dynamic", 2, 4).tables(np.arange(0))
     assert cos.shape == sin.shape == (0, 4)
@@ -241,3 +260,86 @@ def test_a_rope_that_cannot_be_is_refused(fields, message):
 def test_rope_parameters_that_would_change_their_meaning_are_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         Rope.from_rope_parameters({"rope_theta": 1e4} | parameters, head_dim=8, max_position_embeddings=64)
+
+
+# Positions that leap. What training does with them is held in tests/training/test_leap.py.
+
+TARGET, GROUP = 1024, 128
+SIZES = [(1024, 128), (1024, 7), (61, 8), (5, 8), (300, 1024)]
+
+
+def drawn(leap, length, count=20):
+    return [leap.positions(length, np.random.default_rng(seed)) for seed in range(count)]
+
+
+def half_groups(length, group):
+    """The plain and the shifted cells of the geometry cut the text into these."""
+    geometry = S2Geometry(length, group, 2)
+    starts = {cell[0].start for shifted in (False, True) for cell in geometry.cells(shifted=shifted) if len(cell[0])}
+    borders = [*sorted(starts), length]
+    return [range(*pair) for pair in zip(borders, borders[1:], strict=False)]
+
+
+@pytest.mark.parametrize("draw", ["uniform", "log"])
+@pytest.mark.parametrize(("length", "group"), SIZES)
+def test_each_half_group_keeps_its_own_order(length, group, draw):
+    for positions in drawn(Leap(group, TARGET, 0.5, draw), length):
+        assert positions.shape == (length,) and positions[0] == 0
+        assert (np.diff(positions) >= 1).all()
+        for half in half_groups(length, group):
+            np.testing.assert_array_equal(positions[half] - positions[half.start], np.arange(len(half)))
+
+
+@pytest.mark.parametrize("draw", ["uniform", "log"])
+@pytest.mark.parametrize(("length", "group"), SIZES)
+def test_no_two_tokens_of_a_cell_are_the_target_apart(length, group, draw):
+    geometry = S2Geometry(length, group, 2)
+    for positions in drawn(Leap(group, TARGET, 1, draw), length):
+        for shifted in (False, True):
+            for (cell,) in geometry.cells(shifted=shifted):
+                assert not len(cell) or positions[cell[-1]] - positions[cell[0]] < TARGET
+
+
+def test_leaps_reach_as_far_as_the_target_and_as_near_as_no_leap():
+    most = [positions[127] - positions[0] for positions in drawn(Leap(128, TARGET, 1), 128, 500)]
+    assert min(most) < 127 + 20
+    assert TARGET - 20 < max(most) < TARGET
+
+
+def test_logarithmic_distances_are_nearer():
+    near = [np.median([p[64] for p in drawn(Leap(128, TARGET, 1, draw), 128, 500)]) for draw in ("uniform", "log")]
+    # From 64 to 960: the middle of the interval, and of its logarithms.
+    np.testing.assert_allclose(near, [(64 + 960) / 2, (64 * 960) ** 0.5], rtol=0.15)
+
+
+@pytest.mark.parametrize(("probability", "low", "high"), [(0.0, 0, 0), (0.25, 0.21, 0.29), (1.0, 0.98, 1)])
+def test_borders_leap_as_often_as_asked(probability, low, high):
+    steps = [np.diff(positions)[63::64] for positions in drawn(Leap(128, TARGET, probability), 4096)]
+    assert low <= (np.concatenate(steps) > 1).mean() <= high
+
+
+def test_a_group_as_long_as_the_target_has_no_room_to_leap():
+    positions = Leap(TARGET, TARGET, 1).positions(TARGET, np.random.default_rng(0))
+    np.testing.assert_array_equal(positions, np.arange(TARGET))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ((1, TARGET, 0.5), "group_size must"),
+        ((TARGET + 1, TARGET, 0.5), "group_size must"),
+        ((GROUP, TARGET, 1.5), "probability must be from 0 to 1, got 1.5"),
+        ((GROUP, 0, 0.5), "target must be"),
+        ((GROUP, TARGET, 0.5, "even"), "draw must be one of uniform, log, got 'even'"),
+    ],
+)
+def test_leaps_that_cannot_be_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Leap(*fields)
+
+
+def test_half_groups_begin_where_the_shifted_cells_do():
+    assert Leap(8, 64, 0.5).borders(20) == [0, 4, 8, 12, 16]
+    assert Leap(7, 64, 0.5).borders(15) == [0, 3, 7, 10, 14]
+    assert Leap(2, 64, 0.5).borders(3) == [0, 1, 2]
+    assert Leap(8, 64, 0.5).borders(0) == []

@@ -70,7 +70,7 @@ class _Products:
         blocks, rows = _blocks(q.shape[1]), []
         # Sums over blocks, in half precision, would lose what the last blocks add. A single block adds to nothing.
         exact = q.dtype if len(blocks) == 1 or q.dtype == torch.float64 else torch.float32
-        grad_k, grad_v = (torch.zeros(x.shape, dtype=exact) for x in (k, v))
+        grad_k, grad_v = (x.new_zeros(x.shape, dtype=exact) for x in (k, v))
         for block, seen in blocks:
             # To be differentiated again, they have to depend on q and k.
             weights = _weights(q, k, block, seen, scale) if kept is None or torch.is_grad_enabled() else kept

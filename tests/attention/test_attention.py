@@ -452,6 +452,28 @@ def test_auto_asks_about_what_is_computed_under_autocast_and_by_whom(monkeypatch
     s2_attention(*(x.bfloat16() for x in qkv), geometry)
     torch.func.vmap(lambda q, k, v: s2_attention(q, k, v, geometry))(*(x.bfloat16()[None] for x in qkv))
     assert seen == ["products", "grouped", "products", "grouped"]
+    # A group longer than the text is a cell of the whole text.
+    s2_attention(*(x.bfloat16() for x in qkv), S2Geometry(512, 4096, 2))
+    assert seen[4:] == ["products"]
+
+
+@pytest.mark.parametrize("with_segments", [False, True])
+@pytest.mark.parametrize("impl", [*IMPLS, "full"])
+def test_the_default_device_plays_no_part(impl, with_segments):
+    geometry = S2Geometry(16, 4, 4)
+    qkv = leaves(some_qkv(geometry, kv_heads=2))
+    options = {"segments": torch.arange(16)[None].expand(qkv[0].shape[0], -1) // 5} if with_segments else {}
+
+    def results():
+        out = full_attention(*qkv, **options) if impl == "full" else s2_attention(*qkv, geometry, impl=impl, **options)
+        last = full_attention(qkv[0][:, :, -3:], *qkv[1:], **options)
+        return out, *torch.autograd.grad(out.sum() + last.sum(), qkv)
+
+    expected = results()
+    with torch.device("meta"):
+        found = results()
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("block, at_once", [(3, 1), (4, 10**9), (128, 100)])
@@ -590,6 +612,8 @@ def q_k_v(**changes):
         ({"scale": math.nan}, "scale must be positive and finite, got nan"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, got -0.1"),
+        ({"dropout": "0.1"}, "dropout must be at least 0 and below 1, got 0.1"),
+        ({"dropout": False}, "dropout must be at least 0 and below 1, got False"),
         ({"segments": torch.zeros(2, 8)}, "segments must hold signed integers, got torch.float32"),
         ({"segments": torch.zeros(2, 8).bool()}, "segments must hold signed integers, got torch.bool"),
         ({"segments": [[0] * 8] * 2}, "segments must hold signed integers, got <class 'list'>"),
@@ -634,6 +658,7 @@ def test_the_last_queries_alone_give_the_last_rows_of_full_attention(asked, segm
 
 
 def test_an_impl_that_is_unknown_or_cannot_run_is_refused_by_name():
+    assert attention.IMPLS == ("auto", "dense_mask", "grouped", "products", "varlen", "flex")
     geometry = S2Geometry(8, 4, 4)
     with pytest.raises(
         ValueError, match="impl must be one of auto, dense_mask, grouped, products, varlen, flex, got 'flash'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -166,6 +167,27 @@ def test_flex_calls_nothing_deprecated():
         s2_attention(q, k, v, S2Geometry(64, 16, 2), impl="flex")
 
 
+@dataclass(frozen=True)
+class Windows:
+    """A relative of S²-Attn: head h sees the last h + 1 tokens."""
+
+    num_heads: int
+    seq_len: int
+
+    def allows(self, head, query, key):
+        return (key <= query) & (query - key <= head)
+
+
+def test_flex_asks_a_rule_about_each_head():
+    windows = Windows(4, 16)
+    q, k, v = (torch.randn(1, 4, 16, 8) for _ in range(3))
+    with torch.no_grad():
+        found = s2_attention(q, k, v, windows, impl="flex")
+    head, query, key = (torch.arange(size).view(shape) for size, shape in ((4, (4, 1, 1)), (16, (16, 1)), (16, (16,))))
+    expected = F.scaled_dot_product_attention(q, k, v, windows.allows(head, query, key))
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("heads, kv_heads, copied", [(4, 4, False), (4, 2, False), (9, 3, True)])
 def test_keys_that_are_shared_are_copied_only_where_a_half_cuts_a_group(heads, kv_heads, copied):
     q, k = torch.zeros(1, heads, 8, 2), torch.zeros(1, kv_heads, 8, 2)
@@ -188,6 +210,9 @@ def as_if_on_cuda(monkeypatch, capability=(9, 0), dtype=torch.bfloat16):
 PADDED = torch.tensor([[0] * 10 + [-1] * 6, [0] * 16])
 PACKED = torch.tensor([[0] * 5 + [1] * 7 + [2] * 4, [0] * 16])
 COMES_BACK = torch.tensor([[0, 1, 0, 1] * 4, [0] * 16])
+# Plain cells are 0123 4567 ..., shifted ones 01 2345 6789 ...
+BACK_IN_A_PLAIN_CELL = torch.tensor([[0, 0, 0, 0, 0, 1] + [0] * 10, [0] * 16])
+BACK_IN_A_SHIFTED_CELL = torch.tensor([[0, 0, 0, 1] + [0] * 12, [0] * 16])
 
 
 @pytest.mark.parametrize(
@@ -196,6 +221,8 @@ COMES_BACK = torch.tensor([[0, 1, 0, 1] * 4, [0] * 16])
         (PADDED, (8, 0), 8, "split", "varlen"),
         (PACKED, (9, 0), 8, "split", "varlen"),
         (COMES_BACK, (9, 0), 8, "split", "grouped"),
+        (BACK_IN_A_PLAIN_CELL, (9, 0), 8, "split", "grouped"),
+        (BACK_IN_A_SHIFTED_CELL, (9, 0), 8, "split", "grouped"),
         (PACKED, (7, 5), 8, "split", "grouped"),
         (PACKED, (9, 0), 6, "split", "grouped"),
         (PACKED, (9, 0), 8, "masked", "grouped"),
@@ -212,6 +239,11 @@ def test_auto_packs_rows_on_cuda_where_the_kernel_takes_them(
     assert chosen[-1] == expected
     right = reference.s2_attention(*arrays, geometry, segments=None if segments is None else segments.numpy())
     np.testing.assert_allclose(out.numpy(), right, rtol=1e-10, atol=1e-12)
+
+
+def test_without_a_shift_only_plain_cells_count():
+    assert varlen.are_stretches(S2Geometry(16, 4, 4, shift=0), BACK_IN_A_SHIFTED_CELL)
+    assert not varlen.are_stretches(S2Geometry(16, 4, 4, shift=0), BACK_IN_A_PLAIN_CELL)
 
 
 def test_the_borders_of_documents_are_found_once_for_all_layers_and_again_when_written_to(on_cpu, monkeypatch):

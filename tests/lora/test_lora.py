@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 
@@ -124,6 +125,14 @@ def test_a_starts_as_in_peft_and_depends_on_the_generator_alone():
     assert not layers[0].lora_B.weight.any()
 
 
+def test_the_side_path_starts_where_its_base_is_whatever_the_default_device():
+    base = nn.Linear(6, 4)
+    with torch.device("meta"):
+        layer = LoRALinear(base, rank=2, alpha=4)
+    assert {parameter.device.type for parameter in layer.parameters()} == {"cpu"}
+    assert layer.lora_A.weight.any()
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_the_side_path_has_the_dtype_of_its_base(dtype):
     layer = LoRALinear(nn.Linear(6, 4).to(dtype), rank=2, alpha=4)
@@ -144,7 +153,7 @@ def test_gradients_reach_both_factors_and_neither_weight_nor_bias():
     assert torch.autograd.gradcheck(layer, (x,))
 
 
-@pytest.mark.parametrize(("rank", "tokens", "summed"), [(8, 40, True), (8, 6, False), (1, 40, False)])
+@pytest.mark.parametrize(("rank", "tokens", "summed"), [(8, 40, True), (8, 11, False), (8, 6, False), (1, 40, False)])
 def test_a_large_rank_is_added_to_the_weight_first_and_changes_nothing(rank, tokens, summed):
     layer = shake(LoRALinear(nn.Linear(12, 10).double(), rank=rank, alpha=3))
     x = torch.randn(tokens, 12, dtype=torch.float64, requires_grad=True)
@@ -203,6 +212,13 @@ def test_at_the_start_the_model_computes_exactly_what_it_did():
     assert (report.rank, report.alpha, report.freed) == (2, 4, ())
     assert report.added_parameters == 2 * (2 * (8 + 8) + 2 * (8 + 4))
     assert report.added_parameters == sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def test_reports_stay_as_they_were_returned():
+    model = decoder()
+    for report in (add_lora(model, ["q_proj"], rank=2, alpha=4), merge_lora(model)):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            report.rank = 3
 
 
 def test_the_base_is_the_very_module_and_everything_else_is_frozen():
@@ -278,6 +294,8 @@ def test_a_subclass_of_linear_and_a_tied_weight_are_no_targets():
     same = nn.Linear(2, 2)
     with pytest.raises(ValueError, match=r"weight of their own, got one shared by here.weight, there.weight"):
         add_lora(nn.ModuleDict({"here": same, "there": same}), ["here"], rank=1, alpha=1)
+    with pytest.raises(ValueError, match=r"weight of their own, got one shared by here.weight, there.weight"):
+        add_lora(nn.ModuleDict({"here": same, "there": same}), ["there"], rank=1, alpha=1)
 
 
 # Freeing
@@ -396,6 +414,18 @@ def test_what_is_saved_comes_back_into_a_fresh_base(tmp_path, names, tied):
     assert (report.rank, report.alpha) == (3, 2.5)
     assert set(report.freed) == {name.rpartition(".")[0] for name in training_names(model) if "lora_" not in name}
     assert (fresh.lm_head.weight is fresh.model.embed_tokens.weight) == tied
+
+
+def test_weights_that_lie_transposed_in_memory_are_saved(tmp_path):
+    model = trained(decoder())
+    for layer in model.model.layers:
+        down = layer.self_attn.q_proj.lora_A
+        down.weight = nn.Parameter(down.weight.detach().t().contiguous().t())
+        assert not down.weight.is_contiguous()
+    save_adapter(model, tmp_path, also_trained=TOY_NAMES)
+    fresh = decoder()
+    load_adapter(fresh, tmp_path)
+    torch.testing.assert_close(fresh(IDS), model(IDS))
 
 
 @pytest.mark.parametrize(

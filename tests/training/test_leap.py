@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 from helpers import tiny_bundled_model, write_text
 
 from longlora_edu.demo import run as demo_module
 from longlora_edu.demo.run import DemoSettings, prepare_arm, run_demo
-from longlora_edu.geometry import S2Geometry
 from longlora_edu.longlora import LongLoRAConfig, apply_longlora, merge_to_dense
 from longlora_edu.rope import Leap
 from longlora_edu.runs.records import read_json
@@ -19,77 +17,6 @@ from longlora_edu.training.finetune import FinetuneSettings, finetune
 
 TARGET, GROUP = 1024, 128
 TEXT = Document("text", b"def name(self):\n    return self.name\n\n" * 100)
-SIZES = [(1024, 128), (1024, 7), (61, 8), (5, 8), (300, 1024)]
-
-
-def drawn(leap, length, count=20):
-    return [leap.positions(length, np.random.default_rng(seed)) for seed in range(count)]
-
-
-def half_groups(length, group):
-    """The plain and the shifted cells of the geometry cut the text into these."""
-    geometry = S2Geometry(length, group, 2)
-    starts = {cell[0].start for shifted in (False, True) for cell in geometry.cells(shifted=shifted) if len(cell[0])}
-    borders = [*sorted(starts), length]
-    return [range(*pair) for pair in zip(borders, borders[1:], strict=False)]
-
-
-@pytest.mark.parametrize("draw", ["uniform", "log"])
-@pytest.mark.parametrize(("length", "group"), SIZES)
-def test_each_half_group_keeps_its_own_order(length, group, draw):
-    for positions in drawn(Leap(group, TARGET, 0.5, draw), length):
-        assert positions.shape == (length,) and positions[0] == 0
-        assert (np.diff(positions) >= 1).all()
-        for half in half_groups(length, group):
-            np.testing.assert_array_equal(positions[half] - positions[half.start], np.arange(len(half)))
-
-
-@pytest.mark.parametrize("draw", ["uniform", "log"])
-@pytest.mark.parametrize(("length", "group"), SIZES)
-def test_no_two_tokens_of_a_cell_are_the_target_apart(length, group, draw):
-    geometry = S2Geometry(length, group, 2)
-    for positions in drawn(Leap(group, TARGET, 1, draw), length):
-        for shifted in (False, True):
-            for (cell,) in geometry.cells(shifted=shifted):
-                assert not len(cell) or positions[cell[-1]] - positions[cell[0]] < TARGET
-
-
-def test_leaps_reach_as_far_as_the_target_and_as_near_as_no_leap():
-    most = [positions[127] - positions[0] for positions in drawn(Leap(128, TARGET, 1), 128, 500)]
-    assert min(most) < 127 + 20
-    assert TARGET - 20 < max(most) < TARGET
-
-
-def test_logarithmic_distances_are_nearer():
-    near = [np.median([p[64] for p in drawn(Leap(128, TARGET, 1, draw), 128, 500)]) for draw in ("uniform", "log")]
-    # From 64 to 960: the middle of the interval, and of its logarithms.
-    np.testing.assert_allclose(near, [(64 + 960) / 2, (64 * 960) ** 0.5], rtol=0.15)
-
-
-@pytest.mark.parametrize(("probability", "low", "high"), [(0.0, 0, 0), (0.25, 0.21, 0.29), (1.0, 0.98, 1)])
-def test_borders_leap_as_often_as_asked(probability, low, high):
-    steps = [np.diff(positions)[63::64] for positions in drawn(Leap(128, TARGET, probability), 4096)]
-    assert low <= (np.concatenate(steps) > 1).mean() <= high
-
-
-def test_a_group_as_long_as_the_target_has_no_room_to_leap():
-    positions = Leap(TARGET, TARGET, 1).positions(TARGET, np.random.default_rng(0))
-    np.testing.assert_array_equal(positions, np.arange(TARGET))
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ((1, TARGET, 0.5), "group_size must"),
-        ((TARGET + 1, TARGET, 0.5), "group_size must"),
-        ((GROUP, TARGET, 1.5), "probability must be from 0 to 1, got 1.5"),
-        ((GROUP, 0, 0.5), "target must be"),
-        ((GROUP, TARGET, 0.5, "even"), "draw must be one of uniform, log, got 'even'"),
-    ],
-)
-def test_leaps_that_cannot_be_are_refused(fields, message):
-    with pytest.raises(ValueError, match=message):
-        Leap(*fields)
 
 
 @pytest.mark.parametrize(
