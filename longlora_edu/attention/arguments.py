@@ -46,7 +46,11 @@ def check_arguments(
 
 
 def _lowest(segments: Tensor) -> int | None:
-    """Return the smallest number; None where finding it means waiting, and under torch.func, where it has none yet."""
+    """Return the smallest document number.
+
+    None on a device, where reading it would wait for the device, and while compiling or under torch.func, where tensors
+    hold no numbers yet.
+    """
     if segments.device.type != "cpu" or torch.compiler.is_compiling():
         return None
     try:

@@ -88,7 +88,7 @@ def _joined(rows: list[Tensor]) -> Tensor:
 
 
 def _blocks(size: int) -> list[tuple[slice, slice]]:
-    """Pair each block of queries with the keys up to its end."""
+    """Pair each block of queries, a slice of tokens, with the slice of keys up to the block's last token."""
     ends = [min(start + BLOCK, size) for start in range(0, size, BLOCK)]
     return [(slice(start, end), slice(0, end)) for start, end in zip(range(0, size, BLOCK), ends, strict=True)]
 

@@ -19,7 +19,10 @@ MOST_AT_ONCE = 2**18
 
 
 class Kernel(Protocol):
-    """Causal attention over a piece (c h g d), as `plain` and by hand as `forward` and `backward`, which agree."""
+    """Causal attention over a piece (c h g d), c cells of g tokens.
+
+    Written twice, with equal results: `plain`, for autograd to differentiate, and `forward` with `backward` by hand.
+    """
 
     plain_alone: bool  # Is `plain` as good where one tile holds everything, so that nothing is joined?
 
@@ -28,7 +31,7 @@ class Kernel(Protocol):
         ...
 
     def fits(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> bool:
-        """Tell whether `forward` takes such a piece; `plain` takes all."""
+        """Tell whether `forward` can compute this piece. Where it cannot, call `plain`, which takes every piece."""
         ...
 
     def cells_at_once(self, q: Tensor) -> int:

@@ -82,7 +82,7 @@ def measure_step(
 
 
 def prompt_length(trained: int, context: int) -> int:
-    """Return the bytes of the prompt to continue: twice the trained context, if the target holds them."""
+    """Return the bytes of the prompt to continue: twice the trained context, or as many as the target has room for."""
     return min(2 * trained, context - COUNT)
 
 
@@ -92,9 +92,10 @@ def prompt_end(corpus: Corpus, trained: int, context: int, seed: int) -> str:
 
 
 def ladder_rows(report: dict) -> list[list[str]]:
-    """Return the ladder as rows of text: the step, bits per byte, and references found, free layout, by distance.
+    """Return the demo's ladder, from the base as it is to the trained model, as rows of text.
 
-    `report` is what `report.json` holds. A dash stands where nothing was measured.
+    A row is a step, its bits per byte, and the shares of references found within a group, one to two groups away, and
+    further (their places drawn freely). `report` is what `report.json` holds. A dash means that nothing was measured.
     """
     trained, target = str(report["model"]["trained_context"]), str(report["target_context"])
     own = f"The base with its own window, {int(trained):,} bytes"
@@ -109,7 +110,7 @@ def ladder_rows(report: dict) -> list[list[str]]:
 
 
 def ladder_sentence(report: dict) -> str:
-    """Say in numbers what each step brought; every word follows from the report."""
+    """Say in numbers what each step of the ladder brought; every word follows from the report."""
     trained, target = str(report["model"]["trained_context"]), str(report["target_context"])
     own = report["own_window"]["bits_per_byte"][trained]
     before, stretched, after = (report[name]["bits_per_byte"][target] for name in ("before", "stretched", "after"))

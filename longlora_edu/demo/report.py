@@ -55,7 +55,7 @@ def scaled_down(context: int, group_size: int, shift: int, boundary: str) -> S2G
 
 
 def _summary(report: dict) -> str:
-    """Show the ladder as a table, and in one sentence what each step brought."""
+    """Show each step of the demo as a row of a table, and in one sentence what it brought."""
     head = [
         "full attention, the same last bytes",
         "bits per byte",

@@ -26,7 +26,7 @@ EDGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 class TokenWindows(Windows):
     """Windows of `length` tokens, each of one tokenised document, all positions equally likely.
 
-    Each begins with the tokens of `opening`, as every text of a model does that was trained behind BOS. The attribute
+    Each begins with the tokens of `opening`: a model that saw BOS first in training must see it here. The attribute
     `length` does not count these: it is the rest, taken from the document.
 
     Raises:

@@ -142,7 +142,13 @@ def _check_sizes(values: Mapping) -> dict[str, int]:
 
 
 def stated_rope(fields: dict, rope: Rope) -> Rope:
-    """Return the stated rule, with its origin, if it equals `rope`, the one that transformers reads."""
+    """Return the rule of positions that the config's own entry `longlora_rope` states.
+
+    It knows more than `rope`, the rule that transformers reads: *ntk* and its factor are only *default* there.
+
+    Raises:
+        ValueError: if the two would turn positions differently, or a field is missing.
+    """
     names = {field.name for field in dataclasses.fields(Rope)}
     # Files that were written before there was a choice do not state YaRN's fast end.
     if not isinstance(fields, dict) or set(fields) | {"beta_fast"} != names:

@@ -24,7 +24,7 @@ LOOKS = {
 
 @dataclass(frozen=True)
 class Budget:
-    """Costs of one forward pass: of a model, under a geometry that fits its heads, pairs counted in one of two ways.
+    """Costs of one forward pass of a model, dense and under a geometry, which must have as many heads as the model.
 
     `causal=False` is the paper's count, whole squares; `causal=True` what a causal kernel computes.
     """

@@ -213,7 +213,7 @@ def describe_loss(curve: Sequence[Mapping]) -> str:
 
 
 def _given(before, stretched, after) -> dict:
-    """Name the steps that are given, in their order."""
+    """Map the name of each measured step (before, stretched, after) to its numbers; leave out those that are None."""
     return {name: step for name, step in zip(LINES, (before, stretched, after), strict=True) if step is not None}
 
 

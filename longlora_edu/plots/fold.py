@@ -76,7 +76,7 @@ def describe_fold(geometry: S2Geometry, *, head: int = -1) -> str:
 
 
 def describe_folds(geometries: Sequence[tuple[S2Geometry, int]]) -> str:
-    """Describe `plot_folds`, one sentence each."""
+    """Describe `plot_folds`, one sentence for each geometry."""
     return " ".join(describe_fold(geometry, head=head) for geometry, head in geometries)
 
 

@@ -68,7 +68,7 @@ class SparsePattern:
     divided: Literal["heads", "layers"] = "heads"
 
     def masks(self, seq_len: int) -> np.ndarray:
-        """bool (kinds, n, n), True where query n (rows) may look at key n (columns)."""
+        """Return bool (kinds, n, n), a mask for each kind of head or layer: True where the query (row) sees the key."""
         query, key = np.ogrid[:seq_len, :seq_len]
         return np.stack(
             [reduce(np.logical_or, [rule(query, key) for rule in k], False) & (key <= query) for k in self.kinds]

@@ -53,9 +53,10 @@ class PasskeyScore:
 
 @dataclass(frozen=True)
 class ReferenceScore:
-    """Named references found, by the class of their distance; `chance` is the share that a blind guess would find.
+    """Share of references that a model answers right: a text defines names with numbers and later asks for one by name.
 
-    The guess takes one of the numbers set before the question at random. `nats` is the mean loss of a digit asked for.
+    `found` counts right answers by distance between definition and question. `chance` is what a guess would find that
+    takes any number defined before the question. `nats` is the mean loss of one digit of the answer.
     """
 
     found: dict[str, Proportion]

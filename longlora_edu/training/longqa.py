@@ -170,7 +170,7 @@ def _bytes_of(document: Document, first: int, last: int) -> int:
 
 
 def _excerpt(document: Document, fact: Fact, length: int, rng: np.random.Generator) -> str:
-    """Cut whole lines around the evidence, at most `length` bytes, with the room before and after it drawn evenly."""
+    """Cut whole lines around the evidence, at most `length` bytes, with the room before it drawn at random."""
     lines = document.data.splitlines(keepends=True)
     first, last = fact.lines
     room = length - _bytes_of(document, first, last)

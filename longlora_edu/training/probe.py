@@ -200,7 +200,7 @@ def _fresh_model(settings: ProbeSettings) -> TinyLlama:
 
 
 def _asked(model: TinyLlama, settings: ProbeSettings, seed: list[int], count: int) -> tuple[Tensor, Tensor]:
-    """Draw sequences; return answers (b,) and the logits of the values (b, v) at the question."""
+    """Draw sequences and run the model: right answers (b,), and the logits of the v possible answers (b, v)."""
     ids, questions, answers = draw_sequences(settings, np.random.default_rng(seed), count)
     return answers, model(ids)[np.arange(count), questions, : settings.values]
 

@@ -20,7 +20,7 @@ from ...geometry import S2Geometry
 def in_slots(
     q: Array, k: Array, v: Array, geometry: S2Geometry, *, segments: Array | None = None, scale: float | None = None
 ) -> np.ndarray:
-    """The right steps up to attention: the output where the shifted heads' tokens still stand in their slots."""
+    """Run the right steps but the last: roll and attend, so the output of shifted heads is still in rolled order."""
     q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     q, k, v, documents = (roll(x, geometry, -geometry.shift) for x in (q, k, v, documents))
     return attend(q, k, v, documents, slot_mask(geometry), scale)
@@ -29,7 +29,7 @@ def in_slots(
 def rolled(
     q: Array, k: Array, v: Array, geometry: S2Geometry, *, segments: Array | None = None, scale: float | None = None
 ) -> np.ndarray:
-    """No mistake: the roll-based form, for comparison. It equals the reference under every boundary."""
+    """Run all steps, without a mistake, for comparison. Equals the reference under every boundary."""
     return roll(in_slots(q, k, v, geometry, segments=segments, scale=scale), geometry, geometry.shift)
 
 
@@ -46,7 +46,7 @@ def expand(q: Array, k: Array, v: Array, geometry: S2Geometry, segments: Array |
 def attend(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, documents: np.ndarray, allowed: np.ndarray, scale: float
 ) -> np.ndarray:
-    """Softmax attention over `allowed` keys of the same document; a row without any gives 0."""
+    """Compute softmax attention over `allowed` keys of the same document; a row without any gives 0."""
     allowed = allowed & (documents == documents.swapaxes(2, 3)) & (documents >= 0)
     scores = np.where(allowed, scale * q @ k.swapaxes(2, 3), -np.inf)
     highest = scores.max(axis=3, keepdims=True)
@@ -64,7 +64,7 @@ def with_shifted_heads(
     segments: Array | None,
     scale: float | None,
 ) -> np.ndarray:
-    """Attention in which the `chosen` heads have the shifted cells and the others the plain ones."""
+    """Compute attention in which the `chosen` heads have the shifted cells and the others the plain ones."""
     q, k, v, documents, scale = expand(q, k, v, geometry, segments, scale)
     heads = np.isin(np.arange(geometry.num_heads), chosen)[:, None, None]
     masks = np.where(heads, geometry.mask()[-1], replace(geometry, shift=0).mask()[-1])
@@ -72,21 +72,21 @@ def with_shifted_heads(
 
 
 def roll(x: np.ndarray, geometry: S2Geometry, by: int) -> np.ndarray:
-    """`x` (b h n d) with the tokens of its shifted heads rolled."""
+    """Roll the tokens of the shifted heads of `x` (b h n d)."""
     x, late = x.copy(), geometry.num_heads // 2
     x[:, late:] = np.roll(x[:, late:], by, axis=2)
     return x
 
 
 def roll_late(x: np.ndarray, by: int) -> np.ndarray:
-    """`x` (b h n d) with the later half of its tokens rolled, in every head."""
+    """Roll the later half of the tokens of `x` (b h n d), in every head."""
     x, late = x.copy(), x.shape[2] // 2
     x[:, :, late:] = np.roll(x[:, :, late:], by, axis=2)
     return x
 
 
 def slot_mask(geometry: S2Geometry) -> np.ndarray:
-    """The geometry's mask (h n n) in the order of slots: plain heads as they are, shifted heads rolled."""
+    """Return the geometry's mask (h n n) in the order of slots: plain heads as they are, shifted heads rolled."""
     rolled_rows = roll(geometry.mask()[None], geometry, -geometry.shift)
     return roll(rolled_rows.swapaxes(2, 3), geometry, -geometry.shift).swapaxes(2, 3)[0]
 

@@ -20,10 +20,10 @@ KEPT = ("text/html", "text/plain", "image/png", "text/markdown", "text/latex")
 
 
 def execute(notebook: nbformat.NotebookNode, *, timeout: int = 600) -> dict[str, tuple[list, int | None]]:
-    """The outputs of each cell by its id, and its execution count. The notebook itself stays as it is.
+    """Run a notebook and return the outputs and execution count of each cell by its id. The notebook stays as it is.
 
-    Runs in a folder of its own, with a journal of its own, so that nobody's predictions are in the outputs, and with
-    every answer folded.
+    Runs in a folder of its own, with a new journal, so that nobody's predictions are in the outputs, and with every
+    answer closed.
 
     Raises:
         nbclient.exceptions.CellExecutionError: when a cell fails.

@@ -143,7 +143,7 @@ def _advice(escaped: set[str]) -> tuple[str, str]:
 
 
 def _reordered(q, k, v, geometry: S2Geometry, *, segments=None, scale=None) -> np.ndarray:
-    """The reference with other rounding: through slots, and in another order of the features."""
+    """Compute what the reference computes, with other rounding: by rolling, and with features in reverse order."""
     q, k = (np.ascontiguousarray(np.asarray(x)[..., ::-1]) for x in (q, k))
     return rolled(q, k, v, geometry, segments=segments, scale=scale)
 
@@ -224,7 +224,7 @@ def _heard(form: Callable, geometry: S2Geometry) -> np.ndarray:
 
 
 def _moves(which: int, *, head: int | None = None) -> Callable:
-    """The form that pushes a query (0), key (1) or value (2), on one head or on all."""
+    """Make an answer to the exercise that changes a token's query (0), key (1) or value (2), on one head or on all."""
 
     def form(name, attend, geometry, token):
         inputs = list(np.random.default_rng(1).standard_normal((3, 1, geometry.num_heads, geometry.seq_len, 4)))
@@ -237,7 +237,7 @@ def _moves(which: int, *, head: int | None = None) -> Callable:
 
 
 def _drawn_again(name, attend, geometry, token) -> np.ndarray:
-    """The form that draws new queries and keys for its second call."""
+    """Make the mistake of drawing new queries and keys for the second call."""
     rng = np.random.default_rng(1)
     q, k, v, *others = rng.standard_normal((5, 1, geometry.num_heads, geometry.seq_len, 4))
     pushed = v.copy()

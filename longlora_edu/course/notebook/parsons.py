@@ -79,7 +79,11 @@ def needs(lines: Sequence[str]) -> list[set[int]]:
 
 
 class Puzzle(ShownOnce):
-    """The panel of a puzzle: `order` are the lines' numbers as they stand; `blank`, `check` and `said` its widgets."""
+    """Panel of a puzzle: lines to put in order, perhaps with a gap to fill in.
+
+    `order` lists the lines' numbers as they stand. `blank` is the field of the gap, `check` the button, `said` the
+    answer's place.
+    """
 
     def __init__(
         self, key: str, task: str, lines: list[str], fill: Fill | None, journal: Journal, advice: str, then: str

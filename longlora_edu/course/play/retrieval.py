@@ -25,7 +25,10 @@ def read_probe(record: Mapping) -> ProbeResult:
 
 
 def plot_places(settings: ProbeSettings, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """The cells of a plain and of a shifted head over the first two groups, and where key and question may stand."""
+    """Draw the cells of a plain and a shifted head, and where the number to find and the question for it may stand.
+
+    Only the first two groups are drawn.
+    """
     ax = new_axes(style, width=1.3, height=0.55)[0] if ax is None else ax
     length = min(settings.seq_len, 2 * settings.group_size)
     geometry = settings.geometry

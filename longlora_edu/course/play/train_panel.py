@@ -180,7 +180,7 @@ class Training:
             self._learning = False
 
     def _loss(self) -> str:
-        """Write the last loss in bits, the unit of the curve."""
+        """Return the last loss as text, in bits a byte, the unit of the curve; empty before the first step."""
         return f"loss {self._curve[-1]['loss'] / math.log(2):.2f} bits" if self._curve else ""
 
     def _step(self, step: int, metrics: Metrics) -> None:
