@@ -71,8 +71,8 @@ def s2_attention(
       the dtype of q. The rule as it is written, for short sequences: on CPU up to twice the time of causal dense
       attention, the mask itself not counted.
     - `impl="grouped"`: cells become rows of a batch, without a mask, and memory is linear in n. On CPU, segments cut
-      the cells; compiled, and on other devices, they are a mask of b c g g bytes, and its copy, for half of the heads
-      at a time.
+      the cells; compiled, and on other devices, they are a mask of b c g g bytes for c cells of g tokens, and its copy,
+      for half of the heads at a time.
     - `impl="products"`: cells as in "grouped", with scores by products of matrices, a block of queries at a time; CPU
       only. In half precision scores are rounded to it, as in the paper's pseudo-code and not in fused kernels.
     - `impl="varlen"`: cells as documents of one packed row; CUDA, half precision and `boundary="split"` only.
@@ -80,8 +80,8 @@ def s2_attention(
     - `impl="auto"`: what `choose_impl` says.
 
     A token that holds a NaN or an infinity, in q, k or v, changes no token of another cell, another document or of
-    padding, nor its gradient, under any impl. Within a cell it changes the later tokens, and may change earlier ones:
-    there only finite values are kept from the past.
+    padding, nor its gradient, under any impl. Within its own cell it changes the later tokens, and may change earlier
+    ones too: a finite value never does.
 
     Second derivatives and forward mode need PyTorch's own attention to have them, which its fused kernels do not: they
     raise, and work under `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`. The transforms of torch.func work alike.

@@ -16,7 +16,7 @@ from .tilewise import MOST_AT_ONCE, Kernel, over_tiles
 def grouped_attention(
     q: Tensor, k: Tensor, v: Tensor, geometry: S2Geometry, segments: Tensor | None, scale: float | None, dropout: float
 ) -> Tensor:
-    """Compute (b h n d). On CPU documents cut the cells; where they cannot be read at once, a mask does.
+    """Compute (b h n d). On CPU documents cut the cells; elsewhere, and while compiling, a mask keeps them apart.
 
     Raises:
         ValueError: for dropout on CPU, where only a mask has it.
@@ -38,7 +38,8 @@ def attend_in_tiles(
 ) -> Tensor:
     """Cut cells, and documents in them, into tiles and call `kernel` on each: (b h n d).
 
-    Where documents cannot be read at once, tiles are cells, and PyTorch's attention gets a mask instead.
+    Documents on a device cannot be read without waiting for it. There, and while compiling, whole cells are the tiles,
+    and PyTorch's attention with a mask takes the place of `kernel`.
     """
     q, k, v = in_one_dtype(q, k, v)
     documents = None if segments is None else _read(segments)
@@ -97,7 +98,7 @@ class _Fused:
 
 
 def _read(segments: Tensor) -> np.ndarray | None:
-    """Return the numbers of the documents; None where they cannot be read at once."""
+    """Return the numbers of the documents; None on a device, while compiling and under torch.func."""
     if segments.device.type != "cpu" or torch.compiler.is_compiling():
         return None
     try:

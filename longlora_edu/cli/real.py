@@ -124,7 +124,7 @@ def plan_command(
 
 
 def show_plan_of(settings: TrainingSettings) -> None:
-    """Print the plan of a run, if the model's family can be counted, with hours by a second of measuring.
+    """Print the plan of a run; its hours are estimated from a second of computing. Says why if the family is unknown.
 
     Raises:
         ValueError: for a model that the run would refuse, before anything is recommended.

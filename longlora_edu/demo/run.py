@@ -263,7 +263,11 @@ def prepare_arm(model: TinyLlama, settings: DemoSettings, arm: str) -> LongLoRAR
 
 
 def _corpus_of(settings: DemoSettings, folder: Path) -> Corpus:
-    """Read the text, if both its sides are long enough and a resumed run will find it unchanged."""
+    """Read the text to train on and to hold out.
+
+    Raises:
+        ValueError: if either is too short, or if `folder` lies in the text, where the run would change what it reads.
+    """
     path = settings.corpus and Path(settings.corpus)
     if path and path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
         raise ValueError(

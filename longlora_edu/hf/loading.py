@@ -124,7 +124,7 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
 
 
 def save_tokenizer(model: str, folder: Path, context: int) -> None:
-    """Write the tokenizer of a model for a longer context, which it would otherwise cut texts to."""
+    """Write a model's tokenizer with a longer maximum; with its own it would cut texts to the old context."""
     tokenizer: Any = AutoTokenizer.from_pretrained(**_source(model))  # as it is: load_tokenizer marks control tokens
     tokenizer.model_max_length = max(tokenizer.model_max_length, context)
     for name in ("is_local", "local_files_only"):  # how it was loaded here

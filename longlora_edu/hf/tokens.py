@@ -97,7 +97,7 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 
 def token_names(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str | None:
-    """Tokens by name, for a report; None for none."""
+    """Write the ids of tokens as their text, for a report; None for an empty list."""
     return " ".join(map(str, tokenizer.convert_ids_to_tokens(list(ids)))) or None
 
 

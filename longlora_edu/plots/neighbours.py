@@ -82,7 +82,7 @@ class SparsePattern:
         return masks[[min(int(head >= heads // 2), len(masks) - 1) for head in range(heads)]]
 
     def pairs(self, seq_len: int) -> float:
-        """Pairs of a head, on average over the kinds."""
+        """Count the (query, key) pairs of one head, on average over the kinds of masks."""
         return float(self.masks(seq_len).sum(axis=(1, 2)).mean())
 
 

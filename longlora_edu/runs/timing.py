@@ -67,7 +67,9 @@ def in_turns(
 def median_seconds(
     ways: Mapping[str, Callable[[], object]], *, repeats: int, device: str | torch.device = "cpu"
 ) -> dict[str, float]:
-    """Measure the median of `in_turns`; on CPU, of processor time on one thread, which other work does not lengthen.
+    """Measure the median seconds of each way, called as `in_turns` does.
+
+    On CPU these are seconds of processor time on one thread, which other work on the machine does not lengthen.
 
     Raises:
         ValueError: when `repeats` is not a positive integer.

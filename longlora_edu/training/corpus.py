@@ -130,10 +130,11 @@ def read_corpus(path: Path, document: DocumentRule = "file") -> Corpus:
     UTF-32 that say so by their first bytes. With `document="package"` a Python package is one document, as in
     `package_document`: the outermost folder that holds `__init__.py`, the source of all files in it. Files outside of
     packages stay documents each.
-    A single document, or a folder whose hash holds nothing out, is cut in two: its last tenth is held out.
+    A hash of its name decides whether a document is held out. Where this would hold out none or all, each document is
+    cut in two, and its last tenth is held out.
 
     Raises:
-        ValueError: when the path holds no text; for another rule; for text in another encoding and for a line of
+        ValueError: when the path holds no text; for another `document`; for text in another encoding and for a line of
             `.jsonl` without text, naming file and line.
     """
     path = Path(path)

@@ -65,7 +65,7 @@ class LanguageModelObjective:
         return ids, {"passkey": passkey, "reference": reference}
 
     def positions_of(self, step: int, part: int) -> dict[str, Tensor]:
-        """Draw the positions of one micro-batch, for `forward`; without a leap there is nothing to say."""
+        """Draw positions that leap for a micro-batch, as an option of `forward`; empty where the model has no leap."""
         if self.leap is None:
             return {}
         rng = np.random.default_rng([self.seed, step, part, POSITIONS])

@@ -134,7 +134,7 @@ class ReferenceMix:
             raise ValueError(f"weight must be positive and finite, got {self.weight}")
 
     def places(self, length: int, rng: np.random.Generator) -> tuple[Reference, ...]:
-        """Choose the places of one training window of `length` bytes."""
+        """Choose where one training window of `length` bytes sets names to numbers and asks for them."""
 
         def draw() -> tuple[int, int]:
             if rng.random() < self.aligned:

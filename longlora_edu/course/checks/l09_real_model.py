@@ -39,7 +39,11 @@ def random_llama(**changes: Any) -> LlamaForCausalLM:
 
 @dataclass(frozen=True)
 class Trial:
-    """A model for a learner's test: is it as dense as the stock one, and what to say to a test that errs."""
+    """A model that the test which a learner wrote must judge.
+
+    `dense` is the right verdict: does it compute what stock transformers computes? `mistake` and `sentence` go to a
+    learner whose test judges otherwise.
+    """
 
     model: Callable[[], LlamaForCausalLM]
     dense: bool
@@ -166,7 +170,11 @@ class Adapter:
 
 @check("09.reads_long")
 def reads_long(function: Callable) -> Passed:
-    """`function(bits, base_bits, known, target) -> bool`: a test that only good long adapters pass."""
+    """`function(bits, base_bits, known, target) -> bool`: a test that only good long adapters pass.
+
+    `bits` and `base_bits` give the bits per byte of adapter and base at a length; the base was trained at `known`
+    bytes, and the adapter should read `target`.
+    """
     compare(
         function,
         [(adapter,) for adapter in ADAPTERS],

@@ -91,10 +91,12 @@ def _way(query: int, heard: np.ndarray, plain: np.ndarray, shifted: np.ndarray) 
 
 
 def clocks_scene(rope: Rope, pairs: Sequence[int], target: int) -> dict:
-    """Describe pairs of features as clocks: a turn in so many tokens, the arc seen in training, the rule's own speed.
+    """Describe pairs of features as clocks.
+
+    Of each: the tokens that a turn takes, the arc that training has seen, and the speed under the rule of `rope`.
 
     Raises:
-        ValueError: for a rope without a trained length, a target not beyond it, or a pair that there is none of.
+        ValueError: for a rope without a trained length, a target not beyond it, or the number of no pair.
     """
     trained = rope.trained_length
     if trained is None or target <= trained:
