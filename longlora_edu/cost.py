@@ -100,7 +100,7 @@ class ModelShape:
 
     @property
     def parameters(self) -> Parameters:
-        """Count every weight of the model, two norms a layer and one at the end included."""
+        """Count every weight of the model by kind, two norms a layer and one at the end included."""
         table = self.vocabulary * self.width
         attention = 2 * self.layers * self.width * self.head_dim * (self.heads + self.kv_heads)
         ffn, norm = 3 * self.layers * self.width * self.ffn_width, (2 * self.layers + 1) * self.width

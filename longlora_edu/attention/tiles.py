@@ -174,7 +174,7 @@ def _piece(x: Tensor, tile: Tile) -> Tensor:
 
 
 def room_for(x: Tensor, whole: Whole) -> Tensor:
-    """Make room for (b n h d), as wide as x and of its dtype: not filled where the tiles cover all, else with 0."""
+    """Allocate (b n h d), as wide as x and of its dtype: uninitialised where the tiles cover all, else zeros."""
     full = _covered(whole.tiles) == math.prod(whole.shape)
     return (x.new_empty if full else x.new_zeros)((*whole.shape, x.shape[-1]))
 

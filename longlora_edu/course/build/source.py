@@ -83,7 +83,7 @@ class Lesson:
 
 
 def read_lesson(path: Path) -> Lesson:
-    """Read one source file.
+    """Read the source of one lesson, a Python file in which `# %%` begins a cell.
 
     Raises:
         ValueError: for a file without a title.
