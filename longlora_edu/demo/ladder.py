@@ -82,7 +82,7 @@ def measure_step(
 
 
 def prompt_length(trained: int, context: int) -> int:
-    """Return the bytes of the prompt to continue: twice the trained context, or as many as the target has room for."""
+    """Return the number of bytes of the prompt: twice the trained context, or as many as the target has room for."""
     return min(2 * trained, context - COUNT)
 
 

@@ -233,7 +233,7 @@ def _attention(report: dict) -> str:
 
 
 def _trained_parts(report: dict) -> str:
-    """List the trained and the frozen parameters."""
+    """Write the section on trained and frozen parameters: two rows and a picture."""
     recipe = report["recipe"]
     trained, frozen = plots.parameter_counts(recipe)
     what = "all weights, no LoRA"

@@ -24,10 +24,10 @@ EDGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 
 
 class TokenWindows(Windows):
-    """Windows of `length` tokens, each of one tokenised document, all positions equally likely.
+    """Windows of `length` tokens, each from one tokenised document, all positions equally likely.
 
-    Each begins with the tokens of `opening`: a model that saw BOS first in training must see it here. The attribute
-    `length` does not count these: it is the rest, taken from the document.
+    Each begins with the tokens of `opening`: a model that saw BOS first in training must see it here. These count in
+    the argument `length`, and not in the attribute, which is what is taken from the document.
 
     Raises:
         ValueError: when no document is long enough, naming the longest.

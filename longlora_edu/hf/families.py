@@ -106,10 +106,10 @@ def refuse_borders(positions: Tensor | None, arguments: dict) -> None:
 
 
 def refuse_lengths(query_length: int, key_length: int) -> None:
-    """Refuse a call with fewer queries than keys, as in decoding: S² computes whole sequences only.
+    """Refuse a call whose queries are not as many as its keys: S² computes whole sequences only.
 
     Raises:
-        ValueError: if there are fewer queries than keys, as in decoding with a cache.
+        ValueError: if the lengths differ, as in decoding with a cache.
     """
     if query_length != key_length:
         raise ValueError(

@@ -30,7 +30,7 @@ WRONG = {
 
 @check("00.number_of_groups")
 def number_of_groups(function: Callable) -> Passed:
-    """`function(seq_len, group_size)`: the number of groups of a plain head, a short last one counted."""
+    """Check `function(seq_len, group_size)`: the number of groups of a plain head, a short last one counted."""
     compare_numbers(function, CASES, lambda n, g: len(S2Geometry(n, g, 1, shift=0).cells(shifted=False)), WRONG)
     picture = show_mask(S2Geometry(10, 4, 2), 0, lead="Three groups, the last one shorter.")
     return Passed("That is how a check looks when all is well. The picture: 10 tokens, three groups.", picture)

@@ -16,7 +16,7 @@ from .exercise import CheckFailed, Mistake, Passed, check, compare, compare_mask
 
 @check("02.plain_mask")
 def plain_mask(function: Callable) -> Passed:
-    """`function(seq_len, group_size)`: bool (n, n), the mask of a plain head."""
+    """Check `function(seq_len, group_size)`: bool (n, n), the mask of a plain head."""
     cases = [(8, 4), (12, 3), (10, 4), (7, 5), (3, 8), (1, 1), *((n, g) for n, g, *_ in mask_sizes())]
 
     def right(seq_len, group_size):
@@ -34,7 +34,7 @@ def plain_mask(function: Callable) -> Passed:
 
 @check("02.s2_mask")
 def s2_mask(function: Callable) -> Passed:
-    """`function(seq_len, group_size, num_heads, shift)`: bool (h, n, n), all heads under the split boundary."""
+    """Check `function(seq_len, group_size, num_heads, shift)`: bool (h, n, n), all heads under the split boundary."""
     cases = [(8, 4, 2, 2), (12, 4, 4, 1), (9, 3, 3, 1), (10, 4, 1, 2), (11, 5, 5, 3), (6, 8, 2, 4), *mask_sizes()]
 
     def right(*settings):
@@ -47,7 +47,7 @@ def s2_mask(function: Callable) -> Passed:
 
 @check("02.count_pairs")
 def count_pairs(function: Callable) -> Passed:
-    """`function(seq_len, group_size, num_heads)`: int, all pairs of all heads, shifted by half a group, split."""
+    """Check `function(seq_len, group_size, num_heads)`: int, all pairs of all heads, shifted by half a group, split."""
     cases = [(8, 4, 2), (12, 4, 2), (16, 4, 4), (9, 3, 2), (10, 4, 2), (15, 5, 3), (3, 8, 1), (23, 7, 5), (64, 16, 9)]
     names = ("seq_len", "group_size", "num_heads")
 

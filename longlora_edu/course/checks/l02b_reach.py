@@ -15,7 +15,7 @@ from .l02a_wall_and_shift import compare_counts
 
 @check("02.heard_after")
 def heard_after(function: Callable) -> Passed:
-    """`function(mask, num_layers)`: bool (n, n), whom each token can hear, from the mask bool (h, n, n) of a layer."""
+    """Check `function(mask, num_layers)`: bool (n, n), whom each token hears, from a layer's mask bool (h, n, n)."""
     settings = [(20, 4, 2), (9, 3, 3), (11, 4, 5), (12, 4, 2, 2, "wrap"), (12, 4, 2, 1, "masked"), (10, 5, 4, 0)]
     # The first case is one in which no two mistakes give the same answer.
     cases = [(S2Geometry(*setting), layers) for setting in settings for layers in (4, 1, 2, 3)]
@@ -34,7 +34,7 @@ def heard_after(function: Callable) -> Passed:
 
 @check("02.layers_needed")
 def layers_needed(function: Callable) -> Passed:
-    """`function(num_groups)`: int, the layers until the last token hears the first, whole groups, split."""
+    """Check `function(num_groups)`: int, the layers until the last token hears the first, whole groups, split."""
     cases = [(r,) for r in (3, 1, 2, 4, 5, 8, 16)]
 
     def draw(num_groups):

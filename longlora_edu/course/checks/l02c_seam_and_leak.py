@@ -25,7 +25,7 @@ from .l02a_wall_and_shift import (
 
 @check("02.masked_boundary")
 def masked_boundary(function: Callable) -> Passed:
-    """`function(seq_len, group_size, shift)`: bool (n, n), a shifted head under the masked boundary."""
+    """Check `function(seq_len, group_size, shift)`: bool (n, n), a shifted head under the masked boundary."""
     cases = [(8, 4, 2), (12, 4, 1), (9, 3, 1), (15, 5, 3), (4, 4, 2), (10, 5, 0)]
     # Where cells wrap, the length is a whole number of groups.
     cases += [(g * -(-n // g), g, shift) for n, g, _, shift in mask_sizes()]
@@ -40,7 +40,7 @@ def masked_boundary(function: Callable) -> Passed:
 
 @check("02.leaked_pairs")
 def leaked_pairs(function: Callable) -> Passed:
-    """`function(group_size, num_heads, shift)`: int, the pairs under the wrap boundary that look at the future."""
+    """Check `function(group_size, num_heads, shift)`: int, pairs under the wrap boundary that look at the future."""
     # The first case is one in which no two mistakes give the same answer.
     cases = [(6, 5, 2), (4, 2, 2), (4, 4, 1), (5, 2, 2), (6, 3, 4), (4, 1, 3), (7, 5, 0), (8, 6, 4)]
 

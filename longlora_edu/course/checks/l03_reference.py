@@ -43,7 +43,7 @@ NAMES = ("dq", "dk", "dv")
 
 @check("03.masked_attention")
 def masked_attention(function: Callable) -> Passed:
-    """`function(q, k, v, mask)`: (n, d) of one head, mask bool (n, n); a query without any key gets zeros."""
+    """Check `function(q, k, v, mask)`: (n, d) of one head, mask bool (n, n); a query without any key gets zeros."""
     rng = np.random.default_rng(3)
     cases = [(*_random_qkv(rng, n, width, wide=wide), MASK[:n, :n]) for n, width, wide in ((8, 4, 4), (6, 9, 5))]
     otherwise = "The output is not that of masked softmax attention, in a way this check does not know."
@@ -62,7 +62,7 @@ def masked_attention(function: Callable) -> Passed:
 
 @check("03.s2_forward")
 def s2_forward(function: Callable) -> Passed:
-    """`function(q, k, v, geometry)`: (b, h, n, d), S²-Attn under the split boundary."""
+    """Check `function(q, k, v, geometry)`: (b, h, n, d), S²-Attn under the split boundary."""
 
     def read(out, expected, q, k, v, geometry):
         size = f"{geometry.seq_len} tokens, groups of {geometry.group_size}, {q.shape[1]} heads"
@@ -91,7 +91,7 @@ def s2_forward(function: Callable) -> Passed:
 
 @check("03.softmax_backward")
 def softmax_backward(function: Callable) -> Passed:
-    """`function(weights, d_weights)`: (n, n), the gradient of the scores, each row by itself."""
+    """Check `function(weights, d_weights)`: (n, n), the gradient of the scores, each row by itself."""
     q, k, v, weights, grad_out = _forward()
     d_weights = grad_out @ v.T
     compare(
@@ -112,7 +112,7 @@ def softmax_backward(function: Callable) -> Passed:
 
 @check("03.attention_backward")
 def attention_backward(function: Callable) -> Passed:
-    """`function(grad_out, q, k, v, weights)`: (dq, dk, dv) of one head, weights being those of the forward pass."""
+    """Check `function(grad_out, q, k, v, weights)`: (dq, dk, dv) of one head; `weights` are the forward pass's."""
     q, k, v, weights, grad_out = _forward()
 
     def picture(mine, right, *_):

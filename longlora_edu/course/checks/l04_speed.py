@@ -49,7 +49,7 @@ PUSHED = (
 
 @check("04.in_groups")
 def in_groups(function: Callable) -> Passed:
-    """`function(q, k, v, group_size)`: (b, h, n, d), causal attention inside plain groups, all heads alike."""
+    """Check `function(q, k, v, group_size)`: (b, h, n, d), causal attention inside plain groups, all heads alike."""
     sizes = ((2, 3, 8, 4, 4), (2, 2, 12, 5, 3), (1, 2, 12, 4, 12))
     compare(
         function,
@@ -73,7 +73,7 @@ def in_groups(function: Callable) -> Passed:
 
 @check("04.rolled")
 def rolled(function: Callable) -> Passed:
-    """`function(q, k, v, group_size)`: (b, h, n, d), the published form: roll half of the heads, attend, roll back."""
+    """Check `function(q, k, v, group_size)`: (b, h, n, d), as published: roll half of the heads, attend, roll back."""
     q, k, v = _random(2, 2, 8, 4)
     out = called(
         function,
@@ -119,7 +119,7 @@ def rolled(function: Callable) -> Passed:
 
 @check("04.looks_ahead")
 def looks_ahead(function: Callable) -> Passed:
-    """`function(attention, q, k, v)`: bool, does any output depend on what stands at a later token?"""
+    """Check `function(attention, q, k, v)`: bool, does any output depend on what stands at a later token?"""
     calls = []
 
     def counted(q, k, v):

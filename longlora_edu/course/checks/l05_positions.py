@@ -21,7 +21,7 @@ IN_PLACE = (
 
 @check("05.rotary_scores")
 def rotary_scores(function: Callable) -> Passed:
-    """`function(q, k, positions, frequencies)`: float (n, n), the unscaled scores of rotated queries and keys."""
+    """Check `function(q, k, positions, frequencies)`: float (n, n), the unscaled scores of rotated queries and keys."""
     cases = []
     for length, head_dim, start, seed in ((5, 4, 0, 0), (8, 2, 3, 1), (6, 16, 100, 2)):
         q, k = np.random.default_rng(seed).normal(size=(2, length, head_dim))
@@ -55,7 +55,7 @@ def rotary_scores(function: Callable) -> Passed:
 
 @check("05.stretched_frequencies")
 def stretched_frequencies(function: Callable) -> Passed:
-    """`function(head_dim, base, factor, rule)`: float (d/2,), for the rules "linear" and "ntk"."""
+    """Check `function(head_dim, base, factor, rule)`: float (d/2,), for the rules "linear" and "ntk"."""
     for rule in ("linear", "ntk"):
         sizes = ((8, 10_000.0, 4.0), (48, 10_000.0, 8.0), (128, 500_000.0, 3.0), (16, 10_000.0, 1.5))
         _compare(
@@ -77,7 +77,7 @@ def stretched_frequencies(function: Callable) -> Passed:
 
 @check("05.yarn_frequencies")
 def yarn_frequencies(function: Callable) -> Passed:
-    """`function(frequencies, factor, low, high)`: float (d/2,), kept up to pair `low`, divided from pair `high` on."""
+    """Check `function(frequencies, factor, low, high)`: float (d/2,), kept up to pair `low`, divided from `high` on."""
     sizes = ((48, 1e4, 8.0, 256), (64, 1e4, 4.0, 4096), (128, 5e5, 16.0, 8192))
     ropes = [Rope(head_dim, base, "yarn", factor, trained) for head_dim, base, factor, trained in sizes]
     cases = {(rope.factor, *_ramp_ends(rope)): rope for rope in ropes}

@@ -30,7 +30,7 @@ SHAPES = {
 
 @check("06.lora_layer")
 def lora_layer(layer_class: Callable) -> Passed:
-    """`layer_class(base, rank, alpha)`: an nn.Module with A (rank, in), B (out, rank), `forward`; base is frozen."""
+    """Check `layer_class(base, rank, alpha)`: an nn.Module with A (rank, in), B (out, rank), `forward`; frozen base."""
     for bias, dtype, device in ((True, torch.float64, "cpu"), (False, torch.bfloat16, "cpu"), (True, None, "meta")):
         base = nn.Linear(6, 5, bias=bias, dtype=dtype, device=device)
         layer = called(layer_class, base, RANK, ALPHA)
@@ -56,7 +56,7 @@ def lora_layer(layer_class: Callable) -> Passed:
 
 @check("06.merged")
 def merged(function: Callable) -> Passed:
-    """`function(layer)`: a plain nn.Linear that computes what the LoRALinear computes, which stays as it was."""
+    """Check `function(layer)`: a plain nn.Linear that computes what the LoRALinear computes, which stays as it was."""
     for inputs, outputs, bias in ((5, 5, True), (6, 4, False), (4, 7, True)):
         layer = _trained_layer(inputs, outputs, bias)
         before = layer.base.weight.clone()
@@ -92,7 +92,7 @@ def merged(function: Callable) -> Passed:
 
 @check("06.trainable_share")
 def trainable_share(function: Callable) -> Passed:
-    """`function(shape, rank)`: trained over all weights, 0 to 1, of LoRA on q, k, v, o with embedding and norms."""
+    """Check `function(shape, rank)`: the trained share, 0 to 1, of LoRA on q, k, v, o with embedding and norms."""
     cases = [(shape, rank) for shape in SHAPES.values() for rank in (8, 64)]
     names = [f"the shape of {name}, rank={rank}" for name in SHAPES for rank in (8, 64)]
     compare_numbers(function, cases, _share(), WRONG_SHARES, whole=False, names=names)
@@ -106,7 +106,7 @@ def trainable_share(function: Callable) -> Passed:
 
 @check("06.train_as_longlora")
 def train_as_longlora(function: Callable) -> Passed:
-    """`function(model)`: in place, of a model that LoRA was added to, only LoRA, embedding and norms train."""
+    """Check `function(model)`: in place, of a model that LoRA was added to, only LoRA, embedding and norms train."""
     for tied in (False, True):
         model = _little_model(tied).requires_grad_(True)  # so that forgetting to freeze is seen
         called(function, model)
@@ -140,7 +140,7 @@ def train_as_longlora(function: Callable) -> Passed:
 
 @check("06.loraplus_groups")
 def loraplus_groups(function: Callable) -> Passed:
-    """`function(model, rate, ratio)`: groups for an optimizer, B of each LoRA layer learns ratio times as fast."""
+    """Check `function(model, rate, ratio)`: groups for an optimizer; each B of LoRA learns ratio times as fast."""
     model = _little_model(tied=False)
     model.model.embed_tokens.requires_grad_(True)
     rates = _rates(called(function, model, RATE, RATIO), model)

@@ -26,7 +26,7 @@ LEFT = 0.1  # the gradient that an earlier step has left
 
 @check("07.long_step")
 def long_step(function: Callable) -> Passed:
-    """`function(model, ids, optimizer) -> float`: loss in nats under S², one step taken with its gradient."""
+    """Check `function(model, ids, optimizer) -> float`: loss in nats under S², one step taken with its gradient."""
     ids = torch.from_numpy(np.random.default_rng(0).integers(256, size=(2, LENGTH + 1), dtype=np.uint8))
     before = _long_model()
     model = copy.deepcopy(before)
@@ -161,7 +161,7 @@ STEP_MISTAKES = {
 
 @check("07.digit_bits")
 def digit_bits(function: Callable) -> Passed:
-    """`function(geometry, layers) -> float`: bits of a digit, if what is heard is known and the rest guessed."""
+    """Check `function(geometry, layers) -> float`: bits of a digit, if what is heard is known and the rest guessed."""
     settings = ((S2Geometry(32, 8, 2), 1), (S2Geometry(32, 8, 2), 3), (S2Geometry(30, 6, 3), 2))
     compare(
         function,

@@ -15,7 +15,7 @@ from .exercise import Mistake, Passed, check, compare, expect, expect_number
 
 @check("08.last_bits")
 def last_bits(function: Callable) -> Passed:
-    """`function(nats_of, windows, length, tail) -> float`: bits of the last bytes, given a context of `length`."""
+    """Check `function(nats_of, windows, length, tail) -> float`: bits of the last bytes, given a context `length`."""
     windows = np.random.default_rng(0).integers(256, size=(5, 40), dtype=np.uint8)
     compare(
         function,
@@ -109,7 +109,7 @@ BITS_MISTAKES = {
 
 @check("08.paired")
 def paired(function: Callable) -> Passed:
-    """`function(mine, other) -> (mean, standard error)` of the differences over the same windows."""
+    """Check `function(mine, other) -> (mean, standard error)` of the differences over the same windows."""
     rng = np.random.default_rng(0)
     cases = []
     for count in (200, 12):

@@ -53,7 +53,7 @@ class Trial:
 
 @check("09.evaluation_is_dense")
 def evaluation_is_dense(function: Callable) -> Passed:
-    """`function(model, untouched, ids) -> bool`: a test that must pass a good model in both modes and no bad one."""
+    """Check `function(model, untouched, ids) -> bool`: a test that passes a good model in both modes and no bad one."""
     stock, good = random_llama(), _sparse("training")
     left_in = []
 
@@ -147,7 +147,7 @@ def evaluation_is_dense(function: Callable) -> Passed:
 
 @check("09.trained_share")
 def trained_share(function: Callable) -> Passed:
-    """`function(model) -> float`: the trained share of the weights that a model computes with."""
+    """Check `function(model) -> float`: the trained share of the weights that a model computes with."""
     models = _recipes()
     cases = [(model,) for model in models.values()]
     compare_numbers(function, cases, _share, WRONG_SHARES, whole=False, names=list(models))
@@ -170,7 +170,7 @@ class Adapter:
 
 @check("09.reads_long")
 def reads_long(function: Callable) -> Passed:
-    """`function(bits, base_bits, known, target) -> bool`: a test that only good long adapters pass.
+    """Check `function(bits, base_bits, known, target) -> bool`: a test that only good long adapters pass.
 
     `bits` and `base_bits` give the bits per byte of adapter and base at a length; the base was trained at `known`
     bytes, and the adapter should read `target`.

@@ -27,7 +27,7 @@ from .exercise import (
 
 @check("10.who_hears")
 def who_hears(function: Callable) -> Passed:
-    """`function(attend, geometry, token)`: bool (h, n), which outputs move when the value of `token` is pushed."""
+    """Check `function(attend, geometry, token)`: bool (h, n), which outputs move when the value of `token` does."""
     forms = {"the reference": s2_attention} | {
         name: BUGS[name].function for name in ("wrap_leak", "rolled_back_inside_groups", "not_causal")
     }
@@ -56,7 +56,7 @@ def who_hears(function: Callable) -> Passed:
 
 @check("10.is_s2")
 def is_s2(function: Callable) -> Passed:
-    """`function(attend)`: True for what computes S²-Attn under the split boundary, False for every mistake."""
+    """Check `function(attend)`: True for what computes S²-Attn under the split boundary, False for every mistake."""
 
     def read(verdict, right, name, *_):
         return expect_verdict(verdict, f"is_s2 must return True or False for {name}")
@@ -115,7 +115,7 @@ def is_s2(function: Callable) -> Passed:
 
 @check("10.longformer_mask")
 def longformer_mask(function: Callable) -> Passed:
-    """`function(seq_len, width, globals_)`: bool (n, n), causal: the last `width` keys, and the first `globals_`."""
+    """Check `function(seq_len, width, globals_)`: bool (n, n), causal: the last `width` and first `globals_` keys."""
     cases = [(10, 2, 4), (8, 3, 0), (8, 3, 1), (12, 4, 2), (6, 1, 1), (5, 9, 2)]
     compare_masks(
         function,
@@ -224,7 +224,10 @@ def _heard(form: Callable, geometry: S2Geometry) -> np.ndarray:
 
 
 def _moves(which: int, *, head: int | None = None) -> Callable:
-    """Make an answer to the exercise that changes a token's query (0), key (1) or value (2), on one head or on all."""
+    """Make a learner's mistaken answer: it changes a token's query (0), key (1) or value (2), on one head or on all.
+
+    The answer returns bool (h, n), the outputs that move.
+    """
 
     def form(name, attend, geometry, token):
         inputs = list(np.random.default_rng(1).standard_normal((3, 1, geometry.num_heads, geometry.seq_len, 4)))

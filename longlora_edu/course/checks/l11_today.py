@@ -96,7 +96,7 @@ WRONG = {
 
 @check("11.hybrid_pairs")
 def hybrid_pairs(function: Callable) -> Passed:
-    """`function(seq_len, width, layers, every)`: the pairs of one head through all layers."""
+    """Check `function(seq_len, width, layers, every)`: the pairs of one head through all layers."""
     compare_numbers(function, CASES, _pairs, WRONG)
     return Passed(
         "Windows grow with the text, full layers with its square: at a great length the few full ones decide."

@@ -16,7 +16,7 @@ LANDINGS = ((5, 16, 4), (0, 16, 4), (3, 15, 2), (1, 15, 2), (11, 12, 3))
 
 @check("12.seen_ahead")
 def seen_ahead(function: Callable) -> Passed:
-    """`function(n, g)`: bool (n n), which keys of its future each query of a shifted head sees without the line."""
+    """Check `function(n, g)`: bool (n n), the future keys that queries of a shifted head see without the line."""
     options = {"what": "the table", "otherwise": _wrong_pair, "drawn": False}
     compare_masks(function, SIZES, _ahead, MARKED, named("n", "g"), **options)
     right = _ahead(16, 8)
@@ -26,7 +26,7 @@ def seen_ahead(function: Callable) -> Passed:
 
 @check("12.lands")
 def lands(function: Callable) -> Passed:
-    """`function(token, n, shift)`: the place of a token's output on a shifted head, were it not rolled back."""
+    """Check `function(token, n, shift)`: the place of a token's output on a shifted head, were it not rolled back."""
     compare_numbers(function, LANDINGS, lambda token, n, shift: (token - shift) % n, LANDS_WRONG)
     sentence = (
         "Place i then holds the output of token i + shift: it has seen up to `shift` tokens of the future of place i."
@@ -36,7 +36,7 @@ def lands(function: Callable) -> Passed:
 
 @check("12.share_of_norms")
 def share_of_norms(function: Callable) -> Passed:
-    """`function(w)`: which share of the numbers that train are the norms', for arrays `w` by name, LoRA among them."""
+    """Check `function(w)`: the norms' share of the numbers that train, for arrays `w` by name, LoRA among them."""
     cases = [(_weights(width, layers, rank),) for width, layers, rank in ((8, 1, 2), (6, 3, 4))]
     names = ["weights of one layer", "weights of three layers"]
     compare_numbers(function, cases, _share, WRONG_SHARES, whole=False, names=names)
