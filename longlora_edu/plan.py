@@ -78,9 +78,9 @@ class Plan:
 
 
 def advise(context: int, trained_context: int | None, gain: float) -> Advice:
-    """Choose between nothing, stretched positions alone, full attention and S², by the length and S²'s `gain`.
+    """Choose between nothing, stretched positions alone, and training with full attention or S².
 
-    A model whose trained context nobody states is taken to need training.
+    `gain` is how many times as fast a step with S² is, by FLOPs. A model whose trained context is not known needs training.
     """
     if trained_context is not None and context <= trained_context:
         return Advice("nothing", f"the model reads {trained_context:,} tokens already")

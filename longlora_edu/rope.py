@@ -30,9 +30,9 @@ class Rope:
     - `"ntk"`: NTK-aware: a larger base, so that the lowest frequency is divided by `factor` and the
       highest stays. The frequencies between are extrapolated past their trained distances.
     - `"dynamic"`: the NTK rule with the factor that the length at hand needs, so short inputs stay as trained.
-    - `"yarn"`: (arXiv 2309.00071) frequencies that turn often within `trained_length` stay, those that never
-      complete a turn are divided by `factor`, a ramp joins them; queries and keys grow by `attention_factor`.
-      Often is more than `beta_fast` times: at a smaller number more frequencies stay, and near distances with them.
+    - `"yarn"`: (arXiv 2309.00071) frequencies that turn more than `beta_fast` times within `trained_length` stay,
+      those that never complete a turn are divided by `factor`, a ramp joins them; queries and keys grow by
+      `attention_factor`. With a smaller `beta_fast` more frequencies stay as trained.
 
     `factor` is the target length over `trained_length`, always the *original* one, never compounded.
     The numbers equal those of transformers' `rope_parameters` of the same name (*ntk* is *default* there,

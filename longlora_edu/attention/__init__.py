@@ -63,8 +63,8 @@ def s2_attention(
 
     `segments`, integers (b n), names the document of each token, and -1 padding. A token sees its own
     document only; equal ids are one document wherever they stand. What stands at padding is never
-    read; output and gradients there are exactly 0. Cells follow positions in the row, so padding on the
-    left moves a document across them. `scale` defaults to 1 / sqrt(d). `dropout` is a probability and
+    read; output and gradients there are exactly 0. Cells are cut by place in the row, so padding on
+    the left moves a document across them. `scale` defaults to 1 / sqrt(d). `dropout` is a probability and
     acts on every call: it is for the caller to pass 0 in evaluation.
 
     - `impl="dense_mask"`: dense attention under a mask of h n n bytes, b h n n with segments, which PyTorch copies in

@@ -102,14 +102,14 @@ def use_s2(
 
     `impl` is that of `s2_attention`: one that cannot run what a model brings raises in the first step.
 
-    Padding comes from a 2-D mask. Cells follow positions in the row, so padding on the left moves a document across
+    Padding comes from a 2-D mask. Cells are cut by place in the row, so padding on the left moves a document across
     them. Packed documents come from `position_ids`, where stock transformers reads them: without mask and cache. With
     one of the two their documents would hear each other, so such a call is refused.
     `cu_seq_lens_q` and `_k` beside them, as TRL's packing gives them, must have the same borders.
 
-    The model gets a copy of its config, so that models which share the old one stay as they are; one built from the
-    new config is refused until it has its own `use_s2`. Copied and pickled models keep their settings; saved ones are
-    stock, and know nothing of S². A second call replaces the first.
+    The model gets a copy of its config, so that models which share the old one stay as they are. A further model made
+    from the copy raises when called, until it has its own `use_s2`. Copied and pickled models keep their settings;
+    saved ones are stock, and know nothing of S². A second call replaces the first.
 
     Source: LongLoRA (arXiv 2309.12307) section 3.2.
 

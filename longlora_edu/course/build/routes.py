@@ -42,7 +42,7 @@ def lesson_rows(routes: Mapping, everything: Sequence[Lesson]) -> str:
 
 
 def route_rows(routes: Mapping, everything: Sequence[Lesson]) -> str:
-    """Write the routes as a list, each with the minutes of its cores."""
+    """Write the routes through the course as a list, each with the minutes that the cores of its lessons take."""
     core = {lesson.number: minutes(lesson)[0] for lesson in everything}
     return "\n".join(
         f"- **{route['who']}**: {', '.join(route['lessons'])} ({sum(core[number] for number in route['lessons'])} min)"

@@ -31,7 +31,7 @@ def sealed_until(key: str, pieces: Sequence[tuple[str, str]]) -> str:
 
 
 def unsealed(cell: str, *, texts: bool = True) -> str:
-    """The source inside a sealed cell, its texts as HTML or left out; any other cell as it is."""
+    """Return the source inside a sealed cell; any other cell as it is. `texts=False` leaves out sealed sentences."""
     found = re.search(r'(run_sealed|open_sealed)\("""\n([A-Za-z0-9+/=\n]+)\n"""', cell)
     if not found:
         return cell

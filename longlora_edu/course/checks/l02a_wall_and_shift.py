@@ -351,12 +351,12 @@ def _shifted_pairs(n: int, g: int) -> int:
 
 
 def _whole_groups(n: int, g: int) -> int:
-    """Pairs of a plain head without what is left after the last whole group."""
+    """Count a plain head's pairs wrongly: the rest after the last whole group is forgotten."""
     return n // g * triangle(g)
 
 
 def _without_the_last(n: int, g: int) -> int:
-    """Pairs of a shifted head without what is left after the last full cell."""
+    """Count a shifted head's pairs wrongly: the rest after the last full cell is forgotten."""
     return triangle(min(g // 2, n)) + max(0, n - g // 2) // g * triangle(g)
 
 

@@ -195,7 +195,7 @@ def _with_gradient(out, right: np.ndarray, *_) -> np.ndarray:
 
 
 def _by_numpy(function: Callable) -> Callable:
-    """The learner's function with the signature of the reference: arrays in, arrays out, a geometry for the group."""
+    """Wrap a learner's torch function of a group size, so that it can be called as the NumPy reference is."""
 
     def answer(q, k, v, geometry):
         out = called(function, *(torch.tensor(x) for x in (q, k, v)), geometry.group_size, changed=CHANGED)

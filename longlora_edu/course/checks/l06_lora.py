@@ -181,7 +181,7 @@ def loraplus_groups(function: Callable) -> Passed:
 
 
 def _expect_sides(layer: nn.Module, base: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Find A and B as tensors, if they are what an optimizer and a file would find."""
+    """Return A and B of a learner's layer; refuse them unless they are registered parameters of the right shapes."""
     registered = {id(parameter) for parameter in layer.parameters()}
     sides = {}
     for name in "AB":

@@ -68,7 +68,7 @@ def is_open(kind: str, key: str, journal: Journal) -> bool:
 
 
 def hold(kind: str, key: str, content: Callable[[], str], *, summary: str, text: str, journal: Journal) -> None:
-    """Publish the HTML that `content()` makes, folded until the entry is there; `text` is its plain form when open."""
+    """Display the HTML of `content()`, folded until the journal holds an entry `key`; `text` is its plain form."""
     if is_open(kind, key, journal):
         publish(content(), text)
         return

@@ -53,7 +53,7 @@ class ExtendResult:
 
 
 def live_settings(profile: Profile) -> DemoSettings:
-    """The demo on this kind of machine: ×4 on a laptop or a GPU, ×2 on Binder's one core and in a look of seconds."""
+    """Return the demo's settings for this machine: ×4 the context on a laptop or a GPU, ×2 on Binder or in a test."""
     return profile.choose(
         laptop=DemoSettings(context=2048, steps=40, windows=32, trials=3, references=32),
         gpu=DemoSettings(context=2048, windows=100, trials=8, references=100),

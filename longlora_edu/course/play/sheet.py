@@ -31,7 +31,7 @@ HEADING = "# ---- Step "
 
 
 def sheet_file() -> Path:
-    """Find the file of the sheet: beside the notebook, in the checkout, or in what an installed package carries."""
+    """Find `one_sheet.py`: beside the notebook, in the checkout, or in what an installed package carries."""
     beside = Path("one_sheet.py")  # a notebook runs in its own folder, and a reader may change the file there
     if beside.exists():
         return beside.resolve()
@@ -118,10 +118,11 @@ class Material:
 
 
 def draw_material(sheet: ModuleType, *, steps: int, count: int, batch: int | None = None, seed: int = 0) -> Material:
-    """Read the sheet's base, stretch it twofold, and draw what its `main` measures and trains on at that length.
+    """Read the base model of the sheet, stretch it to twice its context, and draw texts to measure and train on.
 
     That is `count` held-out windows, plain and with references hidden in them, and `steps` batches of `batch` training
-    windows with references; `batch` becomes the sheet's `BATCH`. Every form of the sheet gets the same from a `seed`.
+    windows with references; `batch` becomes the sheet's `BATCH`. Equal seeds draw equal texts, also where a part of the
+    sheet was left out.
     """
     sheet.BATCH = batch or sheet.BATCH
     m = sheet.read_model(sheet.BASE)
