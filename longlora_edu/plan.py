@@ -80,7 +80,7 @@ class Plan:
 def advise(context: int, trained_context: int | None, gain: float) -> Advice:
     """Choose between nothing, stretched positions alone, and training with full attention or S².
 
-    `gain` is how many times as fast a step with S² is, by FLOPs. A model whose trained context is not known needs training.
+    `gain` is how many times as fast a step with S² is, by FLOPs. A model of unknown trained context needs training.
     """
     if trained_context is not None and context <= trained_context:
         return Advice("nothing", f"the model reads {trained_context:,} tokens already")

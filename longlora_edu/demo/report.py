@@ -336,7 +336,7 @@ def _bits(value: float | None) -> str:
 
 
 def _proportion(count: dict) -> str:
-    """Format a `Proportion` as JSON holds it, with its interval."""
+    """Turn a `Proportion`, as JSON holds it, into words: rate, interval and counts."""
     low, high = count["interval_95"]
     interval = f"[{100 * low:.0f}\N{WORD JOINER}–\N{WORD JOINER}{percent(high)}]"
     return f"{percent(count['rate'])} {interval} ({count['successes']} of {count['trials']})"

@@ -29,7 +29,7 @@ OTHER_NAMES = {"rotary_emb_base": "rope_theta", "rotary_pct": "partial_rotary_fa
 
 @dataclass(frozen=True)
 class Positions:
-    """New positions for one model: what its config will say, and the rotary modules that follow it, by name."""
+    """New positions for one model: its next config, and new rotary modules made from it, by the names they replace."""
 
     config: PreTrainedConfig
     rotary: dict[str, Any]

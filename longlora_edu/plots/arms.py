@@ -52,7 +52,7 @@ def paired_difference(mine: Sequence[float], other: Sequence[float]) -> tuple[fl
 def plot_positions(
     record: Mapping, names: Sequence[str], mode: str, *, width: int = 4, style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """Bits per byte by position in long windows, of some arms: a running mean over `width` neighbouring values.
+    """Draw bits per byte by position in long windows, of some arms: a running mean over `width` values.
 
     `mode`, one of `MODES`, is the attention that they were measured with; dotted lines are borders of groups.
 

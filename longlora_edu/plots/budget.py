@@ -61,7 +61,7 @@ class Budget:
 
 
 def plot_flops(budget: Budget, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """FLOPs of a forward pass by part, dense above and with S²-Attn below, as shares of the dense one."""
+    """Draw FLOPs of a forward pass by part, dense above and with S²-Attn below, as shares of the dense one."""
     flops = budget.flops()
     ax = new_axes(style)[0] if ax is None else ax
     whole, shares = sum(flops["dense"].values()), budget.attention_shares()
@@ -87,7 +87,7 @@ def plot_flops(budget: Budget, *, style: Style = SCREEN, ax: Axes | None = None)
 
 
 def plot_bytes(budget: Budget, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """Bytes of the scores of one layer in three forms, and of the KV cache. The axis is logarithmic."""
+    """Draw bytes of the scores of one layer in three forms, and of the KV cache. The axis is logarithmic."""
     sizes = budget.bytes()
     ax = new_axes(style)[0] if ax is None else ax
     colours, marks = (DENSE, PLAIN, INK, EMPTY), ("s", "D", "o", "^")

@@ -16,7 +16,7 @@ from .style import EMPTY, FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, Style, dress
 def plot_comparison(
     mine: np.ndarray, right: np.ndarray, *, style: Style = SCREEN, axes: Sequence[Axes] | None = None
 ) -> np.ndarray:
-    """Two masks bool (n, n), rows look at columns. On `mine` surplus pairs are hatched, missing ones have a cross."""
+    """Draw two masks bool (n, n), rows look at columns. On `mine` surplus pairs are hatched, missing ones crossed."""
     axes = new_axes(style, 2, width=1.3, height=1.15) if axes is None else np.ravel(axes)
     mine, right = np.asarray(mine, bool), np.asarray(right, bool)
     for ax, mask in zip(axes, (mine, right), strict=True):

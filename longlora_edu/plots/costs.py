@@ -51,7 +51,7 @@ def attention_crossover(shape: ModelShape, *, causal: bool = False) -> int:
 def plot_flop_shares(
     shape: ModelShape, lengths: Sequence[int], *, style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """Of a forward pass at each length: which share of the FLOPs is attention, and which has weights."""
+    """Draw which share of a forward pass's FLOPs is attention and which has weights, at each length."""
     ax = new_axes(style, width=1.35)[0] if ax is None else ax
     bottom = np.zeros(len(lengths))
     for part, share in flop_shares(shape, lengths).items():
@@ -75,7 +75,7 @@ def plot_flop_shares(
 def plot_growth(
     shape: ModelShape, *, shortest: int = 1024, longest: int = 131_072, style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """FLOPs of one sequence by its length: attention as a square and with a causal kernel, and everything else."""
+    """Draw FLOPs of one sequence by its length: attention as a square, with a causal kernel, and everything else."""
     ax = new_axes(style, width=1.2)[0] if ax is None else ax
     lengths = np.unique(np.geomspace(shortest, longest, 60).astype(int))
     square, triangle = ([forward_flops(shape, int(n), causal=c).attention for n in lengths] for c in (False, True))

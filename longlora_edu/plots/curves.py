@@ -87,7 +87,7 @@ def plot_bits_by_length(
     style: Style = SCREEN,
     ax: Axes | None = None,
 ) -> Axes:
-    """Bits per byte of the same bytes, given more and more context: does more context help, or break the model?
+    """Draw bits per byte of the same bytes, given more and more context: does it help, or break the model?
 
     `before`, `stretched` (positions stretched, nothing trained) and `after` map a length (a number, or its text) to
     bits per byte.
@@ -124,7 +124,7 @@ def plot_bits_by_position(
     style: Style = SCREEN,
     ax: Axes | None = None,
 ) -> Axes:
-    """Bits per byte at each position of long windows, as a running mean over `width` positions.
+    """Draw bits per byte at each position of long windows, as a running mean over `width` positions.
 
     The first value belongs to position 1, the first byte that has one before it.
     """

@@ -16,7 +16,7 @@ ROOM = 0.35  # between one cell and the next
 
 
 def plot_fold(geometry: S2Geometry, *, head: int = -1, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """The tokens of one head in a line, cut into its cells, and below them the cells as rows of a batch.
+    """Draw the tokens of one head in a line, cut into its cells, and below them the cells as rows of a batch.
 
     In a row causality runs from left to right. Under `boundary="wrap"` the first tokens stand at the end of a row:
     they are hatched, for what stands to the left of them is their future. `head` may count from the end.
@@ -50,7 +50,7 @@ def plot_fold(geometry: S2Geometry, *, head: int = -1, style: Style = SCREEN, ax
 def plot_folds(
     geometries: Sequence[tuple[S2Geometry, int]], *, style: Style = SCREEN, axes: Sequence[Axes] | None = None
 ) -> np.ndarray:
-    """`plot_fold` of several (geometry, head) beside each other.
+    """Draw `plot_fold` of several (geometry, head) beside each other.
 
     Raises:
         ValueError: when there are not as many `axes` as pairs.

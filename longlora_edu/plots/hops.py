@@ -90,7 +90,7 @@ def describe_hops(geometry: S2Geometry, query: int | None = None) -> str:
 def plot_boundaries(
     geometries: Sequence[S2Geometry], *, style: Style = SCREEN, axes: Sequence[Axes] | None = None
 ) -> np.ndarray:
-    """The last head under several boundary rules, side by side. Returns the axes, one a geometry.
+    """Draw the last head under several boundary rules, side by side. Returns the axes, one a geometry.
 
     Raises:
         ValueError: when there are not as many `axes` as geometries.

@@ -16,7 +16,7 @@ PART_HATCHES = {"LoRA": TRAINED_HATCH, "norms": "xxxx", "embeddings": "//"}
 
 
 def plot_low_rank(outputs: int, inputs: int, rank: int, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """A frozen weight (outputs, inputs) and its correction B A, to scale: as much ink as there are numbers."""
+    """Draw a frozen weight (outputs, inputs) and its correction B A, to scale: as much ink as there are numbers."""
     ax = new_axes(style, width=1.3, height=0.8)[0] if ax is None else ax
     widest = max(outputs, inputs)
     gap, line = 0.22 * widest, {"edgecolor": INK, "linewidth": style.thin}
@@ -64,7 +64,7 @@ def plot_shares(models: Mapping[str, Mapping[str, float]], *, style: Style = SCR
 def plot_parts(
     arms: Mapping[str, Mapping], *, base: float, y: str = "", style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """The score of each arm at each learning rate tried, `arms[name][rate]`; the best of an arm is filled.
+    """Draw the score of each arm at each learning rate tried, `arms[name][rate]`; the best of an arm is filled.
 
     Further left is better. `base` is a score to compare with: a line.
     """

@@ -57,7 +57,7 @@ def layers_needed(geometry: S2Geometry, num_layers: int) -> np.ndarray:
 
 
 def plot_mask(geometry: S2Geometry, head: int, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """The mask of one head: rows look at columns, a cell of the geometry is outlined, looks ahead are hatched.
+    """Draw the mask of one head: rows look at columns, cells of the geometry are outlined, looks ahead are hatched.
 
     A cell that wraps is in several pieces, with dashed outlines.
     """
@@ -85,7 +85,7 @@ def plot_masks(
     style: Style = SCREEN,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
-    """The idea of S²-Attn: masks of several heads side by side, by default the first plain and the first shifted one.
+    """Draw the idea of S²-Attn: masks of several heads side by side, by default the first plain and first shifted one.
 
     Returns the axes, one a head.
 
@@ -102,7 +102,7 @@ def plot_masks(
 
 
 def plot_reach(geometry: S2Geometry, num_layers: int, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """After how many layers a token (row) hears another (column); grey where `num_layers` are not enough.
+    """Draw after how many layers a token (row) hears another (column); grey where `num_layers` are not enough.
 
     Up to 16 tokens the number stands in its cell, above that a colour bar explains.
     """

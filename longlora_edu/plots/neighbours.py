@@ -105,7 +105,7 @@ def named_patterns(group: int) -> dict[str, SparsePattern]:
 
 
 def plot_patterns(patterns: Mapping[str, SparsePattern], seq_len: int, *, columns: int = 5, style: Style = SCREEN):
-    """The masks of several patterns: rows look at columns; what only the second kind allows is hatched too."""
+    """Draw the masks of several patterns: rows look at columns; what only the second kind allows is hatched too."""
     rows = -(-len(patterns) // columns)
     figure = new_axes(style, width=0.5 * columns, height=0.72 * rows)[0].figure
     figure.clear()

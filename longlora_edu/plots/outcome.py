@@ -67,7 +67,7 @@ def parameter_counts(recipe: Mapping) -> tuple[int, int]:
 
 
 def plot_passkeys(cells: Mapping, *, title: str = "", style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """The share of hidden numbers found, by context length (columns) and by depth in the document (rows)."""
+    """Draw the share of hidden numbers found, by context length (columns) and by depth in the document (rows)."""
     lengths, depths, rates = passkey_rates(cells)
     ax = new_axes(style, height=0.85)[0] if ax is None else ax
     edges = [np.arange(size + 1) - 0.5 for size in rates.shape]
@@ -108,7 +108,7 @@ def plot_references(steps: Mapping[str, Mapping], *, style: Style = SCREEN, ax: 
 
 
 def plot_trainable(recipe: Mapping, *, style: Style = SCREEN, ax: Axes | None = None) -> Axes:
-    """One bar: the share of all parameters that was trained, and the share that stayed frozen."""
+    """Draw one bar: the share of all parameters that was trained, and the share that stayed frozen."""
     trained, frozen = parameter_counts(recipe)
     ax = new_axes(style, height=0.4)[0] if ax is None else ax
     share = trained / (trained + frozen)

@@ -16,7 +16,7 @@ from .style import DENSE, EMPTY, FUTURE, FUTURE_HATCH, INK, PLAIN, SCREEN, Style
 def plot_perturbation(
     effects: Mapping[str, np.ndarray], *, style: Style = SCREEN, axes: Sequence[Axes] | None = None
 ) -> np.ndarray:
-    """Tables bool (n, n) side by side: True where output n (rows) moves when token n (columns) is pushed.
+    """Draw tables bool (n, n) side by side: True where output n (rows) moves when token n (columns) is pushed.
 
     Above the diagonal an output moves with a token of its future: hatched, and counted under the table. A table in
     which everything before a token moves it, and nothing else, has the colour of dense attention.

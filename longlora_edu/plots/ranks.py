@@ -45,7 +45,7 @@ def trained_weights(shape: ModelShape, rank: int) -> dict[str, int]:
 def plot_energy(
     spectra: Mapping[str, Sequence[float]], rank: int, *, style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """The share of each matrix that a low rank keeps, by rank, and what is kept at `rank`. At most three matrices.
+    """Draw the share of each matrix that a low rank keeps, by rank, and what is kept at `rank`. Three matrices at most.
 
     `spectra` maps a name to singular values.
 

@@ -42,7 +42,7 @@ def plot_clocks(
     style: Style = SCREEN,
     ax: Axes | None = None,
 ) -> Axes:
-    """Each pair of features as a clock (rows) at each position (columns): its hand has turned by position · frequency.
+    """Draw each pair of features as a clock (rows) at each position (columns), turned by position · frequency.
 
     `frequencies` (d/2,) in radians per token. Hands start at the right and turn as angles do, against the clock.
     """
@@ -106,7 +106,7 @@ def plot_by_pair(
 def plot_rules_by_length(
     scores: Mapping[str, Mapping], *, trained_context: int, style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """Bits per byte of the same bytes given more and more context, `scores[rule][length]`, one line a rule."""
+    """Draw bits per byte of the same bytes given more and more context, `scores[rule][length]`, one line a rule."""
     ax = new_axes(style, width=1.3)[0] if ax is None else ax
     ends, ticks = [], set()
     for name, by in scores.items():

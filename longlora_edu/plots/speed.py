@@ -57,7 +57,7 @@ def plot_speed(
     style: Style = SCREEN,
     ax: Axes | None = None,
 ) -> Axes:
-    """Times faster than dense attention by sequence length, as measured; dashed, what `promise` promises.
+    """Draw how many times as fast as dense attention it is, by sequence length; dashed, what `promise` promises.
 
     Both axes are logarithmic: above the line at 1 it pays, below it costs.
 

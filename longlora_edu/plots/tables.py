@@ -22,7 +22,7 @@ def plot_tables(
     style: Style = SCREEN,
     axes: Sequence[Axes] | None = None,
 ) -> np.ndarray:
-    """Tables (n, n) side by side, titled by their names, each coloured from its lowest to its highest number.
+    """Draw tables (n, n) side by side, titled by their names, each coloured from its lowest to its highest number.
 
     Where `allowed`, bool (n, n) or one (t, n, n) for each table, is False nothing is drawn. `sums` writes the sum of
     each row behind it, `rows` and `columns` say what they are. For tables that a reader can take in: numbers become

@@ -151,9 +151,9 @@ def run_pretraining(
     """Pretrain, measure, and leave a model folder with its record, `pretraining.json`; returns the record.
 
     Raises:
-        ValueError: before any work, for a folder that holds other files, a model, an unfinished run without
-            `resume`, one with other settings or another text, or one that another process runs, and for a corpus
-            without a document long enough.
+        ValueError: before any work, for a folder that holds other files, for a run in it (finished or not) without
+            `resume`, for one with other settings or another text, for one that another process runs, and for a corpus
+            without a document long enough. With `resume` a finished run only returns its record.
     """
     progress = progress or Silent()
     folder = Path(folder)

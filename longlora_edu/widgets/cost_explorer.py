@@ -22,7 +22,7 @@ RATIOS += [("1/16 of the length", 1 / 16)]
 
 
 def cost_view(model: str, length: int, ratio: float, causal: bool, *, canvas: Canvas, style: Style) -> Picture:
-    """FLOPs by part and bytes of one forward pass of a model of `known_shapes`.
+    """Draw FLOPs by part and bytes of one forward pass of a model of `known_shapes`.
 
     Where whole squares are counted the boundary is the paper's own, "wrap": its Table 11 comes out.
     """

@@ -15,7 +15,7 @@ from .panel import Panel
 def rope_view(
     method: RopeMethod, factor: int, base: float, head_dim: int, trained_length: int, *, canvas: Canvas, style: Style
 ) -> Picture:
-    """Wavelengths and angles of one rule, for `factor` times the trained length. The default rule has no factor."""
+    """Draw wavelengths and angles of one rule, for `factor` times the trained length. The default has no factor."""
     rope = Rope(head_dim, base, method, 1.0 if method == "default" else float(factor), trained_length)
     target = factor * trained_length
 

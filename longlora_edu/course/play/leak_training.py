@@ -99,7 +99,7 @@ def run_copy_task(
 
 
 def plot_copy_runs(results: Sequence[CopyRun], *, style: Style = SCREEN) -> np.ndarray:
-    """Guessed right while training, by step: the beginning, the copy and chance, one picture a boundary."""
+    """Draw what is guessed right while training, by step: the beginning, the copy, chance; one picture a boundary."""
     axes = new_axes(style, len(results), width=0.62 * len(results), height=0.9)
     for ax, result in zip(axes, results, strict=True):
         steps = [point["step"] for point in result.curve]

@@ -56,7 +56,7 @@ def plot_places(settings: ProbeSettings, *, style: Style = SCREEN, ax: Axes | No
 def plot_learning(
     results: Sequence[ProbeResult], *, width: int = 8, style: Style = SCREEN, ax: Axes | None = None
 ) -> Axes:
-    """Accuracy while training, a running mean over `width` steps, of one probe or several; chance as a line.
+    """Draw accuracy while training, a running mean over `width` steps, of one probe or several; chance as a line.
 
     Colour says which pattern, the kind of line which place; the numbers are those of the test after training.
 
@@ -79,7 +79,7 @@ def plot_learning(
 def plot_probe(
     results: Sequence[ProbeResult], *, style: Style = SCREEN, axes: Sequence[Axes] | None = None
 ) -> np.ndarray:
-    """The task and what came of it: `plot_places` of the first result beside `plot_learning` of all. Returns two axes.
+    """Draw `plot_places` of the first result beside `plot_learning` of all: the task and the result. Returns two axes.
 
     Raises:
         ValueError: without a result, or when `axes` are not two.

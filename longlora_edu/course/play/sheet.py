@@ -31,7 +31,7 @@ HEADING = "# ---- Step "
 
 
 def sheet_file() -> Path:
-    """Find `one_sheet.py`: beside the notebook, in the checkout, or in what an installed package carries."""
+    """Find `one_sheet.py`: beside the notebook, in what an installed package carries, or in the checkout."""
     beside = Path("one_sheet.py")  # a notebook runs in its own folder, and a reader may change the file there
     if beside.exists():
         return beside.resolve()
