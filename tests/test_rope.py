@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -336,6 +337,20 @@ def test_a_group_as_long_as_the_target_has_no_room_to_leap():
 def test_leaps_that_cannot_be_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         Leap(*fields)
+
+
+def test_every_border_may_leap_to_the_target():
+    positions = np.array(drawn(Leap(128, TARGET, 1), 512, 300))
+    for first in range(0, 448, 64):  # of two half groups
+        spans = positions[:, first + 127] - positions[:, first]
+        assert TARGET - 20 < spans.max() < TARGET and spans.min() < 127 + 20
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    rope = Rope(np.int64(8), np.int64(100), "yarn", np.int64(2), np.int64(64), np.int64(16))
+    leap = Leap(np.int64(8), np.int64(64), np.float64(0.5))
+    for value in (*dataclasses.astuple(rope), *dataclasses.astuple(leap)):
+        assert type(value).__module__ == "builtins"
 
 
 def test_half_groups_begin_where_the_shifted_cells_do():

@@ -485,6 +485,14 @@ def test_products_are_the_reference_in_blocks_of_any_size(geometry, block, at_on
         assert_same_as_reference(some_qkv(geometry, kv_heads=1), geometry, "products", {"segments": segments})
 
 
+def test_products_in_several_blocks_may_be_mapped_over(monkeypatch):
+    monkeypatch.setattr(products, "BLOCK", 3)
+    geometry = S2Geometry(16, 8, 4)
+    qkv = leaves(some_qkv(geometry))
+    mapped = torch.func.vmap(lambda q, k, v: s2_attention(q, k, v, geometry, impl="products"))(*(x[None] for x in qkv))
+    torch.testing.assert_close(mapped[0], s2_attention(*qkv, geometry, impl="dense_mask"), **TIGHT)
+
+
 def test_products_of_whole_blocks_are_the_reference():
     geometry = S2Geometry(700, 300, 2)
     assert_same_as_reference(some_qkv(geometry, batch=1), geometry, "products", {})

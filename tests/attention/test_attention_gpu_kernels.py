@@ -36,7 +36,7 @@ def one_stretch_each(segments):
 
 def packed_attention(q, k, v, borders, longest, scale):
     """What the kernel is documented to do, piece by piece: (n h d)."""
-    out = torch.zeros(*q.shape[:2], v.shape[2], dtype=q.dtype)
+    out = q.new_zeros(*q.shape[:2], v.shape[2])
     for start, stop in pairwise(borders.tolist()):
         assert stop - start <= longest
         rows = (x[start:stop].transpose(0, 1)[None] for x in (q, k, v))
@@ -239,6 +239,20 @@ def test_auto_packs_rows_on_cuda_where_the_kernel_takes_them(
     assert chosen[-1] == expected
     right = reference.s2_attention(*arrays, geometry, segments=None if segments is None else segments.numpy())
     np.testing.assert_allclose(out.numpy(), right, rtol=1e-10, atol=1e-12)
+
+
+def test_varlen_finds_borders_where_its_tensors_are(on_cpu):
+    geometry = S2Geometry(17, 4, 4)  # no other test has asked for its cells
+    qkv, segments = as_tensors(some_qkv(geometry)), torch.arange(17).expand(2, -1) // 5
+    with torch.device("meta"):
+        found = s2_attention(*qkv, geometry, impl="varlen", segments=segments)
+    torch.testing.assert_close(found, s2_attention(*qkv, geometry, impl="dense_mask", segments=segments))
+
+
+def test_without_a_shift_any_boundary_fits_the_kernel():
+    q = torch.zeros(1, 4, 16, 8)
+    for shift, fits in ((0, True), (2, False)):
+        assert varlen.fits_varlen(q, q, S2Geometry(16, 4, 4, shift=shift, boundary="masked")) is fits
 
 
 def test_without_a_shift_only_plain_cells_count():

@@ -115,6 +115,17 @@ def test_documents_of_each_row_may_be_mapped_over(geometry):
         torch.testing.assert_close(mapped, torch.stack(each))
 
 
+def test_mapped_over_a_nan_stays_in_its_document():
+    geometry = S2Geometry(8, 4, 2)
+    q, k, v = some(geometry)
+    ids = torch.tensor([[0] * 4 + [1] * 4])
+    k[:, :, 5] = v[:, :, 5] = math.nan
+    for impl in ("grouped", "dense_mask"):
+        call = lambda rows, impl=impl: s2_attention(q, k, v, geometry, segments=rows[None], impl=impl)  # noqa: E731
+        (mapped,) = vmap(call)(ids)
+        assert mapped[:, :, :4].isfinite().all() and mapped[:, :, 5].isnan().all()
+
+
 # NaN and infinities.
 
 

@@ -173,6 +173,14 @@ def test_half_precision_and_autocast_keep_the_side_path():
     with torch.autocast("cpu", torch.bfloat16):
         assert not layer._is_cheaper_summed(x)
     assert not layer.to(torch.bfloat16)._is_cheaper_summed(x)
+    ones = LoRALinear(nn.Linear(12, 10, bias=False).to(torch.bfloat16), rank=8, alpha=8)
+    with torch.no_grad():
+        ones.base.weight.fill_(1)
+        ones.lora_A.weight.zero_()[:, 0] = 1
+        ones.lora_B.weight.fill_(2**-13)
+    x = torch.zeros(40, 12, dtype=torch.bfloat16)
+    x[:, 0], x[:, 1] = 1, -1  # the base gives 0, and 1 + 8 / 8192 is 1 in bfloat16
+    assert (ones(x) == 8 * 2**-13).all()
 
 
 def test_a_merged_layer_is_a_frozen_linear_of_its_own_that_computes_the_same():
