@@ -161,10 +161,11 @@ def with_output(readme: str, record: dict) -> str:
     """The text of the README with what the command printed, between its marks, and what it cost."""
     run, form, cost = record["run"], record["form"], record["equality"]
     lines = "\n".join(run["lines"][1:])
-    own, *_, trained = (line.split(" bits")[0].split()[-1] for line in run["lines"])
+    own, _, stretched, trained = (line.split(" bits")[0].split()[-1] for line in run["lines"])
     said = (
-        f"The text pays for the answers: the base with its own window needs {own} bits a byte, after training "
-        f"{trained}. {form['code']} lines of code; {run['seconds']:.0f} seconds on "
+        f"The text pays: the base with its own window needs {own} bits a byte, stretched alone {stretched}, after "
+        f"training {trained}; whether for the answers or for the groups was not separated. {form['code']} "
+        f"lines of code; {run['seconds']:.0f} seconds on "
         f"{record['machine']['threads']} cores and {run['peak_rss_bytes'] / 1e9:.2f} GB; gradients within "
         f"{cost['gradient_error']:.0e} of torch's, relative ([the record](longlora_edu/assets/results/one_sheet.json))."
     )

@@ -41,7 +41,7 @@ def stretched() -> str:
 
 def gains() -> str:
     """What S² gains in a step of Llama-2-7B, and what `plan` advises."""
-    rows = ["| from 4,096 tokens to | S² makes a step faster by at most | `plan` says |", "|---|---|---|"]
+    rows = ["| from 4,096 tokens to | times fewer FLOPs with S² | `plan` says |", "|---|---|---|"]
     for context in (8192, 16384, 32768, 65536):
         found = plan(ModelShape.llama2_7b(), context, trained_context=TRAINED)
         rows.append(f"| {context:,} | {found.gain:.2f} | {found.advice.use} |")

@@ -20,8 +20,10 @@ from longlora_edu.course.build.source import Lesson, lessons  # noqa: E402
 from longlora_edu.demo.ladder import CLASSES, TITLES  # noqa: E402
 from longlora_edu.runs.marked import fill_marked  # noqa: E402
 from longlora_edu.runs.records import read_json  # noqa: E402
+from longlora_edu.training.references import TAUGHT  # noqa: E402
 
 RECORD = "longlora_edu/assets/results/demo.json"
+SEEDS = "benchmarks/results/demo_seeds.json"
 README, DEMO = ROOT / "README.md", ROOT / "docs" / "demo.md"
 # The five lines of the ladder, and how the README names them; the report's own names are in the record's order.
 LINES = {
@@ -65,9 +67,17 @@ def ladder(record: dict) -> str:
             f"Fewer bits are better; given its own {trained} bytes, the base needs {own:.2f}. *Found*: of the numbers "
             f"that the text names earlier, how\nmany the model repeats where it is asked for them. After training with "
             f"S² it repeats {near} of those within a group and {far} of\nthose up to a group further back; with "
-            f"stretched positions alone {earlier} ([record]({RECORD}), [details](docs/demo.md)).",
+            f"stretched positions alone {earlier} ([record]({RECORD}), [details](docs/demo.md)).\n"
+            f"{100 * record['recipe']['reference_share']:.0f} % of the training windows carried this task, half of it "
+            f"across a border of groups, where only the shift sees it. One\nseed; two others: {_others()} further.",
         ]
     )
+
+
+def _others() -> str:
+    """The shares that S² finds beyond two groups with the other recorded seeds."""
+    seeds = read_json(ROOT / SEEDS)["seeds"]
+    return " and ".join(_share(seeds[seed]["after"]["references"][CLASSES[2]]) for seed in sorted(seeds)[1:])
 
 
 def _share(count: dict) -> str:
@@ -90,7 +100,10 @@ def demo_prints(record: dict) -> str:
         f"arms ({arms}), which `--compare` adds\n([the record](../{RECORD})). All rows are measured on the same last "
         f"128 bytes of {record['after']['bits_per_byte_windows']} windows of held-out source,\nwith dense attention. A "
         "reference is a line `# set kqz=48213`, asked for further on as `# get kqz`, eight in a window; G is a\n"
-        f"group, {record['train']['group_size']} bytes."
+        f"group, {record['train']['group_size']} bytes. In training "
+        f"{100 * record['recipe']['reference_share']:.0f} % of the windows carry up to {TAUGHT} of them, "
+        "half laid across a border of groups,\nwhere only the shift sees "
+        "them. The size of the shift's gain depends on that."
     )
 
 

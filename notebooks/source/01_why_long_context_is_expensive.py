@@ -412,8 +412,8 @@ print(f"S² at {last:,} tokens: {pairs:.1f} times fewer pairs, {speed:.1f} times
 
 # %% [markdown]
 # Look at the slopes first. Where did twice the length take twice the time, and where four times? Then look at the gain.
-# S² computes more than four times fewer pairs (more, because a shifted head has short groups at its ends), and gains less
-# than that in time, because small groups keep a processor less busy.
+# S² computes more than four times fewer pairs (more, because a shifted head has short groups at its ends), and usually
+# gains less than that in time, probably because small groups keep a processor less busy.
 # [Lesson 04](04_meaning_to_speed.ipynb) measures this with care.
 #
 # ## Break it: a mask that looks harmless

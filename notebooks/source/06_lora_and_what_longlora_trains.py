@@ -100,8 +100,9 @@ for name in ("layer 0, q_proj", "embed_tokens"):
     print(f"{name:16} rank {int((kept < 0.9).sum()) + 1:2} keeps nine tenths of the update, rank 8 keeps {kept[7]:.0%}")
 
 # %% [markdown] after="06.times"
-# The update of the projection is nearer to low rank. LoRA of rank 8 on the embedding would lose most of what the embedding
-# learned here. LongLoRA trains it whole.
+# The update of the projection is nearer to low rank. A rank of 8 would keep little of the embedding's update, measured in
+# squares, and LongLoRA trains it whole. What that is worth is another question: in bits per byte three seeds cannot tell
+# LoRA on the embedding from training it whole ([study 2](../docs/evidence.md)).
 
 # %% [markdown] instructor=true
 # *What to say*: the attention updates are far from random, a low rank keeps much of them; the update of the

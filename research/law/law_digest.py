@@ -37,6 +37,10 @@ def law_digest(
             name: {kind: statistics.mean(rates_of(each[0], kind, "dense", ours)) for kind in each[0].classes}
             for name, each in found.items()
         },
+        "reference_bits": {
+            name: statistics.mean(ours[row]["results"]["bits_per_byte"][str(row.length)] for row in each)
+            for name, each in found.items()
+        },
         "rows": len(records),
         "command": "longlora-edu study law",
         **{key: newest[key] for key in ("date", "machine", "versions")},

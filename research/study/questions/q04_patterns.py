@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from ..layouts import pairs_of_full
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import seeds_picture
@@ -57,9 +59,13 @@ def judge_patterns(rows: Rows, planned: Arms) -> Findings:
     ]  # fmt: skip
     order = sorted((name for name in gaps if name in PAPER_TABLE_6), key=lambda name: gaps[name].mean)
     paper = sorted(PAPER_TABLE_6, key=lambda name: float(PAPER_TABLE_6[name][1]))
+    ranked = ARM_NAMES[order[0]]
+    for better, worse in pairwise(order):
+        told = rows.worse_than(arms[worse], arms[better], lent=lent).interval[0] > 0
+        ranked += f", {ARM_NAMES[worse]}" if told else f" or {ARM_NAMES[worse]} (not told apart)"
     notes = (
-        f"Best to worst, dense, of the patterns whose figure has a second source: here "
-        f"{', '.join(ARM_NAMES[name] for name in order)}; in the paper {', '.join(ARM_NAMES[name] for name in paper)}.",
+        f"Best to worst, dense, of the patterns whose figure has a second source: here {ranked}; in the paper "
+        f"{', '.join(ARM_NAMES[name] for name in paper)}.",
     )
     values = {}
     for name, runs in arms.items():
