@@ -68,8 +68,8 @@ def ladder(record: dict) -> str:
             f"that the text names earlier, how\nmany the model repeats where it is asked for them. After training with "
             f"S² it repeats {near} of those within a group and {far} of\nthose up to a group further back; with "
             f"stretched positions alone {earlier} ([record]({RECORD}), [details](docs/demo.md)).\n"
-            f"{100 * record['recipe']['reference_share']:.0f} % of the training windows carried this task, half of it "
-            f"across a border of groups, where only the shift sees it. One\nseed; two others: {_others()} further.",
+            f"About {_taught(record)} of the training windows carried this task, half of it across a border of groups, "
+            f"where only the shift sees it. One\nseed; two others: {_others()} further.",
         ]
     )
 
@@ -78,6 +78,12 @@ def _others() -> str:
     """The shares that S² finds beyond two groups with the other recorded seeds."""
     seeds = read_json(ROOT / SEEDS)["seeds"]
     return " and ".join(_share(seeds[seed]["after"]["references"][CLASSES[2]]) for seed in sorted(seeds)[1:])
+
+
+def _taught(record: dict) -> str:
+    """The share of training windows that carried references: none does in the last part of the steps."""
+    recipe = record["recipe"]
+    return f"{100 * recipe['reference_share'] * (1 - recipe['plain_share']):.0f} %"
 
 
 def _share(count: dict) -> str:
@@ -101,9 +107,8 @@ def demo_prints(record: dict) -> str:
         f"128 bytes of {record['after']['bits_per_byte_windows']} windows of held-out source,\nwith dense attention. A "
         "reference is a line `# set kqz=48213`, asked for further on as `# get kqz`, eight in a window; G is a\n"
         f"group, {record['train']['group_size']} bytes. In training "
-        f"{100 * record['recipe']['reference_share']:.0f} % of the windows carry up to {TAUGHT} of them, "
-        "half laid across a border of groups,\nwhere only the shift sees "
-        "them. The size of the shift's gain depends on that."
+        f"about {_taught(record)} of the windows carry up to {TAUGHT} of them, half laid across a "
+        "border of groups,\nwhere only the shift sees them. The size of the shift's gain depends on that."
     )
 
 

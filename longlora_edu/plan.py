@@ -93,7 +93,8 @@ def advise(context: int, trained_context: int | None, gain: float) -> Advice:
     if gain < PAYS:
         return Advice(
             "full attention",
-            f"with stretched positions: S² would make a step {gain:.2f} times as fast by FLOPs, and is worse in use",
+            f"with stretched positions: S² would make a step {gain:.2f} times as fast by FLOPs, and on a small "
+            "model it was worse in use",
         )
     return Advice(
         "S²",

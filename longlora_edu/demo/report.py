@@ -113,11 +113,11 @@ def _references(report: dict) -> str:
     taught = "No training window carried any."
     if recipe["reference_share"]:
         taught = (
-            f"Of the training windows {percent(recipe['reference_share'])} carried "
+            f"Until the last {percent(recipe['plain_share'])} of the steps, which saw none, "
+            f"{percent(recipe['reference_share'])} of the training windows carried "
             f"{references_in(report['target_context'], TAUGHT)}, half of them across the "
             f"border of two pages of {page:,} bytes, half at distances up to the whole window; each digit asked for "
-            f"counted {recipe['reference_weight']:g} times as much as another byte. The last "
-            f"{percent(recipe['plain_share'])} of the steps saw none."
+            f"counted {recipe['reference_weight']:g} times as much as another byte."
         )
     words = (
         f"A reference is a line “{_line(SET)}” and, further on, “{_line(GET)}” "
@@ -176,8 +176,8 @@ def _passkeys(report: dict) -> str:
     taught = "No training window carried one."
     if recipe["passkey_share"]:
         taught = (
-            f"Of the training windows {percent(recipe['passkey_share'])} carried one, and each digit of the answer "
-            f"counted {recipe['passkey_weight']:g} times as much as another byte."
+            f"Of the training windows {percent(recipe['passkey_share'])} carried one, unless it had references, and "
+            f"each digit of the answer counted {recipe['passkey_weight']:g} times as much as another byte."
         )
     example = f"{STATEMENT.decode().strip()} 48213"
     words = (

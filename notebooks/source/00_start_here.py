@@ -106,8 +106,8 @@ for when in ("before", "stretched", "after"):
     print(f"\n--- {when} ---\n{demo['writing'][when]}")
 
 # %% [markdown]
-# Before: letters, but no code. Stretched and after: code again. So what is the training good for? It finds what stands
-# far back and is asked for by name. [Lesson 08](08_did_it_work.ipynb) tells that story.
+# Before: letters, but no code. Stretched and after: code again. So what is the training good for? It finds much of what
+# stands further back and is asked for by name. [Lesson 08](08_did_it_work.ipynb) tells that story.
 #
 # **That was the idea.** The rest of this notebook shows you around.
 #

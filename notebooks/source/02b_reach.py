@@ -390,7 +390,7 @@ course.quiz(
 # ## Discuss
 #
 # The small model of this course has 4 layers and trains with 4 groups: its last token cannot hear its first in training.
-# In use it answers questions about both ends. Where could it have learned that?
+# In use it answers some questions about what it could not hear. Where could it have learned that?
 #
 # Next: [lesson 02c](02c_seam_and_leak.ipynb), the seam where the future leaks.
 

@@ -299,8 +299,8 @@ for broken in (False, True):
 
 # %% [markdown]
 # Shape, finiteness, number of pairs, sums of the weights: the bug passes every check but the push. It would pass a
-# training as well, and even shine in it, because a model that sees the end of the text while it guesses the beginning
-# may have a *lower* loss; [lesson 10](10_bug_gallery_and_critics.ipynb) trains one that does. Push your own attention
+# training as well, and may even shine in it, because a model that sees the end of the text while it guesses the beginning
+# can have a *lower* loss; [lesson 10](10_bug_gallery_and_critics.ipynb) trains one that does. Push your own attention
 # whenever you write one.
 #
 # ## Recap
@@ -336,7 +336,7 @@ course.quiz(
         wrong=[
             (
                 "Nothing: a falling loss would not fall with a leak",
-                "It falls all the better when the future is visible.",
+                "It can fall all the better when the future is visible.",
             ),
             ("Whether it is fast enough", "True, but a clock shows that at once. The leak stays hidden."),
             ("How many pairs it computes", "Count them: the broken seam has exactly as many as the right one."),

@@ -515,8 +515,8 @@ course.reveal(
 course.show_study("cost", 2)
 
 # %% [markdown]
-# The clock mostly gains less than the count, for the reasons under the answer above, and because some work takes time and
-# no FLOPs: copies, norms, the optimiser.
+# On this model the clock mostly gains less than the count, probably for the reasons under the answer above, and because some
+# work takes time and no FLOPs: copies, norms, the optimiser. A model of 135M weights gained more than its count.
 #
 # ### And the memory? · more
 #

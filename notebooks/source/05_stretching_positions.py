@@ -405,8 +405,8 @@ course.show_table(
 )
 
 # %% [markdown] after="05.untrained"
-# One rule has both: the fastest clock as fast as before, and no new angle. It costs a little, as the column for 256 shows:
-# the pairs on its ramp turn slower too, and scores are larger than in training. Interpolation has no new angle, but it
+# One rule has both: the fastest clock as fast as before, and no new angle. It has its price, as the column for 256
+# shows: the pairs on its ramp turn slower too, and scores are larger than in training. Interpolation has no new angle, but it
 # blurs what is near, and a model guesses a byte mostly from the bytes just before it. Where angles are new, it matters
 # how far they go: dynamic NTK goes a little too far on two pairs, and still reads.
 #
@@ -492,7 +492,7 @@ course.reveal(
 # %% [markdown] after="05.shown"
 # In the picture of the answer, right of the dotted line, everything above 1 is trouble. Default and NTK-aware are far
 # above it, and they fail past the group in the recorded results. Dynamic NTK is a little above it on two pairs, and loses
-# a little. Interpolation and YaRN are not above it, and their curves stay flat up to the target.
+# a little. Interpolation and YaRN are not above it. YaRN's curve stays flat up to the target; interpolation fails near already.
 
 # %% [markdown]
 # Are the missing distances really the reason? We can test it. Full attention shows all distances in training. So train
@@ -516,9 +516,10 @@ course.show_table(
 print(course.recorded_line("position_rules_full"))
 
 # %% [markdown] after="05.shown"
-# With full attention NTK-aware scaling, the worst of all under S²-Attn, comes close to YaRN, and even the default rule is
-# not far behind. Interpolation stays where it was: its trouble is near, and so few steps cannot repair that under any
-# pattern. **Position rule and group are one choice, not two.**
+# With full attention NTK-aware scaling, the worst of all under S²-Attn, comes close to YaRN in bits; of the passkeys only
+# YaRN finds all. Interpolation has no new angle and fails under both: its trouble is near, and so few steps do not repair
+# it. Under S²-Attn it fails worse, so new angles are not the whole reason. **Position rule and group are one choice, not
+# two.**
 
 # %% [markdown]
 # That was one seed; the study below has three. If the distances beyond the group are to blame, then the slow pairs must be
@@ -557,7 +558,7 @@ print(f"bits per byte at 256: {own:.2f} as it should be, {broken:.2f} with the p
 # - Rotary positions are clocks, and scores know the distance only. Past the trained length the slow clocks point
 #   where they never pointed, and the model breaks at once.
 # - Interpolation slows all clocks and blurs what is near. NTK-aware scaling keeps near sharp and leaves new angles far
-#   away. YaRN looks at the turns that each clock made, and has neither fault.
+#   away. YaRN looks at the turns that each clock made and avoids both, at a price near that training takes back.
 # - S²-Attn trains no distance beyond its group. A rule that leaves new angles there fails in dense use, and a low
 #   training loss does not show it. So choose group and rule together.
 

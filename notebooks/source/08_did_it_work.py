@@ -551,7 +551,7 @@ course.quiz(
         wrong=[
             (
                 "It is useless, and could be left out",
-                "A text that gains little from far context cannot show what connecting groups is worth.",
+                "One text cannot show that: on the named references the shift decides.",
             ),
             (
                 "It needs more layers than groups to work at all",

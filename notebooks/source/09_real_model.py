@@ -709,8 +709,7 @@ del found, real  # room for the next one
 # far more of it, so compare its numbers with each other only. Held-out text of 16,384
 # tokens is read three times, with dense attention: by the model as it was, with its positions stretched and nothing
 # trained, and after ten steps under S² at 16,384 tokens. *Perplexity* is e to the power of the nats a token: less is
-# better, and 1 is the best. Where positions reach far enough, the second half of a text is easier than the first: there is more
-# text before it.
+# better, and 1 is the best. Compare rows, not columns: the two halves hold different text.
 
 # %%
 longer = course.recorded("extend_135m")

@@ -354,7 +354,8 @@ for context in (4096, 8192, 16384, 32768, 65536):
 # - **The wish stayed, the means changed**: full attention made to fit, blocks chosen by content, hybrids. The plain head is
 #   alive; we found the shift nowhere.
 # - **The gap between sparse training and dense use** is real, has a name, and shrinks when the last part of the training
-#   is full attention. Leaping positions halved it in 240 steps of plain text; elsewhere they cost a little.
+#   is full attention. Leaping positions halved it in 240 steps of plain text. After fewer steps they cost a little,
+#   and before such a last part they add nothing.
 # - **First ask whether you need to train at all.** Then whether full attention fits. S² pays where attention is most of a
 #   step.
 #

@@ -110,7 +110,7 @@ better, finds = float(said[3][1]) < float(said[2][1]), not said[3][2].startswith
 course.reveal(
     "12.ladder",
     RESULTS[(0 if better else 1) if finds else (2 if better else 3)],
-    "Training teaches the model to look up a name, and plain text pays a little for it. How much of this needs the shift? We "
+    "Training teaches the model to look up a name, and plain text gets a little worse. How much of this needs the shift? We "
     "take it away further down. Its numbers there are of more windows, so they differ from these.",
 )
 
@@ -119,7 +119,7 @@ rows = [(name, bits, found or "–") for name, bits, found in said]
 course.show_table(["", "bits a byte", "references found"], rows, caption="What the whole sheet printed")
 
 # %% [markdown] after="12.ladder"
-# Compare the first row with the third. With half of the text the base reads plain code even a little better: far bytes hardly help there. A
+# Compare the first row with the third. With half of the text the base reads plain code even a little better: the stretch costs more than far bytes bring there. A
 # longer context pays where something far is needed, as the references are.
 
 # %% [markdown]
@@ -491,8 +491,8 @@ print(course.recorded_line("one_sheet"))
 # %% [markdown] after="12.end"
 # The first row is the model before training.
 #
-# - **Without the boundary** the loss is the same, and just as many references are found. Nothing in training warns you: only
-#   pushing a token shows it.
+# - **Without the boundary** the loss is the same, and just as many references are found. Held-out text is a little worse.
+#   Nothing in training warns you: only pushing a token shows it.
 # - **Without the shift back** the loss begins far above the others. Training brings it down, but for outputs in the wrong
 #   places, so the correct dense reading fails.
 # - **Without the shift** most references are found all the same. Those that happen to lie within a group teach the look-up, and dense
@@ -503,7 +503,7 @@ print(course.recorded_line("one_sheet"))
 
 # %% [markdown] instructor=true
 # *What to say*: ask which of the four a training curve would have shown you. Only the shift back; its first loss says
-# so, and its last one hardly. Without the boundary only the first tokens of the text see their future, so the harm is small, and silent. Norms are
+# so, and its last one hardly. Without the boundary only the first tokens of the text see their future, so the harm is small (compare *bits a byte*), and silent. Norms are
 # few numbers; read their row as it stands.
 
 # %% [markdown]
@@ -547,7 +547,7 @@ for name, changes in {"as it stands": [], "yours": mine}.items():
 # - The whole method fits in one file of NumPy. S²-Attn is ten lines of it, LoRA some fifteen; the
 #   rest is a Llama with its gradients, and the text to train and measure on.
 # - Stretched positions repair what the longer window broke in plain text; training costs it a little. What training adds is the look-up by
-#   name, and the shift helps it a little here. When it helps much: [a note](../docs/note.md).
+#   name, and in this run the shift helps it a little. When it helps much: [a note](../docs/note.md).
 # - Push a token to see who hears whom, and measure the finished model densely: the curve of training does not replace either.
 #
 # ## Quiz

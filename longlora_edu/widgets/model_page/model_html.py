@@ -68,9 +68,9 @@ def model_page(pack: bytes, samples: tuple[Sample, ...]) -> str:
     millions = [sum(_count(about) for about in header[part].values()) / 1e6 for part in ("tensors", "adapter")]
     intro = (
         f"This file holds a language model of {millions[0]:.1f} million weights. It learned to read Python, "
-        f"{header['trained']:,} bytes at a time. An adapter of {millions[1]:.1f} million weights, trained with "
-        f"LongLoRA, takes it to {header['context']:,}. Type, switch, and see what changes. Nothing that you type "
-        "leaves this page."
+        f"{header['trained']:,} bytes at a time. Stretched positions take it to {header['context']:,}; an adapter of "
+        f"{millions[1]:.1f} million weights, trained with LongLoRA, finds names there. Type, switch, and "
+        "see what changes. Nothing that you type leaves this page."
     )
     about = (
         "Why this works: lessons 07 and 08 of the course; who looks at whom: "

@@ -105,9 +105,9 @@ def judge_rates(rows: Rows, rates: Arms, arms: Arms) -> Findings:
     gap = best[_with_both(8)] / best["all weights"] - 1
     lone = best[_alone(128)] / best[_with_both(8)] - 1
     notes = (
-        f"Each at the better of two rates, one seed, no interval: LoRA with both against all weights {100 * gap:+.1f} "
-        f"%, rank 128 alone against rank 8 with both {100 * lone:+.1f} %. Whether a high rank makes up for embeddings "
-        "and norms, this cannot tell.",
+        f"Each at the best of two or three rates, one seed, no interval: LoRA with both against all weights "
+        f"{100 * gap:+.1f} %, rank 128 alone against rank 8 with both {100 * lone:+.1f} %. Whether a high rank makes "
+        "up for embeddings and norms, this cannot tell.",
     )
     headings = ("trained", "rate", "bits/byte at the target", "usual rate", "bits/byte")
     return Findings((Table(headings, tuple(lines)),), (), (), notes)
