@@ -102,7 +102,7 @@ for name in ("layer 0, q_proj", "embed_tokens"):
 # %% [markdown] after="06.times"
 # The update of the projection is nearer to low rank. A rank of 8 would keep little of the embedding's update, measured in
 # squares, and LongLoRA trains it whole. What that is worth is another question: in bits per byte three seeds cannot tell
-# LoRA on the embedding from training it whole ([study 2](../docs/evidence.md)).
+# LoRA on the embedding from training it whole (study 2).
 
 # %% [markdown] instructor=true
 # *What to say*: the attention updates are far from random, a low rank keeps much of them; the update of the

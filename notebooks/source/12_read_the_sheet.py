@@ -119,8 +119,8 @@ rows = [(name, bits, found or "–") for name, bits, found in said]
 course.show_table(["", "bits a byte", "references found"], rows, caption="What the whole sheet printed")
 
 # %% [markdown] after="12.ladder"
-# Compare the first row with the third. With half of the text the base reads plain code even a little better: the stretch costs more than far bytes bring there. A
-# longer context pays where something far is needed, as the references are.
+# Compare the first row with the third. With half of the text the base reads plain code a little better: the stretch costs more than far bytes bring. A
+# longer context pays where something far is needed.
 
 # %% [markdown]
 # ## Play: push a token
@@ -489,14 +489,12 @@ course.show_table(
 print(course.recorded_line("one_sheet"))
 
 # %% [markdown] after="12.end"
-# The first row is the model before training.
-#
 # - **Without the boundary** the loss is the same, and just as many references are found. Held-out text is a little worse.
 #   Nothing in training warns you: only pushing a token shows it.
 # - **Without the shift back** the loss begins far above the others. Training brings it down, but for outputs in the wrong
 #   places, so the correct dense reading fails.
-# - **Without the shift** most references are found all the same. Those that happen to lie within a group teach the look-up, and dense
-#   use carries it across the end of a group. With the shift more of them are visible in training, and some more are
+# - **Without the shift** most references are found all the same. Those within a group teach the look-up, and dense use carries it
+#   across the end of a group. With the shift more of them are visible in training, and some more are
 #   found. It pays most where most references cross a border: only shifted heads see those in training. (This is one run; the
 #   note in the recap has many.)
 # - **Without the norms** slightly fewer references are found. One run cannot tell that from chance.
@@ -547,7 +545,7 @@ for name, changes in {"as it stands": [], "yours": mine}.items():
 # - The whole method fits in one file of NumPy. S²-Attn is ten lines of it, LoRA some fifteen; the
 #   rest is a Llama with its gradients, and the text to train and measure on.
 # - Stretched positions repair what the longer window broke in plain text; training costs it a little. What training adds is the look-up by
-#   name, and in this run the shift helps it a little. When it helps much: [a note](../docs/note.md).
+#   name, which the shift helped a little in this run. When it helps much: [a note](../docs/note.md).
 # - Push a token to see who hears whom, and measure the finished model densely: the curve of training does not replace either.
 #
 # ## Quiz
