@@ -462,7 +462,7 @@ print(f"in use, wrap − split: {mean:+.4f} ± {1.96 * error:.4f} bits per byte 
 
 # %% [markdown]
 # It is not lower: in these few steps the model has not learned to look ahead. In use wrapped ends cost a little here, with
-# one seed; over three seeds our [study 6](../docs/evidence.md) cannot tell whether they cost as much as a hundredth. The
+# one seed; over three seeds our study 6 cannot tell whether they cost as much as a hundredth. The
 # authors say that the leak does little harm in a short fine-tuning: nothing here speaks against it. Of a long one it says
 # nothing.
 #
