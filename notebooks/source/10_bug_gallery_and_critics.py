@@ -501,7 +501,7 @@ print(f"trained under S², used dense (the demo): {after}")
 # | Train embeddings, put LoRA on them, freeze them? | the paper trains them; compared on the small model only (lesson 06) |
 # | Does S²-Attn suit training from scratch? | open: asked (thread 173), not answered |
 # | Which position rule? | open for large models; on the small one here the choice decides (lesson 05) |
-# | Is sparse attention or LoRA to blame for bad results? | open; on a small model, positions by YaRN, S² stays behind full attention when all weights train (study 1) |
+# | Is sparse attention or LoRA to blame for bad results? | open for large models; on the small one S² stays behind full attention when all weights train (study 1), and far behind with interpolated positions (study 9, one seed) |
 # | Sequences of mixed resolution, uncertain positions? | open: ideas, no results |
 #
 # Is a group of a quarter of the length right? [Cannot tell at this size](../docs/claims.md#group-must-be-a-quarter); what
