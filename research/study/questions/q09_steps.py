@@ -104,8 +104,8 @@ def judge_linear(rows: Rows, arms: dict, lending: Arms, counts: tuple[int, ...])
     harsh = rows.worse_than(arms["LoRA + embeddings + norms", few], arms[FULL, most], lent=lent)
     sparse = rows.worse_than(arms["LoRA + embeddings + norms", few], arms["all weights", most], lent=lent)
     claims = (
-        Claim("LoRA with both after few steps of S² is a quarter behind all weights with full attention, as the "
-              "controlled study saw.", above(harsh, 0.25),
+        Claim("LoRA with both after few steps of S² is at least a quarter behind all weights with full attention, as "
+              "the controlled study saw.", above(harsh, 0.25),
               f"after {few} steps against {most}: {harsh.text()}; there {100 * as_loss(*CONTROLLED):+.0f} %"),
         Claim("The same against all weights under S².", above(sparse, 0.25), sparse.text()),
     )  # fmt: skip
