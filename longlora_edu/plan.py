@@ -98,7 +98,8 @@ def advise(context: int, trained_context: int | None, gain: float) -> Advice:
         )
     return Advice(
         "S²",
-        f"with stretched positions: a step is {gain:.2f} times as fast by FLOPs; end with a part of full attention",
+        f"with stretched positions: a step is {gain:.2f} times as fast by FLOPs; end with a part of full attention, "
+        "and measure what it must find",
     )
 
 

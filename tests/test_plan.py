@@ -174,7 +174,7 @@ def test_what_makes_no_sense_is_refused(options, message):
         (8192, 4096, 9.0, "stretch only", "at 2 times its context, new positions alone may do"),
         (8193, 4096, 1.2, "full attention", "S² would make a step 1.20 times as fast by FLOPs"),
         (8193, 4096, 1.49, "full attention", "1.49 times"),
-        (8193, 4096, 1.5, "S²", "1.50 times as fast by FLOPs; end with a part of full attention"),
+        (8193, 4096, 1.5, "S²", "1.50 times as fast by FLOPs; end with a part of full attention, and measure"),
         (8192, None, 1.2, "full attention", "1.20"),
     ],
 )
