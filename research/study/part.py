@@ -19,8 +19,8 @@ from .windows import recorded_documents
 
 SEEDS = 3
 EXPLORATORY = (
-    "Exploratory: planned with one seed, which borrows the spread of S² against full attention; a statement that rests "
-    "on one seed says so."
+    "Exploratory: planned with one seed; further seeds were added when the first had been seen. Where only one is "
+    "recorded, it borrows the spread of S² against full attention, and its statement says so."
 )
 Name = TypeVar("Name")
 

@@ -69,13 +69,14 @@ def judge_others(rows: Rows, planned: Arms) -> Findings:
     lent, arms = rows.lent(planned["full attention"], planned["S²"]), rows.recorded_seeds(planned)
     s2, full = arms["S²"], arms["full attention"][0]
     gaps = {name: rows.worse_than(runs, s2, lent=lent) for name, runs in arms.items()}
+    share = {name: f"{100 * _pairs(runs[0], full):.0f} %" for name, runs in arms.items() if runs[0].steps}
     lines = tuple(
-        (name, f"{100 * _pairs(runs[0], full):.0f} %" if runs[0].steps else "–",
+        (name, share.get(name, "–"),
          with_spread(rows.bits(_each(runs), full.target // 8)), with_spread(rows.bits(_each(runs))),
          "–" if name == "S²" else gaps[name].cell(), rate(rows.passkeys(_each(runs))))
         for name, runs in arms.items()
     )  # fmt: skip
-    windows, pose = (gaps[name] for name in list(arms)[1:3])
+    windows, pose, sliding = (gaps[name] for name in list(arms)[1:4])
     claims = (
         Claim("Stretched positions alone are far from trained ones (more than 10 %).",
               above(gaps[UNTRAINED], 0.1), f"against S² {gaps[UNTRAINED].text()}"),
@@ -83,8 +84,9 @@ def judge_others(rows: Rows, planned: Arms) -> Findings:
               f"against S² {windows.text()}"),
         Claim("Leaping positions make short windows as good as S² or better.", below(pose),
               f"against S² {pose.text()}"),
-        Claim("A sliding window of the size of a group is worse than S².", above(gaps["sliding window"]),
-              f"against S² {gaps['sliding window'].text()}"),
+        Claim("A sliding window of the size of a group is worse than S².", above(sliding),
+              f"against S² {sliding.text()}, with {share['sliding window']} of the pairs of full attention to its "
+              f"{share['S²']}"),
     )  # fmt: skip
     values = {name: rows.bits(runs) for name, runs in arms.items() if runs[0].steps}
     axis = f"dense bits per byte at {thousands(full.target)}"
