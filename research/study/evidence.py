@@ -48,7 +48,7 @@ command that computes it again: `longlora-edu study run KEY` prints both results
 from 24 documents, so documents are redrawn with all their windows. Then the *seeds*: three, or one that borrows the
 spread of a comparison that has three, by Student's t with two degrees of freedom (one seed: 4.3 deviations to either
 side). Where only the seeds could be varied, the number says so. A level such as 1.086 (0.004) is a mean, and in
-brackets the standard deviation over seeds.
+brackets the standard deviation over seeds; without brackets, such as 1.086, it is of one run.
 
 A statement *agrees* or *disagrees* where the interval lies wholly on one side of its limit. Else it *cannot tell*, and
 says what is too few: seeds, documents or both. "Makes no difference" is a two-sided test of equivalence with the margin
