@@ -9,12 +9,13 @@ from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import seeds_picture
 from ..spec import Run
 from ..summary import INTERVAL, LEVELS, Arms, rate, seeds_note, thousands, with_spread
-from ..verdict import Claim, above, below
+from ..verdict import Claim, above, below, within
 from .q01_attention.longer import longer_arms
 from .q01_attention.training_attention import arms_at
 from .q03_lengths import untrained_run
 
 UNTRAINED = "YaRN, nothing trained"
+HALVES = "S² in 2 groups"
 
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
@@ -36,9 +37,11 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         **others,
         "short attention": shared["short"],
         "S²": shared["s2"],
+        HALVES: runs(attention="s2", groups=2),  # as many pairs as the sliding window
         "full attention": shared["full"],
     }  # fmt: skip
-    rows = (*(runs[0] for runs in arms.values()), *(run for runs in shared.values() for run in runs))
+    rows = (*(runs[0] for runs in arms.values()),
+            *(run for runs in (*shared.values(), arms[HALVES]) for run in runs))  # fmt: skip
     many = 4 * profile.steps
     more = {windows: runs(**short_windows, steps=many), leaping: runs(**short_windows, skip=True, steps=many)}
     again = {
@@ -77,6 +80,7 @@ def judge_others(rows: Rows, planned: Arms) -> Findings:
         for name, runs in arms.items()
     )  # fmt: skip
     windows, pose, sliding = (gaps[name] for name in list(arms)[1:4])
+    halves = rows.worse_than(arms["sliding window"], arms[HALVES], lent=lent)
     claims = (
         Claim("Stretched positions alone are far from trained ones (more than 10 %).",
               above(gaps[UNTRAINED], 0.1), f"against S² {gaps[UNTRAINED].text()}"),
@@ -87,6 +91,8 @@ def judge_others(rows: Rows, planned: Arms) -> Findings:
         Claim("A sliding window of the size of a group is worse than S².", above(sliding),
               f"against S² {sliding.text()}, with {share['sliding window']} of the pairs of full attention to its "
               f"{share['S²']}"),
+        Claim("A sliding window does as well as S² of as many pairs, in groups of half the target (within 1 %).",
+              within(halves, 0.01), f"against {HALVES} {halves.text()}"),
     )  # fmt: skip
     values = {name: rows.bits(runs) for name, runs in arms.items() if runs[0].steps}
     axis = f"dense bits per byte at {thousands(full.target)}"
