@@ -1,6 +1,7 @@
 """Training attention of the studies: S² and other sparse patterns, set for the heads and layers of a model.
 
-All sparse ones let a token look at about as many keys as a group has, so that they cost the same number of pairs.
+All sparse ones let a token look at no more keys than a group has. How many pairs that makes differs (`pairs_of_full`):
+a group's first token sees only itself, while a window is full nearly everywhere.
 Those that no cells describe are computed as dense attention under a mask (`impl="dense_mask"`): no faster than full.
 """
 

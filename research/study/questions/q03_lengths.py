@@ -11,12 +11,14 @@ from ..summary import ARM_NAMES, LEVELS, Arms, along, thousands, with_spread
 from ..verdict import Claim, above, below, over_seeds
 from .q01_attention.training_attention import arms_at
 
+UNTRAINED = "YaRN, nothing trained"
+
 
 def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     """Make study 3: the rows of study 1, and the same lengths without training."""
     untrained = {
         "as pretrained": untrained_run(profile, "default"),
-        "YaRN, nothing trained": untrained_run(profile, "yarn"),
+        UNTRAINED: untrained_run(profile, "yarn"),
     }
     shared = {factor: arms_at(profile, factor, seeds, ("full", "s2")) for factor in (4, 8)}
     rows = (*untrained.values(), *(run for arms in shared.values() for runs in arms.values() for run in runs))
@@ -66,7 +68,7 @@ def judge_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms]
               f"S² at {thousands(2 * target)} against {thousands(target)} {past.text()}"),
     )  # fmt: skip
     series = {name: {length: rows.bits(runs, length) for length in lengths} for name, runs in lines.items()}
-    close = {name: line for name, line in series.items() if name not in ("as pretrained", "YaRN, nothing trained")}
+    close = {name: line for name, line in series.items() if name not in ("as pretrained", UNTRAINED)}
     picture = series_picture("lengths", close, x="bytes of context")
     headings = ("model", *(f"at {thousands(length)}" for length in lengths))
     windows = untrained["as pretrained"].windows

@@ -1,15 +1,18 @@
-"""Study 4: other sparse patterns of about the same cost, tested as they were trained and with dense attention."""
+"""Study 4: other sparse patterns, tested as they were trained and with dense attention."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from ..layouts import pairs_of_full
 from ..part import SEEDS, BaseProfile, Findings, Rows, Study, StudyPart, Table
 from ..seed_plots import seeds_picture
+from ..spec import Run
 from ..summary import ARM_NAMES, Arms, rate, seeds_note, with_spread
-from ..verdict import Claim, within
+from ..verdict import Claim, below, difference, within
 from .q01_attention.training_attention import arms_at
+from .q03_lengths import UNTRAINED, untrained_run
 
 PATTERN = ("pattern",)
 OTHER_PATTERNS = ("layers", "shifted", "dilated", "blocks", "strided")
@@ -25,13 +28,14 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         for name in OTHER_PATTERNS
     }
     arms = shared | others
-    rows = (*(runs[0] for runs in arms.values()), *(run for runs in shared.values() for run in runs))
+    untrained = (untrained_run(profile, "yarn"),) * seeds  # the same model stands beside each seed
+    rows = (untrained[0], *(runs[0] for runs in arms.values()), *(run for runs in shared.values() for run in runs))
     return Study(
         4,
         "patterns",
-        "Do other sparse patterns of about the same cost do as well?",
+        "Do other sparse patterns do as well?",
         (
-            StudyPart("As trained, and dense", rows, lambda rows: judge_patterns(rows, arms),
+            StudyPart("As trained, and dense", rows, lambda rows: judge_patterns(rows, arms, untrained),
                       tuple(run for runs in others.values() for run in runs[1:])),
         ),
         exploratory=True,
@@ -40,22 +44,31 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
     )  # fmt: skip
 
 
-def judge_patterns(rows: Rows, planned: Arms) -> Findings:
-    """Compare the patterns, beside the paper's perplexities that a second source quotes."""
+def judge_patterns(rows: Rows, planned: Arms, untrained: Sequence[Run]) -> Findings:
+    """Compare the patterns with S² and with nothing trained, beside perplexities of the paper with a second source."""
     lent, arms = rows.lent(planned["full"], planned["s2"]), rows.recorded_seeds(planned)
     gaps = {name: rows.worse_than(runs, arms["s2"], lent=lent) for name, runs in arms.items()}
     own = {name: rows.bits_as_trained([run for run in runs if "pattern" in run.extra]) for name, runs in arms.items()}
-    lines = tuple(
-        (ARM_NAMES[name], f"{100 * pairs_of_full(runs[0], 4, 4):.0f} %", with_spread(own[name]),
-         with_spread(rows.bits(runs)), "–" if name == "s2" else gaps[name].cell(), rate(rows.passkeys(runs)),
-         *PAPER_TABLE_6.get(name, ("–", "–")))
-        for name, runs in arms.items()
+    nothing = untrained[: len(arms["s2"])]
+    lines = (
+        (UNTRAINED, "–", "–", with_spread(rows.bits(nothing[:1])),
+         rows.worse_than(nothing, arms["s2"], lent=lent).cell(), rate(rows.passkeys(nothing[:1])), "–", "–"),
+        *((ARM_NAMES[name], f"{100 * pairs_of_full(runs[0], 4, 4):.0f} %", with_spread(own[name]),
+           with_spread(rows.bits(runs)), "–" if name == "s2" else gaps[name].cell(), rate(rows.passkeys(runs)),
+           *PAPER_TABLE_6.get(name, ("–", "–")))
+          for name, runs in arms.items()),
     )  # fmt: skip
+    layers = difference(own["s2"], own["layers"], lent=lent)
     claims = [
-        Claim("S² laid out over layers instead of heads does as well (within 1 %).", within(gaps["layers"], 0.01),
-              f"against S² {gaps['layers'].text()}"),
+        Claim("S² laid out over layers instead of heads does as well in dense use (within 1 %).",
+              within(gaps["layers"], 0.01), f"against S² {gaps['layers'].text()}; each under its own pattern "
+              f"{layers.cell()} (over seeds)"),
         Claim("Block sparse attention, trained with but used densely, comes close to S² (within 2 %): 8.30 and 8.12 in "
               "the paper.", within(gaps["blocks"], 0.02), f"against S² {gaps['blocks'].text()}"),
+        *(Claim(f"In dense use, training under the {ARM_NAMES[name]} pattern is better than stretched positions alone.",
+                below(gained), f"against nothing trained {gained.text()}")
+          for name in ("dilated", "blocks", "strided")
+          for gained in (rows.worse_than(arms[name], nothing, lent=lent),)),
     ]  # fmt: skip
     order = sorted((name for name in gaps if name in PAPER_TABLE_6), key=lambda name: gaps[name].mean)
     paper = sorted(PAPER_TABLE_6, key=lambda name: float(PAPER_TABLE_6[name][1]))
@@ -73,5 +86,6 @@ def judge_patterns(rows: Rows, planned: Arms) -> Findings:
         values[f"{ARM_NAMES[name]}, as trained"] = own[name]
     picture = seeds_picture("patterns", values, x="bits per byte at the target")
     headings = ("pattern in training", "pairs of full", "bits/byte as trained", "dense", "dense, against S²",
-                "passkeys", "the paper's perplexity as trained", "dense")  # fmt: skip
-    return Findings((Table(headings, lines, seeds_note(arms)),), (picture,), tuple(claims), notes)
+                "passkeys", "the paper's perplexity as trained", "the paper's, dense")  # fmt: skip
+    note = f"{seeds_note(arms)} {UNTRAINED} was set beside them when all other rows had been seen."
+    return Findings((Table(headings, lines, note),), (picture,), tuple(claims), notes)

@@ -12,9 +12,8 @@ from ..summary import INTERVAL, LEVELS, Arms, rate, seeds_note, thousands, with_
 from ..verdict import Claim, above, below, within
 from .q01_attention.longer import longer_arms
 from .q01_attention.training_attention import arms_at
-from .q03_lengths import untrained_run
+from .q03_lengths import UNTRAINED, untrained_run
 
-UNTRAINED = "YaRN, nothing trained"
 HALVES = "S² in 2 groups"
 
 
@@ -97,8 +96,9 @@ def judge_others(rows: Rows, planned: Arms) -> Findings:
     values = {name: rows.bits(runs) for name, runs in arms.items() if runs[0].steps}
     axis = f"dense bits per byte at {thousands(full.target)}"
     picture = seeds_picture("others", values, x=axis, reference=sum(values["S²"]) / len(s2))
+    note = f"{seeds_note(arms)} {HALVES} was set beside them when all other rows had been seen."
     headings = ("way", "pairs of full", f"bits/byte at {full.target // 8}", "at the target", "against S²", "passkeys")
-    return Findings((Table(headings, lines, seeds_note(arms)),), (picture,), claims)
+    return Findings((Table(headings, lines, note),), (picture,), claims)
 
 
 def judge_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ...]]]) -> Findings:
