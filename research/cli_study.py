@@ -269,8 +269,9 @@ def _compute(title, rows, inputs, folder: Path, jobs: int, threads: int, resume:
     else:
         hours = f"about {seconds / 3600 / jobs:.1f}{by}"
     typer.echo(
-        f"{title}: {len(rows)} rows, {len(plan.done)} recorded, {len(plan.missing)} to compute "
-        f"with {plan.steps:,} steps; {jobs} at a time on {threads} thread{'s' * (threads > 1)} each; hours: {hours}"
+        f"{title}: {len(plan.done) + len(plan.missing)} rows, {len(plan.done)} recorded, "
+        f"{len(plan.missing)} to compute with {plan.steps:,} steps; "
+        f"{jobs} at a time on {threads} thread{'s' * (threads > 1)} each; hours: {hours}"
     )
     if dry_run or not plan.missing:
         return

@@ -407,7 +407,7 @@ for what, statement in (
     print(f"{what}: {gap}")
 
 # %% [markdown]
-# On plain text S² and *short* are alike, and both stay behind full attention. With four times the steps S² goes on getting
+# On plain text S² and *short* are alike, and both stay behind full attention. With four times the steps of LoRA S² goes on getting
 # better under its own pattern, and used with full attention it gets worse. A last quarter of full attention mends most of it
 # and with some seeds loses passkeys. A quarter of the learning rate loses no passkeys but repairs little. [Lesson 11](11_where_the_idea_went.ipynb) has the name that
 # this problem was given later.

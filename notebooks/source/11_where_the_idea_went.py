@@ -94,7 +94,7 @@ for trained, statement in (
 #
 # ## Predict: train the far distances as well
 #
-# Why does more training under S² do harm? We wrote a law down before we measured it ([the note](../docs/note.md), for later):
+# Why does more training of LoRA under S² do harm? We wrote a law down before we measured it ([the note](../docs/note.md), for later):
 # *dense use finds a reference at some
 # distance as well as training has shown visible ones near that distance*. S² shows none beyond a group. So show them: let
 # positions leap (PoSE, arXiv 2309.10400). Rotary attention knows differences only, so a half group can be moved far from the

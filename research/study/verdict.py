@@ -75,7 +75,8 @@ class Difference:
     def text(self, scale: float = 100, unit: str = " %", digits: int = 1, *, sign: str = "+") -> str:
         """Format as `cell` does, and say where there is one seed, or where not documents and seeds were varied."""
         said = [] if self.seeds > 1 else ["one seed"]
-        said += [f"over {self.over}"] if self.over != BOTH and self.half is not None else []
+        if self.over != BOTH and self.half is not None:
+            said.append(f"over {self.over}" if self.seeds > 1 else f"with the spread of others over {self.over}")
         return self.cell(scale, unit, digits, sign=sign) + (f" ({', '.join(said)})" if said else "")
 
 

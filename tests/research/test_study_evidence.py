@@ -168,7 +168,8 @@ def test_verdicts_need_the_whole_interval_on_one_side():
 def test_a_verdict_of_one_seed_says_so():
     assert within(Difference(0.05, 0.003, 1), 0.01) == "disagrees with one seed"
     assert above(Difference(0.05, 0.003, 1)) == "agrees with one seed"
-    assert Difference(0.05, 0.003, 1).text() == "+5.0 ± 0.3\N{NO-BREAK SPACE}% (one seed, over seeds)"
+    said = Difference(0.05, 0.003, 1).text()
+    assert said == "+5.0 ± 0.3\N{NO-BREAK SPACE}% (one seed, with the spread of others over seeds)"
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
                       tuple(run for runs in others.values() for run in runs[1:])),
         ),
         exploratory=True,
-        limits="A shift of s the one way is a shift of the group less s the other way. Here the spread is that of "
-        "wrapped against split ends.",
+        limits="A shift of s the one way is a shift of the group less s the other way. A spread that "
+        "one seed borrows is that of wrapped against split ends.",
     )  # fmt: skip
 
 

@@ -48,7 +48,8 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
                       lambda rows: judge_linear(rows, linear, lending, counts)),
         ),
         exploratory=True,
-        limits="Each count is a run of its own, with its whole schedule. Learning rates are those of study 2.",
+        limits="All train under S², but where full attention is named. Each count is a run of its own, with its whole "
+        "schedule. Learning rates are those of study 2.",
     )  # fmt: skip
 
 

@@ -62,7 +62,8 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
                       tuple(run for runs in more.values() for run in runs[1:])),
         ),
         exploratory=True,
-        limits="All are stretched with YaRN to the same target and read the same number of bytes.",
+        limits="All are stretched with YaRN to the same target. Those that are trained read the same number of bytes, "
+        "in the second part four times as many, too.",
     )  # fmt: skip
 
 
@@ -127,8 +128,8 @@ def judge_more(rows: Rows, again: dict[str, tuple[tuple[Run, ...], tuple[Run, ..
     note = (
         "Groups of S² and windows are as long; only where positions leap, and with full attention, does training show "
         "distances up to the target. "
-        f"{LEVELS} {INTERVAL} One seed borrows the spread of the change of S². This part was added to ask why four "
-        "times the steps do harm in study 1."
+        f"{LEVELS} {INTERVAL} One seed alone would borrow the spread of the change of S². This part was added to ask "
+        "why four times the steps do harm in study 1."
     )
     return Findings((Table(headings, lines, note),), (), claims)
 

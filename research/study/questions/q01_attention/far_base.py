@@ -12,6 +12,7 @@ from ...verdict import Claim, Difference, Lent, above, within
 from .same_text import NO_SHIFT
 
 FAR_ARMS = ("full", "short", "s2")
+ONE_BASE = "Each base that took further steps is a single run: the seeds vary its extension only."
 
 
 def far_arms(profile: BaseProfile, seeds: int) -> dict[str, dict[str, tuple[Run, ...]]]:
@@ -84,10 +85,10 @@ def judge_far(rows: Rows, bases: dict[str, Arms], eight: Arms, four: Arms) -> Fi
         f"{AGAINST_FULL} The base trained at {length} is the studies' own after {begun.steps} further steps of all "
         f"its weights with full attention; what it had seen and how long it was trained are told apart by the next "
         f"part. At {thousands(target)} the two bases are {steps.text(unit=' points')} apart in S² against full, but "
-        f"there one is extended twice and the other eight times. A single seed at {thousands(2 * target)} borrows the "
-        f"spread at {thousands(target)}. This part was planned when all others had been seen; its rows of one seed and "
-        f"of twice the context of the base trained at {trained} when those at {thousands(target)} had been seen as "
-        "well, and the matched factors when all of its rows had been."
+        f"there one is extended twice and the other eight times. {ONE_BASE} This part was planned when all others had "
+        f"been seen; its rows at {thousands(2 * target)} and those of twice the context of the base trained at "
+        f"{trained} when those at {thousands(target)} had been seen as well, and the matched factors when all of its "
+        "rows had been."
     )
     return Findings((Table(headings, tuple(table), note),), (picture,), claims)
 
@@ -115,7 +116,10 @@ def judge_control(rows: Rows, control: dict[int, Arms], bases: dict[str, Arms], 
     )  # fmt: skip
     headings = ("attention in training", "base trained at", "target", "groups", f"bits/byte at {trained}",
                 "at the target", "against full", "passkeys")  # fmt: skip
-    note = f"{AGAINST_FULL} The base took {begun.steps} further steps at {trained}, as many as the other at {length}."
+    note = (
+        f"{AGAINST_FULL} The base took {begun.steps} further steps at {trained}, as many as the other at {length}. "
+        f"{ONE_BASE}"
+    )
     return Findings((Table(headings, table, note),), (), claims)
 
 

@@ -32,7 +32,7 @@ def judge_spread(rows: Rows, arms: Arms) -> Findings:
         lines.append((ARM_NAMES[name], with_spread([float(line.mean()) for line in _bits(rows, runs)]), gap))
     gap, shift = (_against(rows, arms[mine], arms[other]) for mine, other in (("s2", "full"), ("short", "s2")))
     claims = (
-        Claim("S² stays within 1 % of full attention there, too.", within(gap, 0.01), gap.text()),
+        Claim("On these windows S² stays within 1 % of full attention.", within(gap, 0.01), gap.text()),
         Claim(NO_SHIFT, within(shift, 0.01), f"short against S² {shift.text(digits=2)}"),
     )
     documents = len(set(rows[arms["full"][0]]["spread"]["documents"]))

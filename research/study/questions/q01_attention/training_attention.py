@@ -69,8 +69,8 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
             StudyPart("Windows spread over the documents", by_seed(spread),
                       lambda rows: judge_spread(rows, spread)),
         ),
-        limits="How much the base gains from far context at all is in study 3; the last part has one that gains "
-        "more, and a larger one is the profile `gpu`.",
+        limits="How much the base gains from far context at all is in study 3. The part *A base that uses far "
+        "context* has one that gains more, and a larger one is the profile `gpu`.",
     )  # fmt: skip
 
 
