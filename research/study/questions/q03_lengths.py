@@ -39,6 +39,11 @@ def untrained_run(profile: BaseProfile, rope: str) -> Run:
     return profile.run(8, rope=rope, attention="full", steps=0, extra=EXTRAS)
 
 
+def untrained_beside(profile: BaseProfile, seeds: int) -> tuple[Run, ...]:
+    """List the base with YaRN, without training, once a seed: the same model stands beside each."""
+    return (untrained_run(profile, "yarn"),) * seeds
+
+
 def judge_lengths(rows: Rows, untrained: dict[str, Run], shared: dict[int, Arms], profile: BaseProfile) -> Findings:
     """Compare dense bits/byte of the same last bytes, given more and more context."""
     lines = {name: (run,) for name, run in untrained.items()}

@@ -12,7 +12,7 @@ from ..summary import INTERVAL, LEVELS, Arms, rate, seeds_note, thousands, with_
 from ..verdict import Claim, above, below, within
 from .q01_attention.longer import longer_arms
 from .q01_attention.training_attention import arms_at
-from .q03_lengths import UNTRAINED, untrained_run
+from .q03_lengths import UNTRAINED, untrained_beside
 
 HALVES = "S² in 2 groups"
 
@@ -32,7 +32,7 @@ def study(profile: BaseProfile, seeds: int = SEEDS) -> Study:
         "sliding window": runs(attention="window"),
     }
     arms = {
-        UNTRAINED: (untrained_run(profile, "yarn"),) * seeds,  # the same model stands beside each seed
+        UNTRAINED: untrained_beside(profile, seeds),
         **others,
         "short attention": shared["short"],
         "S²": shared["s2"],
