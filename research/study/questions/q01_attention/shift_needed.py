@@ -44,7 +44,8 @@ def judge_probes(rows: Rows, probes: dict[str, tuple[ProbeSettings, ...]]) -> Fi
     claims = (
         Claim("The shift carries what stands across a border of groups.", above(gain, 0.5),
               f"S² finds {gain.text(unit=' points', sign='-')} more than short attention, which can only guess"),
-        Claim("What two layers relay under S², dense attention finds too, all but 10 points.", below(lost, 0.1),
+        Claim("What two layers relay under S², dense attention finds too (it loses less than 10 points).",
+              below(lost, 0.1),
               f"dense attention loses {lost.text(unit=' points', sign='-')} of what the training pattern finds"),
     )  # fmt: skip
     reach = ", ".join(f"{layers[r]} layers for {r} groups" for r in layers)
